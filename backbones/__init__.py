@@ -1,0 +1,23 @@
+"""Networks that cope with absent modalities: ``backbones.create("rfnet", modalities=4, classes=4, width=8)``."""
+
+from typing import TYPE_CHECKING, Any
+
+from bench_registry import Registry
+
+if TYPE_CHECKING:
+    from backbones.contract import Backbone
+
+BACKBONES = Registry(
+    "backbone",
+    {
+        "rfnet": "backbones.rfnet:RFNet",
+    },
+)
+
+
+def create(name: str, modalities: int, classes: int, **options: Any) -> "Backbone":
+    """Build the backbone `name` for `modalities` input channels and `classes` output classes.
+
+    `options` are the network's own (`width`, `crop`, `spatial_dims`). Raises `InputError` for an unknown name.
+    """
+    return BACKBONES.get(name)(modalities=modalities, classes=classes, **options)

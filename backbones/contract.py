@@ -1,0 +1,123 @@
+"""What a network must offer to be trained and tested here: encode, fuse, unimodal.
+
+    features = net.encode(volumes, available)       # every modality from itself alone
+    fused = net.fuse(features, present, case)       # any subsets of what was encoded, batched
+    logits = net.unimodal(features)                 # the shared decoder on each modality alone
+    logits = net(volumes, present)                  # encode, then fuse
+
+Testing 15 subsets encodes once; a training step encodes only what is there, and the teacher and its
+students are one batched `fuse`.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Features:
+    """What `encode` made of a batch.
+
+    Attributes:
+        levels: finest first, each [B, M, C_l, *space_l]; zeros where a modality is absent.
+        available: bool [B, M], which of them were encoded.
+        extra: further tensors [B, M, ...] a backbone keeps for its `fuse` (tokens, say).
+    """
+
+    levels: list[Tensor]
+    available: Tensor
+    extra: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Fused:
+    """What `fuse` made of K subsets.
+
+    Attributes:
+        logits: [K, classes, *space].
+        side_logits: deep-supervision outputs, finest first, each [K, classes, *space_l] at its own scale.
+        decoder_features: the finest decoder features [K, C, *space], which prototypes are made of.
+    """
+
+    logits: Tensor
+    side_logits: list[Tensor]
+    decoder_features: Tensor
+
+
+class Backbone(nn.Module, ABC):
+    """A segmentation network for any subset of `modalities` input channels.
+
+    Attributes:
+        modalities: number of modalities M.
+        classes: number of classes, background included.
+        spatial_dims: 3, or 2 for studies treated slice by slice.
+    """
+
+    def __init__(self, modalities: int, classes: int, spatial_dims: int = 3):
+        super().__init__()
+        self.modalities = modalities
+        self.classes = classes
+        self.spatial_dims = spatial_dims
+
+    @abstractmethod
+    def encode(self, volumes: Tensor, available: Tensor) -> Features:
+        """Encode each available modality by itself.
+
+        Args:
+            volumes: float [B, M, *space]; channels of absent modalities are ignored, whatever they hold.
+            available: bool [B, M].
+        """
+
+    @abstractmethod
+    def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
+        """Fuse K subsets of what was encoded.
+
+        Args:
+            features: from `encode`, of a batch of B.
+            present: bool [K, M], within what is available of the case.
+            case: int64 [K], the batch item each row takes its features from; None: row k is item k (K = B).
+        """
+
+    @abstractmethod
+    def unimodal(self, features: Features) -> Tensor:
+        """Decode each available modality alone with the shared auxiliary decoder.
+
+        Returns logits [B, M, classes, *space]; zeros where a modality is absent.
+        """
+
+    def forward(self, volumes: Tensor, present: Tensor) -> Tensor:
+        """Return the fused logits [B, classes, *space] of `volumes` [B, M, *space] for `present` [B, M]."""
+        return self.fuse(self.encode(volumes, present), present).logits
+
+
+def encode_packed(encoders: nn.ModuleList, volumes: Tensor, available: Tensor) -> list[Tensor]:
+    """Run encoder m on the batch items that have modality m, and on nothing else.
+
+    Args:
+        encoders: M modules, each taking [N, 1, *space] and returning a list of feature maps [N, C_l, *space_l].
+        volumes: [B, M, *space].
+        available: bool [B, M], at least one True.
+
+    Returns the levels, each [B, M, C_l, *space_l], zeros where absent.
+    """
+    batch, modalities = available.shape
+    levels: list[Tensor] | None = None
+    columns: list[list[Tensor] | None] = []
+    for m in range(modalities):
+        items = available[:, m].nonzero().squeeze(1)
+        if len(items) == 0:
+            columns.append(None)
+            continue
+        maps = encoders[m](volumes.index_select(0, items)[:, m : m + 1])
+        if len(items) < batch:
+            maps = [f.new_zeros((batch, *f.shape[1:])).index_copy(0, items, f) for f in maps]
+        columns.append(maps)
+        levels = maps
+    if levels is None:
+        raise ValueError("no modality is available in the whole batch: every case needs at least one")
+    empty = [torch.zeros_like(f) for f in levels]
+    return [
+        torch.stack([empty[i] if c is None else c[i] for c in columns], dim=1) for i in range(len(levels))
+    ]

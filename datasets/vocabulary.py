@@ -1,0 +1,111 @@
+"""The words a study is described in: modalities, subsets of them, classes, regions.
+
+Everything that depends on a dataset (15 or 7 subsets, table columns, file labels) derives from one
+`Description`; nothing of it is typed a second time. Imports neither torch nor numpy.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+from bench_errors import InputError
+
+Subset = tuple[str, ...]
+"""A non-empty set of modalities, always in the order of the description's `modalities`."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A union of classes that is scored, such as the whole tumour.
+
+    `min_voxels`: a predicted region with fewer voxels than this is emptied before scoring (0: never).
+    """
+
+    name: str
+    classes: tuple[int, ...]
+    min_voxels: int = 0
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the suite needs to know of a dataset.
+
+    Attributes:
+        name: the dataset's name.
+        modalities: names, in the order of the tensors' modality axis.
+        suffixes: the file-name ending of each modality, `<case><suffix>.nii.gz`, in the same order.
+        label_suffix: the same for the label file.
+        file_labels: value in the label file -> class index.
+        classes: class names; index 0 is the background.
+        regions: what is scored, in the order of the tables' blocks.
+        table_order: the subsets in the order of the paper's tables; empty means `subsets(modalities)`.
+        profile_order: the modalities in the order of the digits of a profile's name (mr2468).
+        spatial_dims: 3 for volumes, 2 for studies that are treated slice by slice.
+    """
+
+    name: str
+    modalities: tuple[str, ...]
+    suffixes: tuple[str, ...]
+    label_suffix: str
+    file_labels: dict[int, int]
+    classes: tuple[str, ...]
+    regions: tuple[Region, ...]
+    table_order: tuple[Subset, ...]
+    profile_order: tuple[str, ...]
+    spatial_dims: int = 3
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists, dicts, strings and numbers, as written to YAML and JSON."""
+        return _plain(asdict(self))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Description":
+        """Inverse of `to_dict`."""
+        values = dict(values)
+        regions = tuple(Region(r["name"], tuple(r["classes"]), r["min_voxels"]) for r in values.pop("regions"))
+        order = tuple(tuple(s) for s in values.pop("table_order"))
+        labels = {int(k): int(v) for k, v in values.pop("file_labels").items()}
+        rest = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(regions=regions, table_order=order, file_labels=labels, **rest)
+
+
+def subsets(modalities: Sequence[str]) -> list[Subset]:
+    """All non-empty subsets, smallest first, each in the order of `modalities`: 15 for four, 7 for three."""
+    return [s for size in range(1, len(modalities) + 1) for s in combinations(modalities, size)]
+
+
+def subset_name(subset: Iterable[str], modalities: Sequence[str]) -> str:
+    """Return ``"flair+t1ce"``: the subset's modalities in their order, joined by plus signs."""
+    chosen = set(subset)
+    return "+".join(m for m in modalities if m in chosen)
+
+
+def parse_subset(name: str, modalities: Sequence[str]) -> Subset:
+    """Inverse of `subset_name`, in any order; raise `InputError` for an unknown or repeated modality."""
+    parts = [p.strip() for p in name.split("+")]
+    for part in parts:
+        if part not in modalities:
+            raise InputError(f"unknown modality '{part}' in '{name}': this study has {', '.join(modalities)}")
+    if len(set(parts)) < len(parts):
+        raise InputError(f"modality given twice in '{name}': name each at most once")
+    return tuple(m for m in modalities if m in parts)
+
+
+def presence(subset: Iterable[str], modalities: Sequence[str]) -> tuple[bool, ...]:
+    """Return the subset as one bool per modality, in the order of `modalities`."""
+    chosen = set(subset)
+    return tuple(m in chosen for m in modalities)
+
+
+def table_subsets(description: Description) -> list[Subset]:
+    """Return the subsets in the order of the description's tables."""
+    return list(description.table_order) or subsets(description.modalities)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
