@@ -1,0 +1,154 @@
+"""What one run is: `RunConfig`, a frozen, typed tree whose hash is the run's identity.
+
+    config = RunConfig.model_validate({"dataset": "phantom", "objective": {"name": "baseline"}})
+    config.hash, config.name
+
+Only what can change the numbers stands here; device, workers and tracking do not. An option that a
+backbone or an objective does not have is an error, not ignored.
+"""
+
+import json
+from functools import cached_property
+from hashlib import sha256
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Policy = Literal["idt", "idt_drop", "pdt"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class BackboneConfig(_Frozen):
+    """The network. `width`: channels of the first level (8: as published)."""
+
+    name: str = "rfnet"
+    width: int = Field(8, ge=1)
+
+
+class BaselineConfig(_Frozen):
+    """The task losses alone.
+
+    `policy`: what a training case shows of itself: `idt` its fixed set of modalities, `idt_drop` a random
+    subset of it, `pdt` a random subset of all. `warmup_epochs`: epochs of the uni-modal loss alone.
+    """
+
+    name: Literal["baseline"] = "baseline"
+    policy: Policy = "idt"
+    warmup_epochs: int = Field(0, ge=0)
+
+
+class PassionConfig(_Frozen):
+    """PASSION: self-distillation weighted by relative preference (symbols as in the paper).
+
+    `variant`: `released` follows the released code with its errors mended, `paper` the paper's text.
+    """
+
+    name: Literal["passion"] = "passion"
+    policy: Policy = "idt"
+    variant: Literal["released", "paper"] = "released"
+    lambda1: float = Field(0.5, ge=0)
+    lambda2: float = Field(0.1, ge=0)
+    tau: float = Field(4.0, gt=0)
+    eta: float = Field(0.01, ge=0)
+    warmup_epochs: int = Field(0, ge=0)
+
+
+ObjectiveConfig = Annotated[BaselineConfig | PassionConfig, Field(discriminator="name")]
+
+
+class TrainConfig(_Frozen):
+    """Optimisation: one epoch is every training case once.
+
+    `crop`: edge of the training crop in voxels. `label_share`: share of crops centred on a labelled voxel.
+    `augment`: the published augmentation, its intensity change per channel or as `released` (per slice).
+    """
+
+    epochs: int = Field(300, ge=1)
+    batch_size: int = Field(1, ge=1)
+    crop: int = Field(80, ge=16, multiple_of=16)
+    lr: float = Field(2e-4, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    label_share: float = Field(0.0, ge=0, le=1)
+    augment: bool | Literal["released"] = True
+
+
+class TestConfig(_Frozen):
+    """Testing: sliding windows of edge `window` (default: the training crop) at half-window strides.
+
+    `select`: `last` tests the last epoch, as published; `best` the epoch with the highest mean Dice on the
+    validation cases, looked at every `validate_every` epochs.
+    """
+
+    __test__ = False  # a configuration, not a test class
+
+    window: int | None = Field(None, ge=16, multiple_of=16)
+    metrics: Literal["passion", "brats", "nan-free"] = "passion"
+    select: Literal["last", "best"] = "last"
+    validate_every: int | None = Field(None, ge=1)
+
+
+class RunConfig(_Frozen):
+    """Everything that decides the numbers of one run.
+
+    `dataset`: name of the study and of its store. `profile`: who lacks what (mr2468, complete, csv:FILE).
+    `split`: `auto` is the official split or a seeded one; `same` trains and tests on every case.
+    """
+
+    dataset: str = "phantom"
+    profile: str = "mr2468"
+    backbone: BackboneConfig = BackboneConfig()
+    objective: ObjectiveConfig = PassionConfig()
+    train: TrainConfig = TrainConfig()
+    test: TestConfig = TestConfig()
+    split: Literal["auto", "same"] = "auto"
+    seed: int = Field(1037, ge=0)
+
+    @model_validator(mode="after")
+    def _check_combination(self) -> "RunConfig":
+        if self.test.validate_every and self.test.select == "last":
+            raise ValueError("test.validate_every has no effect with select: last; use select: best or leave it out")
+        if self.objective.policy == "pdt" and self.profile != "complete":
+            raise ValueError(
+                f"policy pdt trains on complete cases, found profile {self.profile}: set profile: complete"
+            )
+        if self.objective.warmup_epochs >= self.train.epochs:
+            raise ValueError(
+                f"objective.warmup_epochs is {self.objective.warmup_epochs} of {self.train.epochs} epochs: "
+                "the networks would never learn to fuse; lower it"
+            )
+        return self
+
+    @property
+    def window(self) -> int:
+        """Edge of the test windows in voxels."""
+        return self.test.window or self.train.crop
+
+    @cached_property
+    def hash(self) -> str:
+        """First 10 hex digits of the SHA-256 of the resolved configuration."""
+        text = json.dumps(self.model_dump(), sort_keys=True)
+        return sha256(text.encode()).hexdigest()[:10]
+
+    @property
+    def name(self) -> str:
+        """A readable name, not unique: ``phantom-rfnet-passion-mr2468-s1037``."""
+        policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[self.objective.policy]
+        profile = self.profile.removeprefix("csv:").replace("/", "_")
+        return f"{self.dataset}-{self.backbone.name}-{self.objective.name}{policy}-{profile}-s{self.seed}"
+
+
+def readable_errors(errors: list[Any]) -> str:
+    """Put pydantic's list of errors into one line: ``train.epochs: Input should be ... (found -1)``."""
+    parts = []
+    for error in errors:
+        place = ".".join(str(p) for p in error["loc"] if p not in ("baseline", "passion"))
+        if error["type"] == "extra_forbidden":
+            parts.append(f"{place}: no such option here, remove it")
+        elif error["type"] == "value_error":
+            parts.append(error["msg"].removeprefix("Value error, "))
+        else:
+            parts.append(f"{place}: {error['msg']} (found {error['input']!r})")
+    return "; ".join(parts)
