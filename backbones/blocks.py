@@ -1,0 +1,185 @@
+"""The convolutional parts that all networks share: blocks, the modality encoder, the auxiliary decoder.
+
+    encoders = nn.ModuleList([ModalityEncoder(4, width, order, spatial_dims) for _ in range(modalities)])
+    decoder = UnimodalDecoder(4, width, classes, order, spatial_dims)
+    kaiming_init(self)                                          # last line of a network's __init__
+    levels = encode_packed(encoders, volumes, available)        # backbones.contract
+    logits = decode_packed(decoder, levels, available)
+
+Networks are 3-D throughout. A study treated slice by slice (`spatial_dims=2`) has volumes [B, M, H, W, 1],
+and every kernel, stride and upsampling factor is 1 on the third axis (`per_axis`).
+`order` is "conv-norm-act" (RFNet, M2FTrans) or "norm-act-conv" (mmFormer).
+Source of the facts: the networks as PASSION (arXiv 2407.14796) uses them.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Order = Literal["conv-norm-act", "norm-act-conv"]
+SLOPE = 0.2  # of the leaky ReLU, everywhere
+
+
+def per_axis(n: int, spatial_dims: int) -> tuple[int, int, int]:
+    """Return a kernel, stride or factor for the three axes: (n, n, n), or (n, n, 1) in 2-D."""
+    return (n, n, n if spatial_dims == 3 else 1)
+
+
+def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1, spatial_dims: int = 3) -> nn.Conv3d:
+    """Return a convolution with bias that keeps the size at stride 1; padding, if any, reflects."""
+    return nn.Conv3d(
+        inputs,
+        outputs,
+        per_axis(size, spatial_dims),
+        stride=per_axis(stride, spatial_dims),
+        padding=(size // 2, size // 2, size // 2 if spatial_dims == 3 else 0),
+        padding_mode="reflect" if size > 1 else "zeros",
+    )
+
+
+def norm_act(x: Tensor) -> Tensor:
+    """Instance norm without affine, then leaky ReLU, of [N, C, *space] (more than one voxel)."""
+    return F.leaky_relu(F.instance_norm(x), SLOPE, inplace=True)
+
+
+def upsample(x: Tensor, factor: int = 2, spatial_dims: int = 3) -> Tensor:
+    """Enlarge [N, C, *space] by `factor` per axis, trilinear with aligned corners."""
+    scale = tuple(float(f) for f in per_axis(factor, spatial_dims))
+    return F.interpolate(x, scale_factor=scale, mode="trilinear", align_corners=True)
+
+
+class ConvBlock(nn.Module):
+    """A convolution with instance norm and leaky ReLU after or before it."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int = 3,
+        stride: int = 1,
+        order: Order = "conv-norm-act",
+        spatial_dims: int = 3,
+    ):
+        super().__init__()
+        self.order = order
+        self.conv = conv(inputs, outputs, size, stride, spatial_dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, *space] -> [N, outputs, *space / stride]."""
+        return norm_act(self.conv(x)) if self.order == "conv-norm-act" else self.conv(norm_act(x))
+
+
+class EncoderLevel(nn.Module):
+    """One level: an entry convolution (strided below the first level), then two with a residual sum."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, order: Order, spatial_dims: int):
+        super().__init__()
+        self.entry: nn.Module
+        if stride == 1 and order == "norm-act-conv":
+            self.entry = conv(inputs, outputs, 3, 1, spatial_dims)  # the raw image is not normalised again
+        else:
+            self.entry = ConvBlock(inputs, outputs, 3, stride, order, spatial_dims)
+        self.residual = nn.Sequential(
+            ConvBlock(outputs, outputs, 3, 1, order, spatial_dims),
+            ConvBlock(outputs, outputs, 3, 1, order, spatial_dims),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, *space] -> [N, outputs, *space / stride]."""
+        x = self.entry(x)
+        return x + self.residual(x)
+
+
+class ModalityEncoder(nn.Module):
+    """One modality's encoder: `depth` levels of width, 2 width, 4 width, ... channels, each half the size."""
+
+    def __init__(self, depth: int, width: int, order: Order = "conv-norm-act", spatial_dims: int = 3):
+        super().__init__()
+        channels = [1, *(width * 2**level for level in range(depth))]
+        self.levels = nn.ModuleList(
+            EncoderLevel(channels[i], channels[i + 1], 1 if i == 0 else 2, order, spatial_dims)
+            for i in range(depth)
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """[N, 1, *space] -> the levels, finest first, each [N, width * 2^l, *space / 2^l]."""
+        maps: list[Tensor] = []
+        for level in self.levels:
+            x = level(x)
+            maps.append(x)
+        return maps
+
+
+class DecoderStage(nn.Module):
+    """One step up: `rise` doubles the size and halves the channels, `join` merges two maps there."""
+
+    def __init__(self, channels: int, order: Order = "conv-norm-act", spatial_dims: int = 3):
+        super().__init__()
+        self.spatial_dims = spatial_dims
+        self.rising = ConvBlock(2 * channels, channels, 3, 1, order, spatial_dims)
+        self.joining = ConvBlock(2 * channels, channels, 3, 1, order, spatial_dims)
+        self.mixing = ConvBlock(channels, channels, 1, 1, order, spatial_dims)
+
+    def rise(self, deeper: Tensor) -> Tensor:
+        """[N, 2 channels, *space / 2] -> [N, channels, *space]."""
+        return self.rising(upsample(deeper, 2, self.spatial_dims))
+
+    def join(self, first: Tensor, second: Tensor) -> Tensor:
+        """Merge two [N, channels, *space]; their order is that of the weights."""
+        return self.mixing(self.joining(torch.cat((first, second), dim=1)))
+
+    def forward(self, deeper: Tensor, skip: Tensor) -> Tensor:
+        """Rise from the deeper level and join with this level's encoder map."""
+        return self.join(self.rise(deeper), skip)
+
+
+class UnimodalDecoder(nn.Module):
+    """The auxiliary decoder that all modalities share: the levels of one modality -> logits."""
+
+    def __init__(
+        self,
+        depth: int,
+        width: int,
+        classes: int,
+        order: Order = "conv-norm-act",
+        spatial_dims: int = 3,
+    ):
+        super().__init__()
+        self.stages = nn.ModuleList(
+            DecoderStage(width * 2**level, order, spatial_dims) for level in range(depth - 1)
+        )
+        self.head = conv(width, classes, 1)
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """Levels, finest first, each [N, width * 2^l, *space / 2^l] -> logits [N, classes, *space]."""
+        x = levels[-1]
+        for stage, skip in zip(reversed(self.stages), reversed(levels[:-1]), strict=True):
+            x = stage(x, skip)
+        return self.head(x)
+
+
+def decode_packed(decoder: nn.Module, levels: list[Tensor], available: Tensor) -> Tensor:
+    """Decode each available (item, modality) alone, all in one batch, and nothing else.
+
+    Args:
+        decoder: maps a list of levels [N, C_l, *space_l] to logits [N, classes, *space].
+        levels: finest first, each [B, M, C_l, *space_l].
+        available: bool [B, M], at least one True.
+
+    Returns logits [B, M, classes, *space], zeros where absent.
+    """
+    item, modality = available.nonzero(as_tuple=True)
+    logits = decoder([level[item, modality] for level in levels])
+    if len(item) == available.numel():
+        return logits.unflatten(0, available.shape)
+    empty = logits.new_zeros((*available.shape, *logits.shape[1:]))
+    return empty.index_put((item, modality), logits)
+
+
+def kaiming_init(network: nn.Module) -> None:
+    """Redraw every 3-D convolution's weight from Kaiming's normal distribution, in place; biases stay."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight)
