@@ -1,0 +1,98 @@
+"""The conditions a number was obtained under, as written into a run's folder.
+
+`run_conditions` (config.yaml: what decides the numbers) and `environment` (environment.json: where it ran).
+"""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.config import RunConfig
+from benchmark.metrics import POLICIES
+from datasets.missing import Availability, availability
+from datasets.split import Split, split
+from datasets.store import Store
+
+
+def training_availability(config: RunConfig, store: Store, cases: tuple[str, ...]) -> Availability:
+    """Who lacks what among the training cases: the run's profile, within what exists on disk."""
+    existing = np.array([store.available(case) for case in cases])
+    return availability(config.profile, cases, store.description, existing=existing)
+
+
+def run_split(config: RunConfig, store: Store) -> Split:
+    """Training, validation and test cases of a run."""
+    return split(store.cases, store.description, config.split, config.seed)
+
+
+def run_conditions(config: RunConfig, grid: str, store: Store) -> dict[str, Any]:
+    """Return the content of `config.yaml`: the configuration and all the report needs to know."""
+    parts = run_split(config, store)
+    table = training_availability(config, store, parts.train)
+    policy = POLICIES[config.test.metrics]
+    return {
+        "hash": config.hash,
+        "name": config.name,
+        "grid": grid,
+        "config": config.model_dump(),
+        "dataset": store.description.to_dict(),
+        "metrics": {"policy": policy.name, "text": policy.text},
+        "data": {
+            "hash": store.hash,
+            "split": config.split,
+            "cases": {"train": len(parts.train), "val": len(parts.val), "test": len(parts.test)},
+            "availability": {
+                "profile": table.profile,
+                "hash": table.hash,
+                "nominal": table.nominal,
+                "realised": {k: round(float(v), 4) for k, v in table.realised.items()},
+            },
+        },
+    }
+
+
+def environment(device: str, threads: int) -> dict[str, Any]:
+    """Return the content of `environment.json`: code, versions and hardware."""
+    commit, dirty = _commit()
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "version": version("passion-bench"),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "monai", "numpy", "scipy")},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "device": device,
+        "threads": threads,
+        "precision": "fp32",
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _commit() -> tuple[str, bool]:
+    """The commit of the code that runs, and whether it was changed since; empty outside a checkout."""
+    root = Path(__file__).parent.parent
+    try:
+        head, status = (
+            subprocess.run(["git", "-C", root, *args], capture_output=True, text=True, check=True).stdout
+            for args in (["rev-parse", "--short=10", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "", False
+    return head.strip(), bool(status.strip())
+
+
+def _cpu() -> str:
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()

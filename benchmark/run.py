@@ -1,0 +1,189 @@
+"""One run, idempotent: train, test, record. ``python -m benchmark.run FOLDER --store DIR``.
+
+Started by a launcher once per run folder. What is already there is not done again: a finished run returns
+at once, a killed one goes on from its checkpoint and from the first case that is not yet in `cases.csv`.
+"""
+
+import argparse
+import csv
+import io
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import backbones
+import passion
+from bench_errors import InputError
+from benchmark import conditions, tracking
+from benchmark.config import RunConfig
+from benchmark.record import RunFolder, write_atomically
+from datasets.store import Store
+
+if TYPE_CHECKING:
+    from benchmark.evaluate import Row
+
+HEADER = ["case", "subset", "region", "metric", "value"]
+
+
+def execute(folder: RunFolder, store_path: Path, device: str, threads: int, track: bool) -> None:
+    """Train and test the run that `folder` describes, unless it is done or another process has it.
+
+    Raises whatever went wrong; the reason is then in the folder's `failed`.
+    """
+    with folder.lease() as mine:
+        if not mine or folder.state() == "done":
+            return
+        (folder.path / "failed").unlink(missing_ok=True)
+        try:
+            _execute(folder, store_path, device, threads, track)
+        except Exception as error:
+            text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            folder.mark_failed(" ".join(text.split()), traceback.format_exc())
+            raise
+
+
+def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int, track: bool) -> None:
+    import torch
+
+    from benchmark.checkpoint import save_weights
+    from benchmark.evaluate import evaluate_case, mean_dice
+    from benchmark.metrics import POLICIES
+    from benchmark.train import train
+    from datasets.loader import Loader
+    from datasets.randomness import torch_seed
+
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)  # a step with denormal numbers was seen to take 15 times as long
+    device = torch.device(device_name)
+    content = folder.config()
+    config = RunConfig.model_validate(content["config"])
+    store = Store.open(store_path)
+    if store.hash != content["data"]["hash"]:
+        raise InputError(
+            f"the store {store_path} has data hash {store.hash}, the run was begun with "
+            f"{content['data']['hash']}: restore the data, or remove the run folder to start afresh"
+        )
+    write_atomically(
+        folder.path / "environment.json",
+        json.dumps(conditions.environment(_device_text(device), threads), indent=1).encode(),
+    )
+    parts = conditions.run_split(config, store)
+    table = conditions.training_availability(config, store, parts.train)
+    description = store.description
+    modalities, classes = len(description.modalities), len(description.classes)
+
+    torch.manual_seed(torch_seed(config.seed, "weights"))
+    backbone = backbones.create(
+        config.backbone.name,
+        modalities=modalities,
+        classes=classes,
+        crop=config.train.crop,
+        spatial_dims=description.spatial_dims,
+        **config.backbone.model_dump(exclude={"name"}),
+    ).to(device)
+    loader = Loader(
+        store,
+        parts.train,
+        table,
+        crop=config.train.crop,
+        policy=config.objective.policy,
+        batch_size=config.train.batch_size,
+        seed=config.seed,
+        augment=config.train.augment,
+        label_share=config.train.label_share,
+    )
+    units = loader.units_per_modality()
+    objective = passion.create(
+        config.objective.name,
+        modalities=modalities,
+        classes=classes,
+        counts=units,
+        cases=loader.units,
+        batch_size=config.train.batch_size,
+        **config.objective.model_dump(exclude={"name"}),
+    )
+    policy = POLICIES[config.test.metrics]
+
+    def score(case: str, metrics: tuple[str, ...]) -> "list[Row]":
+        return evaluate_case(
+            backbone, store, case, window=config.window, policy=policy, device=device, metrics=metrics
+        )
+
+    def validate() -> float:
+        return mean_dice([row for case in parts.val for row in score(case, ("dice",))])
+
+    if config.test.select == "best" and not parts.val:
+        raise InputError("test.select: best needs validation cases and the split has none: use select: last")
+    tracker = tracking.start(folder.path, content, "auto" if track else "off")
+    for line in folder.log():
+        tracker.log_epoch(line)
+    train(
+        config,
+        backbone,
+        objective,
+        loader,
+        folder,
+        device,
+        on_epoch=tracker.log_epoch,
+        validate=validate if config.test.select == "best" else None,
+    )
+    save_weights(folder, backbone.state_dict())
+    rows = _finished_rows(folder)
+    tested = {row[0] for row in rows}
+    for case in parts.test:
+        if case not in tested:
+            rows += [[r.case, r.subset, r.region, r.metric, repr(r.value)] for r in score(case, ("dice", "hd95"))]
+            _write_rows(folder, rows)
+    tracker.finish(folder.path / "cases.csv")
+    folder.mark_done()
+
+
+def _finished_rows(folder: RunFolder) -> list[list[str]]:
+    path = folder.path / "cases.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.reader(file))[1:]
+
+
+def _write_rows(folder: RunFolder, rows: list[list[str]]) -> None:
+    """Replace `cases.csv` as a whole, so that a case is either in it with all its rows or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows(rows)
+    write_atomically(folder.path / "cases.csv", text.getvalue().encode())
+
+
+def _device_text(device: object) -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if str(device).startswith("cuda") else "cpu"
+
+
+def main() -> NoReturn:
+    """Execute one run folder; exit code 0 done, 1 failed, 130 interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.run", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--no-track", action="store_true")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
+    try:
+        execute(RunFolder(options.folder), options.store, options.device, options.threads, not options.no_track)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        traceback.print_exc()
+        sys.exit(2 if isinstance(error, InputError) else 1)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
