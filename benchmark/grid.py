@@ -4,8 +4,9 @@
     grid.configs                      # one RunConfig per point
 
 A file has `about` (what it costs and shows), `axes` (lists; every combination is one run; an entry of the
-backbone or objective axis is a name or a mapping with `name`), `base` (shared settings), and optionally `data`: phantom
-studies that the grid makes for itself, name -> cases, size, seed.
+backbone or objective axis is a name or a mapping with `name`; or several such mappings, whose runs are put
+together), `base` (settings that all share), and optionally `data`: phantom studies that the grid makes for
+itself, name -> cases, size, seed.
 """
 
 import itertools
@@ -54,7 +55,7 @@ def load_grid(name_or_path: str) -> Grid:
         raise InputError(f"{path} is not YAML ({' '.join(str(error).split())}): mend the file") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from None
-    if not isinstance(content, dict) or not isinstance(content.get("axes"), dict):
+    if not isinstance(content, dict) or not isinstance(content.get("axes"), dict | list):
         raise InputError(f"{path} is no grid: expected a mapping with the keys {', '.join(_KEYS)}")
     for key in content:
         if key not in _KEYS:
@@ -86,13 +87,17 @@ def _find(name_or_path: str) -> Path:
 
 
 def _points(content: dict[str, Any]) -> list[dict[str, Any]]:
-    axes = content["axes"]
+    blocks = content["axes"] if isinstance(content["axes"], list) else [content["axes"]]
+    return [point for axes in blocks for point in _block_points(axes, content.get("base") or {})]
+
+
+def _block_points(axes: dict[str, Any], base: dict[str, Any]) -> list[dict[str, Any]]:
     for name, values in axes.items():
         if not isinstance(values, list) or not values:
             raise InputError(f"axis {name}: expected a non-empty list, found {values!r}")
     points = []
     for values in itertools.product(*axes.values()):
-        point = deepcopy(content.get("base") or {})
+        point = deepcopy(base)
         for name, value in zip(axes, values, strict=True):
             if name in ("backbone", "objective") and isinstance(value, str):
                 value = {"name": value}

@@ -1,0 +1,177 @@
+"""The `bench` program: each command parses its arguments and calls one function.
+
+Heavy libraries are imported by the functions that need them, so that `bench --help` answers at once.
+"""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from bench_errors import InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Benchmark suite for incomplete multi-modal medical image segmentation.",
+)
+data = typer.Typer(no_args_is_help=True, help="Make, check and prepare studies.")
+app.add_typer(data, name="data")
+
+GridOption = Annotated[str, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of the run folders.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
+DatasetOption = Annotated[str, typer.Option("--dataset", help="Name of the dataset (see bench list).")]
+
+
+@app.command()
+def run(
+    grid: GridOption,
+    runs: RunsOption = Path("runs"),
+    store: Annotated[
+        list[str] | None, typer.Option("--store", help="NAME=DIR: where a dataset's store is (default data/NAME).")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Runs at a time (default: cores on a CPU, 1 on CUDA).")
+    ] = None,
+    no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
+) -> None:
+    """Execute what is missing of a grid. Exit code 0: all done, 1: some failed, 130: interrupted."""
+    from benchmark.execute import execute_grid
+    from benchmark.grid import load_grid
+
+    stores = dict(_name_and_folder(item) for item in store or [])
+    failed = execute_grid(load_grid(grid), runs, stores, device, workers, not no_track)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def status(grid: GridOption, runs: RunsOption = Path("runs")) -> None:
+    """Show where each run of a grid stands."""
+    from benchmark.execute import print_status
+    from benchmark.grid import load_grid
+
+    print_status(load_grid(grid), runs)
+
+
+@app.command()
+def report(grid: GridOption, out: OutOption, runs: RunsOption = Path("runs")) -> None:
+    """Turn a grid's run folders into the tables and figures of a paper."""
+    from benchmark.report.write import write_report
+
+    written = write_report(runs / Path(grid).stem, out)
+    typer.echo(f"wrote {len(written)} files, begin with {out / 'report.md'}")
+
+
+@app.command("list")
+def list_names() -> None:
+    """List backbones, objectives, datasets, profiles and grids, one a line."""
+    from backbones import BACKBONES
+    from benchmark.grid import grid_names
+    from datasets import DATASETS
+    from datasets.missing import PROFILES
+    from passion import OBJECTIVES
+
+    kinds = {
+        "backbone": BACKBONES,
+        "objective": OBJECTIVES,
+        "dataset": DATASETS,
+        "profile": PROFILES,
+        "grid": grid_names(),
+    }
+    for kind, names in kinds.items():
+        for name in names:
+            typer.echo(f"{kind} {name}")
+
+
+@app.command()
+def profile(
+    name: Annotated[str, typer.Argument(help="Profile, such as mr2468, ir2468 or complete.")] = "",
+    cases: Annotated[Path | None, typer.Option("--cases", help="File with one case name a line.")] = None,
+    from_csv: Annotated[
+        Path | None, typer.Option("--from-csv", help="Show this table instead: ours, or one as released.")
+    ] = None,
+    dataset: DatasetOption = "brats2020",
+) -> None:
+    """Print who lacks what as csv on standard output; rates and hash go to standard error."""
+    from benchmark.profile import print_profile
+
+    print_profile(name, cases, from_csv, dataset)
+
+
+@data.command()
+def phantom(
+    out: OutOption,
+    cases: Annotated[int, typer.Option("--cases", min=1, help="Number of cases.")] = 40,
+    size: Annotated[str, typer.Option("--size", help="Edge in voxels, or XxYxZ up to 240x240x155.")] = "64",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds give equal files, to the byte.")] = 0,
+    layout: Annotated[str, typer.Option("--layout", help="brats or myops.")] = "brats",
+) -> None:
+    """Make a synthetic study of NIfTI files that looks and behaves like BraTS (or MyoPS)."""
+    from benchmark.studies import make_phantom
+
+    make_phantom(out, cases, size, seed, layout)
+
+
+@data.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="Folder with one folder a case.")],
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Default: recognised by the files.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
+) -> None:
+    """Check every file of a study. Exit code 0: sound, 1: warnings, 2: errors."""
+    from benchmark.studies import check_folder
+
+    raise typer.Exit(check_folder(folder, dataset, json))
+
+
+@data.command()
+def prepare(folder: Annotated[Path, typer.Argument(help="Folder with one folder a case.")],
+            dataset: DatasetOption,
+            out: OutOption,
+            box: Annotated[str, typer.Option("--box", help="full, or released: loses each axis' last slice.")] = "full",
+) -> None:
+    """Crop, normalise and store a study so that training reads crops without loading whole volumes."""
+    from benchmark.studies import prepare_folder
+
+    prepare_folder(folder, dataset, out, box)
+
+
+def _name_and_folder(text: str) -> tuple[str, Path]:
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise InputError(f"--store {text}: expected NAME=DIR, such as brats2020=/data/brats2020")
+    return name, Path(folder)
+
+
+def _check_our_datasets() -> None:
+    """Our folder `datasets` shares its name with a well-known package."""
+    spec = find_spec("datasets")
+    if spec is None or not spec.origin or not (Path(spec.origin).parent / "vocabulary.py").exists():
+        raise InputError(
+            f"the package 'datasets' found at {spec.origin if spec else 'nowhere'} is not passion-bench's: "
+            "install passion-bench into an environment of its own, or run from its checkout"
+        )
+
+
+def main() -> NoReturn:
+    """Run `bench`; wrong input is one line on standard error and exit code 2."""
+    try:
+        _check_our_datasets()
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

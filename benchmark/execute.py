@@ -1,0 +1,120 @@
+"""A grid from its file to finished run folders: ``execute_grid(load_grid("demo"), Path("runs"), {}, "auto")``."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench_errors import InputError
+from benchmark.conditions import run_conditions
+from benchmark.config import RunConfig
+from benchmark.grid import Grid
+from benchmark.launch.local import Job, launch
+from benchmark.record import STATES, RunFolder
+from benchmark.studies import phantom_store
+from datasets.store import Store
+
+
+def execute_grid(
+    grid: Grid, runs: Path, stores: dict[str, Path], device: str, workers: int | None, track: bool
+) -> int:
+    """Execute what is missing of `grid` under `runs`; return how many of its runs are not done.
+
+    Args:
+        grid: what to run.
+        runs: where the grid's folder is or will be.
+        stores: store folders by dataset name; others are looked for at `data/NAME`.
+        device: `auto`, `cpu` or `cuda`.
+        workers: runs at a time; None: the number of cores on a CPU, one on CUDA.
+        track: log to Weights & Biases.
+
+    Raises `InputError` before anything starts if a store is missing or has changed, or CUDA is not there.
+    """
+    console = Console(stderr=True)
+    folders = {config: run_folder(grid, config, runs) for config in grid.configs}
+    missing = {config: folder for config, folder in folders.items() if folder.state() != "done"}
+    if missing:
+        device = _device(device)
+        located = _stores(grid, runs, stores, console)
+        jobs = [_job(grid, config, folder, located[config.dataset]) for config, folder in missing.items()]
+        cores = _cores() if device == "cpu" else 1
+        launch(jobs, device, workers or min(len(jobs), cores), track, console)
+    states = [folder.state() for folder in folders.values()]
+    console.print(", ".join(f"{states.count(s)} {s}" for s in STATES if s in states) + f" of grid {grid.name}")
+    for folder in folders.values():
+        if reason := folder.reason():
+            console.print(f"failed {folder.path.name}: {reason}", soft_wrap=True, markup=False)
+    return sum(state != "done" for state in states)
+
+
+def print_status(grid: Grid, runs: Path) -> None:
+    """Print a table of the grid's runs and their states on standard output."""
+    folders = [run_folder(grid, config, runs) for config in grid.configs]
+    table = Table("run", "state", "epochs", "reason")
+    for folder, config in zip(folders, grid.configs, strict=True):
+        table.add_row(
+            folder.path.name, folder.state(), f"{len(folder.log())}/{config.train.epochs}", folder.reason()
+        )
+    console = Console(width=None if Console().is_terminal else 200)
+    console.print(table)
+    states = [folder.state() for folder in folders]
+    console.print(", ".join(f"{states.count(s)} {s}" for s in STATES if s in states))
+
+
+def run_folder(grid: Grid, config: RunConfig, runs: Path) -> RunFolder:
+    """Return the folder of one run of a grid."""
+    return RunFolder(runs / grid.name / f"{config.name}-{config.hash}")
+
+
+def _job(grid: Grid, config: RunConfig, folder: RunFolder, store_path: Path) -> Job:
+    store = Store.open(store_path)
+    conditions = run_conditions(config, grid.name, store)
+    if folder.state() == "absent":
+        folder.write_config(conditions)
+    elif (begun := folder.config()["data"]["hash"]) != store.hash:
+        raise InputError(
+            f"{folder.path} was begun with data {begun}, the store {store_path} now holds {store.hash}: "
+            "restore the data, or remove the run folder to start afresh"
+        )
+    return Job(folder, store_path, config.train.epochs, conditions["data"]["cases"]["test"])
+
+
+def _stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -> dict[str, Path]:
+    names = list(dict.fromkeys(config.dataset for config in grid.configs))
+    for name in stores:
+        if name not in names:
+            raise InputError(f"--store {name}=...: grid {grid.name} has no dataset {name}, only {', '.join(names)}")
+    located = {}
+    for name in names:
+        if name in stores:
+            located[name] = stores[name]
+        elif name in grid.data:
+            located[name] = phantom_store(name, grid.data[name], runs / grid.name / "data", console)
+        else:
+            located[name] = Path("data") / name
+        if not (located[name] / "store.json").exists():
+            raise InputError(
+                f"no store of {name} at {located[name]}: make one with 'bench data prepare FOLDER --dataset {name} "
+                f"--out {located[name]}', or name another with --store {name}=DIR"
+            )
+    return located
+
+
+def _device(name: str) -> str:
+    if name == "cpu":
+        return name
+    if name not in ("auto", "cuda"):
+        raise InputError(f"unknown device '{name}': choose auto, cpu or cuda")
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if name == "cuda":
+        raise InputError("device cuda was asked for, but torch finds no CUDA device: use --device cpu")
+    return "cpu"
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

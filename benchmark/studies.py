@@ -1,0 +1,107 @@
+"""What the `bench data` commands do: make, check and prepare studies."""
+
+import json
+import shutil
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from bench_errors import InputError
+from datasets import DATASETS
+from datasets.check import check_study
+from datasets.prepare import prepare
+from datasets.store import Store
+
+EXIT_CODES = {"note": 0, "warning": 1, "error": 2}
+
+
+def make_phantom(out: Path, cases: int, size: str, seed: int, layout: str) -> None:
+    """Write a phantom study with a progress bar; `size` is ``"64"`` or ``"240x240x155"``."""
+    from datasets.phantom import write_study
+
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("phantom", total=cases)
+        names = write_study(
+            out, cases, _size(size), seed, layout, progress=lambda done: progress.update(task, completed=done)
+        )
+    print(f"wrote {len(names)} cases to {out}")
+
+
+def check_folder(folder: Path, dataset: str | None, as_json: bool) -> int:
+    """Print the problems of a study; return the exit code of the worst."""
+    description = DATASETS.get(dataset) if dataset else None
+    problems = check_study(folder, description)
+    if as_json:
+        print(json.dumps([asdict(p) for p in problems], indent=1))
+    elif problems:
+        table = Table("case", "severity", "file", "problem")
+        for p in problems:
+            table.add_row(p.case, p.severity, p.file, p.message)
+        Console(width=None if Console().is_terminal else 240).print(table)
+    if not as_json:
+        counts = Counter(p.severity for p in problems)
+        print(", ".join(f"{n} {severity}s" for severity, n in counts.items()) or "no problems")
+    return max((EXIT_CODES[p.severity] for p in problems), default=0)
+
+
+def prepare_folder(folder: Path, dataset: str, out: Path, box: str) -> None:
+    """Prepare a study into a store with a progress bar and print what came of it."""
+    if box not in ("full", "released"):
+        raise InputError(f"unknown box '{box}': choose full or released")
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("prepare", total=None)
+        store = prepare(
+            folder,
+            DATASETS.get(dataset),
+            out,
+            box=box,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    print(f"prepared {len(store.cases)} cases of {dataset} to {out} (data hash {store.hash})")
+
+
+def phantom_store(name: str, options: dict[str, Any], folder: Path, console: Console) -> Path:
+    """Make and prepare the phantom study of a grid, unless it is there already; return its store."""
+    store = folder / name
+    wanted = json.dumps(options, sort_keys=True)
+    recipe = folder / f"{name}.json"
+    if recipe.exists() and recipe.read_text() == wanted and (store / "store.json").exists():
+        return store
+    from datasets.phantom import write_study
+
+    console.print(f"making the phantom study {name}: {options.get('cases', 40)} cases", soft_wrap=True)
+    files = folder / f"{name}-nifti"
+    try:
+        shutil.rmtree(files, ignore_errors=True)
+        write_study(
+            files,
+            options.get("cases", 40),
+            _size(str(options.get("size", 64))),
+            options.get("seed", 0),
+            options.get("layout", "brats"),
+        )
+        prepare(files, DATASETS.get(name), store)
+        recipe.write_text(wanted)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror}): choose another place with --runs") from None
+    finally:
+        shutil.rmtree(files, ignore_errors=True)
+    Store.open(store)
+    return store
+
+
+def _size(text: str) -> int | tuple[int, int, int]:
+    try:
+        edges = [int(part) for part in text.lower().split("x")]
+    except ValueError:
+        edges = []
+    if len(edges) == 1:
+        return edges[0]
+    if len(edges) == 3:
+        return (edges[0], edges[1], edges[2])
+    raise InputError(f"size '{text}': expected one edge such as 64, or three such as 240x240x155")
