@@ -8,7 +8,6 @@ backbone or an objective does not have is an error, not ignored.
 """
 
 import json
-from functools import cached_property
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
@@ -126,7 +125,7 @@ class RunConfig(_Frozen):
         """Edge of the test windows in voxels."""
         return self.test.window or self.train.crop
 
-    @cached_property
+    @property
     def hash(self) -> str:
         """First 10 hex digits of the SHA-256 of the resolved configuration."""
         text = json.dumps(self.model_dump(), sort_keys=True)

@@ -1,0 +1,38 @@
+import pytest
+from pydantic import ValidationError
+
+from benchmark.config import RunConfig, readable_errors
+
+
+def test_hash_is_a_function_of_the_content_alone():
+    first = RunConfig.model_validate({"objective": {"name": "passion", "tau": 2}, "seed": 3})
+    second = RunConfig.model_validate({"seed": 3, "objective": {"tau": 2.0, "name": "passion"}})
+    assert first.hash == second.hash
+    assert first.hash != first.model_copy(update={"seed": 4}).hash
+
+
+def test_stating_a_default_does_not_make_another_run():
+    assert RunConfig().hash == RunConfig.model_validate({"train": {"epochs": 300}}).hash
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"train": {"epochs": 0}}, "train.epochs: Input should be greater than or equal to 1 (found 0)"),
+        ({"train": {"epoch": 3}}, "train.epoch: no such option here"),
+        ({"train": {"crop": 50}}, "train.crop: Input should be a multiple of 16 (found 50)"),
+        ({"objective": {"name": "baseline", "tau": 4}}, "objective.tau: no such option here"),
+        ({"objective": {"name": "passion", "policy": "pdt"}}, "set profile: complete"),
+        ({"objective": {"name": "baseline", "warmup_epochs": 9}, "train": {"epochs": 9}}, "lower it"),
+        ({"test": {"validate_every": 2}}, "has no effect"),
+    ],
+)
+def test_wrong_options_are_named(content, says):
+    with pytest.raises(ValidationError) as caught:
+        RunConfig.model_validate(content)
+    assert says in readable_errors(caught.value.errors())
+
+
+def test_name_says_what_the_run_is():
+    config = RunConfig.model_validate({"objective": {"name": "baseline", "policy": "idt_drop"}})
+    assert config.name == "phantom-rfnet-baseline-drop-mr2468-s1037"
