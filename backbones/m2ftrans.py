@@ -1,0 +1,182 @@
+"""M2FTrans, as PASSION uses it: ``backbones.create("m2ftrans", modalities=4, classes=4, crop=80)``.
+
+Per modality a convolutional encoder of five levels and a transformer on the tokens of the deepest; a masked
+fusion transformer, whose fusion tokens start the decoder and whose attention re-weights the encoders' maps;
+a decoder that takes these in by spatial-weight cross attention at the two deepest levels and by 1-3-1
+convolutions above. Source: Shi et al., "M2FTrans: Modality-Masked Fusion Transformer for Incomplete
+Multi-Modality Brain Tumor Segmentation", JBHI 2024; facts of the version released with PASSION.
+"""
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backbones.blocks import (
+    ConvBlock,
+    DecoderStage,
+    ModalityEncoder,
+    UnimodalDecoder,
+    conv,
+    decode_packed,
+    kaiming_init,
+    norm_act,
+    per_axis,
+)
+from backbones.contract import Backbone, Features, Fused, encode_packed
+from backbones.m2ftrans_attention import CrossAttention, FusionTransformer
+from bench_errors import InputError
+
+LEVELS = 5
+DEEP_LEVELS = 2  # those fused by cross attention
+STRIDE = 2 ** (LEVELS - 1)  # voxels per token and axis
+HEADS = 8
+DEPTH = 3
+SIDE_CHANNELS = 16
+
+
+class ShareFusion(nn.Module):
+    """1-3-1 convolutions on the present modalities' maps, each weighted by its share of the attention."""
+
+    def __init__(self, modalities: int, channels: int, spatial_dims: int):
+        super().__init__()
+        self.first = conv(modalities * channels, channels, 1)
+        self.rest = nn.Sequential(
+            ConvBlock(channels, channels, 3, spatial_dims=spatial_dims), ConvBlock(channels, channels, 1)
+        )
+
+    def forward(self, maps: Tensor, shares: Tensor, case: Tensor) -> Tensor:
+        """Fuse the maps of K subsets.
+
+        Args:
+            maps: [B, M, C, *space].
+            shares: [K, M, *grid], 0 where absent; the grid divides the space.
+            case: int64 [K], the batch item of each row.
+
+        Returns [K, C, *space].
+        """
+        batch, modalities, channels, *space = maps.shape
+        blocks = [size for g, s in zip(shares.shape[2:], space, strict=True) for size in (g, s // g)]
+        # The first convolution of a weighted concatenation is a weighted sum over modalities of what each
+        # gives by itself, so each is convolved once per case, however many subsets there are.
+        kernel = self.first.weight.view(channels, modalities, channels).transpose(0, 1)
+        own = (kernel @ maps.flatten(3)).view(batch, modalities, channels, *blocks)
+        mixed = own.new_empty((len(case), channels, *space))
+        for item in case.unique().tolist():
+            rows = (case == item).nonzero().squeeze(1)
+            part = torch.einsum("kmxyz,mcxaybzd->kcxaybzd", shares.index_select(0, rows), own[item])
+            mixed.index_copy_(0, rows, part.reshape(len(rows), channels, *space))
+        bias = self.first.bias
+        return self.rest(norm_act(mixed if bias is None else mixed + bias.view(-1, 1, 1, 1)))
+
+
+class M2FTrans(Backbone):
+    """M2FTrans: masked fusion transformer, attention-weighted maps, cross attention.
+
+    Args:
+        modalities: number of modalities M.
+        classes: number of classes, background included.
+        width: channels of the finest level (8 as published); tokens have 16 times as many.
+        crop: edge of the volumes in voxels, a multiple of 16 from 32; the token grid has crop / 16 per axis.
+        spatial_dims: 3, or 2 for volumes [B, M, crop, crop, 1].
+        dropout: rate within the transformer and after cross attention.
+
+    Raises `InputError` for a `crop` that has no whole token grid.
+    """
+
+    def __init__(
+        self,
+        modalities: int = 4,
+        classes: int = 4,
+        width: int = 8,
+        crop: int = 80,
+        spatial_dims: int = 3,
+        dropout: float = 0.1,
+    ):
+        super().__init__(modalities, classes, spatial_dims)
+        if crop < 2 * STRIDE or crop % STRIDE:
+            raise InputError(
+                f"crop {crop} does not fit m2ftrans: give a multiple of {STRIDE} from {2 * STRIDE}"
+            )
+        self.space = crop, crop, crop if spatial_dims == 3 else 1
+        self.grid = per_axis(crop // STRIDE, spatial_dims)
+        tokens = self.grid[0] * self.grid[1] * self.grid[2]
+        channels = [width * 2**level for level in range(LEVELS)]
+        shallow = LEVELS - DEEP_LEVELS
+        self.encoders = nn.ModuleList(
+            ModalityEncoder(LEVELS, width, spatial_dims=spatial_dims) for _ in range(modalities)
+        )
+        self.transformer = FusionTransformer(modalities, tokens, channels[-1], DEPTH, HEADS, dropout)
+        self.fusions = nn.ModuleList(ShareFusion(modalities, c, spatial_dims) for c in channels[:shallow])
+        self.crosses = nn.ModuleList(
+            CrossAttention(modalities, c, dropout, spatial_dims) for c in channels[shallow:]
+        )
+        self.bottom = nn.Sequential(
+            ConvBlock(2 * channels[-1], channels[-1], 3, spatial_dims=spatial_dims),
+            ConvBlock(channels[-1], channels[-1], 1),
+        )
+        self.stages = nn.ModuleList(DecoderStage(c, spatial_dims=spatial_dims) for c in channels[:-1])
+        self.sides = nn.ModuleList(
+            nn.Sequential(ConvBlock(c, SIDE_CHANNELS, 1), conv(SIDE_CHANNELS, classes, 1)) for c in channels
+        )
+        self.head = conv(width, classes, 1)
+        self.unimodal_decoder = UnimodalDecoder(LEVELS, width, classes, spatial_dims=spatial_dims)
+        kaiming_init(self)
+
+    def encode(self, volumes: Tensor, available: Tensor) -> Features:
+        """Encode each available modality, tokens included: see the contract.
+
+        `extra` holds `tokens` [B, M, 16 width, *grid], and `keys` and `values`
+        [B, M, depth, heads, P, 2 width], P the number of tokens. Raises `ValueError` for another size
+        than `crop`.
+        """
+        if tuple(volumes.shape[2:]) != self.space:
+            raise ValueError(
+                f"volumes of {tuple(volumes.shape[2:])} voxels: this m2ftrans takes {self.space}"
+            )
+        levels = encode_packed(self.encoders, volumes, available)
+        modality = available.nonzero()[:, 1]
+        own = self.transformer.encode_alone(levels[-1][available].flatten(2).transpose(1, 2), modality)
+        packed = {
+            "tokens": own.tokens.transpose(1, 2).unflatten(2, self.grid),
+            "keys": own.keys,
+            "values": own.values,
+        }
+        extra = {
+            name: x.new_zeros((*available.shape, *x.shape[1:])).index_put((available,), x)
+            for name, x in packed.items()
+        }
+        return Features(levels, available, extra)
+
+    def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
+        """Fuse K subsets: see the contract. Side outputs have the scales 1, 2, 4, 8 and 16."""
+        if case is None:
+            case = torch.arange(len(present), device=present.device)
+        extra = {name: x.index_select(0, case) for name, x in features.extra.items()}
+        fusion, flat_shares = self.transformer.fuse(extra["keys"], extra["values"], present)
+        shares = flat_shares.unflatten(2, self.grid)
+
+        x = fusion.transpose(1, 2).unflatten(2, self.grid)
+        sides = [self.sides[-1](x)]
+        gathered = self.crosses[-1](x, extra["tokens"] * shares.unsqueeze(2), present)
+        x = self.bottom(torch.cat((gathered, x), dim=1))
+        for level in reversed(range(LEVELS - 1)):
+            stage = cast(DecoderStage, self.stages[level])
+            x = stage.rise(x)
+            sides.append(self.sides[level](x))
+            x = stage.join(self._gather(level, x, features.levels[level], shares, present, case), x)
+        return Fused(self.head(x), sides[::-1], x)
+
+    def _gather(
+        self, level: int, x: Tensor, maps: Tensor, shares: Tensor, present: Tensor, case: Tensor
+    ) -> Tensor:
+        """Fuse the re-weighted maps [B, M, C, *] of a level above the deepest; x is the decoder's there."""
+        if level < len(self.fusions):
+            return self.fusions[level](maps, shares, case)
+        gate = F.interpolate(shares, size=maps.shape[3:]).unsqueeze(2)
+        return self.crosses[level - len(self.fusions)](x, maps.index_select(0, case) * gate, present)
+
+    def unimodal(self, features: Features) -> Tensor:
+        """Decode each available modality alone: see the contract."""
+        return decode_packed(self.unimodal_decoder, features.levels, features.available)
