@@ -27,15 +27,30 @@ def per_axis(n: int, spatial_dims: int) -> tuple[int, int, int]:
     return (n, n, n if spatial_dims == 3 else 1)
 
 
+class PointConv(nn.Conv3d):
+    """A 1x1x1 convolution, computed as the matrix product it is: several times faster on a CPU."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, *space] -> [N, outputs, *space]."""
+        weight = self.weight.flatten(1).expand(len(x), -1, -1)
+        assert self.bias is not None
+        return torch.baddbmm(self.bias[:, None], weight, x.flatten(2)).unflatten(2, x.shape[2:])
+
+
 def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1, spatial_dims: int = 3) -> nn.Conv3d:
     """Return a convolution with bias that keeps the size at stride 1; padding, if any, reflects."""
+    if size == 1:
+        return PointConv(inputs, outputs)
     return nn.Conv3d(
         inputs,
         outputs,
         per_axis(size, spatial_dims),
         stride=per_axis(stride, spatial_dims),
         padding=(size // 2, size // 2, size // 2 if spatial_dims == 3 else 0),
-        padding_mode="reflect" if size > 1 else "zeros",
+        padding_mode="reflect",
     )
 
 
@@ -150,7 +165,7 @@ class UnimodalDecoder(nn.Module):
         self.stages = nn.ModuleList(
             DecoderStage(width * 2**level, order, spatial_dims) for level in range(depth - 1)
         )
-        self.head = conv(width, classes, 1)
+        self.head = PointConv(width, classes)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Levels, finest first, each [N, width * 2^l, *space / 2^l] -> logits [N, classes, *space]."""

@@ -1,0 +1,254 @@
+"""RFNet: region-aware fusion of modalities (Ding et al., ICCV 2021), as PASSION (arXiv 2407.14796) uses it.
+
+    net = backbones.create("rfnet", modalities=4, classes=4)
+    logits = net(volumes, present)
+
+At each level a map of class probabilities, predicted from the present modalities, divides the features into
+regions; each region weights the modalities by its own mean features; the fused regions and a shortcut make the
+level's fused features. A decoder takes them from the deepest level to the finest.
+
+K subsets are fused at once, and what does not depend on the subset is computed once per case: a 1x1 convolution
+of concatenated modalities is a sum of one product per modality, and region means and weighted sums over
+modalities are matrix products with the features.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backbones.blocks import (
+    ConvBlock,
+    DecoderStage,
+    ModalityEncoder,
+    PointConv,
+    UnimodalDecoder,
+    decode_packed,
+    kaiming_init,
+    norm_act,
+)
+from backbones.contract import Backbone, Features, Fused, encode_packed
+from backbones.weights import shared_released_name
+from bench_errors import InputError
+
+DEPTH = 4
+REGION_CHANNELS = 16  # before a level's class logits
+WEIGHT_CHANNELS = 128  # hidden, where a region's means become its modality weights
+
+
+def spread(weights: Tensor, member: Tensor) -> Tensor:
+    """Place each row's weights of modalities [K, ..., M] at its case: [K, ..., B * M], zero elsewhere.
+
+    `member` [K, B] is one-hot. Times features [B * M, n] this sums over the modalities of the row's own case.
+    """
+    return torch.einsum("k...m,kb->k...bm", weights, member).flatten(-2)
+
+
+def modality_products(layers: list[PointConv], features: Tensor) -> Tensor:
+    """Multiply each modality of [B, M, C, V] with its share of 1x1 convolutions of M * C channels.
+
+    Returns [B, M, O, V], O being the output channels of all `layers`; a sum over modalities is the convolution
+    without its bias.
+    """
+    modalities, channels = features.shape[1:3]
+    weight = torch.cat([layer.weight for layer in layers]).view(-1, modalities, channels)
+    return torch.matmul(weight.transpose(0, 1), features)
+
+
+class RegionMap(nn.Module):
+    """Predicts the classes at one level, from the modalities and, above the deepest level, the decoder."""
+
+    def __init__(self, modalities: int, channels: int, classes: int, deepest: bool, spatial_dims: int):
+        super().__init__()
+        narrow = max(1, channels // 4)
+        self.modalities = PointConv(modalities * channels, narrow)
+        self.embedding = nn.Sequential(
+            ConvBlock(narrow, narrow, 3, spatial_dims=spatial_dims), ConvBlock(narrow, channels, 1)
+        )
+        self.logits = nn.Sequential(
+            ConvBlock(channels if deepest else 2 * channels, REGION_CHANNELS, 1),
+            PointConv(REGION_CHANNELS, classes),
+        )
+
+    def forward(self, mixed: Tensor, decoded: Tensor | None) -> Tensor:
+        """Return logits [K, classes, *space].
+
+        Args:
+            mixed: [K, channels / 4, *space], the first convolution's output.
+            decoded: [K, channels, *space] from the deeper level; None at the deepest.
+        """
+        embedded = self.embedding(norm_act(mixed))
+        return self.logits(embedded if decoded is None else torch.cat((decoded, embedded), dim=1))
+
+
+class RegionFusion(nn.Module):
+    """Fuses the modalities of one level region by region, with a shortcut beside it."""
+
+    def __init__(self, modalities: int, channels: int, classes: int, spatial_dims: int):
+        super().__init__()
+        half = channels // 2
+        self.modalities = PointConv(modalities * channels, channels)
+        self.shortcut = nn.Sequential(
+            ConvBlock(channels, channels, 3, spatial_dims=spatial_dims), ConvBlock(channels, half, 1)
+        )
+        # One group of channels per class: each region has its own weight layers.
+        inputs = classes * (modalities * channels + 1)
+        self.hidden = nn.Conv3d(inputs, classes * WEIGHT_CHANNELS, 1, groups=classes)
+        self.weights = nn.Conv3d(classes * WEIGHT_CHANNELS, classes * modalities, 1, groups=classes)
+        self.regions = nn.Sequential(
+            ConvBlock(classes * channels, channels, 1),
+            ConvBlock(channels, channels, 3, spatial_dims=spatial_dims),
+            ConvBlock(channels, half, 1),
+        )
+
+    def modality_weights(self, features: Tensor, regions: Tensor, present: Tensor, member: Tensor) -> Tensor:
+        """Weigh each modality in each region by the means over it: [K, classes, M] in (0, 1), 0 where absent.
+
+        Args:
+            features: [B, M, C, V].
+            regions: class probabilities [K, classes, V].
+            present: float [K, M].
+            member: float [K, B], one-hot.
+        """
+        batch, modalities, channels, voxels = features.shape
+        rows, classes, _ = regions.shape
+        sums = torch.matmul(regions.flatten(0, 1), features.reshape(-1, voxels).T)
+        sums = sums.view(rows, classes, batch, modalities, channels)
+        own = torch.einsum("krbmc,kb,km->krmc", sums, member, present)
+        size = regions.mean(dim=2, keepdim=True) + 1e-7
+        means = own.flatten(2) / (voxels * size)
+        hidden = self.hidden(torch.cat((means, size), dim=2).reshape(rows, -1, 1, 1, 1))
+        weights = self.weights(F.leaky_relu(hidden, 0.2)).view(rows, classes, modalities)
+        return torch.sigmoid(weights) * present[:, None]
+
+    def forward(
+        self, features: Tensor, regions: Tensor, mixed: Tensor, present: Tensor, member: Tensor
+    ) -> Tensor:
+        """Return the fused features [K, channels, *space]; the regions' half of the channels comes first.
+
+        Args:
+            features: [B, M, channels, V].
+            regions: class probabilities [K, classes, *space].
+            mixed: [K, channels, *space], the shortcut's first convolution's output.
+            present: float [K, M].
+            member: float [K, B], one-hot.
+        """
+        space = regions.shape[2:]
+        regions = regions.flatten(2)
+        weights = self.modality_weights(features, regions, present, member)
+        summed = spread(weights, member).flatten(0, 1) @ features.flatten(0, 1).flatten(1)
+        gated = summed.view(*regions.shape[:2], *features.shape[2:]) * regions[:, :, None]
+        fused = self.regions(gated.flatten(1, 2).unflatten(2, space))
+        return torch.cat((fused, self.shortcut(norm_act(mixed))), dim=1)
+
+
+class RegionDecoder(nn.Module):
+    """The decoder of the fused output: region-aware fusion at each level, from the deepest to the finest."""
+
+    def __init__(self, modalities: int, classes: int, width: int, spatial_dims: int):
+        super().__init__()
+        channels = [width * 2**level for level in range(DEPTH)]
+        self.maps = nn.ModuleList(
+            RegionMap(modalities, c, classes, c == channels[-1], spatial_dims) for c in channels
+        )
+        self.fusions = nn.ModuleList(RegionFusion(modalities, c, classes, spatial_dims) for c in channels)
+        self.stages = nn.ModuleList(DecoderStage(c, spatial_dims=spatial_dims) for c in channels[:-1])
+        self.head = PointConv(width, classes)
+
+    def forward(self, levels: list[Tensor], present: Tensor, case: Tensor) -> Fused:
+        """Fuse K subsets of levels, each [B, M, C_l, *space_l]; present is bool [K, M], case int64 [K]."""
+        weights = present.to(levels[0].dtype)
+        member = F.one_hot(case, len(levels[0])).to(levels[0].dtype)
+        selection = spread(weights, member)
+        side_logits: list[Tensor] = []
+        decoded: Tensor | None = None
+        for index in reversed(range(DEPTH)):
+            region_map, fusion = self.maps[index], self.fusions[index]
+            space = levels[index].shape[3:]
+            features = levels[index].flatten(3)
+            if decoded is not None:
+                decoded = self.stages[index].rise(decoded)
+            first = [region_map.modalities, fusion.modalities]
+            products = modality_products(first, features)
+            bias = torch.cat([layer.bias for layer in first])[:, None]
+            mixed = (selection @ products.flatten(0, 1).flatten(1)).view(
+                len(case), *products.shape[2:]
+            ) + bias
+            for_map, for_shortcut = mixed.unflatten(2, space).split(
+                [layer.out_channels for layer in first], 1
+            )
+            logits = region_map(for_map, decoded)
+            regions = logits.softmax(dim=1).detach()
+            fused = fusion(features, regions, for_shortcut, weights, member)
+            decoded = fused if decoded is None else self.stages[index].join(fused, decoded)
+            side_logits.insert(0, logits)
+        assert decoded is not None
+        return Fused(self.head(decoded), side_logits, decoded)
+
+
+class RFNet(Backbone):
+    """RFNet; 4 side outputs (scales 1, 2, 4, 8), finest first.
+
+    Args:
+        modalities: number of modalities M.
+        classes: number of classes, background included.
+        width: channels of the finest level (8 as released), even.
+        crop: taken like every backbone's; without effect, the network is fully convolutional. Volumes need a
+            multiple of 8 voxels, at least 16, along each axis.
+        spatial_dims: 3, or 2 for volumes [B, M, H, W, 1].
+    """
+
+    def __init__(
+        self, modalities: int = 4, classes: int = 4, width: int = 8, crop: int = 80, spatial_dims: int = 3
+    ):
+        super().__init__(modalities, classes, spatial_dims)
+        if width < 2 or width % 2:
+            raise InputError(
+                f"width {width} for rfnet, expected an even number from 2: set width to 2, 4, 8, ..."
+            )
+        self.encoders = nn.ModuleList(
+            ModalityEncoder(DEPTH, width, spatial_dims=spatial_dims) for _ in range(modalities)
+        )
+        self.fused_decoder = RegionDecoder(modalities, classes, width, spatial_dims)
+        self.unimodal_decoder = UnimodalDecoder(DEPTH, width, classes, spatial_dims=spatial_dims)
+        kaiming_init(self)
+
+    def encode(self, volumes: Tensor, available: Tensor) -> Features:
+        """Encode each available modality by itself; see `Backbone.encode`."""
+        return Features(encode_packed(self.encoders, volumes, available), available)
+
+    def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
+        """Fuse K subsets of what was encoded; see `Backbone.fuse`."""
+        if case is None:
+            case = torch.arange(len(features.available), device=present.device)
+        if len(case) != len(present):
+            raise ValueError(f"{len(present)} subsets for {len(case)} cases: give the case of each subset")
+        return self.fused_decoder(features.levels, present, case)
+
+    def unimodal(self, features: Features) -> Tensor:
+        """Decode each available modality alone; see `Backbone.unimodal`."""
+        return decode_packed(self.unimodal_decoder, features.levels, features.available)
+
+    def released_names(self, name: str) -> list[str]:
+        """Return the released name(s) of the parameter `name`; see `backbones.weights`."""
+        name = shared_released_name(name)
+        parts = name.split(".")
+        if parts[1] not in ("maps", "fusions"):
+            return [name]
+        kind, level, part, rest = parts[1], int(parts[2]) + 1, parts[3], parts[4:]
+        released = f"decoder_fuse.{'prm_generator' if kind == 'maps' else 'RFM'}{level}"
+        if part in ("hidden", "weights"):
+            layer = 0 if part == "hidden" else 2
+            return [
+                f"{released}.modal_fusion.{c}.weight_layer.{layer}.{rest[0]}" for c in range(self.classes)
+            ]
+        if part == "modalities":
+            return [f"{released}.{'embedding_layer' if kind == 'maps' else 'short_cut'}.0.conv.{rest[0]}"]
+        if part in ("embedding", "shortcut"):
+            rest = [str(int(rest[0]) + 1), *rest[1:]]
+        block = {
+            "embedding": "embedding_layer",
+            "shortcut": "short_cut",
+            "logits": "prm_layer",
+            "regions": "region_fusion.fusion_layer",
+        }[part]
+        return [".".join((released, block, *rest))]
