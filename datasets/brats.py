@@ -1,5 +1,7 @@
 """The BraTS studies: descriptions of the naming, labels, regions and table order (BraTS 2018-2020)."""
 
+from dataclasses import replace
+
 from datasets.vocabulary import Description, Region
 
 BRATS2020 = Description(
@@ -23,3 +25,6 @@ BRATS2020 = Description(
     ),
     profile_order=("t1", "t1ce", "flair", "t2"),
 )  # fmt: skip
+
+PHANTOM = replace(BRATS2020, name="phantom")
+"""The synthetic head: named and labelled like BraTS2020, split at random."""

@@ -1,5 +1,7 @@
 """MyoPS2020: description of the naming, labels, regions and table order (three contrasts of the heart)."""
 
+from dataclasses import replace
+
 from datasets.vocabulary import Description, Region
 
 MYOPS2020 = Description(
@@ -14,3 +16,6 @@ MYOPS2020 = Description(
     profile_order=("bssfp", "lge", "t2"),
     spatial_dims=2,
 )
+
+PHANTOM_HEART = replace(MYOPS2020, name="phantom-heart")
+"""The synthetic heart: named and labelled like MyoPS2020, split at random."""
