@@ -17,8 +17,8 @@ from backbones.blocks import (
     ConvBlock,
     DecoderStage,
     ModalityEncoder,
+    PointConv,
     UnimodalDecoder,
-    conv,
     decode_packed,
     kaiming_init,
     norm_act,
@@ -26,6 +26,7 @@ from backbones.blocks import (
 )
 from backbones.contract import Backbone, Features, Fused, encode_packed
 from backbones.m2ftrans_attention import CrossAttention, FusionTransformer
+from backbones.weights import RELEASED_MODALITIES, shared_released_name
 from bench_errors import InputError
 
 LEVELS = 5
@@ -41,7 +42,7 @@ class ShareFusion(nn.Module):
 
     def __init__(self, modalities: int, channels: int, spatial_dims: int):
         super().__init__()
-        self.first = conv(modalities * channels, channels, 1)
+        self.first = PointConv(modalities * channels, channels)
         self.rest = nn.Sequential(
             ConvBlock(channels, channels, 3, spatial_dims=spatial_dims), ConvBlock(channels, channels, 1)
         )
@@ -118,9 +119,9 @@ class M2FTrans(Backbone):
         )
         self.stages = nn.ModuleList(DecoderStage(c, spatial_dims=spatial_dims) for c in channels[:-1])
         self.sides = nn.ModuleList(
-            nn.Sequential(ConvBlock(c, SIDE_CHANNELS, 1), conv(SIDE_CHANNELS, classes, 1)) for c in channels
+            nn.Sequential(ConvBlock(c, SIDE_CHANNELS, 1), PointConv(SIDE_CHANNELS, classes)) for c in channels
         )
-        self.head = conv(width, classes, 1)
+        self.head = PointConv(width, classes)
         self.unimodal_decoder = UnimodalDecoder(LEVELS, width, classes, spatial_dims=spatial_dims)
         kaiming_init(self)
 
@@ -180,3 +181,47 @@ class M2FTrans(Backbone):
     def unimodal(self, features: Features) -> Tensor:
         """Decode each available modality alone: see the contract."""
         return decode_packed(self.unimodal_decoder, features.levels, features.available)
+
+    def released_names(self, name: str) -> list[str]:
+        """Return the released name of the parameter `name`; see `backbones.weights`."""
+        bottleneck, decoder = "Bottleneck.trans_bottle", "decoder_fusion"
+        match name.split("."):
+            case ["encoders" | "unimodal_decoder", *_]:
+                return [shared_released_name(name)]
+            case ["transformer", "position" | "fusion" as part]:
+                return ["pos" if part == "position" else part]
+            case ["transformer", _, layer, "perceptron", i, end]:
+                part = {"0": "norm", "1": "fn.net.0", "4": "fn.net.3"}[i]
+                return [f"{bottleneck}.cross_ffn_list.{layer}.fn.{part}.{end}"]
+            case ["transformer", _, layer, part, end]:
+                part = {"norm": "norm", "qkv": "fn.qkv", "project": "fn.proj"}[part]
+                return [f"{bottleneck}.cross_attention_list.{layer}.fn.{part}.{end}"]
+            case ["fusions", level, "first", end]:
+                return [f"{decoder}.RFM{int(level) + 1}.fusion_layer.0.conv.{end}"]
+            case ["fusions", level, _, i, *ends]:
+                return [f"{decoder}.RFM{int(level) + 1}.fusion_layer.{int(i) + 1}.{'.'.join(ends)}"]
+            case ["crosses", level, _, layer, *ends]:
+                level = str(int(level) + len(self.fusions) + 1)
+                return [f"{decoder}.CT{level}.layers.{layer}.{_released_cross_part(ends)}"]
+            case ["bottom", i, *ends]:
+                return [f"{decoder}.d5_{('c2', 'out')[int(i)]}.{'.'.join(ends)}"]
+            case ["sides", level, *ends]:
+                return [f"{decoder}.prm_fusion{int(level) + 1}.prm_layer.{'.'.join(ends)}"]
+            case ["head", end]:
+                return [f"{decoder}.seg_layer.{end}"]
+        return [f"{decoder}.{shared_released_name(name)}"]
+
+
+def _released_cross_part(parts: list[str]) -> str:
+    """Return the released name of what is in a layer of cross attention: [block, (modality,) index, end]."""
+    *block, index, end = parts
+    convolution = int(index) // 3 + 1
+    norm = int(index) % 3 == 1
+    if block[0].startswith("forward"):
+        within = f"norm{convolution}" if norm else ("pwconv1", "dwconv", "pwconv2")[convolution - 1]
+        return f"{'ffn1' if block[0] == 'forward_query' else 'ffn2'}.{within}.{end}"
+    outer = {"query": "query_map", "project": "out_project", "keys": "key_map", "values": "value_map"}[
+        block[0]
+    ]
+    modality = f"_{RELEASED_MODALITIES[int(block[1])]}" if len(block) > 1 else ""
+    return f"cross_attn.{outer}{modality}.{'norm' if norm else 'conv'}{convolution}.{end}"

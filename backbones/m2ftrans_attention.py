@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones.blocks import per_axis
+from backbones.blocks import PointConv, per_axis
 
 CROSS_LAYERS = 2
 EXPANSION = 4  # of the channels within a cross-attention layer's feed-forward
@@ -159,13 +159,13 @@ def separable(channels: int, expansion: int, spatial_dims: int) -> nn.Sequential
     """
     inner = expansion * channels
     return nn.Sequential(
-        nn.Conv3d(channels, inner, 1),
+        PointConv(channels, inner),
         ChannelNorm(inner),
         nn.GELU(),
         nn.Conv3d(inner, inner, per_axis(3, spatial_dims), padding="same", groups=channels),
         ChannelNorm(inner),
         nn.GELU(),
-        nn.Conv3d(inner, channels, 1),
+        PointConv(inner, channels),
         ChannelNorm(channels),
     )
 

@@ -1,14 +1,16 @@
-"""M2FTrans behind the contract: subsets are independent rows, absent channels have no say.
+"""M2FTrans equals the released network, subsets are independent rows, and absent channels have no say.
 
-In float64, where the rounding of a batched sum cannot be taken for a fault.
+All but parity is in float64, where the rounding of a batched sum cannot be taken for a fault.
 """
 
 import pytest
 import torch
+from released import golden_figures, golden_input, released_state
 from torch import Tensor
 
 import backbones
 from backbones.contract import Backbone
+from backbones.weights import from_released
 from bench_errors import InputError
 
 SUBSETS = torch.tensor([[bool(code >> m & 1) for m in range(4)] for code in range(1, 16)])
@@ -24,6 +26,22 @@ def volumes(batch: int = 1, modalities: int = 4) -> Tensor:
     return torch.randn(
         batch, modalities, 32, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64
     )
+
+
+def test_parity_with_the_released_network_for_all_subsets() -> None:
+    figures = golden_figures("m2ftrans")
+    net = backbones.create("m2ftrans", modalities=4, classes=4).eval()
+    net.load_state_dict(from_released("m2ftrans", released_state("m2ftrans")))
+    masks = torch.from_numpy(figures["masks"])
+    worst = 0.0
+    with torch.no_grad():
+        features = net.encode(golden_input()[0], torch.ones(1, 4, dtype=torch.bool))
+        for start in range(0, 15, 3):
+            fused = net.fuse(features, masks[start : start + 3], torch.zeros(3, dtype=torch.long))
+            found = fused.logits.softmax(1)[..., 4::8, 4::8, 4::8]
+            expected = torch.from_numpy(figures["probabilities"][start : start + 3])
+            worst = max(worst, float((found - expected).abs().max()))
+    assert worst < 1e-4
 
 
 def test_all_subsets_at_once_equal_one_at_a_time() -> None:
