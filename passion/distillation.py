@@ -1,0 +1,81 @@
+"""PASSION's self-distillation: the network with one modality learns from itself with the case's subset.
+
+    kl = pixel_distillation(student_outputs, teacher_outputs, tau, size)                    # [R]
+    proto, distance = semantic_distillation(student_features, teacher_features, labels)     # [R], [R]
+
+R students of one case, and one teacher, from which no gradient flows. Formulas: PASSION (arXiv 2407.14796),
+pixel-wise and semantic-wise self-distillation, with the scale, the clamp and the L1 distance of its released
+code.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from passion.losses import FLOOR, CaseLabels, full_precision, probabilities
+
+NORM_FLOOR = 1e-5
+"""Each of the two norms of a cosine similarity is clamped from below at this."""
+
+COUNT_EPSILON = 1e-5
+
+
+def temperature_kl(student: Tensor, teacher: Tensor, tau: float, size: Sequence[int]) -> Tensor:
+    """tau^2 times the mean over classes and voxels of q_t (log q_t - log q_s): [R].
+
+    q are the softened probabilities at full size, clamped to [0.005, 1], so the result can be
+    slightly negative.
+
+    Args:
+        student: logits [R, classes, *space_l].
+        teacher: logits [1, classes, *space_l]; detached here.
+        tau: the temperature.
+        size: the space to compare at.
+    """
+    q_teacher = probabilities(teacher.detach(), size, tau).clamp(FLOOR, 1).flatten()
+    log_student = probabilities(student, size, tau).clamp(FLOOR, 1).log().flatten(1)
+    return tau**2 * ((q_teacher.log() - log_student) @ q_teacher) / len(q_teacher)
+
+
+def pixel_distillation(
+    student: list[Tensor], teacher: list[Tensor], tau: float, size: Sequence[int]
+) -> Tensor:
+    """Temperature KL of the fused output plus those of the side outputs weighted 1/2, 1/4, ...: [R].
+
+    `student` and `teacher`: the fused logits, then the side logits from the finest, each
+    [R, classes, *space_l], with R = 1 for the teacher.
+    """
+    terms = [
+        temperature_kl(s, t, tau, size) / 2**level
+        for level, (s, t) in enumerate(zip(student, teacher, strict=True))
+    ]
+    return torch.stack(terms).sum(dim=0)
+
+
+def similarity_maps(features: Tensor, labels: CaseLabels) -> Tensor:
+    """Cosine similarity of each voxel's features with the prototype of each class that the case has.
+
+    A prototype is the mean feature vector over the class's voxels. `features` [R, F, V] -> [R, K, V], where K
+    counts the classes with at least one voxel.
+    """
+    occurring = labels.count > 0
+    sums = features @ labels.one_hot[occurring].T
+    prototypes = sums / (labels.count[occurring] + COUNT_EPSILON)
+    directions = prototypes / prototypes.norm(dim=1, keepdim=True).clamp(min=NORM_FLOOR)
+    return directions.transpose(1, 2) @ features / features.norm(dim=1, keepdim=True).clamp(min=NORM_FLOOR)
+
+
+def semantic_distillation(student: Tensor, teacher: Tensor, labels: CaseLabels) -> tuple[Tensor, Tensor]:
+    """Compare the similarity maps of students and teacher.
+
+    Args:
+        student: finest decoder features [R, F, *space]; gradients also flow through the prototypes.
+        teacher: the same of the teacher [1, F, *space]; detached here.
+        labels: of the case.
+
+    Returns proto [R], the mean squared difference, and distance [R], the mean absolute one, without gradient.
+    """
+    target = similarity_maps(full_precision(teacher.detach()).flatten(2), labels)
+    difference = similarity_maps(full_precision(student).flatten(2), labels) - target
+    return difference.square().mean(dim=(1, 2)), difference.detach().abs().mean(dim=(1, 2))

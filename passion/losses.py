@@ -1,0 +1,90 @@
+"""The task losses of one case: weighted cross entropy plus Dice, at the output and at the side outputs.
+
+    labels = CaseLabels(target, classes, torch.float32)         # one case, target [*space]
+    loss = task_loss(probabilities(logits), labels)             # logits [R, classes, *space] -> [R]
+
+R is any number of outputs for the same case: the fused one, or one per modality. Space is three axes.
+Formulas: PASSION (arXiv 2407.14796) and its released code, which takes them from RFNet (ICCV 2021).
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+FLOOR = 0.005
+"""Probabilities are clamped from below at this before a logarithm; no gradient passes below it."""
+
+DICE_EPSILON = 1e-7
+
+
+class CaseLabels:
+    """What the losses need of one case's target, worked out once.
+
+    Attributes:
+        index: int64 [V], the class of each of the case's V voxels.
+        one_hot: float [classes, V].
+        count: float [classes], voxels of each class.
+        voxel_weights: float [V], 1 - share of the voxel's class in the case.
+    """
+
+    def __init__(self, target: Tensor, classes: int, dtype: torch.dtype):
+        """Take the integer target [*space], values 0 to classes - 1; `dtype` is that of the float tensors."""
+        self.index = target.reshape(-1).long()
+        members = self.index == torch.arange(classes, device=target.device).unsqueeze(1)
+        self.one_hot = members.to(dtype)
+        self.count = members.sum(dim=1).to(dtype)
+        self.voxel_weights = (1 - self.count / len(self.index))[self.index]
+
+
+def full_precision(values: Tensor) -> Tensor:
+    """Return half-precision `values` as float32, others as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def probabilities(logits: Tensor, size: Sequence[int] | None = None, tau: float = 1.0) -> Tensor:
+    """Softmax of logits / tau over the classes, then enlarged to `size` (trilinear, aligned corners).
+
+    `logits` [R, classes, *space] -> [R, classes, *size]; `size` None keeps the space.
+    """
+    p = torch.softmax(full_precision(logits) / tau, dim=1)
+    if size is None or p.shape[2:] == tuple(size):
+        return p
+    return F.interpolate(p, size=tuple(size), mode="trilinear", align_corners=True)
+
+
+def cross_entropy(own: Tensor, labels: CaseLabels) -> Tensor:
+    """Weighted cross entropy from `own` [R, V], the probabilities of each voxel's true class: [R].
+
+    Mean over voxels of -w_c log(clamp(p_c, 0.005, 1)) with w_c = 1 - share of class c in the case.
+    """
+    return -(own.clamp(FLOOR, 1).log() @ labels.voxel_weights) / own.shape[1]
+
+
+def dice_loss(p: Tensor, own: Tensor, labels: CaseLabels) -> Tensor:
+    """Dice loss of `p` [R, classes, V]: 1 - mean over classes (background included) of the soft Dice: [R].
+
+    `own` [R, V] are the probabilities of the true class: all that the overlap consists of.
+    """
+    overlap = F.linear(own, labels.one_hot)
+    return 1 - (2 * overlap / (p.sum(dim=2) + labels.count + DICE_EPSILON)).mean(dim=1)
+
+
+def task_loss(p: Tensor, labels: CaseLabels) -> Tensor:
+    """Weighted cross entropy plus Dice of the probabilities `p` [R, classes, *space]: [R]."""
+    p = p.flatten(2)
+    own = p.gather(1, labels.index.expand(len(p), 1, -1)).squeeze(1)
+    return cross_entropy(own, labels) + dice_loss(p, own, labels)
+
+
+def deep_supervision(side_logits: list[Tensor], labels: CaseLabels, size: Sequence[int]) -> Tensor:
+    """Task losses of the side outputs at full size, weighted 1/2, 1/4, 1/8, ... from the finest: [R].
+
+    `side_logits`: each [R, classes, *space_l]; `size`: the target's space.
+    """
+    losses = [
+        task_loss(probabilities(side, size), labels) / 2**level
+        for level, side in enumerate(side_logits, start=1)
+    ]
+    return torch.stack(losses).sum(dim=0)

@@ -1,0 +1,219 @@
+"""PASSION: self-distillation weighted by relative preference (arXiv 2407.14796).
+
+    objective = passion.create("passion", modalities=4, classes=4, counts=[183, 136, 90, 43], cases=219)
+
+The network with the case's subset teaches the network with each modality alone, at the level of voxels (`kl`)
+and of class prototypes (`proto`). Modalities that lag get more weight: within a case (delta) and over epochs
+(beta).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from backbones.contract import Backbone, Fused
+from bench_errors import InputError
+from bench_registry import unknown
+from passion.distillation import pixel_distillation, semantic_distillation
+from passion.losses import CaseLabels, deep_supervision, probabilities, task_loss
+from passion.objective import Batch, Losses, Objective, labels_of, per_modality, unimodal_losses
+from passion.preference import GradientBalance, relative_preference
+
+VARIANTS = ("released", "paper")
+
+
+class Passion(Objective):
+    """PASSION. Terms: `fuse`, `prm`, and per modality `sep`, `kl`, `proto`, `distance`, `preference`.
+
+    total = fuse + prm + sum delta beta w sep + lambda1 sum beta w kl + lambda2 sum delta w proto, the sums
+    over the modalities that are taught; w is 1 under `pdt`. In the warm-up only sum beta w sep. A student
+    whose one modality is the whole subset is the teacher itself: its kl, proto and distance are 0, and
+    nothing is computed.
+
+    `variant`: `released` follows the released code. `paper` differs in three things: delta does not gate sep;
+    w is 1 / (1 - missing rate) whatever the batch size; cases in which a modality is its own teacher do not
+    enter its mean distance of the epoch.
+
+    A call with gradients enabled is a training step and counts in the epoch's mean distances; evaluate under
+    `torch.no_grad()`, which counts nothing.
+    """
+
+    def __init__(
+        self,
+        modalities: int,
+        classes: int,
+        policy: str = "idt",
+        variant: str = "released",
+        lambda1: float = 0.5,
+        lambda2: float = 0.1,
+        tau: float = 4.0,
+        eta: float = 0.01,
+        warmup_epochs: int = 0,
+        counts: Sequence[int] | None = None,
+        cases: int | None = None,
+        batch_size: int = 1,
+    ):
+        super().__init__(modalities, classes, policy, warmup_epochs, counts, cases, batch_size)
+        if variant not in VARIANTS:
+            raise InputError(unknown("variant", variant, list(VARIANTS)))
+        self.variant = variant
+        self.lambda1 = lambda1
+        self.lambda2 = lambda2
+        self.tau = tau
+        self.weights = self._modality_weights()
+        fixed = counts if policy == "idt" and variant == "released" else None
+        self.balance = GradientBalance(modalities, eta, warmup_epochs, fixed)
+
+    @property
+    def beta(self) -> Tensor:
+        """The gradient weights of the modalities, float64 [M]."""
+        return self.balance.beta
+
+    def loss(self, backbone: Backbone, batch: Batch) -> Losses:
+        """Return the losses of `batch`, from one `encode`, one `unimodal` and one `fuse` of all rows."""
+        device = batch.volumes.device
+        taught = self.taught(batch)
+        features = backbone.encode(batch.volumes, taught.to(device))
+        unimodal = backbone.unimodal(features)
+        if not self.warming_up:
+            rows = plan_rows(batch.present.detach().cpu().bool(), taught)
+            fused = backbone.fuse(features, rows.present.to(device), rows.case.to(device))
+        with torch.autocast(device.type, enabled=False):
+            labels = labels_of(batch, self.classes)
+            sep = unimodal_losses(unimodal, taught, labels)
+            if self.warming_up:
+                return self._warmup(torch.stack(sep).sum(dim=0))
+            weights = self.weights.to(sep[0])
+            beta = self.beta.to(sep[0])
+            losses = []
+            for parts, students, case_taught, case_sep, case_labels in zip(
+                split_rows(fused, rows), rows.students, taught, sep, labels, strict=True
+            ):
+                terms = self._case_terms(parts, students.to(device), case_labels, batch.target.shape[1:])
+                terms["sep"] = case_sep
+                terms["preference"] = relative_preference(terms["distance"], case_taught.to(device))
+                losses.append(Losses(self._total(terms, beta, weights), terms))
+                if torch.is_grad_enabled():
+                    self._count(terms["distance"], case_taught, students)
+        names = losses[0].terms
+        return Losses(
+            torch.stack([case.total for case in losses]).sum(),
+            {name: torch.stack([case.terms[name].detach() for case in losses]).sum(dim=0) for name in names},
+        )
+
+    def end_epoch(self) -> dict[str, list[float]] | None:
+        """Move beta; return the epoch's `preference`, `beta` and `distance`, or None in the warm-up."""
+        changed = self.balance.end_epoch(self.epoch)
+        super().end_epoch()
+        return changed
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the epoch, beta and the sums of the epoch so far."""
+        return {**super().state_dict(), **self.balance.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        super().load_state_dict(state)
+        self.balance.load_state_dict(state)
+
+    def _modality_weights(self) -> Tensor:
+        """Return w [M]: steps of an epoch (released) or cases (paper) per case that has the modality."""
+        if self.counts is None or self.cases is None or self.policy == "pdt":
+            return torch.ones(self.modalities, dtype=torch.float64)
+        steps = -(-self.cases // self.batch_size)
+        share = steps if self.variant == "released" else self.cases
+        return share / torch.tensor(self.counts, dtype=torch.float64).clamp(min=1)
+
+    def _case_terms(
+        self, parts: "CaseOutputs", students: Tensor, labels: CaseLabels, size: torch.Size
+    ) -> dict[str, Tensor]:
+        teacher = parts.teacher
+        terms = {
+            "fuse": task_loss(probabilities(teacher.logits), labels).squeeze(0),
+            "prm": deep_supervision(teacher.side_logits, labels, size).squeeze(0),
+        }
+        zeros = terms["fuse"].new_zeros(self.modalities)
+        if len(students) == 0:
+            return {**terms, "kl": zeros, "proto": zeros, "distance": zeros}
+        student = parts.students
+        kl = pixel_distillation(
+            [student.logits, *student.side_logits], [teacher.logits, *teacher.side_logits], self.tau, size
+        )
+        proto, distance = semantic_distillation(student.decoder_features, teacher.decoder_features, labels)
+        placed = {"kl": kl, "proto": proto, "distance": distance}
+        return {**terms, **{k: per_modality(v, students, self.modalities) for k, v in placed.items()}}
+
+    def _total(self, terms: dict[str, Tensor], beta: Tensor, weights: Tensor) -> Tensor:
+        delta = (terms["preference"] < 0).to(weights)
+        gate = delta if self.variant == "released" else torch.ones_like(delta)
+        return (
+            terms["fuse"]
+            + terms["prm"]
+            + (gate * beta * weights * terms["sep"]).sum()
+            + self.lambda1 * (beta * weights * terms["kl"]).sum()
+            + self.lambda2 * (delta * weights * terms["proto"]).sum()
+        )
+
+    def _warmup(self, sep: Tensor) -> Losses:
+        total = (self.beta.to(sep) * self.weights.to(sep) * sep).sum()
+        terms = {name: sep.new_zeros(()) for name in ("fuse", "prm")}
+        terms |= {name: torch.zeros_like(sep) for name in ("kl", "proto", "distance", "preference")}
+        return Losses(total, {**terms, "sep": sep.detach()})
+
+    def _count(self, distance: Tensor, taught: Tensor, students: Tensor) -> None:
+        counted = taught
+        if self.variant == "paper":
+            counted = torch.zeros_like(taught).index_fill(0, students.cpu(), True)
+        self.balance.add(distance.detach(), counted.to(distance.device))
+
+
+@dataclass
+class Rows:
+    """The subsets to fuse for a batch: per case its teacher, then its students.
+
+    Attributes:
+        present: bool [K, M].
+        case: int64 [K], which case each row belongs to.
+        students: per case the modalities of its students, int64 [R].
+    """
+
+    present: Tensor
+    case: Tensor
+    students: list[Tensor]
+
+
+@dataclass
+class CaseOutputs:
+    """The fused outputs of one case: of its teacher (one row) and its students (R rows, perhaps none)."""
+
+    teacher: Fused
+    students: Fused
+
+
+def plan_rows(present: Tensor, taught: Tensor) -> Rows:
+    """Return the rows of one batched `fuse`; a modality that is the whole subset needs no student of its own.
+
+    `present` and `taught`: bool [B, M] on the CPU.
+    """
+    alone = torch.eye(present.shape[1], dtype=torch.bool)
+    students = [
+        torch.tensor(
+            [m for m in mask.nonzero().squeeze(1).tolist() if not alone[m].equal(subset)], dtype=torch.int64
+        )
+        for subset, mask in zip(present, taught, strict=True)
+    ]
+    rows = [torch.cat((subset.unsqueeze(0), alone[s])) for subset, s in zip(present, students, strict=True)]
+    case = torch.repeat_interleave(torch.tensor([len(r) for r in rows]))
+    return Rows(torch.cat(rows), case, students)
+
+
+def split_rows(fused: Fused, rows: Rows) -> list[CaseOutputs]:
+    """Give each case its rows of the batched outputs."""
+    sizes = [size for students in rows.students for size in (1, len(students))]
+    logits, features = fused.logits.split(sizes), fused.decoder_features.split(sizes)
+    sides = list(zip(*(side.split(sizes) for side in fused.side_logits), strict=True))
+    groups = [Fused(logits[i], list(sides[i]), features[i]) for i in range(len(sizes))]
+    return [CaseOutputs(*groups[i : i + 2]) for i in range(0, len(groups), 2)]
