@@ -40,23 +40,50 @@ class PointConv(nn.Conv3d):
         return torch.baddbmm(self.bias[:, None], weight, x.flatten(2)).unflatten(2, x.shape[2:])
 
 
+class ReflectConv(nn.Conv3d):
+    """A 3x3x3 (in 2-D 3x3x1) convolution with reflect padding, in the layout that is fastest."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, spatial_dims: int):
+        kernel, strides = per_axis(3, spatial_dims), per_axis(stride, spatial_dims)
+        super().__init__(inputs, outputs, kernel, stride=strides)
+        self.pads = (*((1, 1) if spatial_dims == 3 else (0, 0)), 1, 1, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, *space] -> [N, outputs, *space / stride]."""
+        if x.device.type != "cpu":
+            return super().forward(F.pad(x, self.pads, mode="reflect"))
+        # On a CPU, channels last halves the time of the backward pass (torch 2.13).
+        x = F.pad(x.contiguous(memory_format=torch.channels_last_3d), self.pads, mode="reflect")
+        return self._convolve(x).contiguous()
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        """Convolve padded x; a lone small volume as two slabs, for torch leaves oneDNN for N = 1 then.
+
+        The limit is that of `use_mkldnn` in torch's Convolution.cpp; torch's own path is up to 6 times slower.
+        """
+        step = self.stride[0]
+        planes = (x.shape[2] - 3) // step + 1
+        if len(x) > 1 or planes % 2 or x[0, :, :, :, 0].numel() > 20480:
+            return super().forward(x)
+        start, length = planes // 2 * step, (planes // 2 - 1) * step + 3
+        slabs = torch.cat((x.narrow(2, 0, length), x.narrow(2, start, length)))
+        return torch.cat(super().forward(slabs).chunk(2), dim=2)
+
+
 def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1, spatial_dims: int = 3) -> nn.Conv3d:
-    """Return a convolution with bias that keeps the size at stride 1; padding, if any, reflects."""
+    """Return a convolution of `size` 1 or 3 with bias that keeps the size at stride 1; padding reflects."""
     if size == 1:
         return PointConv(inputs, outputs)
-    return nn.Conv3d(
-        inputs,
-        outputs,
-        per_axis(size, spatial_dims),
-        stride=per_axis(stride, spatial_dims),
-        padding=(size // 2, size // 2, size // 2 if spatial_dims == 3 else 0),
-        padding_mode="reflect",
-    )
+    if size != 3:
+        raise ValueError(f"convolutions here have kernels of 1 or 3, not {size}")
+    return ReflectConv(inputs, outputs, stride, spatial_dims)
 
 
 def norm_act(x: Tensor) -> Tensor:
     """Instance norm without affine, then leaky ReLU, of [N, C, *space] (more than one voxel)."""
-    return F.leaky_relu(F.instance_norm(x), SLOPE, inplace=True)
+    # Written as a batch norm, so that the activation can work in place on what is not yet a view.
+    flat = x.reshape(1, -1, *x.shape[2:])
+    return F.leaky_relu(F.batch_norm(flat, None, None, training=True), SLOPE, inplace=True).view(x.shape)
 
 
 def upsample(x: Tensor, factor: int = 2, spatial_dims: int = 3) -> Tensor:

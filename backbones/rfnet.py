@@ -4,19 +4,22 @@
     logits = net(volumes, present)
 
 At each level a map of class probabilities, predicted from the present modalities, divides the features into
-regions; each region weights the modalities by its own mean features; the fused regions and a shortcut make the
-level's fused features. A decoder takes them from the deepest level to the finest.
+regions; each region weights the modalities by its own mean features; the fused regions and a shortcut make
+the level's fused features. A decoder takes them from the deepest level to the finest.
 
-K subsets are fused at once, and what does not depend on the subset is computed once per case: a 1x1 convolution
-of concatenated modalities is a sum of one product per modality, and region means and weighted sums over
-modalities are matrix products with the features.
+K subsets are fused at once, and what does not depend on the subset is computed once per case: a 1x1
+convolution of concatenated modalities is a sum of one product per modality, and region means and weighted
+sums over modalities are matrix products with the features.
 """
+
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.blocks import (
+    SLOPE,
     ConvBlock,
     DecoderStage,
     ModalityEncoder,
@@ -34,6 +37,19 @@ DEPTH = 4
 REGION_CHANNELS = 16  # before a level's class logits
 WEIGHT_CHANNELS = 128  # hidden, where a region's means become its modality weights
 
+# The released names of a RegionLevel's parts: its two blocks, the two weight layers of each class, and the
+# sequence of layers that each other part belongs to, with the part's first place in it.
+_RELEASED_BLOCKS = {"map": "prm_generator", "fusion": "RFM"}
+_WEIGHT_LAYERS = {"hidden": 0, "weights": 2}
+_RELEASED_SEQUENCES = {
+    ("map", "modalities"): ("embedding_layer", 0),
+    ("map", "embedding"): ("embedding_layer", 1),
+    ("map", "logits"): ("prm_layer", 0),
+    ("fusion", "modalities"): ("short_cut", 0),
+    ("fusion", "shortcut"): ("short_cut", 1),
+    ("fusion", "regions"): ("region_fusion.fusion_layer", 0),
+}
+
 
 def spread(weights: Tensor, member: Tensor) -> Tensor:
     """Place each row's weights of modalities [K, ..., M] at its case: [K, ..., B * M], zero elsewhere.
@@ -46,8 +62,8 @@ def spread(weights: Tensor, member: Tensor) -> Tensor:
 def modality_products(layers: list[PointConv], features: Tensor) -> Tensor:
     """Multiply each modality of [B, M, C, V] with its share of 1x1 convolutions of M * C channels.
 
-    Returns [B, M, O, V], O being the output channels of all `layers`; a sum over modalities is the convolution
-    without its bias.
+    Returns [B, M, O, V], O being the output channels of all `layers`; their sum over modalities is the
+    convolution without its bias.
     """
     modalities, channels = features.shape[1:3]
     weight = torch.cat([layer.weight for layer in layers]).view(-1, modalities, channels)
@@ -117,7 +133,7 @@ class RegionFusion(nn.Module):
         size = regions.mean(dim=2, keepdim=True) + 1e-7
         means = own.flatten(2) / (voxels * size)
         hidden = self.hidden(torch.cat((means, size), dim=2).reshape(rows, -1, 1, 1, 1))
-        weights = self.weights(F.leaky_relu(hidden, 0.2)).view(rows, classes, modalities)
+        weights = self.weights(F.leaky_relu(hidden, SLOPE)).view(rows, classes, modalities)
         return torch.sigmoid(weights) * present[:, None]
 
     def forward(
@@ -141,47 +157,63 @@ class RegionFusion(nn.Module):
         return torch.cat((fused, self.shortcut(norm_act(mixed))), dim=1)
 
 
+class RegionLevel(nn.Module):
+    """One level of the fused decoder: predicts the classes, then fuses the modalities region by region."""
+
+    def __init__(self, modalities: int, channels: int, classes: int, deepest: bool, spatial_dims: int):
+        super().__init__()
+        self.map = RegionMap(modalities, channels, classes, deepest, spatial_dims)
+        self.fusion = RegionFusion(modalities, channels, classes, spatial_dims)
+
+    def forward(
+        self, level: Tensor, decoded: Tensor | None, present: Tensor, member: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the class logits [K, classes, *space] and the fused features [K, channels, *space].
+
+        Args:
+            level: [B, M, channels, *space].
+            decoded: [K, channels, *space] from the deeper level; None at the deepest.
+            present: float [K, M].
+            member: float [K, B], one-hot.
+        """
+        space = level.shape[3:]
+        features = level.flatten(3)
+        first = [self.map.modalities, self.fusion.modalities]
+        sizes = [layer.out_channels for layer in first]
+        bias = torch.cat([cast(Tensor, layer.bias) for layer in first])
+        products = modality_products(first, features)
+        mixed = spread(present, member) @ products.flatten(0, 1).flatten(1)
+        mixed = mixed.view(len(present), *products.shape[2:])
+        for_map, for_shortcut = (mixed + bias[:, None]).unflatten(2, space).split(sizes, dim=1)
+        logits = self.map(for_map, decoded)
+        regions = logits.softmax(dim=1).detach()
+        return logits, self.fusion(features, regions, for_shortcut, present, member)
+
+
 class RegionDecoder(nn.Module):
     """The decoder of the fused output: region-aware fusion at each level, from the deepest to the finest."""
 
     def __init__(self, modalities: int, classes: int, width: int, spatial_dims: int):
         super().__init__()
         channels = [width * 2**level for level in range(DEPTH)]
-        self.maps = nn.ModuleList(
-            RegionMap(modalities, c, classes, c == channels[-1], spatial_dims) for c in channels
+        self.levels = nn.ModuleList(
+            RegionLevel(modalities, c, classes, c == channels[-1], spatial_dims) for c in channels
         )
-        self.fusions = nn.ModuleList(RegionFusion(modalities, c, classes, spatial_dims) for c in channels)
         self.stages = nn.ModuleList(DecoderStage(c, spatial_dims=spatial_dims) for c in channels[:-1])
         self.head = PointConv(width, classes)
 
     def forward(self, levels: list[Tensor], present: Tensor, case: Tensor) -> Fused:
         """Fuse K subsets of levels, each [B, M, C_l, *space_l]; present is bool [K, M], case int64 [K]."""
-        weights = present.to(levels[0].dtype)
         member = F.one_hot(case, len(levels[0])).to(levels[0].dtype)
-        selection = spread(weights, member)
-        side_logits: list[Tensor] = []
-        decoded: Tensor | None = None
-        for index in reversed(range(DEPTH)):
-            region_map, fusion = self.maps[index], self.fusions[index]
-            space = levels[index].shape[3:]
-            features = levels[index].flatten(3)
-            if decoded is not None:
-                decoded = self.stages[index].rise(decoded)
-            first = [region_map.modalities, fusion.modalities]
-            products = modality_products(first, features)
-            bias = torch.cat([layer.bias for layer in first])[:, None]
-            mixed = (selection @ products.flatten(0, 1).flatten(1)).view(
-                len(case), *products.shape[2:]
-            ) + bias
-            for_map, for_shortcut = mixed.unflatten(2, space).split(
-                [layer.out_channels for layer in first], 1
-            )
-            logits = region_map(for_map, decoded)
-            regions = logits.softmax(dim=1).detach()
-            fused = fusion(features, regions, for_shortcut, weights, member)
-            decoded = fused if decoded is None else self.stages[index].join(fused, decoded)
+        weights = present.to(levels[0].dtype)
+        logits, decoded = self.levels[-1](levels[-1], None, weights, member)
+        side_logits = [logits]
+        for index in reversed(range(DEPTH - 1)):
+            stage = cast(DecoderStage, self.stages[index])
+            decoded = stage.rise(decoded)
+            logits, fused = self.levels[index](levels[index], decoded, weights, member)
+            decoded = stage.join(fused, decoded)
             side_logits.insert(0, logits)
-        assert decoded is not None
         return Fused(self.head(decoded), side_logits, decoded)
 
 
@@ -202,9 +234,7 @@ class RFNet(Backbone):
     ):
         super().__init__(modalities, classes, spatial_dims)
         if width < 2 or width % 2:
-            raise InputError(
-                f"width {width} for rfnet, expected an even number from 2: set width to 2, 4, 8, ..."
-            )
+            raise InputError(f"found width {width} for rfnet, expected an even number: set it to 2, 4 or 8")
         self.encoders = nn.ModuleList(
             ModalityEncoder(DEPTH, width, spatial_dims=spatial_dims) for _ in range(modalities)
         )
@@ -230,25 +260,14 @@ class RFNet(Backbone):
 
     def released_names(self, name: str) -> list[str]:
         """Return the released name(s) of the parameter `name`; see `backbones.weights`."""
-        name = shared_released_name(name)
-        parts = name.split(".")
-        if parts[1] not in ("maps", "fusions"):
-            return [name]
-        kind, level, part, rest = parts[1], int(parts[2]) + 1, parts[3], parts[4:]
-        released = f"decoder_fuse.{'prm_generator' if kind == 'maps' else 'RFM'}{level}"
-        if part in ("hidden", "weights"):
-            layer = 0 if part == "hidden" else 2
-            return [
-                f"{released}.modal_fusion.{c}.weight_layer.{layer}.{rest[0]}" for c in range(self.classes)
-            ]
-        if part == "modalities":
-            return [f"{released}.{'embedding_layer' if kind == 'maps' else 'short_cut'}.0.conv.{rest[0]}"]
-        if part in ("embedding", "shortcut"):
-            rest = [str(int(rest[0]) + 1), *rest[1:]]
-        block = {
-            "embedding": "embedding_layer",
-            "shortcut": "short_cut",
-            "logits": "prm_layer",
-            "regions": "region_fusion.fusion_layer",
-        }[part]
-        return [".".join((released, block, *rest))]
+        kind, *parts = shared_released_name(name).split(".")
+        if kind != "decoder_fuse" or parts[0] != "levels":
+            return [".".join((kind, *parts))]
+        level, block, part, *rest = parts[1:]
+        prefix = f"decoder_fuse.{_RELEASED_BLOCKS[block]}{int(level) + 1}"
+        if part in _WEIGHT_LAYERS:
+            layer = _WEIGHT_LAYERS[part]
+            return [f"{prefix}.modal_fusion.{c}.weight_layer.{layer}.{rest[0]}" for c in range(self.classes)]
+        sequence, offset = _RELEASED_SEQUENCES[block, part]
+        place = ("0", "conv") if part == "modalities" else (str(int(rest.pop(0)) + offset),)
+        return [".".join((prefix, sequence, *place, *rest))]

@@ -1,7 +1,7 @@
 """Published checkpoints in our names: ``net.load_state_dict(from_released("rfnet", torch.load(file)))``.
 
 A backbone that has published weights offers a method ``released_names(name) -> list[str]``: the released
-name(s) of its parameter `name`. Where several are given, ours is theirs concatenated along the first dimension.
+name of its parameter `name`, or several, if ours is theirs concatenated along the first dimension.
 `shared_released_name` translates the parts built from `backbones.blocks`, if a network keeps them as
 
     encoders             nn.ModuleList of ModalityEncoder, in the order FLAIR, T1ce, T1, T2
@@ -40,15 +40,15 @@ def shared_released_name(name: str) -> str:
 
 
 def from_released(name: str, state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Translate the released weights of backbone `name` (4 modalities, 4 classes, width 8, crop 80) to our names.
+    """Translate the released weights of backbone `name` (BraTS, its default options) to our names.
 
     Args:
         name: a registered backbone.
         state_dict: released parameter names to tensors, with or without a ``module.`` prefix, or a checkpoint
             dictionary that has it under ``state_dict``.
 
-    Returns what `load_state_dict` of that backbone takes. Raises `InputError` if the backbone has no published
-    weights, or naming what is missing, left over or of another shape.
+    Returns what `load_state_dict` of that backbone takes. Raises `InputError` if the backbone has no
+    published weights, or naming what is missing, left over or of another shape.
     """
     released = _bare(state_dict)
     if not hasattr(BACKBONES.get(name), "released_names"):
@@ -92,12 +92,12 @@ def from_released(name: str, state_dict: Mapping[str, Any]) -> dict[str, Tensor]
 
 
 def _bare(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the tensors of `state_dict` by name, without a checkpoint around them and the ``module.`` prefix."""
+    """Return the tensors of `state_dict` by name, freed of a checkpoint around them and of ``module.``."""
     inner = state_dict.get("state_dict", state_dict)
     if not isinstance(inner, Mapping) or not all(isinstance(v, Tensor) for v in inner.values()):
         raise InputError(
-            "found a checkpoint without weights, expected tensors by name, or a dictionary that has them under "
-            "'state_dict': give the checkpoint file of a trained network"
+            "found a checkpoint without weights, expected tensors by name, or a dictionary that has them "
+            "under 'state_dict': give the checkpoint file of a trained network"
         )
     return {key.removeprefix("module."): value for key, value in inner.items()}
 

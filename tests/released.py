@@ -13,7 +13,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def released_state(name: str) -> dict[str, Tensor]:
-    """Return the golden weights of backbone `name` under the released names, from golden/shapes_<name>.json."""
+    """Return the golden weights of backbone `name`, float32, under the released names."""
     shapes = json.loads((GOLDEN / f"shapes_{name}.json").read_text())
     return {key: torch.from_numpy(_draw(key, shape)) for key, shape in shapes.items()}
 
