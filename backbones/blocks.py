@@ -59,7 +59,7 @@ class ReflectConv(nn.Conv3d):
     def _convolve(self, x: Tensor) -> Tensor:
         """Convolve padded x; a lone small volume as two slabs, for torch leaves oneDNN for N = 1 then.
 
-        The limit is that of `use_mkldnn` in torch's Convolution.cpp; torch's own path is up to 6 times slower.
+        The limit is `use_mkldnn`'s in torch's Convolution.cpp; torch's own path is up to 6 times slower.
         """
         step = self.stride[0]
         planes = (x.shape[2] - 3) // step + 1

@@ -1,0 +1,85 @@
+"""The shared parts against torch's own modules, where torch has them."""
+
+import pytest
+import torch
+from torch import nn
+
+from backbones.blocks import (
+    ConvBlock,
+    ModalityEncoder,
+    PointConv,
+    ReflectConv,
+    UnimodalDecoder,
+    decode_packed,
+    kaiming_init,
+    norm_act,
+    per_axis,
+)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("space", [(8, 12, 10), (6, 8, 4), (40, 26, 18), (30, 20, 24)])
+@pytest.mark.parametrize("items", [1, 2])
+def test_reflect_conv_is_torchs(
+    stride: int, spatial_dims: int, space: tuple[int, int, int], items: int
+) -> None:
+    torch.manual_seed(0)
+    space = space if spatial_dims == 3 else (*space[:2], 1)
+    ours = ReflectConv(12, 6, stride, spatial_dims)
+    kernel, strides = per_axis(3, spatial_dims), per_axis(stride, spatial_dims)
+    padding = (1, 1, spatial_dims - 2)
+    theirs = nn.Conv3d(12, 6, kernel, stride=strides, padding=padding, padding_mode="reflect")
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(items, 12, *space, requires_grad=True)
+    expected = theirs(x)
+    found = ours(x)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn_like(found)
+    torch.testing.assert_close(
+        torch.autograd.grad((found * weights).sum(), x), torch.autograd.grad((expected * weights).sum(), x)
+    )
+
+
+def test_point_conv_is_torchs() -> None:
+    torch.manual_seed(0)
+    ours, theirs = PointConv(5, 3), nn.Conv3d(5, 3, 1)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 5, 4, 3, 2)
+    torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_norm_act_is_instance_norm_and_leaky_relu() -> None:
+    torch.manual_seed(0)
+    x = 3 + 5 * torch.randn(2, 3, 4, 5, 6, requires_grad=True)
+    expected = nn.LeakyReLU(0.2)(nn.InstanceNorm3d(3)(x))
+    torch.testing.assert_close(norm_act(x), expected)
+
+
+def test_order_decides_what_is_normalised() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(1, 2, 6, 6, 6)
+    after, before = ConvBlock(2, 3), ConvBlock(2, 3, order="norm-act-conv")
+    torch.testing.assert_close(after(7 * x + 5), after(x), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(before(7 * x + 5), before(x), atol=1e-3, rtol=1e-3)
+    assert after(x).mean() > 0.2  # a leaky ReLU of a standard normal has mean 0.32
+    assert not torch.allclose(before(x).std(), torch.tensor(0.6), atol=0.01)
+
+
+def test_kernels_other_than_1_and_3_are_refused() -> None:
+    with pytest.raises(ValueError, match="1 or 3, not 5"):
+        ConvBlock(1, 1, size=5)
+
+
+def test_packed_decoding_is_decoding_one_at_a_time() -> None:
+    torch.manual_seed(0)
+    encoder, decoder = ModalityEncoder(3, 2), UnimodalDecoder(3, 2, 4)
+    kaiming_init(decoder)
+    levels = [level.unflatten(0, (2, 3)) for level in encoder(torch.randn(6, 1, 16, 16, 16))]
+    available = torch.tensor([[True, False, True], [False, True, False]])
+    logits = decode_packed(decoder, levels, available)
+    assert logits.shape == (2, 3, 4, 16, 16, 16)
+    assert not logits[~available].any()
+    for b, m in available.nonzero().tolist():
+        alone = decoder([level[b : b + 1, m] for level in levels])[0]
+        torch.testing.assert_close(logits[b, m], alone, atol=1e-5, rtol=1e-4)
