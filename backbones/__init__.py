@@ -11,6 +11,7 @@ BACKBONES = Registry(
     "backbone",
     {
         "rfnet": "backbones.rfnet:RFNet",
+        "mmformer": "backbones.mmformer:MMFormer",
         "m2ftrans": "backbones.m2ftrans:M2FTrans",
     },
 )
