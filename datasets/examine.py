@@ -1,0 +1,232 @@
+"""One case, read completely, with every problem it has: ``examined = examine(case, description)``.
+
+`datasets.check` reports the problems; `datasets.prepare` goes on with the volumes where there is no error.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Literal
+
+import numpy as np
+from nibabel.affines import voxel_sizes
+
+from bench_errors import InputError
+from datasets.nifti import Case, Image, read_nifti
+from datasets.store import check_name
+from datasets.vocabulary import Description
+
+TOLERANCE = 1e-3
+"""Spacings and origins (mm) and direction cosines of a case's files may differ by this much."""
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a case: the file it concerns, what was found and expected, what to do."""
+
+    case: str
+    severity: Severity
+    file: str
+    message: str
+
+
+@dataclass
+class Examined:
+    """A case with all its files read.
+
+    Attributes:
+        case: where the files are.
+        images: modality, or `label` -> file, of those that could be read.
+        volumes: modality -> float32 [X, Y, Z], of the sound ones.
+        label: values of the label file [X, Y, Z], if it is sound.
+        prints: modality -> SHA-256 of its voxels, by which duplicates are found.
+        problems: all there are.
+    """
+
+    case: Case
+    images: dict[str, Image] = field(default_factory=dict)
+    volumes: dict[str, np.ndarray] = field(default_factory=dict)
+    label: np.ndarray | None = None
+    prints: dict[str, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, severity: Severity, file: str, message: str) -> None:
+        """Note a problem."""
+        self.problems.append(Problem(self.case.name, severity, file, message))
+
+    @property
+    def sound(self) -> bool:
+        """Whether there is no error."""
+        return all(problem.severity != "error" for problem in self.problems)
+
+
+def examine(case: Case, description: Description) -> Examined:
+    """Read every file of a case and look for every problem that one case can have."""
+    examined = Examined(case)
+    try:
+        check_name(case.name)
+    except InputError as error:
+        examined.add("error", ascii(case.name), str(error))
+    _check_presence(examined, description)
+    paths = {**case.files, **({"label": case.label} if case.label else {})}
+    for name, path in paths.items():
+        try:
+            examined.images[name] = read_nifti(path)
+        except InputError as error:
+            examined.add("error", path.name, str(error).removeprefix(f"{path}: "))
+    _check_grids(examined)
+    for name, image in examined.images.items():
+        if name != "label":
+            _check_volume(examined, name, image)
+    if "label" in examined.images:
+        _check_label(examined, examined.images["label"], description)
+    _check_together(examined)
+    return examined
+
+
+def _check_presence(examined: Examined, description: Description) -> None:
+    case = examined.case
+    spare = f" (the folder also holds {', '.join(case.spare)}: rename it?)" if case.spare else ""
+    for modality, suffix in zip(description.modalities, description.suffixes, strict=True):
+        if modality not in case.files:
+            found = f"modality {modality} is missing{spare}: the case is used without it"
+            examined.add("note", f"{case.name}{suffix}.nii.gz", found)
+    if not case.files:
+        expected = f"found no modality, expected one of {', '.join(description.modalities)} at least{spare}"
+        examined.add("error", case.name, f"{expected}: add the files or remove the folder")
+    if case.label is None:
+        name = f"{case.name}{description.label_suffix}.nii.gz"
+        examined.add("error", name, f"found no label, expected {name}{spare}: add it or remove the case")
+    for path in (*case.files.values(), case.label):
+        if path and path.with_suffix("").name in case.spare:
+            found = f"found both {path.name} and {path.with_suffix('').name}, expected one"
+            examined.add("error", path.name, f"{found}: remove the other")
+
+
+def _check_grids(examined: Examined) -> None:
+    """Report each file whose grid differs from the one most files of the case have."""
+    images = examined.images
+    _report_odd(examined, "shape", "voxels", {n: np.array(i.data.shape) for n, i in images.items()})
+    _report_odd(examined, "spacing", "mm", {n: _spacing(i) for n, i in images.items()})
+    _report_odd(examined, "origin", "mm", {n: i.affine[:3, 3] for n, i in images.items()})
+    directions = {n: (i.affine[:3, :3] / voxel_sizes(i.affine)).T.ravel() for n, i in images.items()}
+    _report_odd(examined, "direction", "cosines of the axes", directions)
+
+
+def _spacing(image: Image) -> np.ndarray:
+    """The header's two statements of the spacing: pixdim, and the length of the affine's columns."""
+    return np.array([*image.spacing, *voxel_sizes(image.affine)])
+
+
+def _report_odd(examined: Examined, what: str, unit: str, values: dict[str, np.ndarray]) -> None:
+    """Report the files whose value is not within the tolerance of that of every other file that agrees."""
+
+    def agree(a: str, b: str) -> bool:
+        return bool((np.abs(values[a] - values[b]) <= TOLERANCE).all())
+
+    by_support = sorted(values, key=lambda n: -sum(agree(n, other) for other in values))
+    kept: list[str] = []
+    for name in by_support:
+        other = next((k for k in kept if not agree(name, k)), None)
+        if other is None:
+            kept.append(name)
+            continue
+        found, expected = (_text(values[n], values[o]) for n, o in ((name, other), (other, name)))
+        message = (
+            f"{what} {found}, expected {expected} ({unit}) as in {examined.images[other].path.name} "
+            f"(tolerance {TOLERANCE:g}): resample it to the same grid"
+        )
+        examined.add("error", examined.images[name].path.name, message)
+
+
+def _text(value: np.ndarray, other: np.ndarray) -> str:
+    """The first three numbers, of which one at least differs."""
+    triples = value.reshape(-1, 3)
+    differing = (np.abs(value - other) > TOLERANCE).reshape(-1, 3).any(axis=1)
+    return "x".join(f"{number:.6g}" for number in triples[int(differing.argmax())])
+
+
+def _check_volume(examined: Examined, modality: str, image: Image) -> None:
+    name = image.path.name
+    with np.errstate(over="ignore"):
+        volume = image.data.astype(np.float32, copy=False)
+    if bad := volume.size - int(np.isfinite(volume).sum()):
+        examined.add(
+            "error", name, f"found {bad} NaN or infinite voxels, expected none: export the file again"
+        )
+        return
+    low, high = float(volume.min()), float(volume.max())
+    if low == high:
+        kind = "empty (all voxels are 0)" if low == 0 else f"constant (all voxels are {low:g})"
+        examined.add(
+            "error", name, f"the volume is {kind}, expected an image: copy it again or remove the file"
+        )
+        return
+    if low < 0:
+        count = int((volume < 0).sum())
+        found = f"found {count} negative voxels, down to {low:g}, expected none (resampling leaves some)"
+        examined.add("warning", name, f"{found}: nothing to do if they are few and small")
+    digest = hashlib.sha256(str(volume.shape).encode())
+    digest.update(np.ascontiguousarray(volume.T).data)  # as files order the axes: copies nothing
+    if (twin := next((m for m, d in examined.prints.items() if d == digest.hexdigest()), None)) is not None:
+        examined.add(
+            "error", name, f"the same voxels as modality {twin}, expected another contrast: replace it"
+        )
+    examined.prints[modality] = digest.hexdigest()
+    examined.volumes[modality] = volume
+
+
+def _check_label(examined: Examined, image: Image, description: Description) -> None:
+    name, values = image.path.name, image.data
+    if bad := values.size - int(np.isfinite(values).sum()):
+        examined.add(
+            "error", name, f"found {bad} NaN or infinite voxels, expected labels: export the file again"
+        )
+        return
+    known = np.zeros(values.shape, dtype=bool, order="F")
+    for value in description.file_labels:
+        known |= values == value
+    if not known.all():
+        others, counts = np.unique(values[~known], return_counts=True)
+        found = ", ".join(f"{o!s} ({c} voxels)" for o, c in zip(others[:5], counts[:5], strict=True))
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        expected = ", ".join(map(str, description.file_labels))
+        advice = "map or round them to these, or choose another dataset"
+        examined.add("error", name, f"found label {found}{more}, expected {expected}: {advice}")
+        return
+    examined.label = values
+    if not values.any():
+        examined.add("note", name, "found no labelled voxel, expected some: every region counts as absent")
+
+
+def _check_together(examined: Examined) -> None:
+    """What needs volumes of one grid: is there tissue, does each contrast show it, is the label in it?"""
+    arrays = list(examined.volumes.values())
+    shapes = {array.shape for array in arrays}
+    if len(shapes) != 1:
+        return
+    tissue = sum_of(arrays) > 0
+    if not tissue.any():
+        found = "found no voxel where the sum of the modalities is positive, expected tissue"
+        examined.add("error", examined.case.name, f"{found}: are the intensities shifted?")
+        return
+    for modality, volume in examined.volumes.items():
+        inside = volume[tissue]
+        if inside.min() == inside.max():
+            found = f"the volume is constant ({inside[0]:g}) wherever there is tissue, expected an image"
+            examined.add("error", examined.case.files[modality].name, f"{found}: copy it again")
+    if examined.label is not None and examined.label.shape in shapes:
+        outside = examined.label != 0
+        for array in arrays:
+            outside &= array == 0
+        if count := int(outside.sum()):
+            file = examined.images["label"].path.name
+            found = f"found {count} labelled voxels outside the brain (all modalities are 0), expected none"
+            examined.add("warning", file, f"{found}: look at the label over the images")
+
+
+def sum_of(arrays: list[np.ndarray]) -> np.ndarray:
+    """Return the sum of the volumes, which is positive in tissue."""
+    return reduce(np.add, arrays)
