@@ -117,6 +117,8 @@ def _epoch(
         optimiser.zero_grad(set_to_none=True)
         if losses.total.requires_grad:
             losses.total.backward()
+            if not objective.warming_up:
+                _fill_gradients(optimiser)
             optimiser.step()
         for name, value in {"total": losses.total.detach(), **losses.terms}.items():
             totals[name] = totals.get(name, torch.zeros(())) + value.cpu()
@@ -135,6 +137,17 @@ def _epoch(
             "loader_wait": round(loader.wait, 4),
         },
     }
+
+
+def _fill_gradients(optimiser: torch.optim.Optimizer) -> None:
+    """Give parameters that took no part a zero gradient, as in the released code, where all are run.
+
+    So momentum and weight decay act on an absent modality's encoder at every step.
+    """
+    for group in optimiser.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
 
 
 _PREFERENCE = ("distance", "preference")
