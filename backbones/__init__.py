@@ -1,4 +1,4 @@
-"""Networks that cope with absent modalities: ``backbones.create("rfnet", modalities=4, classes=4, width=8)``."""
+"""Networks that cope with absent modalities: ``backbones.create("rfnet", modalities=4, classes=4)``."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ BACKBONES = Registry(
 def create(name: str, modalities: int, classes: int, **options: Any) -> "Backbone":
     """Build the backbone `name` for `modalities` input channels and `classes` output classes.
 
-    `options` are the network's own (`width`, `crop`, `spatial_dims`). Raises `InputError` for an unknown name.
+    `options` are the network's own (`width`, `crop`, `spatial_dims`, `dropout` where there is one). Raises
+    `InputError` for an unknown name.
     """
     return BACKBONES.get(name)(modalities=modalities, classes=classes, **options)

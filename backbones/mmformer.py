@@ -162,7 +162,9 @@ class MMFormer(Backbone):
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
         """Fuse K subsets: see the contract. Side outputs have the scales 2, 4, 8 and 16."""
         if case is None:
-            case = torch.arange(len(present), device=present.device)
+            case = torch.arange(len(features.available), device=present.device)
+        if len(case) != len(present):
+            raise ValueError(f"{len(present)} subsets for {len(case)} cases: give the case of each subset")
         item, modality = features.available.nonzero(as_tuple=True)
         chosen = present.index_select(1, modality) & (case[:, None] == item)
         selection = chosen.to(features.levels[0].dtype)
