@@ -1,0 +1,75 @@
+"""A network of a few weights that keeps the contract, and batches for it, to test the objectives with."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backbones.contract import Backbone, Features, Fused, encode_packed
+
+
+class _Encoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(1, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [torch.tanh(self.conv(x))]
+
+
+class TinyBackbone(Backbone):
+    """Mean of the present modalities' features, one hidden layer, side outputs at scales 1 and 2.
+
+    `fused_rows` collects the number of rows of each call of `fuse`.
+    """
+
+    def __init__(self, modalities: int = 4, classes: int = 4):
+        super().__init__(modalities, classes)
+        torch.manual_seed(0)
+        self.encoders = nn.ModuleList(_Encoder() for _ in range(modalities))
+        self.hidden = nn.Conv3d(3, 5, 1)
+        self.head = nn.Conv3d(5, classes, 1)
+        self.sides = nn.ModuleList(nn.Conv3d(5, classes, 1) for _ in range(2))
+        self.unimodal_head = nn.Conv3d(3, classes, 1)
+        self.fused_rows: list[int] = []
+
+    def encode(self, volumes: Tensor, available: Tensor) -> Features:
+        return Features(encode_packed(self.encoders, volumes, available), available)
+
+    def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
+        self.fused_rows.append(len(present))
+        level = features.levels[0] if case is None else features.levels[0].index_select(0, case)
+        share = present.to(level) / present.sum(dim=1, keepdim=True)
+        hidden = torch.tanh(self.hidden(torch.einsum("km,kmcxyz->kcxyz", share, level)))
+        sides = [self.sides[0](hidden), self.sides[1](F.avg_pool3d(hidden, 2))]
+        return Fused(self.head(hidden), sides, hidden)
+
+    def unimodal(self, features: Features) -> Tensor:
+        level = features.levels[0]
+        logits = self.unimodal_head(level.flatten(0, 1)).unflatten(0, level.shape[:2])
+        return logits * features.available[:, :, None, None, None, None].to(logits)
+
+
+@dataclass
+class TinyBatch:
+    volumes: Tensor
+    present: Tensor
+    target: Tensor
+    cases: list[str]
+
+    def item(self, b: int) -> "TinyBatch":
+        """Return case `b` as a batch of one."""
+        one = slice(b, b + 1)
+        return TinyBatch(self.volumes[one], self.present[one], self.target[one], self.cases[one])
+
+
+def tiny_batch(*subsets: str, size: int = 6, classes: int = 4, seed: int = 1) -> TinyBatch:
+    """Make a float64 batch with one case for each of `subsets`, such as "1010"; absent channels hold NaN."""
+    generator = torch.Generator().manual_seed(seed)
+    present = torch.tensor([[bit == "1" for bit in subset] for subset in subsets])
+    space = (size, size, size)
+    volumes = torch.randn(*present.shape, *space, generator=generator, dtype=torch.float64)
+    volumes[~present] = torch.nan
+    target = torch.randint(0, classes, (len(subsets), *space), generator=generator)
+    return TinyBatch(volumes, present, target, [f"case{b}" for b in range(len(subsets))])
