@@ -10,11 +10,13 @@ called.
 
 import gzip
 import hashlib
+import logging
 import os
 import zlib
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -116,7 +118,11 @@ def read_nifti(path: Path) -> Image:
         raise InputError(f"{path}: {error}") from None
     affine = np.asarray(image.affine, dtype=np.float64)
     spacing = tuple(float(edge) for edge in image.header.get_zooms())
-    return Image(path, np.asanyarray(image.dataobj), affine, spacing, hashlib.sha256(packed).hexdigest())
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # what scaling makes infinite is for the check to report
+        data = np.asanyarray(image.dataobj)
+    return Image(path, data, affine, spacing, hashlib.sha256(packed).hexdigest())
 
 
 def _inflate(path: Path, packed: bytes) -> bytes:
@@ -137,6 +143,9 @@ def _inflate(path: Path, packed: bytes) -> bytes:
 
 
 def _parse(raw: bytes) -> nib.Nifti1Image:
+    logging.getLogger("nibabel.global").setLevel(
+        logging.CRITICAL
+    )  # it repairs headers, and says so at length
     kinds = (nib.Nifti1Image, nib.Nifti2Image)
     kind = next((k for k in kinds if k.header_class.may_contain_header(raw)), None)
     if kind is None or len(raw) < kind.header_class.sizeof_hdr:
@@ -152,14 +161,17 @@ def _check_header(image: nib.Nifti1Image, held: int) -> None:
     if len(image.shape) != 3:
         shape = "x".join(map(str, image.shape))
         raise InputError(f"found {len(image.shape)} dimensions ({shape}), expected 3: give one volume a file")
-    if 0 in image.shape:
-        raise InputError(f"found no voxel (shape {image.shape}): copy or export the file again")
+    if min(image.shape) < 1:
+        raise InputError(
+            f"found no voxel (shape {image.shape}), expected some: copy or export the file again"
+        )
     dtype = image.header.get_data_dtype()
     if dtype.kind not in "iuf":
         raise InputError(f"found voxels of type {dtype}, expected real numbers: export the file again")
     promised = prod(image.shape) * dtype.itemsize
-    voxels = max(held - image.header.get_data_offset(), 0)
-    if voxels < promised:
+    proxy: Any = image.dataobj
+    voxels = max(held - proxy.offset, 0)
+    if voxels < promised or proxy.offset < 0:
         raise InputError(f"truncated: found {voxels} bytes of voxels, expected {promised}: copy it again")
     affine = np.asarray(image.affine)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
