@@ -137,7 +137,8 @@ def _inflate(path: Path, packed: bytes) -> bytes:
     try:
         return gzip.decompress(packed)
     except EOFError:
-        raise InputError("truncated: the gzip data end too early: copy it again") from None
+        found = f"truncated: the gzip data end after {len(packed)} bytes, expected more"
+        raise InputError(f"{found}: copy it again") from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"damaged gzip data ({error}): copy it again") from None
 

@@ -106,7 +106,7 @@ def test_truncated_gzip(tmp_path, volume, kept):
     path = write_image(tmp_path / "a.nii.gz", volume)
     packed = path.read_bytes()
     path.write_bytes(packed[: int(len(packed) * kept)])
-    with pytest.raises(InputError, match="the gzip data end too early"):
+    with pytest.raises(InputError, match="truncated: the gzip data end after"):
         read_nifti(path)
 
 
