@@ -144,9 +144,8 @@ def _inflate(path: Path, packed: bytes) -> bytes:
 
 
 def _parse(raw: bytes) -> nib.Nifti1Image:
-    logging.getLogger("nibabel.global").setLevel(
-        logging.CRITICAL
-    )  # it repairs headers, and says so at length
+    # nibabel repairs headers and logs each repair, where one line about the file is wanted.
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
     kinds = (nib.Nifti1Image, nib.Nifti2Image)
     kind = next((k for k in kinds if k.header_class.may_contain_header(raw)), None)
     if kind is None or len(raw) < kind.header_class.sizeof_hdr:
