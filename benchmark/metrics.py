@@ -59,7 +59,8 @@ def _policy(name: str, one_empty: float | Literal["diagonal"], source: str) -> M
     worst = "the image's diagonal" if one_empty == "diagonal" else f"{one_empty} mm"
     text = (
         f"Metric policy {name} ({source}): HD95 is the 95th percentile of the pooled surface distances of "
-        f"both directions; two empty masks have Dice 1 and HD95 0, exactly one empty has Dice 0 and HD95 {worst}."
+        "both directions; two empty masks have Dice 1 and HD95 0, exactly one empty has Dice 0 and "
+        f"HD95 {worst}."
     )
     return MetricPolicy(name, one_empty, text)
 
@@ -230,7 +231,7 @@ class _Reference:
             return np.zeros(0)
         surface = _surface(prediction)
         # Neither option changes an answer; without them it is built three times as fast.
-        tree = cKDTree(np.argwhere(surface) * self._spacing, compact_nodes=False, balanced_tree=False)
+        tree = cKDTree(_positions(surface, self._spacing), compact_nodes=False, balanced_tree=False)
         nearest, _ = tree.query(self._points)
         return np.concatenate([self._distance[surface], nearest])
 
@@ -238,8 +239,8 @@ class _Reference:
 def _positions(surface: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the points of a surface in mm, none at coordinate 0.
 
-    There the tree's next larger number is denormal, and where the processor flushes those (as training asks it
-    to) building the tree never ends.
+    The number next to 0 is denormal; where the processor flushes those (which training asks it to), building
+    a tree of points at 0 never ends.
     """
     return (np.argwhere(surface) + 1) * spacing
 
