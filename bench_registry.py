@@ -1,4 +1,8 @@
-"""Names to things, resolved on first use: ``BACKBONES = Registry("backbone", {"rfnet": "backbones.rfnet:RFNet"})``.
+"""Names to things, resolved on first use.
+
+    BACKBONES = Registry("backbone", {"rfnet": "backbones.rfnet:RFNet"})
+    BACKBONES.get("rfnet")
+
 
 A leaf that every room may import; it imports nothing heavy, so names can be listed without torch.
 """

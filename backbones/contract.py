@@ -96,7 +96,7 @@ def encode_packed(encoders: nn.ModuleList, volumes: Tensor, available: Tensor) -
     """Run encoder m on the batch items that have modality m, and on nothing else.
 
     Args:
-        encoders: M modules, each taking [N, 1, *space] and returning a list of feature maps [N, C_l, *space_l].
+        encoders: M modules, each from [N, 1, *space] to a list of feature maps [N, C_l, *space_l].
         volumes: [B, M, *space].
         available: bool [B, M], at least one True.
 

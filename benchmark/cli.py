@@ -4,9 +4,10 @@ Heavy libraries are imported by the functions that need them, so that `bench --h
 """
 
 import sys
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -21,6 +22,8 @@ app = typer.Typer(
 )
 data = typer.Typer(no_args_is_help=True, help="Make, check and prepare studies.")
 app.add_typer(data, name="data")
+weights = typer.Typer(no_args_is_help=True, help="Use published weights.")
+app.add_typer(weights, name="weights")
 
 GridOption = Annotated[str, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of the run folders.")]
@@ -33,11 +36,13 @@ def run(
     grid: GridOption,
     runs: RunsOption = Path("runs"),
     store: Annotated[
-        list[str] | None, typer.Option("--store", help="NAME=DIR: where a dataset's store is (default data/NAME).")
+        list[str] | None,
+        typer.Option("--store", help="NAME=DIR: where a dataset's store is (default data/NAME)."),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Runs at a time (default: cores on a CPU, 1 on CUDA).")
+        int | None,
+        typer.Option("--workers", min=1, help="Runs at a time (default: cores on a CPU, 1 on CUDA)."),
     ] = None,
     no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
 ) -> None:
@@ -77,7 +82,7 @@ def list_names() -> None:
     from datasets.missing import PROFILES
     from passion import OBJECTIVES
 
-    kinds = {
+    kinds: dict[str, Iterable[str]] = {
         "backbone": BACKBONES,
         "objective": OBJECTIVES,
         "dataset": DATASETS,
@@ -109,7 +114,9 @@ def phantom(
     out: OutOption,
     cases: Annotated[int, typer.Option("--cases", min=1, help="Number of cases.")] = 40,
     size: Annotated[str, typer.Option("--size", help="Edge in voxels, or XxYxZ up to 240x240x155.")] = "64",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds give equal files, to the byte.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Equal seeds give equal files, to the byte.")
+    ] = 0,
     layout: Annotated[str, typer.Option("--layout", help="brats or myops.")] = "brats",
 ) -> None:
     """Make a synthetic study of NIfTI files that looks and behaves like BraTS (or MyoPS)."""
@@ -121,7 +128,9 @@ def phantom(
 @data.command()
 def check(
     folder: Annotated[Path, typer.Argument(help="Folder with one folder a case.")],
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Default: recognised by the files.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Default: recognised by the files.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
 ) -> None:
     """Check every file of a study. Exit code 0: sound, 1: warnings, 2: errors."""
@@ -131,15 +140,33 @@ def check(
 
 
 @data.command()
-def prepare(folder: Annotated[Path, typer.Argument(help="Folder with one folder a case.")],
-            dataset: DatasetOption,
-            out: OutOption,
-            box: Annotated[str, typer.Option("--box", help="full, or released: loses each axis' last slice.")] = "full",
+def prepare(
+    folder: Annotated[Path, typer.Argument(help="Folder with one folder a case.")],
+    dataset: DatasetOption,
+    out: OutOption,
+    box: Annotated[
+        Literal["full", "released"], typer.Option("--box", help="released loses the last slice of some axes.")
+    ] = "full",
 ) -> None:
     """Crop, normalise and store a study so that training reads crops without loading whole volumes."""
     from benchmark.studies import prepare_folder
 
     prepare_folder(folder, dataset, out, box)
+
+
+@weights.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="Checkpoint as released: .pth, .pt or .safetensors.")],
+    backbone: Annotated[
+        str, typer.Option("--backbone", help="Which network it belongs to (see bench list).")
+    ],
+    out: OutOption,
+) -> None:
+    """Turn published weights into a run folder; reads the file as data, never as code."""
+    from benchmark.published import import_weights
+
+    folder = import_weights(file, backbone, out)
+    typer.echo(f"imported {file} to {folder.path}")
 
 
 def _name_and_folder(text: str) -> tuple[str, Path]:

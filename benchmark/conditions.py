@@ -83,7 +83,10 @@ def _commit() -> tuple[str, bool]:
     try:
         head, status = (
             subprocess.run(["git", "-C", root, *args], capture_output=True, text=True, check=True).stdout
-            for args in (["rev-parse", "--short=10", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+            for args in (
+                ["rev-parse", "--short=10", "HEAD"],
+                ["status", "--porcelain", "--untracked-files=no"],
+            )
         )
     except (OSError, subprocess.CalledProcessError):
         return "", False

@@ -108,7 +108,9 @@ class RunConfig(_Frozen):
     @model_validator(mode="after")
     def _check_combination(self) -> "RunConfig":
         if self.test.validate_every and self.test.select == "last":
-            raise ValueError("test.validate_every has no effect with select: last; use select: best or leave it out")
+            raise ValueError(
+                "test.validate_every has no effect with select: last; use select: best or leave it out"
+            )
         if self.objective.policy == "pdt" and self.profile != "complete":
             raise ValueError(
                 f"policy pdt trains on complete cases, found profile {self.profile}: set profile: complete"

@@ -45,7 +45,7 @@ def evaluate_case(
 ) -> list[Row]:
     """Score one case for every subset of what it has.
 
-    Returns rows ordered by subset (as in the tables), region and metric. Leaves `backbone` in the mode it was.
+    Returns rows ordered by subset (as in the tables), region and metric; `backbone` stays in its mode.
     """
     description = store.description
     has = {m for m, there in zip(description.modalities, store.available(case), strict=True) if there}

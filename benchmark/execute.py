@@ -1,4 +1,7 @@
-"""A grid from its file to finished run folders: ``execute_grid(load_grid("demo"), Path("runs"), {}, "auto")``."""
+"""From a grid to finished run folders: `execute_grid`, and `print_status` of what is there.
+
+failed = execute_grid(load_grid("demo"), Path("runs"), stores={}, device="auto", workers=None, track=True)
+"""
 
 from pathlib import Path
 
@@ -40,7 +43,9 @@ def execute_grid(
         cores = _cores() if device == "cpu" else 1
         launch(jobs, device, workers or min(len(jobs), cores), track, console)
     states = [folder.state() for folder in folders.values()]
-    console.print(", ".join(f"{states.count(s)} {s}" for s in STATES if s in states) + f" of grid {grid.name}")
+    console.print(
+        ", ".join(f"{states.count(s)} {s}" for s in STATES if s in states) + f" of grid {grid.name}"
+    )
     for folder in folders.values():
         if reason := folder.reason():
             console.print(f"failed {folder.path.name}: {reason}", soft_wrap=True, markup=False)
@@ -83,7 +88,9 @@ def _stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -
     names = list(dict.fromkeys(config.dataset for config in grid.configs))
     for name in stores:
         if name not in names:
-            raise InputError(f"--store {name}=...: grid {grid.name} has no dataset {name}, only {', '.join(names)}")
+            raise InputError(
+                f"--store {name}=...: grid {grid.name} has no dataset {name}, only {', '.join(names)}"
+            )
     located = {}
     for name in names:
         if name in stores:
@@ -94,8 +101,8 @@ def _stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -
             located[name] = Path("data") / name
         if not (located[name] / "store.json").exists():
             raise InputError(
-                f"no store of {name} at {located[name]}: make one with 'bench data prepare FOLDER --dataset {name} "
-                f"--out {located[name]}', or name another with --store {name}=DIR"
+                f"no store of {name} at {located[name]}: make one with 'bench data prepare FOLDER "
+                f"--dataset {name} --out {located[name]}', or name another with --store {name}=DIR"
             )
     return located
 

@@ -65,7 +65,9 @@ def load_grid(name_or_path: str) -> Grid:
     except InputError as error:
         raise InputError(f"grid {path.stem}: {error}") from None
     if len({c.hash for c in configs}) < len(configs):
-        raise InputError(f"grid {path.stem}: two points of the grid are the same run; remove the repeated value")
+        raise InputError(
+            f"grid {path.stem}: two points of the grid are the same run; remove the repeated value"
+        )
     data = content.get("data") or {}
     for name, options in data.items():
         for key in options:
@@ -82,7 +84,9 @@ def _find(name_or_path: str) -> Path:
         path = Path(name_or_path)
         if path.is_file():
             return path
-        raise InputError(f"no grid file {path}: give the path of a YAML file or one of {', '.join(grid_names())}")
+        raise InputError(
+            f"no grid file {path}: give the path of a YAML file or one of {', '.join(grid_names())}"
+        )
     raise InputError(unknown("grid", name_or_path, grid_names()))
 
 

@@ -24,7 +24,10 @@ def print_profile(name: str, cases: Path | None, from_csv: Path | None, dataset:
         raise InputError("expected a profile and --cases FILE, or --from-csv FILE")
     sys.stdout.write(table.to_csv())
     rates = ", ".join(f"{m} {rate:.3f}" for m, rate in table.realised.items())
-    print(f"{table.profile}: {len(table.cases)} cases, missing rates {rates}, hash {table.hash}", file=sys.stderr)
+    print(
+        f"{table.profile}: {len(table.cases)} cases, missing rates {rates}, hash {table.hash}",
+        file=sys.stderr,
+    )
 
 
 def _read_names(path: Path) -> list[str]:

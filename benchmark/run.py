@@ -73,6 +73,11 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     )
     parts = conditions.run_split(config, store)
     table = conditions.training_availability(config, store, parts.train)
+    if table.hash != content["data"]["availability"]["hash"]:
+        raise InputError(
+            f"the table of profile {config.profile} has hash {table.hash}, the run was begun with "
+            f"{content['data']['availability']['hash']}: restore the file, or remove the run folder to start afresh"
+        )
     description = store.description
     modalities, classes = len(description.modalities), len(description.classes)
 
@@ -136,7 +141,9 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     tested = {row[0] for row in rows}
     for case in parts.test:
         if case not in tested:
-            rows += [[r.case, r.subset, r.region, r.metric, repr(r.value)] for r in score(case, ("dice", "hd95"))]
+            rows += [
+                [r.case, r.subset, r.region, r.metric, repr(r.value)] for r in score(case, ("dice", "hd95"))
+            ]
             _write_rows(folder, rows)
     tracker.finish(folder.path / "cases.csv")
     folder.mark_done()
@@ -176,7 +183,9 @@ def main() -> NoReturn:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     try:
-        execute(RunFolder(options.folder), options.store, options.device, options.threads, not options.no_track)
+        execute(
+            RunFolder(options.folder), options.store, options.device, options.threads, not options.no_track
+        )
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

@@ -14,7 +14,7 @@ from rich.table import Table
 from bench_errors import InputError
 from datasets import DATASETS
 from datasets.check import check_study
-from datasets.prepare import prepare
+from datasets.prepare import BoxRule, prepare
 from datasets.store import Store
 
 EXIT_CODES = {"note": 0, "warning": 1, "error": 2}
@@ -35,7 +35,13 @@ def make_phantom(out: Path, cases: int, size: str, seed: int, layout: str) -> No
 def check_folder(folder: Path, dataset: str | None, as_json: bool) -> int:
     """Print the problems of a study; return the exit code of the worst."""
     description = DATASETS.get(dataset) if dataset else None
-    problems = check_study(folder, description)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("check", total=None)
+        problems = check_study(
+            folder,
+            description,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
     if as_json:
         print(json.dumps([asdict(p) for p in problems], indent=1))
     elif problems:
@@ -45,14 +51,12 @@ def check_folder(folder: Path, dataset: str | None, as_json: bool) -> int:
         Console(width=None if Console().is_terminal else 240).print(table)
     if not as_json:
         counts = Counter(p.severity for p in problems)
-        print(", ".join(f"{n} {severity}s" for severity, n in counts.items()) or "no problems")
+        print(", ".join(f"{n} {severity}{'s' * (n > 1)}" for severity, n in counts.items()) or "no problems")
     return max((EXIT_CODES[p.severity] for p in problems), default=0)
 
 
-def prepare_folder(folder: Path, dataset: str, out: Path, box: str) -> None:
+def prepare_folder(folder: Path, dataset: str, out: Path, box: BoxRule) -> None:
     """Prepare a study into a store with a progress bar and print what came of it."""
-    if box not in ("full", "released"):
-        raise InputError(f"unknown box '{box}': choose full or released")
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("prepare", total=None)
         store = prepare(
@@ -88,7 +92,9 @@ def phantom_store(name: str, options: dict[str, Any], folder: Path, console: Con
         prepare(files, DATASETS.get(name), store)
         recipe.write_text(wanted)
     except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror}): choose another place with --runs") from None
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror}): choose another place with --runs"
+        ) from None
     finally:
         shutil.rmtree(files, ignore_errors=True)
     Store.open(store)

@@ -63,10 +63,12 @@ class Description:
     def from_dict(cls, values: dict[str, Any]) -> "Description":
         """Inverse of `to_dict`."""
         values = dict(values)
-        regions = tuple(Region(r["name"], tuple(r["classes"]), r["min_voxels"]) for r in values.pop("regions"))
+        regions = tuple(
+            Region(r["name"], tuple(r["classes"]), r["min_voxels"]) for r in values.pop("regions")
+        )
         order = tuple(tuple(s) for s in values.pop("table_order"))
         labels = {int(k): int(v) for k, v in values.pop("file_labels").items()}
-        rest = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        rest: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(regions=regions, table_order=order, file_labels=labels, **rest)
 
 

@@ -23,7 +23,7 @@ from benchmark.record import RunFolder
 POLL_SECONDS = 0.5
 STOP_SECONDS = 10.0
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
-"""Let glibc keep freed memory: handing feature maps back to the system each step was seen to double their cost."""
+"""Let glibc keep freed memory: giving feature maps back to the system was seen to double a step's time."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,12 @@ def _start(job: Job, device: str, threads: int, track: bool) -> "subprocess.Pope
     environment = {**MALLOC, **os.environ, "OMP_NUM_THREADS": str(threads)}
     with (job.folder.path / "output.txt").open("ab") as output:
         return subprocess.Popen(
-            command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+            command,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
         )
 
 
@@ -77,7 +82,9 @@ def _note_death(job: Job, code: int) -> None:
     if code < 0:
         job.folder.mark_failed(f"the worker was killed by {signal.Signals(-code).name}")
     elif code not in (0, 130) and not job.folder.reason():
-        job.folder.mark_failed(f"the worker ended with exit code {code}: see {job.folder.path / 'output.txt'}")
+        job.folder.mark_failed(
+            f"the worker ended with exit code {code}: see {job.folder.path / 'output.txt'}"
+        )
 
 
 def _stop(processes: "list[subprocess.Popen[bytes]]") -> None:
@@ -158,5 +165,10 @@ class _PlainView:
             if state == text or (not settled and time.monotonic() - when < 10):
                 continue
             self._last[job.folder.path] = (state, time.monotonic())
-            parts = [state, f"loss {loss}" if loss else "", f"{left} left" if left else "", job.folder.reason()]
+            parts = [
+                state,
+                f"loss {loss}" if loss else "",
+                f"{left} left" if left else "",
+                job.folder.reason(),
+            ]
             self._console.print(f"{job.folder.path.name}: {', '.join(p for p in parts if p)}", soft_wrap=True)

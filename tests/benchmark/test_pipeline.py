@@ -1,0 +1,131 @@
+"""The whole path in one go: the smoke grid from nothing to a report, launched twice, broken and killed."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import yaml
+from test_cli import bench
+
+from benchmark.record import RunFolder, run_folders
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    result = bench("run", "--grid", "smoke", "--runs", runs, "--device", "cpu")
+    assert result.returncode == 0, result.stderr
+    return runs
+
+
+def contents(folder):
+    return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_every_run_is_done_and_whole(smoke):
+    folders = run_folders(smoke / "smoke")
+    assert [f.state() for f in folders] == ["done", "done"]
+    for folder in folders:
+        conditions = folder.config()
+        cases = pd.read_csv(folder.path / "cases.csv")
+        tested = conditions["data"]["cases"]["test"]
+        regions = [r["name"] for r in conditions["dataset"]["regions"]]
+        assert len(cases) == tested * 15 * len(regions) * 2
+        assert cases.subset.nunique() == 15
+        assert cases.value.notna().all()
+        assert [line["epoch"] for line in folder.log()] == [0, 1]
+        assert set(folder.log()[0]["modality"]) == {"flair", "t1ce", "t1", "t2"}
+        assert json.loads((folder.path / "environment.json").read_text())["precision"] == "fp32"
+
+
+def test_second_launch_changes_nothing(smoke):
+    before = contents(smoke / "smoke")
+    result = bench("run", "--grid", "smoke", "--runs", smoke, "--device", "cpu")
+    assert result.returncode == 0
+    assert contents(smoke / "smoke") == before
+    assert "2 done" in bench("status", "--grid", "smoke", "--runs", smoke).stdout
+
+
+def test_report(smoke, tmp_path):
+    result = bench("report", "--grid", "smoke", "--runs", smoke, "--out", tmp_path / "report")
+    assert result.returncode == 0, result.stderr
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "PASSION" in text
+    assert "WT" in text
+
+
+def start_run(folder, store):
+    command = [
+        sys.executable,
+        "-m",
+        "benchmark.run",
+        folder,
+        "--store",
+        store,
+        "--threads",
+        "1",
+        "--no-track",
+    ]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def fresh_copy(done, to, epochs):
+    """A run folder like `done`, not begun yet, with other epochs."""
+    content = done.config()
+    content["config"]["train"]["epochs"] = epochs
+    folder = RunFolder(to)
+    folder.write_config(content)
+    return folder
+
+
+def test_killed_run_goes_on_to_the_same_result(smoke, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    done = run_folders(smoke / "smoke")[1]
+    store = smoke / "smoke" / "data" / "phantom"
+    folder = RunFolder(tmp_path / "killed")
+    shutil.copytree(done.path, folder.path)
+    for name in ("done", "checkpoint.pt", "cases.csv", "weights.safetensors", "log.jsonl"):
+        (folder.path / name).unlink()
+    process = start_run(folder.path, store)
+    deadline = time.monotonic() + 60
+    while len(folder.log()) < 1 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert start_run(folder.path, store).wait() == 0
+    whole = RunFolder(tmp_path / "whole")
+    shutil.copytree(folder.path, whole.path)
+    for name in ("done", "checkpoint.pt", "cases.csv", "weights.safetensors", "log.jsonl"):
+        (whole.path / name).unlink()
+    assert start_run(whole.path, store).wait() == 0
+    for name in ("cases.csv", "weights.safetensors"):
+        assert (folder.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def test_failed_run_leaves_its_reason_and_the_rest_goes_on(smoke, tmp_path):
+    grid = tmp_path / "broken.yaml"
+    grid.write_text(
+        yaml.safe_dump(
+            {
+                "axes": {"train.lr": [1e30, 0.001]},
+                "base": {
+                    "objective": {"name": "baseline"},
+                    "backbone": {"width": 2},
+                    "train": {"epochs": 1, "crop": 32},
+                },
+            }
+        )
+    )
+    store = smoke / "smoke" / "data" / "phantom"
+    arguments = ["--grid", grid, "--runs", tmp_path / "runs", "--device", "cpu", "--no-track"]
+    result = bench("run", *arguments, "--store", f"phantom={store}")
+    states = {f.state(): f.reason() for f in run_folders(tmp_path / "runs" / "broken")}
+    assert result.returncode == 1, result.stderr
+    assert set(states) == {"failed", "done"}
+    assert "the loss is nan" in states["failed"]
+    assert "the loss is nan" in bench("status", "--grid", grid, "--runs", tmp_path / "runs").stdout
