@@ -76,7 +76,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     if table.hash != content["data"]["availability"]["hash"]:
         raise InputError(
             f"the table of profile {config.profile} has hash {table.hash}, the run was begun with "
-            f"{content['data']['availability']['hash']}: restore the file, or remove the run folder to start afresh"
+            f"{content['data']['availability']['hash']}: restore it, or remove the run folder to start afresh"
         )
     description = store.description
     modalities, classes = len(description.modalities), len(description.classes)
