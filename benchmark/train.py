@@ -117,8 +117,7 @@ def _epoch(
         optimiser.zero_grad(set_to_none=True)
         if losses.total.requires_grad:
             losses.total.backward()
-            if not objective.warming_up:
-                _fill_gradients(optimiser)
+            _fill_gradients(optimiser)
             optimiser.step()
         for name, value in {"total": losses.total.detach(), **losses.terms}.items():
             totals[name] = totals.get(name, torch.zeros(())) + value.cpu()
