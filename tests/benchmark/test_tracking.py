@@ -1,3 +1,5 @@
+"""Tracking as it is on disk: what an offline run holds, and what happens without a server, key or wish."""
+
 import json
 import os
 import subprocess
@@ -6,89 +8,133 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.tracking import Tracker, flat, mean_scores, start
+from benchmark import tracking
+from benchmark.record import RunFolder
+from datasets.brats import BRATS2020
 
-CONTENT = {
+CONFIG = {
     "hash": "0123456789",
     "name": "phantom-rfnet-passion-mr2468-s1037",
-    "grid": "smoke",
+    "grid": "tiny",
     "config": {
         "dataset": "phantom",
         "profile": "mr2468",
-        "backbone": {"name": "rfnet"},
-        "objective": {"name": "passion"},
+        "backbone": {"name": "rfnet", "width": 2},
+        "objective": {"name": "passion", "tau": 4.0},
     },
+    "dataset": BRATS2020.to_dict(),
 }
-LINE = {"epoch": 0, "loss": {"total": 3.5}, "modality": {"flair": {"beta": 1.1}}, "timing": {"seconds": 2.0}}
-CASES = """case,subset,region,metric,value
-a,flair,WT,dice,0.5
-b,flair,WT,dice,0.7
-a,t2,WT,dice,0.2
-b,t2,WT,dice,0.2
+LINES = [
+    {
+        "epoch": epoch,
+        "lr": 0.002,
+        "loss": {"total": 3.0 - epoch, "fuse": 1.0},
+        "modality": {"flair": {"sep": 0.5, "beta": 1.0 + epoch}, "t2": {"sep": 0.25, "beta": 1.0}},
+        "timing": {"seconds": 1.5},
+    }
+    for epoch in range(3)
+]
+CASES = (
+    "case,subset,region,metric,value\n"
+    "a,flair+t1ce,WT,dice,0.5\n"
+    "b,flair+t1ce,WT,dice,1.0\n"
+    "a,t2,WT,hd95,3.0\n"
+    "b,t2,WT,hd95,4.0\n"
+)
+PROGRAM = """
+import sys
+from pathlib import Path
+from benchmark import tracking
+from benchmark.record import RunFolder
+folder = Path(sys.argv[1])
+tracker = tracking.start(folder, RunFolder(folder).config(), "auto")
+for line in RunFolder(folder).log():
+    tracker.log_epoch(line)
+tracker.finish(folder / "cases.csv")
+print(type(tracker).__name__)
 """
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    for name in ("DATA", "CACHE", "ARTIFACT", "CONFIG"):
-        monkeypatch.delenv(f"WANDB_{name}_DIR", raising=False)
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-    (tmp_path / "cases.csv").write_text(CASES)
-    return tmp_path
-
-
-def test_flat_names_are_grouped():
-    assert flat(LINE) == {"epoch": 0, "loss/total": 3.5, "modality/flair/beta": 1.1, "timing/seconds": 2.0}
-
-
-def test_means_over_cases_and_subsets(folder):
-    assert mean_scores(folder / "cases.csv") == pytest.approx(
-        {"test/WT/flair/dice": 0.6, "test/WT/t2/dice": 0.2, "test/WT/mean/dice": 0.4}
+def track(tmp_path, **variables):
+    """Track a small run in a process of its own, at home in an empty folder; return folder and process."""
+    folder, home = tmp_path / "runs" / "tiny" / "one", tmp_path / "home"
+    home.mkdir()
+    RunFolder(folder).write_config(CONFIG)
+    for line in LINES:
+        RunFolder(folder).append_log(line)
+    (folder / "cases.csv").write_text(CASES)
+    (folder / "environment.json").write_text('{"commit": "abc1234"}')
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
+    environment = {**kept, "HOME": str(home), "PYTHONPATH": str(Path.cwd()), **variables}
+    command = [sys.executable, "-c", PROGRAM, str(folder)]
+    process = subprocess.run(
+        command, capture_output=True, text=True, cwd=home, env=environment, timeout=60, check=True
     )
+    assert list(home.iterdir()) == [], "tracking writes outside the run folder"
+    return folder, process
 
 
-@pytest.mark.parametrize(("environment", "mode"), [("disabled", "auto"), ("", "off")])
-def test_switched_off_writes_nothing(folder, monkeypatch, environment, mode):
-    monkeypatch.setenv("WANDB_MODE", environment)
-    tracker = start(folder, CONTENT, mode)
-    tracker.log_epoch(LINE)
-    tracker.finish(folder / "cases.csv")
-    assert type(tracker) is Tracker
+def inspect(folder, *options):
+    (file,) = folder.glob("wandb/offline-run-*/*.wandb")
+    command = [Path(sys.executable).with_name("wandb"), "leet", "inspect", *options, "--json", file]
+    environment = {**os.environ, "WANDB_ERROR_REPORTING": "false"}
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+
+
+def test_an_offline_run_holds_everything(tmp_path):
+    folder, process = track(tmp_path)
+    records = [json.loads(line) for line in inspect(folder).splitlines()]
+    run = next(record["run"] for record in records if record["type"] == "run")
+    assert (run["run_id"], run["run_group"], run["project"]) == ("0123456789", "tiny", "passion-bench")
+    assert run["display_name"] == CONFIG["name"]
+    assert run["tags"] == ["phantom", "rfnet", "passion", "mr2468"]
+
+    history = [record["history"]["item"] for record in records if record["type"] == "history"]
+    ours = [{k: v for k, v in item.items() if not k.startswith("_")} for item in history]
+    assert ours == [tracking.flat(line) for line in LINES]
+    assert ours[2]["modality/flair/beta"] == 3.0
+    metrics = [record["metric"] for record in records if record["type"] == "metric"]
+    assert {"glob_name": "*", "step_metric": "epoch"}.items() <= metrics[-1].items()
+
+    whole = json.loads(inspect(folder, "--summary"))
+    assert whole["summary"]["test/WT/flair+t1ce/dice"] == 0.75
+    assert whole["summary"]["test/WT/t2/hd95"] == 3.5
+    assert whole["config"]["config"]["objective"]["tau"] == 4.0
+    assert whole["config"]["environment"]["commit"] == "abc1234"
+    assert whole["state"] == "finished"
+    assert process.stdout == "WandbTracker\n"
+    assert process.stderr == ""
+
+
+def test_disabled_writes_nothing(tmp_path):
+    folder, process = track(tmp_path, WANDB_MODE="disabled")
+    assert process.stdout == "Tracker\n"
     assert not (folder / "wandb").exists()
 
 
-def track(folder, **environment):
-    """Track one run in a process of its own, as workers do."""
-    code = (
-        "import json, sys; from pathlib import Path; from benchmark.tracking import start\n"
-        "folder, content, line = Path(sys.argv[1]), *map(json.loads, sys.argv[2:])\n"
-        "tracker = start(folder, content, 'auto')\n"
-        "tracker.log_epoch(line); tracker.finish(folder / 'cases.csv')\n"
-    )
-    command = [sys.executable, "-c", code, str(folder), json.dumps(CONTENT), json.dumps(LINE)]
-    return subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=60
-    )
+def test_a_server_that_does_not_answer_means_offline(tmp_path):
+    folder, process = track(tmp_path, WANDB_BASE_URL="http://127.0.0.1:9", WANDB_API_KEY="a" * 40)
+    warnings = process.stderr.splitlines()
+    assert warnings == ["W&B: http://127.0.0.1:9 does not answer, so this run is tracked offline"]
+    assert json.loads(inspect(folder, "--summary"))["summary"]["epoch"] == 2
 
 
-def read_back(folder):
-    (file,) = folder.glob("wandb/offline-run-*/*.wandb")
-    command = [Path(sys.executable).parent / "wandb", "leet", "inspect", "--json", file]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def test_trouble_is_one_warning_and_no_error(tmp_path, caplog):
+    class Broken:
+        def log(self, line):
+            raise RuntimeError("disk\nfull")
+
+    tracker = tracking.WandbTracker(Broken())
+    tracker.log_epoch(LINES[0])
+    tracker.log_epoch(LINES[1])
+    tracker.finish(tmp_path / "cases.csv")
+    assert [r.getMessage() for r in caplog.records] == [
+        "W&B: tracking ends here, the run goes on (disk full)"
+    ]
 
 
-def test_offline_run_holds_configuration_curves_and_scores(folder):
-    result = track(folder)
-    assert result.returncode == 0, result.stderr
-    text = read_back(folder)
-    for name in ("loss/total", "modality/flair/beta", "test/WT/mean/dice", "mr2468", "0123456789"):
-        assert name in text
-
-
-def test_server_that_does_not_answer_means_offline(folder):
-    result = track(folder, WANDB_BASE_URL="http://127.0.0.1:9", WANDB_API_KEY="b" * 40)
-    assert result.returncode == 0
-    assert "logging offline" in result.stderr
-    assert "loss/total" in read_back(folder)
+def test_off_tracks_nothing_and_other_modes_are_refused(tmp_path):
+    assert type(tracking.start(tmp_path, CONFIG, "off")) is tracking.Tracker
+    with pytest.raises(ValueError, match="unknown tracking mode 'on'"):
+        tracking.start(tmp_path, CONFIG, "on")
+    assert list(tmp_path.iterdir()) == []
