@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+import backbones
+from benchmark.evaluate import pad_to, predict, window_starts
+from benchmark.train import learning_rate
+from datasets.vocabulary import subsets
+
+CPU = torch.device("cpu")
+NAMES = ("flair", "t1ce", "t1", "t2")
+
+
+@pytest.mark.parametrize(
+    ("length", "window", "starts"),
+    [(80, 80, [0]), (81, 80, [0, 1]), (120, 80, [0, 40]), (150, 80, [0, 40, 70]), (1, 1, [0])],
+)
+def test_windows_overlap_by_half_and_the_last_is_aligned_to_the_end(length, window, starts):
+    assert window_starts(length, window) == starts
+
+
+def test_small_volumes_are_padded_at_the_end_with_each_minimum():
+    volumes = torch.arange(16.0).view(2, 2, 2, 2) - 3
+    padded = pad_to(volumes, (2, 3, 4))
+    assert padded.shape == (2, 2, 3, 4)
+    assert torch.equal(padded[:, :, :2, :2], volumes)
+    assert padded[0, 0, 2, 3] == -3
+    assert padded[1, 1, 0, 3] == 5
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return backbones.create("rfnet", modalities=4, classes=4, width=2, crop=16)
+
+
+def test_one_window_equals_the_network_for_every_subset(net):
+    volumes = torch.randn(4, 16, 16, 16)
+    maps = predict(net, volumes, subsets(NAMES), NAMES, 16, CPU)
+    assert maps.shape == (15, 16, 16, 16)
+    net.eval()
+    with torch.no_grad():
+        for subset, found in zip(subsets(NAMES), maps, strict=True):
+            present = torch.tensor([[m in subset for m in NAMES]])
+            assert torch.equal(net(volumes[None], present).argmax(dim=1)[0].to(torch.uint8), found)
+
+
+def test_overlapping_windows_are_averaged(net):
+    volumes = torch.randn(4, 24, 16, 16)
+    net.eval()
+    total = torch.zeros(4, 24, 16, 16)
+    with torch.no_grad():
+        for start in (0, 8):
+            logits = net(volumes[None, :, start : start + 16], torch.ones(1, 4, dtype=torch.bool))
+            total[:, start : start + 16] += logits.softmax(dim=1)[0]
+    found = predict(net, volumes, [NAMES], NAMES, 16, CPU)
+    assert torch.equal(found[0], total.argmax(dim=0).to(torch.uint8))
+
+
+def test_mode_is_left_as_it_was_and_the_output_has_the_volume_size(net):
+    net.train()
+    maps = predict(net, torch.randn(4, 9, 20, 16), [("t2",)], NAMES, 16, CPU)
+    assert net.training
+    assert maps.shape == (1, 9, 20, 16)
+
+
+def test_learning_rate_decays_as_released():
+    assert learning_rate(2e-4, 0, 300) == 2e-4
+    assert learning_rate(2e-4, 150, 300) == 0.00010718
+    assert learning_rate(2e-4, 299, 300) == 1.18e-6
