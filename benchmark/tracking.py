@@ -60,6 +60,8 @@ class WandbTracker(Tracker):
         try:
             self._run.summary.update(summary_of(cases))
             self._run.finish()
+        except TimeoutError:
+            _warn(f"not all is uploaded, do it later with: wandb sync {Path(self._run.dir).parent}")
         except Exception as error:
             self._give_up(error)
 
@@ -156,6 +158,7 @@ def _open(run_folder: Path, config: Mapping[str, Any], mode: str) -> Any:
             symlink=False,
             init_timeout=INIT_SECONDS,
             finish_timeout=FINISH_SECONDS,
+            finish_timeout_raises=True,
         ),
     )
     run.define_metric("epoch", hidden=True)
