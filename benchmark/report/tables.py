@@ -127,15 +127,19 @@ def _block(region: str, values: pd.DataFrame, methods: list[str], higher_is_bett
             int(runs[method]),
             mean=tuple(means[i].tolist()),
             sd=tuple(sds[i].tolist()) if runs[method] > 1 else (),
-            marks=tuple(_mark(rank, len(methods)) for rank in ranks[i]),
+            marks=tuple(
+                _mark(rank, column.max(), len(methods))
+                for rank, column in zip(ranks[i], ranks.T, strict=True)
+            ),
         )
         for i, method in enumerate(methods)
     ]
     return Block(region, tuple(rows))
 
 
-def _mark(rank: float, methods: int) -> str:
-    if rank == 1 and methods > 1:
+def _mark(rank: float, last: float, methods: int) -> str:
+    """Name a rank out of 1 to `last`; where all methods are equal none is marked."""
+    if rank == 1 and last > 1:
         return "best"
     return "second" if rank == 2 and methods >= SECOND_FROM else ""
 
@@ -145,13 +149,15 @@ def _caption(study: Study, rows: pd.DataFrame) -> str:
     cases = content["data"]["cases"]
     sentences = [
         f"on {study.dataset} for every subset of modalities, mean over "
-        f"{cases['test']} test cases; Average: plain mean over the subsets.",
-        f"Trained on {cases['train']} cases under profile {study.profile}: {rates(content)}; "
+        f"{counted(cases['test'], 'test case')}; Average: plain mean over the subsets.",
+        f"Trained on {counted(cases['train'], 'case')} under profile {study.profile}: {rates(content)}; "
         f"availability table {content['data']['availability']['hash']}, data {content['data']['hash']}.",
     ]
     fewest = rows.groupby("subset")["case"].nunique().min()
     if fewest < cases["test"]:
-        sentences.append(f"Not every test case has every modality: a subset has {fewest} cases or more.")
+        sentences.append(
+            f"Not every test case has every modality: a subset has {counted(fewest, 'case')} or more."
+        )
     runs = sorted(Counter(run.method for run in study.runs).values())
     if runs[-1] > 1:
         number = runs[0] if runs[0] == runs[-1] else f"{runs[0]} to {runs[-1]}"
@@ -173,3 +179,8 @@ def rates(content: dict[str, Any]) -> str:
         return "no modality missing"
     parts = ", ".join(f"{modality_title(m)} {100 * rate:.1f} %" for m, rate in realised.items())
     return f"realised missing rates {parts}"
+
+
+def counted(number: int, thing: str) -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

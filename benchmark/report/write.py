@@ -11,7 +11,7 @@ from benchmark.record import STATES
 from benchmark.report.collect import Collected, Run, Study, collect
 from benchmark.report.figures import heat_map, preference_curves, save
 from benchmark.report.render import environment, latex, markdown, wide_csv
-from benchmark.report.tables import metrics_of, rates, subset_table
+from benchmark.report.tables import counted, metrics_of, rates, subset_table
 
 
 def write_report(grid_folder: Path, out: Path) -> list[Path]:
@@ -42,7 +42,7 @@ def _write(collected: Collected, out: Path) -> list[Path]:
         .get_template("report.md.j2")
         .render(
             grid=collected.grid,
-            total=len(states),
+            total=counted(len(states), "run"),
             states={s: states.count(s) for s in STATES if s in states},
             unfinished=[run for run in collected.runs if run.state != "done"],
             epochs=epochs,

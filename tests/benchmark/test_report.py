@@ -136,16 +136,25 @@ def test_without_preference_there_are_no_curves(tmp_path):
 
 
 def test_equal_values_share_the_mark_and_a_missing_subset_has_a_dash(tmp_path):
-    for objective in ("baseline", "passion"):
-        folder = record(tmp_path / "g", objective)
+    for backbone, strength in (("m2ftrans", 0.1), ("mmformer", 0.1), ("rfnet", 0.0)):
+        folder = record(tmp_path / "g", "baseline", backbone=backbone, strength=strength)
         rows = pd.read_csv(folder.path / "cases.csv")
         rows[rows["subset"] != "t2"].to_csv(folder.path / "cases.csv", index=False)
     collected = collect(tmp_path / "g")
     table = subset_table(collected, collected.studies()[0], "dice")
-    first, second = table.blocks[0].rows
+    first, second, third = table.blocks[0].rows
     assert first.marks == second.marks == ("", *["best"] * 14, "")
-    assert markdown(table).splitlines()[5].startswith(f"| WT | RFNet baseline | {DASH} | **37.00** |")
-    assert "RFNet baseline & -- & \\textbf{37.00}" in latex(table)
+    assert third.marks == ("",) * 16
+    assert markdown(table).splitlines()[5].startswith(f"| WT | M2FTrans baseline | {DASH} | **47.00** |")
+    assert "M2FTrans baseline & -- & \\textbf{47.00}" in latex(table)
+
+
+def test_where_all_are_equal_none_is_best(tmp_path):
+    record(tmp_path / "g", "baseline")
+    record(tmp_path / "g", "passion")
+    collected = collect(tmp_path / "g")
+    table = subset_table(collected, collected.studies()[0], "dice")
+    assert {mark for block in table.blocks for row in block.rows for mark in row.marks} == {""}
 
 
 def test_a_profile_from_a_file_gets_a_file_name(tmp_path):

@@ -77,7 +77,7 @@ def track(tmp_path, **variables):
 def inspect(folder, *options):
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
     command = [Path(sys.executable).with_name("wandb"), "leet", "inspect", *options, "--json", file]
-    environment = {**os.environ, "WANDB_ERROR_REPORTING": "false"}
+    environment = {**os.environ, "HOME": str(folder), "WANDB_ERROR_REPORTING": "false"}
     return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
 
 
