@@ -21,6 +21,9 @@ from datasets.split import Split, split
 from datasets.store import Store
 
 
+SPLIT_SEED = 1037
+
+
 def training_availability(config: RunConfig, store: Store, cases: tuple[str, ...]) -> Availability:
     """Who lacks what among the training cases: the run's profile, within what exists on disk."""
     existing = np.array([store.available(case) for case in cases])
@@ -28,8 +31,8 @@ def training_availability(config: RunConfig, store: Store, cases: tuple[str, ...
 
 
 def run_split(config: RunConfig, store: Store) -> Split:
-    """Training, validation and test cases of a run."""
-    return split(store.cases, store.description, config.split, config.seed)
+    """Training, validation and test cases of a run: equal for all seeds, so that their cases can be paired."""
+    return split(store.cases, store.description, config.split, SPLIT_SEED)
 
 
 def run_conditions(config: RunConfig, grid: str, store: Store) -> dict[str, Any]:
