@@ -20,7 +20,6 @@ from datasets.missing import Availability, availability
 from datasets.split import Split, split
 from datasets.store import Store
 
-
 SPLIT_SEED = 1037
 
 
@@ -31,7 +30,7 @@ def training_availability(config: RunConfig, store: Store, cases: tuple[str, ...
 
 
 def run_split(config: RunConfig, store: Store) -> Split:
-    """Training, validation and test cases of a run: equal for all seeds, so that their cases can be paired."""
+    """Training, validation and test cases: equal for all seeds, so that results can be paired by case."""
     return split(store.cases, store.description, config.split, SPLIT_SEED)
 
 
