@@ -3,6 +3,8 @@
 import json
 import shutil
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,24 +26,16 @@ def make_phantom(out: Path, cases: int, size: str, seed: int, layout: str) -> No
     """Write a phantom study with a progress bar; `size` is ``"64"`` or ``"240x240x155"``."""
     from datasets.phantom import write_study
 
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("phantom", total=cases)
-        names = write_study(
-            out, cases, _size(size), seed, layout, progress=lambda done: progress.update(task, completed=done)
-        )
+    with _bar("phantom") as advance:
+        names = write_study(out, cases, _size(size), seed, layout, progress=lambda done: advance(done, cases))
     print(f"wrote {len(names)} cases to {out}")
 
 
 def check_folder(folder: Path, dataset: str | None, as_json: bool) -> int:
     """Print the problems of a study; return the exit code of the worst."""
     description = DATASETS.get(dataset) if dataset else None
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("check", total=None)
-        problems = check_study(
-            folder,
-            description,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    with _bar("check") as advance:
+        problems = check_study(folder, description, progress=advance)
     if as_json:
         print(json.dumps([asdict(p) for p in problems], indent=1))
     elif problems:
@@ -57,15 +51,8 @@ def check_folder(folder: Path, dataset: str | None, as_json: bool) -> int:
 
 def prepare_folder(folder: Path, dataset: str, out: Path, box: BoxRule) -> None:
     """Prepare a study into a store with a progress bar and print what came of it."""
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("prepare", total=None)
-        store = prepare(
-            folder,
-            DATASETS.get(dataset),
-            out,
-            box=box,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    with _bar("prepare") as advance:
+        store = prepare(folder, DATASETS.get(dataset), out, box=box, progress=advance)
     print(f"prepared {len(store.cases)} cases of {dataset} to {out} (data hash {store.hash})")
 
 
@@ -99,6 +86,15 @@ def phantom_store(name: str, options: dict[str, Any], folder: Path, console: Con
         shutil.rmtree(files, ignore_errors=True)
     Store.open(store)
     return store
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar while there is a terminal; yields what to call with (done, total)."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _size(text: str) -> int | tuple[int, int, int]:
