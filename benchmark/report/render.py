@@ -88,13 +88,14 @@ def wide_csv(table: Table) -> str:
     """Return a line per region, method and statistic (mean, sd over several runs), a column per subset."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["metric", "region", "method", "runs", "statistic", *table.subsets, "average"])
+    writer.writerow(["metric", "policy", "region", "method", "runs", "statistic", *table.subsets, "average"])
     for block in table.blocks:
         for row in block.rows:
             for statistic, values in (("mean", row.mean), ("sd", row.sd)):
                 if values:
                     numbers = ["" if math.isnan(v) else f"{v:.{DECIMALS + 2}f}" for v in values]
-                    writer.writerow([table.title, block.region, row.method, row.runs, statistic, *numbers])
+                    conditions = [table.title, table.policy, block.region, row.method, row.runs, statistic]
+                    writer.writerow([*conditions, *numbers])
     return text.getvalue()
 
 

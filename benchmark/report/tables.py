@@ -57,6 +57,7 @@ class Table:
         name: for files and labels, such as ``phantom-mr2468-dice``.
         title: the metric with its unit, such as ``Dice (%)``.
         higher_is_better: direction of the metric.
+        policy: name of the metric policy.
         modalities: titles, in the order of the head's rows.
         subsets: names of the columns, in the paper's order, without the average.
         present: for each subset, which of `modalities` are present.
@@ -67,6 +68,7 @@ class Table:
     name: str
     title: str
     higher_is_better: bool
+    policy: str
     modalities: tuple[str, ...]
     subsets: tuple[str, ...]
     present: tuple[tuple[bool, ...], ...]
@@ -106,6 +108,7 @@ def subset_table(collected: Collected, study: Study, metric: str) -> Table:
         name=f"{study.name}-{metric}",
         title=f"{METRICS[metric].title} ({METRICS[metric].unit or '%'})",
         higher_is_better=METRICS[metric].higher_is_better,
+        policy=study.runs[0].content["metrics"]["policy"],
         modalities=tuple(modality_title(m) for m in description.modalities),
         subsets=tuple(names),
         present=tuple(presence(s, description.modalities) for s in subsets),
