@@ -26,7 +26,7 @@ from datasets.store import Store
 if TYPE_CHECKING:
     from benchmark.evaluate import Row
 
-HEADER = ["case", "subset", "region", "metric", "value"]
+HEADER = ["case", "subset", "region", "metric", "policy", "value"]
 
 
 def execute(folder: RunFolder, store_path: Path, device: str, threads: int, track: bool) -> None:
@@ -142,7 +142,8 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     for case in parts.test:
         if case not in tested:
             rows += [
-                [r.case, r.subset, r.region, r.metric, repr(r.value)] for r in score(case, ("dice", "hd95"))
+                [r.case, r.subset, r.region, r.metric, policy.name, repr(r.value)]
+                for r in score(case, ("dice", "hd95"))
             ]
             _write_rows(folder, rows)
     tracker.finish(folder.path / "cases.csv")

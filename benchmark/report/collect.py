@@ -20,7 +20,7 @@ from benchmark.record import STATES, RunFolder, run_folders
 from benchmark.report.names import method_order, method_titles
 from datasets.vocabulary import Description, subset_name, table_subsets
 
-COLUMNS = ["case", "subset", "region", "metric", "value"]
+COLUMNS = ["case", "subset", "region", "metric", "policy", "value"]
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Collected:
         grid: its name.
         runs: in the order of their folders' names.
         cases: of the finished runs; columns run (folder name), dataset, profile, method, seed, and those of
-            `cases.csv`: case, subset, region, metric, value (Dice in 0..1, HD95 in mm).
+            `cases.csv`: case, subset, region, metric, policy, value (Dice in 0..1, HD95 in mm).
     """
 
     grid: str

@@ -97,11 +97,11 @@ def _line(epoch, modalities, objective, seed):
 def _write_cases(folder, description, cases, strength):
     with (folder.path / "cases.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["case", "subset", "region", "metric", "value"])
+        writer.writerow(["case", "subset", "region", "metric", "policy", "value"])
         for c, case in enumerate(cases):
             for s, subset in enumerate(table_subsets(description)):
                 name = subset_name(subset, description.modalities)
                 for r, region in enumerate(description.regions):
                     dice = 0.3 + 0.02 * s - 0.1 * r + 0.1 * c + strength
-                    writer.writerow([case, name, region.name, "dice", repr(dice)])
-                    writer.writerow([case, name, region.name, "hd95", repr(30 * (1 - dice))])
+                    writer.writerow([case, name, region.name, "dice", "passion", repr(dice)])
+                    writer.writerow([case, name, region.name, "hd95", "passion", repr(30 * (1 - dice))])

@@ -38,6 +38,7 @@ def test_every_run_is_done_and_whole(smoke):
         assert len(cases) == tested * 15 * len(regions) * 2
         assert cases.subset.nunique() == 15
         assert cases.value.notna().all()
+        assert set(cases.policy) == {"passion"}
         assert [line["epoch"] for line in folder.log()] == [0, 1]
         assert set(folder.log()[0]["modality"]) == {"flair", "t1ce", "t1", "t2"}
         assert json.loads((folder.path / "environment.json").read_text())["precision"] == "fp32"

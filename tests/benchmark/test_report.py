@@ -101,8 +101,16 @@ def test_columns_come_from_the_description(grid):
 
 def test_all_cases_are_in_one_frame(grid):
     collected = collect(grid)
-    columns = ["run", "dataset", "profile", "method", "seed", "case", "subset", "region", "metric", "value"]
-    assert list(collected.cases.columns) == columns
+    conditions = ["run", "dataset", "profile", "method", "seed"]
+    assert list(collected.cases.columns) == [
+        *conditions,
+        "case",
+        "subset",
+        "region",
+        "metric",
+        "policy",
+        "value",
+    ]
     assert len(collected.cases) == 4 * 2 * 15 * 4 * 2 + 2 * 2 * 7 * 3 * 2
     assert [run.state for run in collected.runs].count("done") == 6
     assert {run.state for run in collected.runs if not run.method} == {"failed", "partial"}
