@@ -11,7 +11,9 @@ import json
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from datasets.split import check_policy
 
 Policy = Literal["idt", "idt_drop", "pdt"]
 
@@ -93,7 +95,8 @@ class RunConfig(_Frozen):
     """Everything that decides the numbers of one run.
 
     `dataset`: name of the study and of its store. `profile`: who lacks what (mr2468, complete, csv:FILE).
-    `split`: `auto` is the official split or a seeded one; `same` trains and tests on every case.
+    `split`: `auto` is the official split or a seeded one; `fold0of5` to `fold4of5` are a cross-validation's;
+    `same` trains and tests on every case.
     """
 
     dataset: str = "phantom"
@@ -102,7 +105,7 @@ class RunConfig(_Frozen):
     objective: ObjectiveConfig = PassionConfig()
     train: TrainConfig = TrainConfig()
     test: TestConfig = TestConfig()
-    split: Literal["auto", "same"] = "auto"
+    split: Annotated[str, AfterValidator(check_policy)] = "auto"
     seed: int = Field(1037, ge=0)
 
     @model_validator(mode="after")
@@ -138,7 +141,10 @@ class RunConfig(_Frozen):
         """A readable name, not unique: ``phantom-rfnet-passion-mr2468-s1037``."""
         policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[self.objective.policy]
         profile = self.profile.removeprefix("csv:").replace("/", "_")
-        return f"{self.dataset}-{self.backbone.name}-{self.objective.name}{policy}-{profile}-s{self.seed}"
+        fold = f"-{self.split}" if self.split.startswith("fold") else ""
+        return (
+            f"{self.dataset}-{self.backbone.name}-{self.objective.name}{policy}-{profile}{fold}-s{self.seed}"
+        )
 
 
 def readable_errors(errors: list[Any]) -> str:

@@ -73,7 +73,7 @@ def test_same_is_every_case_everywhere():
 
 
 def test_wrong_input():
-    with pytest.raises(InputError, match=r"found 1 case, expected at least 2.*split: same"):
+    with pytest.raises(InputError, match=r"found 1 patient, expected at least 2.*split: same"):
         split(["one"], PHANTOM, "auto", seed=0)
-    with pytest.raises(InputError, match="unknown split 'random': choose auto or same"):
+    with pytest.raises(InputError, match="unknown split 'random': choose auto, same, or a fold"):
         split(names(4), PHANTOM, "random", seed=0)
