@@ -3,9 +3,10 @@
     DATASETS.get("brats2023")
 
 All have the modalities, classes and table order of BraTS2020; the years differ in names, folders and labels.
-BraTS-GLI 2023 and 2024 follow the challenges' descriptions (arXiv 2305.09011, 2405.18368): `t2f` is FLAIR, `t1c`
-T1 with contrast, `t1n` T1 without; label 1 is the necrotic or non-enhancing core, 2 oedema (2024: all surrounding
-FLAIR hyperintensity), 3 enhancing tumour, and 4, in 2024 only, the resection cavity, part of no other region.
+BraTS-GLI 2023 and 2024 follow the challenges' descriptions (arXiv 2305.09011, 2405.18368): `t2f` is FLAIR,
+`t1c` T1 with contrast, `t1n` T1 without. Label 1 is the necrotic or non-enhancing core, 2 oedema (2024: all
+surrounding FLAIR hyperintensity), 3 enhancing tumour; 4, in 2024 only, is the resection cavity, which belongs
+to no other region.
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
 """A study of one's own, described by a YAML file: ``read_description(Path("stroke.yaml"))``.
 
-Wherever a dataset's name is asked for (`--dataset`, a grid's `dataset`), the file's path can stand; the dataset
-is then called as the file, here `stroke`.
+Wherever a dataset's name is asked for (`--dataset`, a grid's `dataset`), the file's path can stand; the
+dataset is then called as the file, here `stroke`.
 
     modalities:                      # in the order of the network's inputs
       adc: "{site}/{case}/{case}_adc.nii.gz"

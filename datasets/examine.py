@@ -74,7 +74,7 @@ class Examined:
         self.problems.append(Problem(self.case.name, severity, file, message))
 
     def file(self, name: str) -> str:
-        """Return how messages name the file of a modality or of the `label`: by path, and modality if shared."""
+        """Return how messages name the file of a modality or the `label`, a shared one with the modality."""
         image = self.images[name]
         path = self.case.relative(image.path)
         return f"{path} ({name})" if list(self.case.files.values()).count(image.path) > 1 else path
@@ -94,7 +94,8 @@ def examine(case: Case, description: Description) -> Examined:
         check_name(case.name)
     except InputError as error:
         examined.add("error", ascii(case.name), str(error))
-    _check_presence(examined, description)
+    if case.files or case.label or not case.faults:
+        _check_presence(examined, description)
     _read(examined, description)
     _check_grids(examined)
     for name, image in examined.images.items():
@@ -110,7 +111,7 @@ def _check_presence(examined: Examined, description: Description) -> None:
     case = examined.case
     spare = f" (found also {', '.join(case.spare)}: rename it?)" if case.spare else ""
     for modality in description.modalities:
-        if modality not in case.files:
+        if case.files and modality not in case.files:
             found = f"modality {modality} is missing{spare}: the case is used without it"
             examined.add("note", case.expected[modality], found)
     if not case.files:
@@ -181,7 +182,7 @@ def _text(value: np.ndarray, other: np.ndarray) -> str:
     """The first three numbers, of which one at least differs."""
     triples = value.reshape(-1, 3)
     differing = (np.abs(value - other) > TOLERANCE).reshape(-1, 3).any(axis=1)
-    return "x".join(f"{number:.6g}" for number in triples[int(differing.argmax())])
+    return "x".join(f"{number + 0.0:.6g}" for number in triples[int(differing.argmax())])
 
 
 def _check_volume(examined: Examined, modality: str, image: Image) -> None:

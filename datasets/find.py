@@ -112,8 +112,8 @@ def layout_text(description: Description) -> str:
 def find_cases(root: Path, description: Description) -> list[Case]:
     """Return the cases of the study in `root`, sorted by name.
 
-    Where the layout gives a case a folder of its own, every such folder that holds NIfTI files, or nothing, is
-    a case, so that a badly named or lost one is reported by the check; everything else is passed over.
+    Where the layout gives a case a folder of its own, every such folder that holds NIfTI files, or nothing,
+    is a case, so that a badly named or lost one is reported by the check; everything else is passed over.
     Raises `InputError` if no file lies as the description says.
     """
     disk = _Disk()
@@ -292,6 +292,4 @@ def _no_study(root: Path, disk: _Disk, expected: str) -> InputError:
         return InputError(f"{root} {fault}: expected the folder of a study")
     if disk[root].images:
         return InputError(f"{root} holds NIfTI files itself, expected {expected}: give the folder above it")
-    return InputError(
-        f"{root} is no study: no file in it lies at {expected}: give the folder above the cases"
-    )
+    return InputError(f"{root} is no study: expected {expected} in it: give the folder above the cases")

@@ -75,7 +75,8 @@ def _inflate(path: Path, packed: bytes) -> bytes:
     if not packed.startswith(GZIP_MAGIC):
         if path.name.endswith(".gz"):
             raise InputError(
-                f"not a gzip file (it begins with {packed[:12]!r}): a text file or wrongly named?"
+                f"not a gzip file (it begins with {packed[:12]!r}), expected a packed image: "
+                "copy it again, or rename it if it is something else"
             )
         return packed
     try:
