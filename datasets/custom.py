@@ -96,9 +96,9 @@ def _value(node: yaml.Node, place: Place, file: _File) -> Any:
             if not isinstance(key, yaml.ScalarNode):
                 file.fail(place, "expected words as keys")
                 continue
+            file.lines[(*place, key.value)] = key.start_mark.line + 1
             if key.value in content:
                 file.fail((*place, key.value), "is given twice: leave one")
-            file.lines[(*place, key.value)] = key.start_mark.line + 1
             content[key.value] = _value(value, (*place, key.value), file)
         return content
     if isinstance(node, yaml.SequenceNode):
