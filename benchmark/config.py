@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Policy = Literal["idt", "idt_drop", "pdt"]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class _Frozen(BaseModel):
@@ -94,6 +95,7 @@ class RunConfig(_Frozen):
 
     `dataset`: name of the study and of its store. `profile`: who lacks what (mr2468, complete, csv:FILE).
     `split`: `auto` is the official split or a seeded one; `same` trains and tests on every case.
+    `precision`: of the networks, in training and testing; losses, softmax and weights are fp32 always.
     """
 
     dataset: str = "phantom"
@@ -103,6 +105,7 @@ class RunConfig(_Frozen):
     train: TrainConfig = TrainConfig()
     test: TestConfig = TestConfig()
     split: Literal["auto", "same"] = "auto"
+    precision: Precision = "fp32"
     seed: int = Field(1037, ge=0)
 
     @model_validator(mode="after")
