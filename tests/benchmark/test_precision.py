@@ -1,4 +1,4 @@
-"""Networks in half precision: finite losses close to those in fp32, and a clear refusal where it cannot be."""
+"""Networks in half precision: losses close to those in fp32, and a clear refusal where it cannot be."""
 
 import pytest
 import torch
