@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from datasets.split import check_policy
 
 Policy = Literal["idt", "idt_drop", "pdt"]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class _Frozen(BaseModel):
@@ -97,6 +98,7 @@ class RunConfig(_Frozen):
     `dataset`: name of the study and of its store. `profile`: who lacks what (mr2468, complete, csv:FILE).
     `split`: `auto` is the official split or a seeded one; `fold0of5` to `fold4of5` are a cross-validation's;
     `same` trains and tests on every case.
+    `precision`: of the networks, in training and testing; losses, softmax and weights are fp32 always.
     """
 
     dataset: str = "phantom"
@@ -106,6 +108,7 @@ class RunConfig(_Frozen):
     train: TrainConfig = TrainConfig()
     test: TestConfig = TestConfig()
     split: Annotated[str, AfterValidator(check_policy)] = "auto"
+    precision: Precision = "fp32"
     seed: int = Field(1037, ge=0)
 
     @model_validator(mode="after")
@@ -141,10 +144,9 @@ class RunConfig(_Frozen):
         """A readable name, not unique: ``phantom-rfnet-passion-mr2468-s1037``."""
         policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[self.objective.policy]
         profile = self.profile.removeprefix("csv:").replace("/", "_")
-        fold = f"-{self.split}" if self.split.startswith("fold") else ""
-        return (
-            f"{self.dataset}-{self.backbone.name}-{self.objective.name}{policy}-{profile}{fold}-s{self.seed}"
-        )
+        if self.split.startswith("fold"):
+            profile += f"-{self.split}"
+        return f"{self.dataset}-{self.backbone.name}-{self.objective.name}{policy}-{profile}-s{self.seed}"
 
 
 def readable_errors(errors: list[Any]) -> str:
