@@ -26,11 +26,16 @@ weights = typer.Typer(no_args_is_help=True, help="Use published weights.")
 app.add_typer(weights, name="weights")
 
 GridOption = Annotated[str, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")]
+GridsOption = Annotated[
+    list[str], typer.Option("--grid", help="Name or path of a grid; several: --grid A --grid B.")
+]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of the run folders.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
 DatasetOption = Annotated[
     str, typer.Option("--dataset", help="Name (see bench list), or path of a YAML file.")
 ]
+
+Split = Literal["policy", "data", "availability"]
 
 
 @app.command()
@@ -67,11 +72,19 @@ def status(grid: GridOption, runs: RunsOption = Path("runs")) -> None:
 
 
 @app.command()
-def report(grid: GridOption, out: OutOption, runs: RunsOption = Path("runs")) -> None:
-    """Turn a grid's run folders into the tables and figures of a paper."""
+def report(
+    grid: GridsOption,
+    out: OutOption,
+    runs: RunsOption = Path("runs"),
+    split_by: Annotated[
+        list[Split] | None,
+        typer.Option("--split-by", help="Tell runs apart that differ in it, instead of refusing them."),
+    ] = None,
+) -> None:
+    """Turn the run folders of one or several grids into the tables and figures of a paper."""
     from benchmark.report.write import write_report
 
-    written = write_report(runs / Path(grid).stem, out)
+    written = write_report([runs / Path(name).stem for name in grid], out, split_by or [])
     typer.echo(f"wrote {len(written)} files, begin with {out / 'report.md'}")
 
 

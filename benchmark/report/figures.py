@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from benchmark.report.collect import Run, Study
 from benchmark.report.names import modality_title
 from benchmark.report.render import number
-from benchmark.report.tables import Table
+from benchmark.report.table import Table
 
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 STYLE: dict[Any, Any] = {
@@ -50,9 +50,9 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 
 def heat_map(table: Table) -> Figure:
     """Draw methods by subsets, one panel per region, on one scale; bright is better. Values in the cells."""
-    columns, methods = len(table.subsets) + 1, len(table.blocks[0].rows)
+    columns, methods = len(table.columns), len(table.blocks[0].rows)
     panels, dots = len(table.blocks), len(table.modalities)
-    every = np.array([row.mean for block in table.blocks for row in block.rows])
+    every = np.array([[cell.value for cell in row.cells] for row in table.rows])
     low, high = (np.nanmin(every), np.nanmax(every)) if np.isfinite(every).any() else (0.0, 1.0)
     scale = Normalize(low, max(high, low + 1e-6))
     colours = colormaps["cividis" if table.higher_is_better else "cividis_r"].with_extremes(bad="#dddddd")
@@ -63,9 +63,9 @@ def heat_map(table: Table) -> Figure:
         )
         axes = figure.subplots(panels + 1, 1, sharex=True, gridspec_kw={"height_ratios": heights})
         for axis, block in zip(axes[:-1], table.blocks, strict=True):
-            values = np.array([row.mean for row in block.rows])
+            values = np.array([[cell.value for cell in row.cells] for row in block.rows])
             _draw_cells(axis, values, colours, scale)
-            axis.set_title(block.region, loc="left", fontweight="bold", pad=3)
+            axis.set_title(block.title, loc="left", fontweight="bold", pad=3)
             axis.set_yticks(range(methods), [row.method for row in block.rows])
             axis.tick_params(bottom=False, labelbottom=False)
         _draw_presence(axes[-1], table)
@@ -129,12 +129,14 @@ def _draw_cells(axis: Axes, values: NDArray[np.float64], colours: Colormap, scal
 
 def _draw_presence(axis: Axes, table: Table) -> None:
     for row in range(len(table.modalities)):
-        for column, present in enumerate(table.present):
+        for column, present in enumerate(c.present for c in table.columns if c.present):
             face = "black" if present[row] else "white"
             axis.plot(column, row, "o", markersize=6, markerfacecolor=face, markeredgecolor="black", mew=0.8)
     axis.set_yticks(range(len(table.modalities)), table.modalities)
     axis.set_ylim(len(table.modalities) - 0.5, -0.5)
-    axis.text(len(table.subsets) + GAP, (len(table.modalities) - 1) / 2, "Average", ha="center", va="center")
+    axis.text(
+        len(table.columns) - 1 + GAP, (len(table.modalities) - 1) / 2, "Average", ha="center", va="center"
+    )
     axis.spines[:].set_visible(False)
     axis.tick_params(left=False, bottom=False, labelbottom=False)
 

@@ -18,8 +18,8 @@ NETWORKS_AND_METHODS = {
     "passion": "PASSION",
 }
 POLICIES = {"idt": "", "idt_drop": " (random drop)", "pdt": " (PDT)"}
-NO_METHOD = ("dataset", "profile", "seed")
-"""Keys of a configuration that say what a method is tried on, not what it is."""
+NO_METHOD = ("dataset", "profile", "seed", "test.metrics")
+"""Keys of a configuration that say what a method is tried on or scored by, not what it is."""
 
 
 def modality_title(name: str) -> str:
@@ -31,7 +31,7 @@ def method_titles(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return one title per configuration; those that differ in more than the seed get different ones.
 
     Backbone, objective and policy come first; the options in which equally named ones differ follow in
-    brackets. All `configs` are of one dataset and profile.
+    brackets. All `configs` are of one dataset.
     """
     options = [_options(config) for config in configs]
     titles = [_title(config) for config in configs]
@@ -68,7 +68,7 @@ def _options(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in config.items():
         if isinstance(value, Mapping):
             leaves |= _options(value, f"{prefix}{key}.")
-        elif prefix or (key not in NO_METHOD and not (key == "split" and str(value).startswith("fold"))):
+        elif f"{prefix}{key}" not in NO_METHOD and not (key == "split" and str(value).startswith("fold")):
             leaves[f"{prefix}{key}"] = value
     return leaves
 

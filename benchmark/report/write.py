@@ -1,26 +1,28 @@
-"""The report of a grid as files: ``write_report(Path("runs/demo"), Path("report/demo"))``.
+"""The report of one or several grids as files: ``write_report([Path("runs/demo")], Path("report/demo"))``.
 
 `report.md` with everything in it, `tables/` (Markdown, LaTeX, csv) and `figures/` (png, svg). A second report
 of the same runs has the same bytes.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench_errors import InputError
 from benchmark.record import STATES
+from benchmark.report.captions import counted, rates
 from benchmark.report.collect import Collected, Run, Study, collect
 from benchmark.report.figures import heat_map, preference_curves, save
-from benchmark.report.render import environment, latex, markdown, wide_csv
-from benchmark.report.tables import counted, metrics_of, rates, subset_table
+from benchmark.report.render import environment, html, latex, markdown, wide_csv
+from benchmark.report.tables import metrics_of, subset_table
 
 
-def write_report(grid_folder: Path, out: Path) -> list[Path]:
-    """Write the report of a grid's run folders into `out` and return the files, `report.md` first.
+def write_report(grid_folders: Sequence[Path], out: Path, split_by: Sequence[str] = ()) -> list[Path]:
+    """Write the report of the grids' run folders into `out` and return the files, `report.md` first.
 
-    Raises `InputError` for a grid without a finished run, runs that cannot be compared (`collect`), and a
-    folder that cannot be written.
+    Raises `InputError` for a grid without a finished run, runs that cannot be compared (`collect`, which
+    explains `split_by` too), and a folder that cannot be written.
     """
-    collected = collect(grid_folder)
+    collected = collect(grid_folders, split_by)
     try:
         for folder in (out / "tables", out / "figures"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +43,7 @@ def _write(collected: Collected, out: Path) -> list[Path]:
         environment()
         .get_template("report.md.j2")
         .render(
-            grid=collected.grid,
+            grids=collected.grids,
             total=counted(len(states), "run"),
             states={s: states.count(s) for s in STATES if s in states},
             unfinished=[run for run in collected.runs if run.state != "done"],
@@ -58,7 +60,12 @@ def _write_study(collected: Collected, study: Study, out: Path) -> tuple[dict[st
     written, parts = [], []
     for metric in metrics_of(collected):
         table = subset_table(collected, study, metric)
-        for suffix, text in (("md", markdown(table)), ("tex", latex(table)), ("csv", wide_csv(table))):
+        for suffix, text in (
+            ("md", markdown(table)),
+            ("tex", latex(table)),
+            ("csv", wide_csv(table)),
+            ("html", html(table)),
+        ):
             path = out / "tables" / f"{table.name}.{suffix}"
             path.write_text(text, encoding="utf-8")
             written.append(path)

@@ -1,0 +1,78 @@
+"""What stands under a table: the conditions of its numbers, in sentences.
+
+caption([study], "for every subset of modalities, mean over {tested}", coverage=...)
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from benchmark.report.collect import Run, Study
+from benchmark.report.names import modality_title
+
+
+def caption(studies: Sequence[Study], lead: str, runs: Sequence[Run], fewest: int = 0) -> str:
+    """Return the caption of a table over `runs` of `studies` of one dataset; it goes on from the title.
+
+    Args:
+        studies: the groups that the runs are of; each has its conditions named.
+        lead: what the table shows, goes on from ``on phantom``; ``{tested}`` in it stands for the test cases.
+        runs: the runs in the table.
+        fewest: the smallest number of cases of any subset, where a subset has not all of them; else 0.
+    """
+    first = studies[0].runs[0]
+    folds = sorted({run.fold for run in runs})
+    tested = counted(first.content["data"]["cases"]["test"], "test case")
+    sentences = [
+        f"on {studies[0].dataset} "
+        + lead.format(tested="the test cases of each fold" if len(folds) > 1 else tested)
+        + "."
+    ]
+    sentences += [_training(study, len(folds) > 1) for study in studies]
+    if fewest:
+        sentences.append(
+            f"Not every test case has every modality: a subset has {counted(fewest, 'case')} or more."
+        )
+    sentences += _seeds(runs, "seed" if len(folds) == 1 else "seed or fold")
+    sentences += [
+        f"{region.name} is emptied when fewer than {region.min_voxels} of its voxels are predicted."
+        for region in studies[0].description.regions
+        if region.min_voxels
+    ]
+    sentences += dict.fromkeys(study.runs[0].content["metrics"]["text"] for study in studies)
+    sentences.append(f"Code at commit {', '.join(sorted({run.commit for run in runs}))}.")
+    return " ".join(sentences)
+
+
+def rates(content: dict[str, Any]) -> str:
+    """Say how often each modality is really missing in training, from the content of a `config.yaml`."""
+    realised = content["data"]["availability"]["realised"]
+    if not any(realised.values()):
+        return "no modality missing"
+    parts = ", ".join(f"{modality_title(m)} {100 * rate:.1f} %" for m, rate in realised.items())
+    return f"realised missing rates {parts}"
+
+
+def counted(number: int, thing: str) -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def _training(study: Study, folds: bool) -> str:
+    data = study.runs[0].content["data"]
+    start = f"{study.runs[0].fold} trained" if folds else "Trained"
+    return (
+        f"{start} on {counted(data['cases']['train'], 'case')} under profile {study.profile}: "
+        f"{rates(study.runs[0].content)}; availability table {data['availability']['hash']}, "
+        f"data {data['hash']}."
+    )
+
+
+def _seeds(runs: Sequence[Run], differ: str) -> list[str]:
+    """How many runs a value is over, where it is over several."""
+    counts = Counter((run.config["profile"], run.variant, run.method) for run in runs)
+    numbers = sorted(set(counts.values()))
+    if numbers == [1]:
+        return []
+    number = numbers[0] if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    return [f"Mean and standard deviation over {number} runs of different {differ}."]
