@@ -35,8 +35,6 @@ DatasetOption = Annotated[
     str, typer.Option("--dataset", help="Name (see bench list), or path of a YAML file.")
 ]
 
-Split = Literal["policy", "data", "availability"]
-
 
 @app.command()
 def run(
@@ -77,8 +75,8 @@ def report(
     out: OutOption,
     runs: RunsOption = Path("runs"),
     split_by: Annotated[
-        list[Split] | None,
-        typer.Option("--split-by", help="Tell runs apart that differ in it, instead of refusing them."),
+        list[str] | None,
+        typer.Option("--split-by", help="policy, data or availability: tell runs apart that differ in it."),
     ] = None,
 ) -> None:
     """Turn the run folders of one or several grids into the tables and figures of a paper."""

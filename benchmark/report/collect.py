@@ -16,6 +16,7 @@ import pandas as pd
 import yaml
 
 from bench_errors import InputError
+from bench_registry import unknown
 from benchmark.record import STATES, RunFolder, run_folders
 from benchmark.report.names import method_order, method_titles
 from datasets.vocabulary import Description, subset_name, table_subsets
@@ -158,9 +159,12 @@ def collect(grid_folders: Sequence[Path], split_by: Sequence[str] = ()) -> Colle
         grid_folders: one folder per grid.
         split_by: names out of `SPLITS`: runs that differ in it are told apart instead of refused.
 
-    Raises `InputError` for a folder without runs, if there is no finished run, if one is damaged or lacks
+    Raises `InputError` for an unknown name in `split_by`, a folder without runs, if there is no finished run, if one is damaged or lacks
     rows, and if runs that would stand in one table differ in metric policy, data or availability table.
     """
+    for name in split_by:
+        if name not in SPLITS:
+            raise InputError(f"--split-by: {unknown('condition', name, list(SPLITS))}")
     runs, repeated = _without_repeats([run for folder in grid_folders for run in _read_grid(folder)])
     done = [run for run in runs if run.state == "done"]
     if not done:
