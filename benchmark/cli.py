@@ -78,11 +78,14 @@ def report(
         list[str] | None,
         typer.Option("--split-by", help="policy, data or availability: tell runs apart that differ in it."),
     ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Add rows that others reported under ours, set apart.")
+    ] = False,
 ) -> None:
     """Turn the run folders of one or several grids into the tables and figures of a paper."""
     from benchmark.report.write import write_report
 
-    written = write_report([runs / Path(name).stem for name in grid], out, split_by or [])
+    written = write_report([runs / Path(name).stem for name in grid], out, split_by or [], published)
     typer.echo(f"wrote {len(written)} files, begin with {out / 'report.md'}")
 
 

@@ -53,6 +53,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     from benchmark.evaluate import evaluate_case, mean_dice
     from benchmark.metrics import POLICIES
     from benchmark.precision import autocast, check_precision
+    from benchmark.size import model_size
     from benchmark.train import train
     from datasets.loader import Loader
     from datasets.randomness import torch_seed
@@ -128,6 +129,8 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
 
     if config.test.select == "best" and not parts.val:
         raise InputError("test.select: best needs validation cases and the split has none: use select: last")
+    size = model_size(backbone, config.train.crop)
+    write_atomically(folder.path / "model.json", json.dumps(size).encode())
     tracker = tracking.start(folder.path, content, "auto" if track else "off")
     for line in folder.log():
         tracker.log_epoch(line)

@@ -9,22 +9,36 @@ from typing import Any
 
 from benchmark.report.collect import Run, Study
 from benchmark.report.names import modality_title
+from benchmark.report.table import LEVEL, Test
+
+NEEDED = 6
+"""Cases that must differ before Wilcoxon's test can give p < 0.05."""
 
 
-def caption(studies: Sequence[Study], lead: str, runs: Sequence[Run], fewest: int = 0) -> str:
+def caption(
+    studies: Sequence[Study],
+    lead: str,
+    runs: Sequence[Run],
+    fewest: int = 0,
+    tests: Sequence[Test] = (),
+    deviations: bool = True,
+) -> str:
     """Return the caption of a table over `runs` of `studies` of one dataset; it goes on from the title.
 
     Args:
         studies: the groups that the runs are of; each has its conditions named.
-        lead: what the table shows, goes on from ``on phantom``; ``{tested}`` in it stands for the test cases.
+        lead: what the table shows; begins with a space or a colon, as it goes on from ``on phantom``;
+            ``{tested}`` in it stands for the test cases.
         runs: the runs in the table.
         fewest: the smallest number of cases of any subset, where a subset has not all of them; else 0.
+        tests: those that the table's stars come from.
+        deviations: whether values stand with their standard deviation over the seeds.
     """
     first = studies[0].runs[0]
     folds = sorted({run.fold for run in runs})
     tested = counted(first.content["data"]["cases"]["test"], "test case")
     sentences = [
-        f"on {studies[0].dataset} "
+        f"on {studies[0].dataset}"
         + lead.format(tested="the test cases of each fold" if len(folds) > 1 else tested)
         + "."
     ]
@@ -33,7 +47,9 @@ def caption(studies: Sequence[Study], lead: str, runs: Sequence[Run], fewest: in
         sentences.append(
             f"Not every test case has every modality: a subset has {counted(fewest, 'case')} or more."
         )
-    sentences += _seeds(runs, "seed" if len(folds) == 1 else "seed or fold")
+    if deviations:
+        sentences += _seeds(runs, "seed" if len(folds) == 1 else "seed or fold")
+    sentences += _significance(tests)
     sentences += [
         f"{region.name} is emptied when fewer than {region.min_voxels} of its voxels are predicted."
         for region in studies[0].description.regions
@@ -70,9 +86,25 @@ def _training(study: Study, folds: bool) -> str:
 
 def _seeds(runs: Sequence[Run], differ: str) -> list[str]:
     """How many runs a value is over, where it is over several."""
-    counts = Counter((run.config["profile"], run.variant, run.method) for run in runs)
-    numbers = sorted(set(counts.values()))
+    numbers = sorted(set(Counter((run.config["profile"], run.variant, run.method) for run in runs).values()))
     if numbers == [1]:
         return []
-    number = numbers[0] if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    return [f"Mean and standard deviation over {number} runs of different {differ}."]
+    return [f"Mean and standard deviation over {_range(numbers)} runs of different {differ}."]
+
+
+def _significance(tests: Sequence[Test]) -> list[str]:
+    if not tests:
+        return []
+    cases = sorted({test.cases for test in tests})
+    references = sorted({test.reference for test in tests})
+    against = references[0] if len(references) == 1 else "the baseline of the same network"
+    few = f"; with fewer than {NEEDED} cases none can be" if cases[0] < NEEDED else ""
+    return [
+        f"*: differs from {against} with p < {LEVEL:g} (Wilcoxon signed-rank test, paired over "
+        f"{_range(cases)} cases, seeds averaged first, Holm-corrected over the table's {len(tests)} tests"
+        f"{few})."
+    ]
+
+
+def _range(numbers: Sequence[int]) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"

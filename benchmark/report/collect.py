@@ -38,6 +38,7 @@ class Run:
         reason: why it is not done; empty for one that is done or running.
         content: of `config.yaml`.
         environment: of `environment.json`; empty before the run began.
+        model: of `model.json`: `parameters` (a number) and `gflops`; empty where the run has not said.
         method: what the tables call it; empty for a run that is not done.
         variant: by what it stands apart from runs of the same dataset and profile (`split_by`); else empty.
     """
@@ -47,6 +48,7 @@ class Run:
     reason: str
     content: dict[str, Any]
     environment: dict[str, Any]
+    model: dict[str, float]
     method: str = ""
     variant: str = ""
 
@@ -68,7 +70,7 @@ class Run:
     @property
     def log(self) -> list[dict[str, Any]]:
         """The lines of `log.jsonl`, read anew each time: those of a thousand runs would fill the memory."""
-        return _read(self.path, RunFolder(self.path).log)
+        return guarded(self.path, RunFolder(self.path).log)
 
     @property
     def fold(self) -> str:
@@ -159,8 +161,9 @@ def collect(grid_folders: Sequence[Path], split_by: Sequence[str] = ()) -> Colle
         grid_folders: one folder per grid.
         split_by: names out of `SPLITS`: runs that differ in it are told apart instead of refused.
 
-    Raises `InputError` for an unknown name in `split_by`, a folder without runs, if there is no finished run, if one is damaged or lacks
-    rows, and if runs that would stand in one table differ in metric policy, data or availability table.
+    Raises `InputError` for an unknown name in `split_by`, a folder without runs, if no run is finished, if
+    one is damaged or lacks rows, and if runs that would stand in one table differ in metric policy, data or
+    availability table.
     """
     for name in split_by:
         if name not in SPLITS:
@@ -188,7 +191,7 @@ def collect(grid_folders: Sequence[Path], split_by: Sequence[str] = ()) -> Colle
 
 
 def _read_grid(folder: Path) -> list[Run]:
-    runs = [_read_run(run) for run in run_folders(folder)]
+    runs = [read_run(run) for run in run_folders(folder)]
     if not runs:
         raise InputError(
             f"no runs at {folder}: start them with 'bench run --grid {folder.name}', or say with --runs "
@@ -243,7 +246,8 @@ def _studies(done: Sequence[Run]) -> list[Study]:
     ]
 
 
-def _read(path: Path, read: Callable[[], Any]) -> Any:
+def guarded(path: Path, read: Callable[[], Any]) -> Any:
+    """Return what `read` finds in a run folder; raise `InputError` where that is damaged."""
     try:
         return read()
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
@@ -252,24 +256,21 @@ def _read(path: Path, read: Callable[[], Any]) -> Any:
         ) from None
 
 
-def _read_run(folder: RunFolder) -> Run:
-    environment = folder.path / "environment.json"
+def read_run(folder: RunFolder) -> Run:
+    """Read what a run folder says of itself, without its cases; raise `InputError` where it is damaged."""
 
     def read() -> Run:
-        state, content = folder.state(), folder.config()
-        began = environment.exists()
-        reason = folder.reason()
+        state, reason, content = folder.state(), folder.reason(), folder.config()
+        environment, model = (_json(folder.path / f"{name}.json") for name in ("environment", "model"))
         if state == "partial":
-            reason = _stopped(folder, content) if began else "not begun"
-        return Run(
-            path=folder.path,
-            state=state,
-            reason=reason,
-            content=content,
-            environment=json.loads(environment.read_text()) if began else {},
-        )
+            reason = _stopped(folder, content) if environment else "not begun"
+        return Run(folder.path, state, reason, content, environment, model)
 
-    return _read(folder.path, read)
+    return guarded(folder.path, read)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 def _stopped(folder: RunFolder, content: dict[str, Any]) -> str:

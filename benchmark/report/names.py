@@ -27,25 +27,30 @@ def modality_title(name: str) -> str:
     return MODALITIES.get(name, name.upper())
 
 
+def network_title(name: str) -> str:
+    """``rfnet`` -> ``RFNet``; of objectives too: ``passion`` -> ``PASSION``."""
+    return NETWORKS_AND_METHODS.get(name, name)
+
+
 def method_titles(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return one title per configuration; those that differ in more than the seed get different ones.
 
     Backbone, objective and policy come first; the options in which equally named ones differ follow in
     brackets. All `configs` are of one dataset.
     """
-    options = [_options(config) for config in configs]
+    every = [options(config) for config in configs]
     titles = [_title(config) for config in configs]
-    return [
-        titles[i]
-        + _difference(options[i], [o for o, t in zip(options, titles, strict=True) if t == titles[i]])
-        for i in range(len(configs))
-    ]
+    differing = {
+        title: _differing([o for o, t in zip(every, titles, strict=True) if t == title])
+        for title in dict.fromkeys(titles)
+    }
+    return [title + _in_brackets(own, differing[title]) for own, title in zip(every, titles, strict=True)]
 
 
 def method_order(config: Mapping[str, Any]) -> tuple[Any, ...]:
     """Sort key of methods: by backbone, the baseline before others, then by options, numbers by size."""
     objective = config["objective"]["name"]
-    values = sorted(_options(config).items())
+    values = sorted(options(config).items())
     return (
         config["backbone"]["name"],
         objective != "baseline",
@@ -54,31 +59,35 @@ def method_order(config: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _title(config: Mapping[str, Any]) -> str:
-    backbone, objective = (
-        NETWORKS_AND_METHODS.get(name, name)
-        for name in (config["backbone"]["name"], config["objective"]["name"])
-    )
-    joint = " " if objective == "baseline" else " + "
-    return f"{backbone}{joint}{objective}{POLICIES.get(config['objective'].get('policy', 'idt'), '')}"
-
-
-def _options(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def options(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return what makes a configuration a method, flat: ``{"objective.tau": 4.0, ...}``."""
     leaves: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
-            leaves |= _options(value, f"{prefix}{key}.")
+            leaves |= options(value, f"{prefix}{key}.")
         elif f"{prefix}{key}" not in NO_METHOD and not (key == "split" and str(value).startswith("fold")):
             leaves[f"{prefix}{key}"] = value
     return leaves
 
 
-def _difference(own: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
-    keys = sorted({key for options in alike for key in options})
-    differing = [key for key in keys if len({json.dumps(o.get(key)) for o in alike}) > 1]
+def _title(config: Mapping[str, Any]) -> str:
+    backbone, objective = (network_title(config[part]["name"]) for part in ("backbone", "objective"))
+    joint = " " if objective == "baseline" else " + "
+    return f"{backbone}{joint}{objective}{POLICIES.get(config['objective'].get('policy', 'idt'), '')}"
+
+
+def _differing(alike: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The options in which equally titled methods differ."""
+    keys = sorted({key for own in alike for key in own})
+    return [key for key in keys if len({json.dumps(own.get(key)) for own in alike}) > 1]
+
+
+def _in_brackets(own: Mapping[str, Any], differing: Sequence[str]) -> str:
     parts = [f"{key.rpartition('.')[2]}={_short(own[key])}" for key in differing if key in own]
     return f" ({', '.join(parts)})" if parts else ""
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -10,15 +10,16 @@ import io
 import math
 import re
 from collections.abc import Callable
+from dataclasses import astuple, fields
 from html import escape
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from benchmark.report.table import Cell, Column, Row, Table
+from benchmark.report.table import LEVEL, Cell, Column, Row, Table, Test
 
 PRESENT, ABSENT, CHECK = "●", "○", "✓"
-DASH = "\N{EN DASH}"
+DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 STAR = "*"
 ARROWS = (r"$\uparrow$", r"$\downarrow$")
 """LaTeX's arrows, up and down."""
@@ -33,6 +34,7 @@ _LATEX = {
     CHECK: r"\checkmark{}",
     "±": r"$\pm$",
     DASH: "--",
+    MINUS: "$-$",
 }
 
 
@@ -139,6 +141,41 @@ def html(table: Table) -> str:
     )
 
 
+def tests_csv(table: Table) -> str:
+    """Return a line per test of the table, whole: the heads are those of `Test`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["metric", *(field.name for field in fields(Test))])
+    for test in table.tests:
+        values = (f"{v:.6g}" if isinstance(v, float) else v for v in astuple(test))
+        writer.writerow([table.title, *values])
+    return text.getvalue()
+
+
+def tests_markdown(table: Table) -> str:
+    """Return the tests of the table and, under them, what the columns mean."""
+    heads = [table.labels[0], "Column", "Method", "against"]
+    measured = ["cases", "difference", "95 % interval", "effect", "p", "Holm"]
+    lines = [[*heads, *measured], [*["---"] * len(heads), *["---:"] * len(measured)]]
+    for t in table.tests:
+        interval = DASH if math.isnan(t.low) else f"[{number(t.low)}, {number(t.high)}]"
+        star = f"\\{STAR}" * (t.corrected < LEVEL)
+        words = [escape_markdown(word) for word in (t.block, t.column, t.method, t.reference)]
+        numbers = [str(t.cases), number(t.difference), interval, number(t.effect)]
+        lines.append([*words, *numbers, p_value(t.p), p_value(t.corrected) + star])
+    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return (
+        f"{text}\n{table.title}: mean difference over the cases, method minus what it is tested against, "
+        "with its bootstrap interval; effect: matched-pairs rank-biserial correlation; p: Wilcoxon "
+        f"signed-rank test, two-sided; Holm: corrected over these {len(table.tests)} tests.\n"
+    )
+
+
+def p_value(p: float) -> str:
+    """``0.031``, ``< 0.001``."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def escape_latex(text: Any) -> str:
     """Return `text` with LaTeX's special characters made harmless; % stays with its number."""
     return "".join(_LATEX.get(character, character) for character in str(text)).replace(r" \%", r"~\%")
@@ -150,8 +187,11 @@ def escape_markdown(text: Any) -> str:
 
 
 def number(value: float, decimals: int = 2) -> str:
-    """Return a value as printed in tables; a dash where there is none."""
-    return DASH if math.isnan(value) else f"{value:.{decimals}f}"
+    """Return a value as printed in tables, with a true minus; a dash where there is none."""
+    if math.isnan(value):
+        return DASH
+    text = f"{abs(value):.{decimals}f}"
+    return MINUS + text if value < 0 and float(text) else text
 
 
 def label_texts(row: Row) -> list[str]:
@@ -230,8 +270,8 @@ def _latex_lines(columns: tuple[Column, ...], row: Row) -> list[list[str]]:
         text = escape_latex(number(cell.value, column.decimals))
         text = {"best": f"\\textbf{{{text}}}", "second": f"\\underline{{{text}}}"}.get(cell.mark, text)
         numbers.append(text + f"\\rlap{{$^{{{STAR}}}$}}" * cell.significant)
-        small = [_spread(column, cell).replace("± ", r"$\pm$"), _interval(column, cell)]
-        below.append("".join(f"{{\\tiny{' ' * (s[0] == '[')}{s}}}" for s in small if s))
+        small = " ".join(s for s in (_spread(column, cell), _interval(column, cell)) if s)
+        below.append(f"{{\\tiny {escape_latex(small)}}}" if small else "")
     lines = [["", *map(escape_latex, label_texts(row)), *numbers]]
     if any(below):
         lines.append([""] * (len(row.labels) + 1) + below)

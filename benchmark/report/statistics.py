@@ -90,25 +90,13 @@ def mean_interval(values: Array) -> tuple[Array, Array]:
     return low, high
 
 
-def resamples(cases: int) -> Array:
-    """Return how often each case is drawn, [RESAMPLES, cases]; equal numbers of cases give equal draws."""
-    random = np.random.default_rng(SEED)
-    return random.multinomial(cases, np.full(cases, 1 / cases), size=RESAMPLES).astype(float)
-
-
-def ends(draws: Array) -> Array:
-    """Return the lower and upper end [2, columns] of the middle `LEVEL` of [draws, columns]."""
-    tail = (1 - LEVEL) / 2
-    return np.quantile(draws, [tail, 1 - tail], axis=0)
-
-
 def _interval(values: Array) -> Array:
     there = np.isfinite(values)
     enough = there.sum(axis=0) >= 2
     interval = np.full((2, values.shape[1]), np.nan)
     if enough.any():
         values, there = values[:, enough], there[:, enough]
-        drawn = resamples(len(values))
+        drawn = _resamples(len(values))
         with np.errstate(invalid="ignore", divide="ignore"):
             draws = (drawn @ np.where(there, values, 0.0)) / (drawn @ there.astype(float))
         # A resample without any of a column's cases has no mean; the others decide.
@@ -118,10 +106,17 @@ def _interval(values: Array) -> Array:
     return interval
 
 
+@lru_cache(maxsize=8)
+def _resamples(cases: int) -> Array:
+    """Return how often each case is drawn, [RESAMPLES, cases]; equal numbers of cases give equal draws."""
+    random = np.random.default_rng(SEED)
+    return random.multinomial(cases, np.full(cases, 1 / cases), size=RESAMPLES).astype(float)
+
+
 def _p_values(ranks: Array, positive: Array, total: Array, unequal: NDArray[np.int64]) -> Array:
     smaller = np.minimum(positive, total - positive)
-    # Under the null hypothesis the positive ranks' sum has mean total / 2 and variance sum(ranks^2) / 4, which
-    # holds the correction for ties.
+    # Under the null hypothesis the positive ranks' sum has mean total / 2 and variance sum(ranks^2) / 4; mean
+    # ranks bring the correction for ties with them.
     deviation = np.sqrt((ranks**2).sum(axis=0)) / 2
     with np.errstate(invalid="ignore", divide="ignore"):
         p = np.minimum(1.0, 2 * norm.sf((total / 2 - smaller - 0.5) / deviation))

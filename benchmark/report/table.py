@@ -88,6 +88,36 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Test:
+    """One cell's paired test over the cases against its reference.
+
+    Attributes:
+        block: title of the row's block.
+        column: name of the column.
+        method: title of the tested method.
+        reference: title of what it is tested against.
+        cases: number of pairs.
+        difference: mean over the cases of method minus reference.
+        low, high: ends of the difference's bootstrap interval.
+        effect: matched-pairs rank-biserial correlation.
+        p: of Wilcoxon's signed-rank test, two-sided.
+        corrected: the same after Holm's correction over the table.
+    """
+
+    block: str
+    column: str
+    method: str
+    reference: str
+    cases: int
+    difference: float
+    low: float
+    high: float
+    effect: float
+    p: float
+    corrected: float
+
+
+@dataclass(frozen=True)
 class Table:
     """A table: what stands where, and under which conditions.
 
@@ -104,6 +134,7 @@ class Table:
         caption: the conditions, plain text that goes on from the title.
         modalities: titles of the modalities, where columns are subsets; else empty.
         heading: what the report calls it.
+        tests: of its cells, where there is something to test against.
     """
 
     name: str
@@ -118,13 +149,9 @@ class Table:
     caption: str
     modalities: tuple[str, ...] = ()
     heading: str = ""
+    tests: tuple[Test, ...] = ()
 
     @property
     def rows(self) -> list[Row]:
         """The rows of all blocks."""
         return [row for block in self.blocks for row in block.rows]
-
-    @property
-    def tested(self) -> bool:
-        """Whether any of its cells was tested against a reference."""
-        return any(not math.isnan(cell.p) for row in self.rows for cell in row.cells)

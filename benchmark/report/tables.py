@@ -1,135 +1,170 @@
-"""The main tables: methods by subsets of modalities, a block per region, with the conditions as caption.
+"""The main tables: methods by subsets of modalities, and methods by profiles of missing modalities.
 
-table = subset_table(collected, study, "dice")
+table = subset_table(score(collected, study, "dice"))
 table.blocks[0].rows[0].cells       # one per subset, the last their average
+
+Which tables a report has is said in `contents`; those over options of a method are in `variants`.
 """
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from benchmark.metrics import METRICS
 from benchmark.report.captions import caption
-from benchmark.report.collect import Collected, Study
+from benchmark.report.collect import Study
 from benchmark.report.names import modality_title
-from benchmark.report.table import DECIMALS, SECOND_FROM, Block, Cell, Column, Row, Table
-from datasets.vocabulary import presence, subset_name, table_subsets
+from benchmark.report.rows import Line, assemble, references
+from benchmark.report.scores import AVERAGE, Scores
+from benchmark.report.table import Column, Table
+from datasets.vocabulary import presence, table_subsets
 
-AVERAGE = "average"
-
-
-def metrics_of(collected: Collected) -> list[str]:
-    """Names of the recorded metrics, in the order of `METRICS`."""
-    recorded = set(collected.cases["metric"])
-    return [metric for metric in METRICS if metric in recorded]
+OVER_SUBSETS = "mean over the subsets of modalities and over {tested}"
 
 
-def metric_title(metric: str) -> str:
-    """``Dice (%)``, ``HD95 (mm)``: metrics without a unit are given in percent."""
-    return f"{METRICS[metric].title} ({METRICS[metric].unit or '%'})"
-
-
-def subset_table(collected: Collected, study: Study, metric: str) -> Table:
-    """Return the table of a metric over all regions and subsets.
-
-    A value is the mean over the test cases of one run, then over the runs; the average is the plain mean over
-    the subsets. Metrics without a unit are given in percent.
-    """
+def subset_table(scores: Scores) -> Table:
+    """Return methods by subsets, a block per region; the last column is the plain mean over the subsets."""
+    study, better = scores.study, scores.higher_is_better
     description = study.description
-    subsets = table_subsets(description)
-    names = [subset_name(s, description.modalities) for s in subsets]
-    rows = collected.cases
-    rows = rows[rows["run"].isin([run.folder for run in study.runs]) & (rows["metric"] == metric)]
-    means = run_means(rows, study, metric)
-    better = METRICS[metric].higher_is_better
-    methods = study.methods
-    return Table(
-        name=f"{study.name}-{metric}",
-        kind="subsets",
-        metric=metric,
-        title=metric_title(metric),
-        higher_is_better=better,
-        policy=study.runs[0].content["metrics"]["policy"],
-        labels=("Region", "Method"),
-        columns=(
-            *(
-                Column(name, name, presence(s, description.modalities), better)
-                for s, name in zip(subsets, names, strict=True)
-            ),
-            Column(AVERAGE, "Average", higher_is_better=better),
-        ),
-        blocks=tuple(
-            Block(r.name, block_rows(means[r.name], methods, better), r.name) for r in description.regions
-        ),
-        caption=caption(
-            [study],
-            "for every subset of modalities, mean over {tested}; Average: plain mean over the subsets",
-            study.runs,
-            fewest_cases(rows),
-        ),
-        modalities=tuple(modality_title(m) for m in description.modalities),
-        heading=metric_title(metric),
-    )
-
-
-def run_means(rows: pd.DataFrame, study: Study, metric: str) -> dict[str, pd.DataFrame]:
-    """Return, for each region, the means over the cases: index method and run, columns subsets and average.
-
-    In percent where the metric has no unit. A subset that no case has is nan, and so is then the average.
-    """
-    description = study.description
-    names = [subset_name(s, description.modalities) for s in table_subsets(description)]
-    means = rows.groupby(["method", "run", "region", "subset"], observed=True)["value"].mean()
-    tables = {}
-    for region in description.regions:
-        part = means.xs(region.name, level="region").unstack("subset")
-        wide = pd.DataFrame(part.to_numpy(), part.index, list(part.columns)).reindex(columns=names)
-        wide[AVERAGE] = wide.mean(axis=1, skipna=False)
-        tables[region.name] = wide if METRICS[metric].unit else 100 * wide
-    return tables
-
-
-def block_rows(values: pd.DataFrame, methods: Sequence[str], higher_is_better: bool) -> tuple[Row, ...]:
-    """Return a row per method from a row of `values` per method and run; best and second best are marked."""
-    grouped = values.groupby("method", sort=False, observed=True)
-    means, sds = (getattr(grouped, what)().loc[list(methods)].to_numpy() for what in ("mean", "std"))
-    runs = grouped.size()
-    marks = marked(means, higher_is_better)
-    return tuple(
-        Row(
+    against = references(study.runs)
+    lines = [
+        Line(
+            region.name,
             (method,),
-            tuple(
-                Cell(float(mean), float(sd), mark=mark)
-                for mean, sd, mark in zip(means[i], sds[i], marks[i], strict=True)
-            ),
             method,
-            int(runs[method]),
+            scores.runs[method][region.name],
+            scores.cases[method][region.name],
+            region.name,
+            against.get(method, ""),
         )
-        for i, method in enumerate(methods)
+        for region in description.regions
+        for method in study.methods
+    ]
+    columns = [
+        Column(name, name, presence(s, description.modalities), better)
+        for s, name in zip(table_subsets(description), scores.subsets, strict=True)
+    ]
+    return make_table(
+        [scores],
+        kind="subsets",
+        heading=scores.title,
+        labels=("Region", "Method"),
+        columns=[*columns, Column(AVERAGE, "Average", higher_is_better=better)],
+        lines=lines,
+        lead=" for every subset of modalities, mean over {tested}; Average: plain mean over the subsets",
+        modalities=tuple(modality_title(m) for m in description.modalities),
     )
 
 
-def marked(values: NDArray[np.float64], higher_is_better: bool) -> list[list[str]]:
-    """Return `best`, `second` or nothing for each of [methods, columns]; equal as printed is equal.
+def profile_table(every: Sequence[Scores]) -> Table | None:
+    """Return methods by profiles, a block per region; None where no method was run under two profiles.
 
-    Where all methods are equal none is marked; the second is from `SECOND_FROM` methods on.
+    Args:
+        every: of the studies of one dataset; one without a method that another has too is left out.
     """
-    ranks = pd.DataFrame(values).round(DECIMALS).rank(method="min", ascending=not higher_is_better).to_numpy()
-    last = [np.nanmax(column) if np.isfinite(column).any() else math.nan for column in ranks.T]
-    second = len(values) >= SECOND_FROM
-    return [
-        [
-            "best" if rank == 1 and most > 1 else "second" if rank == 2 and second else ""
-            for rank, most in zip(row, last, strict=True)
-        ]
-        for row in ranks
+    every = [s for s in every if any(set(s.runs) & set(o.runs) for o in every if o is not s)]
+    if not every:
+        return None
+    better = every[0].higher_is_better
+    runs = [run for scores in every for run in scores.study.runs]
+    against = references(runs)
+    lines = [
+        Line(
+            region.name,
+            (method,),
+            method,
+            _beside({s.study.title: _by_seed(s, method, region.name) for s in every}),
+            _beside({s.study.title: _by_case(s, method, region.name) for s in every}),
+            region.name,
+            against.get(method, ""),
+        )
+        for region in every[0].study.description.regions
+        for method in dict.fromkeys(run.method for run in runs)
     ]
+    return make_table(
+        every,
+        kind="profiles",
+        heading=f"{every[0].title} under each profile",
+        labels=("Region", "Method"),
+        columns=[
+            *(Column(s.study.title, s.study.title, higher_is_better=better) for s in every),
+            Column(AVERAGE, "Average", higher_is_better=better),
+        ],
+        lines=lines,
+        lead=f" under several profiles of missing modalities, {OVER_SUBSETS}; Average: plain mean over "
+        "the profiles",
+    )
 
 
-def fewest_cases(rows: pd.DataFrame) -> int:
-    """The smallest number of cases that any subset has, or 0 where each has all of them."""
-    fewest = int(rows.groupby("subset", observed=True)["case"].nunique().min())
-    return fewest if fewest < rows["case"].nunique() else 0
+def make_table(
+    every: Sequence[Scores],
+    *,
+    kind: str,
+    heading: str,
+    labels: tuple[str, ...],
+    columns: Sequence[Column],
+    lines: Sequence[Line],
+    lead: str,
+    part: str = "",
+    modalities: tuple[str, ...] = (),
+    others: Sequence[Study] = (),
+) -> Table:
+    """Put a table together: its rows with marks and tests, its name and its caption.
+
+    Args:
+        every: whose numbers stand in it, of one dataset and metric.
+        kind: as in `Table`.
+        heading: as in `Table`.
+        labels: as in `Table`.
+        columns: as in `Table`.
+        lines: its rows.
+        lead: what it shows, for the caption.
+        part: what tells its name from those of other tables of its kind.
+        modalities: as in `Table`.
+        others: further studies whose conditions the caption names.
+    """
+    first = every[0]
+    blocks, tests = assemble(lines, [column.name for column in columns], first.higher_is_better)
+    studies = [*(scores.study for scores in every), *others]
+    shown = {line.method for line in lines}
+    start = first.study.dataset if kind == "profiles" else first.study.name
+    words = [part or kind] if kind != "subsets" else []
+    return Table(
+        name="-".join([start, *words, first.metric]),
+        kind=kind,
+        metric=first.metric,
+        title=first.title,
+        higher_is_better=first.higher_is_better,
+        policy=first.study.runs[0].content["metrics"]["policy"],
+        labels=labels,
+        columns=tuple(columns),
+        blocks=blocks,
+        caption=caption(
+            studies,
+            lead,
+            [run for study in studies for run in study.runs if run.method in shown],
+            max(scores.fewest for scores in every),
+            tests,
+        ),
+        modalities=modalities,
+        heading=heading,
+        tests=tests,
+    )
+
+
+def _beside(parts: dict[str, pd.Series]) -> pd.DataFrame:
+    """Put series side by side and, where all have a value, their average."""
+    table = pd.DataFrame(parts)
+    table[AVERAGE] = table.mean(axis=1, skipna=False)
+    return table
+
+
+def _by_case(scores: Scores, method: str, region: str) -> pd.Series:
+    return scores.cases[method][region][AVERAGE] if method in scores.cases else pd.Series(dtype=float)
+
+
+def _by_seed(scores: Scores, method: str, region: str) -> pd.Series:
+    """The runs' averages by seed and fold, so that runs under several profiles can stand side by side."""
+    if method not in scores.runs:
+        return pd.Series(dtype=float)
+    runs = {run.folder: f"{run.config['seed']} {run.fold}" for run in scores.study.runs}
+    return scores.runs[method][region][AVERAGE].rename(index=runs)

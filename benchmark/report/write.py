@@ -9,24 +9,28 @@ from pathlib import Path
 
 from bench_errors import InputError
 from benchmark.record import STATES
-from benchmark.report.captions import counted, rates
-from benchmark.report.collect import Collected, Run, Study, collect
+from benchmark.report.captions import counted
+from benchmark.report.collect import Collected, Run, collect
+from benchmark.report.contents import Section, contents
 from benchmark.report.figures import heat_map, preference_curves, save
-from benchmark.report.render import environment, html, latex, markdown, wide_csv
-from benchmark.report.tables import metrics_of, subset_table
+from benchmark.report.render import environment, html, latex, markdown, tests_csv, tests_markdown, wide_csv
+from benchmark.report.table import Table
 
 
-def write_report(grid_folders: Sequence[Path], out: Path, split_by: Sequence[str] = ()) -> list[Path]:
+def write_report(
+    grid_folders: Sequence[Path], out: Path, split_by: Sequence[str] = (), published: bool = False
+) -> list[Path]:
     """Write the report of the grids' run folders into `out` and return the files, `report.md` first.
 
-    Raises `InputError` for a grid without a finished run, runs that cannot be compared (`collect`, which
-    explains `split_by` too), and a folder that cannot be written.
+    With `published`, what others reported stands under our rows; `collect` explains `split_by`. Raises
+    `InputError` for a grid without a finished run, runs that cannot be compared (`collect`), and a folder
+    that cannot be written.
     """
     collected = collect(grid_folders, split_by)
     try:
         for folder in (out / "tables", out / "figures"):
             folder.mkdir(parents=True, exist_ok=True)
-        return _write(collected, out)
+        return _write(collected, contents(collected, published), out)
     except OSError as error:
         raise InputError(
             f"the report cannot be written to {error.filename or out} ({error.strerror}): choose another "
@@ -34,9 +38,8 @@ def write_report(grid_folders: Sequence[Path], out: Path, split_by: Sequence[str
         ) from None
 
 
-def _write(collected: Collected, out: Path) -> list[Path]:
-    studies = collected.studies()
-    sections = [_write_study(collected, study, out) for study in studies]
+def _write(collected: Collected, sections: Sequence[Section], out: Path) -> list[Path]:
+    written = [_write_section(section, out) for section in sections]
     report = out / "report.md"
     states = [run.state for run in collected.runs]
     text = (
@@ -47,40 +50,47 @@ def _write(collected: Collected, out: Path) -> list[Path]:
             total=counted(len(states), "run"),
             states={s: states.count(s) for s in STATES if s in states},
             unfinished=[run for run in collected.runs if run.state != "done"],
+            repeated=collected.repeated,
             epochs=epochs,
-            sections=[section for section, _ in sections],
-            runs=[(run, _minutes(run)) for study in studies for run in study.runs],
+            sections=[section for section, _ in written],
+            runs=[(run, _minutes(run)) for study in collected.studies() for run in study.runs],
         )
     )
     report.write_text(text, encoding="utf-8")
-    return [report, *(path for _, paths in sections for path in paths)]
+    return [report, *(path for _, paths in written for path in paths)]
 
 
-def _write_study(collected: Collected, study: Study, out: Path) -> tuple[dict[str, object], list[Path]]:
+def _write_section(section: Section, out: Path) -> tuple[dict[str, object], list[Path]]:
     written, parts = [], []
-    for metric in metrics_of(collected):
-        table = subset_table(collected, study, metric)
-        for suffix, text in (
-            ("md", markdown(table)),
-            ("tex", latex(table)),
-            ("csv", wide_csv(table)),
-            ("html", html(table)),
-        ):
-            path = out / "tables" / f"{table.name}.{suffix}"
-            path.write_text(text, encoding="utf-8")
-            written.append(path)
-        written += save(heat_map(table), out / "figures" / table.name)
-        parts.append({"table": table, "text": markdown(table)})
-    curves = preference_curves(study)
-    if curves:
-        written += save(curves, out / "figures" / f"{study.name}-preference")
-    section = {
-        "study": study,
-        "parts": parts,
-        "curves": curves is not None,
-        "rates": rates(study.runs[0].content),
+    for table in section.tables:
+        written += [_write_text(out / "tables" / name, text) for name, text in _files(table).items()]
+        drawn = table.kind == "subsets"
+        if drawn:
+            written += save(heat_map(table), out / "figures" / table.name)
+        parts.append({"table": table, "text": markdown(table), "drawn": drawn})
+    curves = preference_curves(section.study) if section.study else None
+    if section.study and curves:
+        written += save(curves, out / "figures" / f"{section.study.name}-preference")
+    return {"section": section, "parts": parts, "curves": curves is not None}, written
+
+
+def _files(table: Table) -> dict[str, str]:
+    """The files of one table: itself in each format, and its tests where it has some."""
+    files = {
+        f"{table.name}.md": markdown(table),
+        f"{table.name}.tex": latex(table),
+        f"{table.name}.csv": wide_csv(table),
+        f"{table.name}.html": html(table),
     }
-    return section, written
+    if table.tests:
+        files[f"{table.name}-tests.md"] = tests_markdown(table)
+        files[f"{table.name}-tests.csv"] = tests_csv(table)
+    return files
+
+
+def _write_text(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def epochs(run: Run) -> str:

@@ -15,6 +15,7 @@ from benchmark.report.collect import collect
 from benchmark.report.figures import heat_map, preference_curves
 from benchmark.report.names import method_titles, modality_title
 from benchmark.report.render import DASH, escape_latex, escape_markdown, latex, markdown
+from benchmark.report.scores import score
 from benchmark.report.tables import subset_table
 from benchmark.report.write import write_report
 from datasets.brats import BRATS2020
@@ -73,7 +74,7 @@ def test_every_file_is_there_and_a_second_report_has_the_same_bytes(grid, report
 def test_values_by_hand(grid):
     collected = collect([grid])
     _, brain = collected.studies()
-    table = subset_table(collected, brain, "dice")
+    table = subset_table(score(collected, brain, "dice"))
     assert [block.title for block in table.blocks] == ["WT", "TC", "ET", "ETpp"]
     mmformer, baseline, passion = table.blocks[0].rows
     # Cases differ by 0.1, so their mean adds 0.05; the 15 subsets add 0, 0.02, ... 0.28, on average 0.14.
@@ -87,14 +88,14 @@ def test_values_by_hand(grid):
     assert marks(passion) == ["best"] * 16
     assert marks(mmformer) == ["second"] * 16
     assert set(marks(baseline)) == {""}
-    distance = subset_table(collected, brain, "hd95").blocks[2].rows
+    distance = subset_table(score(collected, brain, "hd95")).blocks[2].rows
     assert distance[1].cells[-1].value == pytest.approx(30 * (1 - 0.49 + 0.2))
     assert marks(distance[2]) == ["best"] * 16
 
 
 def test_columns_come_from_the_description(grid):
     collected = collect([grid])
-    table = subset_table(collected, collected.studies()[0], "dice")
+    table = subset_table(score(collected, collected.studies()[0], "dice"))
     assert [column.name for column in table.columns] == [
         *("bssfp", "lge", "t2", "bssfp+lge", "bssfp+t2", "lge+t2", "bssfp+lge+t2"),
         "average",
@@ -128,7 +129,7 @@ def test_all_cases_are_in_one_frame(grid):
 def test_figures_show_every_method_and_value(grid):
     collected = collect([grid])
     brain = collected.studies()[1]
-    figure = heat_map(subset_table(collected, brain, "dice"))
+    figure = heat_map(subset_table(score(collected, brain, "dice")))
     first = figure.axes[0]
     assert [label.get_text() for label in first.get_yticklabels()] == brain.methods
     texts = [text.get_text() for text in first.texts]
@@ -158,7 +159,7 @@ def test_equal_values_share_the_mark_and_a_missing_subset_has_a_dash(tmp_path):
         rows = pd.read_csv(folder.path / "cases.csv")
         rows[rows["subset"] != "t2"].to_csv(folder.path / "cases.csv", index=False)
     collected = collect([tmp_path / "g"])
-    table = subset_table(collected, collected.studies()[0], "dice")
+    table = subset_table(score(collected, collected.studies()[0], "dice"))
     first, second, third = table.blocks[0].rows
     assert marks(first) == marks(second) == ["", *["best"] * 14, ""]
     assert marks(third) == [""] * 16
@@ -170,14 +171,14 @@ def test_where_all_are_equal_none_is_best(tmp_path):
     record(tmp_path / "g", "baseline")
     record(tmp_path / "g", "passion")
     collected = collect([tmp_path / "g"])
-    table = subset_table(collected, collected.studies()[0], "dice")
+    table = subset_table(score(collected, collected.studies()[0], "dice"))
     assert {mark for row in table.rows for mark in marks(row)} == {""}
 
 
 def test_a_profile_from_a_file_gets_a_file_name(tmp_path):
     record(tmp_path / "g", "baseline", profile="csv:/data/a_b & c.csv", name="from-file")
     collected = collect([tmp_path / "g"])
-    table = subset_table(collected, collected.studies()[0], "dice")
+    table = subset_table(score(collected, collected.studies()[0], "dice"))
     assert table.name == "phantom-csv-ab1e-dice"
     assert r"profile csv:/data/a\_b \& c.csv" in latex(table)
 
