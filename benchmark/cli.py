@@ -89,6 +89,30 @@ def report(
     typer.echo(f"wrote {len(written)} files, begin with {out / 'report.md'}")
 
 
+@app.command()
+def compare(
+    run_a: Annotated[str, typer.Argument(help="Path or name of a run folder, or of a grid.")],
+    run_b: Annotated[str, typer.Argument(help="What it is compared with: a run, or a grid.")],
+    runs: RunsOption = Path("runs"),
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write all rows side by side here.")] = None,
+) -> None:
+    """Compare two runs, or the like runs of two grids, case by case."""
+    from benchmark.report.compare import print_comparison
+
+    print_comparison(run_a, run_b, runs, csv)
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(help="Path or name of a run folder.")],
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Show a run: what it is, where it stands, its conditions, curves and scores."""
+    from benchmark.report.show import show_run
+
+    show_run(run, runs)
+
+
 @app.command("list")
 def list_names() -> None:
     """List backbones, objectives, datasets, profiles and grids, one a line."""

@@ -280,7 +280,7 @@ def _stopped(folder: RunFolder, content: dict[str, Any]) -> str:
 
 def _frame(done: Sequence[Run]) -> pd.DataFrame:
     """All rows of all runs; words are categories, or a thousand runs would not fit into the memory."""
-    frames = [_read_cases(run) for run in done]
+    frames = [read_cases(run) for run in done]
     lengths = [len(frame) for frame in frames]
     columns: dict[str, Any] = {}
     values = {
@@ -300,7 +300,11 @@ def _frame(done: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _read_cases(run: Run) -> pd.DataFrame:
+def read_cases(run: Run) -> pd.DataFrame:
+    """Return the `COLUMNS` of a finished run's `cases.csv`, all but value as categories.
+
+    Raises `InputError` if the file is not one, lacks cases or regions, or has a row twice.
+    """
     path = run.path / "cases.csv"
     advice = "remove the run's folder and run it again"
     try:

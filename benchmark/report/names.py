@@ -6,6 +6,7 @@ A name without a title of its own stands as it is, so a new backbone or dataset 
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,15 +37,16 @@ def method_titles(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return one title per configuration; those that differ in more than the seed get different ones.
 
     Backbone, objective and policy come first; the options in which equally named ones differ follow in
-    brackets. All `configs` are of one dataset.
+    brackets. What goes without saying is left out: a part that is on, a value that more than half of them
+    have. All `configs` are of one dataset.
     """
     every = [options(config) for config in configs]
     titles = [_title(config) for config in configs]
-    differing = {
-        title: _differing([o for o, t in zip(every, titles, strict=True) if t == title])
+    usual = {
+        title: _usual([own for own, other in zip(every, titles, strict=True) if other == title])
         for title in dict.fromkeys(titles)
     }
-    return [title + _in_brackets(own, differing[title]) for own, title in zip(every, titles, strict=True)]
+    return [title + _in_brackets(own, usual[title]) for own, title in zip(every, titles, strict=True)]
 
 
 def method_order(config: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -76,18 +78,33 @@ def _title(config: Mapping[str, Any]) -> str:
     return f"{backbone}{joint}{objective}{POLICIES.get(config['objective'].get('policy', 'idt'), '')}"
 
 
-def _differing(alike: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The options in which equally titled methods differ."""
-    keys = sorted({key for own in alike for key in own})
-    return [key for key in keys if len({json.dumps(own.get(key)) for own in alike}) > 1]
+def _usual(alike: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The options in which equally titled methods differ, each with the value that is left out of titles."""
+    methods = list({json.dumps(own, sort_keys=True): own for own in alike}.values())
+    usual: dict[str, Any] = {}
+    for key in sorted({key for own in methods for key in own}):
+        values = [own.get(key) for own in methods]
+        counts = Counter(map(json.dumps, values))
+        (common, times), *others = counts.most_common()
+        if any(isinstance(value, bool) for value in values):
+            common, times = json.dumps(True), len(methods)
+        if others:
+            usual[key] = common if 2 * times > len(methods) else ""
+    return usual
 
 
-def _in_brackets(own: Mapping[str, Any], differing: Sequence[str]) -> str:
-    parts = [f"{key.rpartition('.')[2]}={_short(own[key])}" for key in differing if key in own]
+def _in_brackets(own: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+    parts = [
+        f"{key.rpartition('.')[2]}={_short(own.get(key))}"
+        for key, value in usual.items()
+        if json.dumps(own.get(key)) != value
+    ]
     return f" ({', '.join(parts)})" if parts else ""
 
 
 def _short(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
+    if value is None:
+        return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
