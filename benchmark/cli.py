@@ -89,7 +89,7 @@ def report(
     from benchmark.report.write import write_report
 
     written = write_report([runs / Path(name).stem for name in grid], out, split_by or [], published)
-    typer.echo(f"wrote {len(written)} files, begin with {out / 'report.md'}")
+    typer.echo(f"wrote {len(written)} files, begin with {out / 'report.html'} or {out / 'report.md'}")
 
 
 @app.command("list")

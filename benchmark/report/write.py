@@ -1,7 +1,8 @@
 """The report of one or several grids as files: ``write_report([Path("runs/demo")], Path("report/demo"))``.
 
-`report.md` with everything in it, `tables/` (Markdown, LaTeX, csv) and `figures/` (png, svg). A second report
-of the same runs has the same bytes.
+`report.md` with everything in it, `report.html` the same as a page that sorts and filters, `tables/`
+(Markdown, LaTeX, csv, HTML) and `figures/` (png, svg, pdf). A second report of the same runs has
+the same bytes.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,9 @@ from benchmark.record import STATES
 from benchmark.report.captions import counted
 from benchmark.report.collect import Collected, Run, collect
 from benchmark.report.contents import Section, contents
-from benchmark.report.figures import heat_map, preference_curves, save
+from benchmark.report.figures.pictures import Picture, pictures
+from benchmark.report.figures.style import save
+from benchmark.report.page import page
 from benchmark.report.render import environment, html, latex, markdown, tests_csv, tests_markdown, wide_csv
 from benchmark.report.table import Table
 
@@ -39,8 +42,15 @@ def write_report(
 
 
 def _write(collected: Collected, sections: Sequence[Section], out: Path) -> list[Path]:
-    written = [_write_section(section, out) for section in sections]
-    report = out / "report.md"
+    written: list[Path] = []
+    drawn: dict[str, list[Picture]] = {}
+    for section in sections:
+        for table in section.tables:
+            written += [_write_text(out / "tables" / name, text) for name, text in _files(table).items()]
+        own = drawn.setdefault(section.title, [])
+        for picture, figure in pictures(collected, section):
+            written += save(figure, out / "figures" / picture.name)
+            own.append(picture)
     states = [run.state for run in collected.runs]
     text = (
         environment()
@@ -52,26 +62,13 @@ def _write(collected: Collected, sections: Sequence[Section], out: Path) -> list
             unfinished=[run for run in collected.runs if run.state != "done"],
             repeated=collected.repeated,
             epochs=epochs,
-            sections=[section for section, _ in written],
-            runs=[(run, _minutes(run)) for study in collected.studies() for run in study.runs],
+            sections=[(section, drawn[section.title]) for section in sections],
+            markdown=markdown,
+            runs=[(run, minutes(run)) for study in collected.studies() for run in study.runs],
         )
     )
-    report.write_text(text, encoding="utf-8")
-    return [report, *(path for _, paths in written for path in paths)]
-
-
-def _write_section(section: Section, out: Path) -> tuple[dict[str, object], list[Path]]:
-    written, parts = [], []
-    for table in section.tables:
-        written += [_write_text(out / "tables" / name, text) for name, text in _files(table).items()]
-        drawn = table.kind == "subsets"
-        if drawn:
-            written += save(heat_map(table), out / "figures" / table.name)
-        parts.append({"table": table, "text": markdown(table), "drawn": drawn})
-    curves = preference_curves(section.study) if section.study else None
-    if section.study and curves:
-        written += save(curves, out / "figures" / f"{section.study.name}-preference")
-    return {"section": section, "parts": parts, "curves": curves is not None}, written
+    report = _write_text(out / "report.md", text)
+    return [report, _write_text(out / "report.html", page(collected, sections, drawn, out)), *written]
 
 
 def _files(table: Table) -> dict[str, str]:
@@ -98,5 +95,6 @@ def epochs(run: Run) -> str:
     return f"{len(run.log)}/{run.content['config']['train'].get('epochs', '?')}"
 
 
-def _minutes(run: Run) -> str:
+def minutes(run: Run) -> str:
+    """Return how long its training took."""
     return f"{sum(line['timing']['seconds'] for line in run.log) / 60:.1f}"
