@@ -7,6 +7,7 @@ with Chromium() as browser:
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -26,19 +27,20 @@ class Chromium:
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         theirs_in, self._write = os.pipe()
         self._read, theirs_out = os.pipe()
+        # Out of the way of 3 and 4, which are Chromium's for its commands and answers.
+        theirs = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (theirs_in, theirs_out)]
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
-        # Chromium reads its commands from descriptor 3 and answers on 4.
-        command = f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}'
+        command = 'exec "$0" "$@" 3<&{} 4>&{}'.format(*theirs)
         self._process = subprocess.Popen(
             [
-                *("sh", "-c", command, PROGRAM, *flags),
+                *("bash", "-c", command, PROGRAM, *flags),
                 *("--remote-debugging-pipe", f"--user-data-dir={self._profile.name}", "about:blank"),
             ],
-            pass_fds=(theirs_in, theirs_out),
+            pass_fds=theirs,
             stderr=subprocess.DEVNULL,
         )
-        os.close(theirs_in)
-        os.close(theirs_out)
+        for fd in (theirs_in, theirs_out, *theirs):
+            os.close(fd)
         self._pending, self._number, self.events = b"", 0, []
         return self
 

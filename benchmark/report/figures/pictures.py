@@ -207,7 +207,7 @@ def _dice(collected: Collected, study: Study, run: Run, example: Example) -> dic
 def _drawn(
     name: str, title: str, text: str, alt: str, figure: Figure, metric: str = "", photo: bool = False
 ) -> Drawn:
-    return Picture(name, title, text, alt, figure.get_figwidth(), metric, photo), figure
+    return Picture(name, title, text, alt, float(figure.get_figwidth()), metric, photo), figure
 
 
 def _short(case: str) -> str:

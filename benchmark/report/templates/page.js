@@ -197,6 +197,7 @@ function browsing(box, studies) {
   for (const name of ["method", "subset", "ground"]) choice[name].addEventListener("change", showSlice);
   all("form", box).forEach((form) => form.addEventListener("submit", (event) => event.preventDefault()));
   fill(choice.study, studies.map((of, i) => [i, of.title]));
+  choice.study.value = Math.max(0, studies.findIndex((of) => of.examples.length));
   box.hidden = false;
   newStudy();
 }
