@@ -84,11 +84,16 @@ def report(
     published: Annotated[
         bool, typer.Option("--published", help="Add rows that others reported under ours, set apart.")
     ] = False,
+    formats: Annotated[
+        str, typer.Option("--formats", help="Formats of the figures; fewer are quicker.")
+    ] = "png,svg,pdf",
 ) -> None:
     """Turn the run folders of one or several grids into the tables and figures of a paper."""
     from benchmark.report.write import write_report
 
-    written = write_report([runs / Path(name).stem for name in grid], out, split_by or [], published)
+    written = write_report(
+        [runs / Path(name).stem for name in grid], out, split_by or [], published, formats.split(",")
+    )
     typer.echo(f"wrote {len(written)} files, begin with {out / 'report.html'} or {out / 'report.md'}")
 
 

@@ -123,9 +123,9 @@ def _case_table(scores: Scores) -> CaseTable:
     study = scores.study
     means = pd.DataFrame(
         {
-            method: sum(frames[region][AVERAGE] for region in plain_regions(study))
+            method: sum(scores.cases[method][region][AVERAGE] for region in plain_regions(study))
             / len(plain_regions(study))
-            for method, frames in scores.cases.items()
+            for method in study.methods
         }
     )
     shown = means.loc[natural(means.index)]
@@ -135,7 +135,7 @@ def _case_table(scores: Scores) -> CaseTable:
         (str(case), tuple(values))
         for case, values in zip(shown.index, shown.to_numpy(float).tolist(), strict=True)
     )
-    return CaseTable(f"{study.dataset}, {study.title}", scores.title, tuple(scores.cases), rows, len(means))
+    return CaseTable(f"{study.dataset}, {study.title}", scores.title, tuple(study.methods), rows, len(means))
 
 
 def natural(names: Iterable[str]) -> list[str]:

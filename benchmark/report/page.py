@@ -4,7 +4,6 @@ Everything is in the text of the page itself. Without JavaScript all tables and 
 with it, tables sort and filter, and a case can be looked at by itself.
 """
 
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,6 @@ from typing import Any
 from urllib.parse import quote
 
 import yaml
-from PIL import Image
 
 from benchmark.record import STATES
 from benchmark.report.browser import browser, data_uri
@@ -28,8 +26,6 @@ from benchmark.report.table import Table
 
 FIGURES_LIMIT = 12_000_000
 """Bytes of figures that the page takes; the files of the rest stand beside it."""
-PHOTO_COLOURS = 128
-"""Colours of a figure made of slices: a fifth of its size, and to the eye the same."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,11 @@ class Best:
 
 
 def page(
-    collected: Collected, sections: Sequence[Section], drawn: Mapping[str, Sequence[Picture]], out: Path
+    collected: Collected,
+    sections: Sequence[Section],
+    drawn: Mapping[str, Sequence[Picture]],
+    out: Path,
+    formats: Sequence[str],
 ) -> str:
     """Return the page.
 
@@ -54,6 +54,7 @@ def page(
         sections: the tables.
         drawn: by title of the section, the figures whose files are in `out`.
         out: the report's folder, from which the links to the run folders go.
+        formats: those of the figures' files.
     """
     images, beside = _images([p for pictures in drawn.values() for p in pictures], out)
     cases = browser(collected)
@@ -78,6 +79,7 @@ def page(
                 for i, section in enumerate(sections, 1)
             ],
             images=images,
+            formats=formats,
             beside=beside,
             regions=list(dict.fromkeys(r.name for study in studies for r in study.description.regions)),
             metrics={table.metric: table.title for table in tables},
@@ -99,25 +101,12 @@ def _images(pictures: Sequence[Picture], out: Path) -> tuple[dict[str, str], set
     images: dict[str, str] = {}
     left = FIGURES_LIMIT
     for picture in pictures:
-        stem = out / "figures" / picture.name
-        if picture.photo:
-            uri = data_uri("image/png", _fewer_colours(stem.with_name(f"{stem.name}.png")))
-        else:
-            uri = data_uri("image/svg+xml", stem.with_name(f"{stem.name}.svg").read_bytes())
+        uri = data_uri("image/png", (out / "figures" / f"{picture.name}.png").read_bytes())
         left -= len(uri)
         if left < 0:
             break
         images[picture.name] = uri
     return images, {picture.name for picture in pictures} - set(images)
-
-
-def _fewer_colours(path: Path) -> bytes:
-    content = io.BytesIO()
-    with Image.open(path) as picture:
-        picture.convert("RGB").quantize(PHOTO_COLOURS, dither=Image.Dither.NONE).save(
-            content, "PNG", optimize=True
-        )
-    return content.getvalue()
 
 
 def _best(section: Section, anchor: str) -> Best:

@@ -9,31 +9,41 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench_errors import InputError
+from bench_registry import unknown
 from benchmark.record import STATES
 from benchmark.report.captions import counted
 from benchmark.report.collect import Collected, Run, collect
 from benchmark.report.contents import Section, contents
 from benchmark.report.figures.pictures import Picture, pictures
-from benchmark.report.figures.style import save
+from benchmark.report.figures.style import FORMATS, save
 from benchmark.report.page import page
 from benchmark.report.render import environment, html, latex, markdown, tests_csv, tests_markdown, wide_csv
 from benchmark.report.table import Table
 
 
 def write_report(
-    grid_folders: Sequence[Path], out: Path, split_by: Sequence[str] = (), published: bool = False
+    grid_folders: Sequence[Path],
+    out: Path,
+    split_by: Sequence[str] = (),
+    published: bool = False,
+    formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
     """Write the report of the grids' run folders into `out` and return the files, `report.md` first.
 
-    With `published`, what others reported stands under our rows; `collect` explains `split_by`. Raises
-    `InputError` for a grid without a finished run, runs that cannot be compared (`collect`), and a folder
-    that cannot be written.
+    With `published`, what others reported stands under our rows; `collect` explains `split_by`; `formats` are
+    those of the figures, png always among them as the page is made of it. Raises `InputError` for an unknown
+    format, a grid without a finished run, runs that cannot be compared (`collect`), and a folder that cannot
+    be written.
     """
+    for name in formats:
+        if name not in FORMATS:
+            raise InputError(f"--formats: {unknown('format', name, list(FORMATS))}")
+    formats = [name for name in FORMATS if name in ("png", *formats)]
     collected = collect(grid_folders, split_by)
     try:
         for folder in (out / "tables", out / "figures"):
             folder.mkdir(parents=True, exist_ok=True)
-        return _write(collected, contents(collected, published), out)
+        return _write(collected, contents(collected, published), out, formats)
     except OSError as error:
         raise InputError(
             f"the report cannot be written to {error.filename or out} ({error.strerror}): choose another "
@@ -41,7 +51,9 @@ def write_report(
         ) from None
 
 
-def _write(collected: Collected, sections: Sequence[Section], out: Path) -> list[Path]:
+def _write(
+    collected: Collected, sections: Sequence[Section], out: Path, formats: Sequence[str]
+) -> list[Path]:
     written: list[Path] = []
     drawn: dict[str, list[Picture]] = {}
     for section in sections:
@@ -49,7 +61,7 @@ def _write(collected: Collected, sections: Sequence[Section], out: Path) -> list
             written += [_write_text(out / "tables" / name, text) for name, text in _files(table).items()]
         own = drawn.setdefault(section.title, [])
         for picture, figure in pictures(collected, section):
-            written += save(figure, out / "figures" / picture.name)
+            written += save(figure, out / "figures" / picture.name, formats)
             own.append(picture)
     states = [run.state for run in collected.runs]
     text = (
@@ -64,11 +76,16 @@ def _write(collected: Collected, sections: Sequence[Section], out: Path) -> list
             epochs=epochs,
             sections=[(section, drawn[section.title]) for section in sections],
             markdown=markdown,
+            formats=formats,
             runs=[(run, minutes(run)) for study in collected.studies() for run in study.runs],
         )
     )
     report = _write_text(out / "report.md", text)
-    return [report, _write_text(out / "report.html", page(collected, sections, drawn, out)), *written]
+    return [
+        report,
+        _write_text(out / "report.html", page(collected, sections, drawn, out, formats)),
+        *written,
+    ]
 
 
 def _files(table: Table) -> dict[str, str]:

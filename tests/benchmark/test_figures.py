@@ -59,12 +59,12 @@ def test_differences_are_those_of_the_tests(collected, study):
     table = subset_table(score(collected, study, "dice"))
     figure = differences(table)
     assert [axis.get_title("left") for axis in figure.axes[:-1]] == ["WT", "TC", "ET", "ETpp"]
-    drawn = points(figure.axes[0], "o")
+    drawn = points(figure.axes[0], "s")
     assert len(drawn) == 16
     # PASSION's two seeds are better by 0.05 and 0.07 in every case and subset.
     assert [y for _, y in drawn] == pytest.approx([6.0] * 16)
     tests = [test for test in table.tests if test.block == "WT"]
-    faces = [line.get_markerfacecolor() for line in figure.axes[0].lines if line.get_marker() == "o"]
+    faces = [line.get_markerfacecolor() for line in figure.axes[0].lines if line.get_marker() == "s"]
     assert [face != "white" for face in faces] == [test.corrected < 0.05 for test in tests]
     assert "RFNet baseline" in figure.get_supylabel()
 

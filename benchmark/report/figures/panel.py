@@ -5,6 +5,7 @@ The subsets grow from the modality that training lacked most, so that a row show
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from datasets.vocabulary import Region, Subset, subset_name
 
 TILE = 1.3
 """Inches of a picture's edge."""
+TITLE = 20
+"""Letters of a line of a row's title."""
 OUTLINES: tuple[tuple[str, Any], ...] = (
     ("#56B4E9", "-"),
     ("#F0E442", (0, (4, 1.2))),
@@ -57,7 +60,8 @@ def panel(rows: Sequence[Row], study: Study) -> Figure:
     regions = [r for r in description.regions if r.name in plain_regions(study)]
     shape = np.max([row.example.label.shape for row in rows], axis=0)
     height, width = TILE * shape / shape.max()
-    left, top, gap = 0.3, 0.55, 0.04
+    titles = [fill(row.title, TITLE) for row in rows]
+    left, top, gap = 0.2 + 0.12 * max(title.count("\n") + 1 for title in titles), 0.55, 0.04
     columns = len(chain) + 1
     size = left + columns * (width + gap), top + len(rows) * (height + gap)
     with rc_context(STYLE):
@@ -66,7 +70,7 @@ def panel(rows: Sequence[Row], study: Study) -> Figure:
         figure.subplots_adjust(
             left / size[0], 0, 1, 1 - top / size[1], wspace=gap / width, hspace=gap / height
         )
-        for line, row in zip(axes, rows, strict=True):
+        for line, row, title in zip(axes, rows, titles, strict=True):
             example = row.example
             ground = next((v for v in example.volumes if v.any()), example.volumes[0])
             _draw_slice(line[0], ground, shape)
@@ -81,10 +85,10 @@ def panel(rows: Sequence[Row], study: Study) -> Figure:
                     _write(axis, row.scores.get(name, ""))
                 else:
                     _write(axis, "not in this case")
-            line[0].set_ylabel(row.title, size=7.5)
-        titles = ["Label", *("+ " * (i > 0) + modality_title(s[-1]) for i, s in enumerate(chain))]
-        for axis, title in zip(axes[0], titles, strict=True):
-            axis.set_title(title, size=9)
+            line[0].set_ylabel(title, size=7.5)
+        heads = ["Label", *("+ " * (i > 0) + modality_title(s[-1]) for i, s in enumerate(chain))]
+        for axis, head in zip(axes[0], heads, strict=True):
+            axis.set_title(head, size=9)
         names = [region.name for region in regions]
         handles = [Line2D([], [], color=c, linestyle=d, linewidth=1.5) for c, d in OUTLINES[: len(names)]]
         outer = Line2D([], [], color="white", linewidth=0.8)

@@ -33,7 +33,6 @@ class Picture:
         alt: what a reader who cannot see it is told.
         inches: how wide it is.
         metric: the one it shows; empty where it shows none.
-        photo: whether it is made of slices, which need pixels.
     """
 
     name: str
@@ -42,7 +41,6 @@ class Picture:
     alt: str
     inches: float
     metric: str = ""
-    photo: bool = False
 
 
 Drawn = tuple[Picture, Figure]
@@ -169,7 +167,6 @@ def _panels(collected: Collected, study: Study) -> Iterator[Drawn]:
             f"Slices of case {common[0][1].case} with outlines of the label and of each method's prediction "
             "for growing subsets of modalities",
             panel([Row(run.method, e, _dice(collected, study, run, e)) for run, e in common], study),
-            photo=True,
         )
     for i, (method, run) in enumerate(kept.items()):
         of_role = {role: e for role in ROLES[1:] for e in run.examples if role in e.roles}
@@ -188,7 +185,6 @@ def _panels(collected: Collected, study: Study) -> Iterator[Drawn]:
                     ],
                     study,
                 ),
-                photo=True,
             )
 
 
@@ -204,10 +200,8 @@ def _dice(collected: Collected, study: Study, run: Run, example: Example) -> dic
     return {str(subset): f"{100 * value:.1f} %" for subset, value in means.items()}
 
 
-def _drawn(
-    name: str, title: str, text: str, alt: str, figure: Figure, metric: str = "", photo: bool = False
-) -> Drawn:
-    return Picture(name, title, text, alt, float(figure.get_figwidth()), metric, photo), figure
+def _drawn(name: str, title: str, text: str, alt: str, figure: Figure, metric: str = "") -> Drawn:
+    return Picture(name, title, text, alt, float(figure.get_figwidth()), metric), figure
 
 
 def _short(case: str) -> str:

@@ -36,10 +36,11 @@ def differences(table: Table) -> Figure | None:
 
     Filled where the corrected test finds a difference. None where the table has no tests.
     """
-    methods = list(dict.fromkeys(test.method for test in table.tests))
-    if not methods:
+    if not table.tests:
         return None
-    look_of = looks([row.method for row in table.blocks[0].rows if row.method in methods])
+    tested = {test.method for test in table.tests}
+    every = looks([row.method for row in table.blocks[0].rows if not row.source])
+    look_of = {method: look for method, look in every.items() if method in tested}
     names = [column.name for column in table.columns]
     xs = dict(zip(names, places(len(names), with_average=True), strict=True))
     shifts = dict(zip(look_of, offsets(len(look_of)), strict=True))
@@ -73,7 +74,7 @@ def boxes(scores: Scores) -> Figure:
     Box: quartiles and median; whiskers: the farthest case within 1.5 box heights; dots: cases beyond.
     """
     modalities = scores.study.description.modalities
-    look_of = looks(list(scores.cases))
+    look_of = looks(scores.study.methods)
     xs = places(len(scores.subsets) + 1, with_average=True)
     regions = [region.name for region in scores.study.description.regions]
     with rc_context(STYLE):

@@ -34,7 +34,7 @@ def over_number(scores: Scores) -> Figure:
     regions = [region.name for region in scores.study.description.regions]
     sizes = np.array([name.count("+") + 1 for name in scores.subsets])
     numbers = sorted(set(sizes.tolist()))
-    look_of = looks(list(scores.cases))
+    look_of = looks(scores.study.methods)
     shifts = offsets(len(look_of), 0.24)
     with rc_context(STYLE):
         figure = new_figure(max(WIDTH, 1.8 * len(regions)), PANEL + 0.7)
@@ -68,7 +68,7 @@ def over_missing(every: Sequence[Scores]) -> Figure | None:
     if points["rate"].nunique() < 2:
         return None
     rows = [(m,) for m in description.modalities] if len(every) > 1 else [description.modalities]
-    look_of = looks(list(dict.fromkeys(points["method"])))
+    look_of = looks(list(dict.fromkeys(m for scores in every for m in scores.study.methods)))
     regions = [region.name for region in description.regions]
     with rc_context(STYLE):
         figure = new_figure(max(WIDTH, 1.8 * len(regions)), PANEL * 0.8 * len(rows) + 1.1)
