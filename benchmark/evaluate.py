@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from backbones.contract import Backbone
@@ -48,15 +49,10 @@ def evaluate_case(
     Returns rows ordered by subset (as in the tables), region and metric; `backbone` stays in its mode.
     """
     description = store.description
-    has = {m for m, there in zip(description.modalities, store.available(case), strict=True) if there}
-    subsets = [s for s in table_subsets(description) if has.issuperset(s)]
-    volumes = torch.from_numpy(np.array(store.volumes(case)))
-    maps = predict(backbone, volumes, subsets, description.modalities, window, device).numpy()
-    names = [subset_name(s, description.modalities) for s in subsets]
-    labels = np.asarray(store.labels(case))
+    maps = segment_case(backbone, store, case, window=window, device=device)
     scores = score_case(
-        zip(names, maps, strict=True),
-        labels,
+        maps.items(),
+        np.asarray(store.labels(case)),
         description.regions,
         policy,
         spacing=(1.0, 1.0, 1.0),
@@ -64,6 +60,21 @@ def evaluate_case(
         metrics=metrics,
     )
     return [Row(case, *score) for score in scores]
+
+
+def segment_case(
+    backbone: Backbone, store: Store, case: str, *, window: int, device: torch.device
+) -> dict[str, NDArray[np.uint8]]:
+    """Segment one case for every subset of what it has.
+
+    Returns the most probable class [*space] by name of the subset, in the order of the tables.
+    """
+    description = store.description
+    has = {m for m, there in zip(description.modalities, store.available(case), strict=True) if there}
+    subsets = [s for s in table_subsets(description) if has.issuperset(s)]
+    volumes = torch.from_numpy(np.array(store.volumes(case)))
+    maps = predict(backbone, volumes, subsets, description.modalities, window, device).numpy()
+    return {subset_name(s, description.modalities): found for s, found in zip(subsets, maps, strict=True)}
 
 
 @torch.inference_mode()

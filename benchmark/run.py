@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 import backbones
 import passion
 from bench_errors import InputError
-from benchmark import conditions, tracking
+from benchmark import conditions, examples, tracking
 from benchmark.config import RunConfig
 from benchmark.record import RunFolder, write_atomically
 from datasets.store import Store
@@ -47,10 +47,11 @@ def execute(folder: RunFolder, store_path: Path, device: str, threads: int, trac
 
 
 def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int, track: bool) -> None:
+    import numpy as np
     import torch
 
     from benchmark.checkpoint import save_weights
-    from benchmark.evaluate import evaluate_case, mean_dice
+    from benchmark.evaluate import evaluate_case, mean_dice, segment_case
     from benchmark.metrics import POLICIES
     from benchmark.precision import autocast, check_precision
     from benchmark.size import model_size
@@ -154,6 +155,13 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
                 for r in score(case, ("dice", "hd95"))
             ]
             _write_rows(folder, rows)
+    kept = []
+    for case, roles in examples.choose(rows).items():
+        with autocast(config.precision, device):
+            maps = segment_case(backbone, store, case, window=config.window, device=device)
+        volumes, label = np.asarray(store.volumes(case)), np.asarray(store.labels(case))
+        kept.append(examples.cut(case, roles, volumes, label, maps, store.record(case).affine))
+    examples.save(folder.path / examples.FILE, kept)
     tracker.finish(folder.path / "cases.csv")
     folder.mark_done()
 

@@ -17,7 +17,8 @@ def model_size(backbone: Backbone, crop: int) -> dict[str, float]:
     Neither the network's mode nor any random state is changed by it.
     """
     device = next(backbone.parameters()).device
-    shape = (1, backbone.modalities, *[crop] * backbone.spatial_dims)
+    flat = 3 - backbone.spatial_dims  # a slice is a volume of one voxel's depth
+    shape = (1, backbone.modalities, *[crop] * backbone.spatial_dims, *[1] * flat)
     training = backbone.training
     backbone.eval()
     with FlopCounterMode(display=False) as counter:

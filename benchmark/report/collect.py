@@ -17,6 +17,7 @@ import yaml
 
 from bench_errors import InputError
 from bench_registry import unknown
+from benchmark.examples import FILE, Example, load
 from benchmark.record import STATES, RunFolder, run_folders
 from benchmark.report.names import method_order, method_titles
 from datasets.vocabulary import Description, subset_name, table_subsets
@@ -73,6 +74,11 @@ class Run:
         return guarded(self.path, RunFolder(self.path).log)
 
     @property
+    def examples(self) -> list[Example]:
+        """The slices it kept, read anew each time; none in runs of older versions."""
+        return guarded(self.path, lambda: load(self.path / FILE))
+
+    @property
     def fold(self) -> str:
         """The fold of a cross-validation that it was tested on, such as `fold0of5`; empty without one."""
         split = str(self.config.get("split", ""))
@@ -117,6 +123,10 @@ class Study:
     def methods(self) -> list[str]:
         """Titles of the methods, each once."""
         return list(dict.fromkeys(run.method for run in self.runs))
+
+    def first_run(self, method: str) -> Run:
+        """The method's run with the lowest seed: the one whose slices are shown."""
+        return next(run for run in self.runs if run.method == method)
 
     @property
     def title(self) -> str:

@@ -24,11 +24,13 @@ class Section:
 
     Attributes:
         title: such as ``phantom, mr2468``.
+        dataset: whose.
         study: whose tables; None where they are of several.
         tables: in the order of the page: for each kind, one per metric.
     """
 
     title: str
+    dataset: str
     study: Study | None
     tables: tuple[Table, ...]
 
@@ -52,7 +54,7 @@ def contents(collected: Collected, published: bool = False) -> list[Section]:
         if found := [table for table in main if table]:
             if published:
                 found = [add_reported(table, dataset, lambda column: (column, AVERAGE)) for table in found]
-            sections.append(Section(f"{dataset}, all profiles", None, tuple(found)))
+            sections.append(Section(f"{dataset}, all profiles", dataset, None, tuple(found)))
         for study in own:
             parts = [
                 (scores[study.name, metric], _complete(own, study, scores, metric)) for metric in metrics
@@ -60,7 +62,7 @@ def contents(collected: Collected, published: bool = False) -> list[Section]:
             tables = [table for make in MAKERS for here, complete in parts for table in make(here, complete)]
             if published:
                 tables = [_with_reported(table, study) for table in tables]
-            sections.append(Section(f"{dataset}, {study.title}", study, tuple(tables)))
+            sections.append(Section(f"{dataset}, {study.title}", dataset, study, tuple(tables)))
     return sections
 
 

@@ -1,36 +1,49 @@
 """The report of one or several grids as files: ``write_report([Path("runs/demo")], Path("report/demo"))``.
 
-`report.md` with everything in it, `tables/` (Markdown, LaTeX, csv) and `figures/` (png, svg). A second report
-of the same runs has the same bytes.
+`report.md` with everything in it, `report.html` the same as a page that sorts and filters, `tables/`
+(Markdown, LaTeX, csv, HTML) and `figures/` (png, svg, pdf). A second report of the same runs has
+the same bytes.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench_errors import InputError
+from bench_registry import unknown
 from benchmark.record import STATES
 from benchmark.report.captions import counted
 from benchmark.report.collect import Collected, Run, collect
 from benchmark.report.contents import Section, contents
-from benchmark.report.figures import heat_map, preference_curves, save
+from benchmark.report.figures.pictures import Picture, pictures
+from benchmark.report.figures.style import FORMATS, save
+from benchmark.report.page import page
 from benchmark.report.render import environment, html, latex, markdown, tests_csv, tests_markdown, wide_csv
 from benchmark.report.table import Table
 
 
 def write_report(
-    grid_folders: Sequence[Path], out: Path, split_by: Sequence[str] = (), published: bool = False
+    grid_folders: Sequence[Path],
+    out: Path,
+    split_by: Sequence[str] = (),
+    published: bool = False,
+    formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
     """Write the report of the grids' run folders into `out` and return the files, `report.md` first.
 
-    With `published`, what others reported stands under our rows; `collect` explains `split_by`. Raises
-    `InputError` for a grid without a finished run, runs that cannot be compared (`collect`), and a folder
-    that cannot be written.
+    With `published`, what others reported stands under our rows; `collect` explains `split_by`; `formats` are
+    those of the figures, png always among them as the page is made of it. Raises `InputError` for an unknown
+    format, a grid without a finished run, runs that cannot be compared (`collect`), and a folder that cannot
+    be written.
     """
+    for name in formats:
+        if name not in FORMATS:
+            raise InputError(f"--formats: {unknown('format', name, list(FORMATS))}")
+    formats = [name for name in FORMATS if name in ("png", *formats)]
     collected = collect(grid_folders, split_by)
     try:
         for folder in (out / "tables", out / "figures"):
             folder.mkdir(parents=True, exist_ok=True)
-        return _write(collected, contents(collected, published), out)
+        return _write(collected, contents(collected, published), out, formats)
     except OSError as error:
         raise InputError(
             f"the report cannot be written to {error.filename or out} ({error.strerror}): choose another "
@@ -38,9 +51,18 @@ def write_report(
         ) from None
 
 
-def _write(collected: Collected, sections: Sequence[Section], out: Path) -> list[Path]:
-    written = [_write_section(section, out) for section in sections]
-    report = out / "report.md"
+def _write(
+    collected: Collected, sections: Sequence[Section], out: Path, formats: Sequence[str]
+) -> list[Path]:
+    written: list[Path] = []
+    drawn: dict[str, list[Picture]] = {}
+    for section in sections:
+        for table in section.tables:
+            written += [_write_text(out / "tables" / name, text) for name, text in _files(table).items()]
+        own = drawn.setdefault(section.title, [])
+        for picture, figure in pictures(collected, section):
+            written += save(figure, out / "figures" / picture.name, formats)
+            own.append(picture)
     states = [run.state for run in collected.runs]
     text = (
         environment()
@@ -52,26 +74,18 @@ def _write(collected: Collected, sections: Sequence[Section], out: Path) -> list
             unfinished=[run for run in collected.runs if run.state != "done"],
             repeated=collected.repeated,
             epochs=epochs,
-            sections=[section for section, _ in written],
-            runs=[(run, _minutes(run)) for study in collected.studies() for run in study.runs],
+            sections=[(section, drawn[section.title]) for section in sections],
+            markdown=markdown,
+            formats=formats,
+            runs=[(run, minutes(run)) for study in collected.studies() for run in study.runs],
         )
     )
-    report.write_text(text, encoding="utf-8")
-    return [report, *(path for _, paths in written for path in paths)]
-
-
-def _write_section(section: Section, out: Path) -> tuple[dict[str, object], list[Path]]:
-    written, parts = [], []
-    for table in section.tables:
-        written += [_write_text(out / "tables" / name, text) for name, text in _files(table).items()]
-        drawn = table.kind == "subsets"
-        if drawn:
-            written += save(heat_map(table), out / "figures" / table.name)
-        parts.append({"table": table, "text": markdown(table), "drawn": drawn})
-    curves = preference_curves(section.study) if section.study else None
-    if section.study and curves:
-        written += save(curves, out / "figures" / f"{section.study.name}-preference")
-    return {"section": section, "parts": parts, "curves": curves is not None}, written
+    report = _write_text(out / "report.md", text)
+    return [
+        report,
+        _write_text(out / "report.html", page(collected, sections, drawn, out, formats)),
+        *written,
+    ]
 
 
 def _files(table: Table) -> dict[str, str]:
@@ -98,5 +112,6 @@ def epochs(run: Run) -> str:
     return f"{len(run.log)}/{run.content['config']['train'].get('epochs', '?')}"
 
 
-def _minutes(run: Run) -> str:
+def minutes(run: Run) -> str:
+    """Return how long its training took."""
     return f"{sum(line['timing']['seconds'] for line in run.log) / 60:.1f}"

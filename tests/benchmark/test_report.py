@@ -12,7 +12,8 @@ from recorded_runs import POLICY, record
 
 from bench_errors import InputError
 from benchmark.report.collect import collect
-from benchmark.report.figures import heat_map, preference_curves
+from benchmark.report.figures.curves import preference_curves
+from benchmark.report.figures.heat_map import heat_map
 from benchmark.report.names import method_titles, modality_title
 from benchmark.report.render import DASH, escape_latex, escape_markdown, latex, markdown
 from benchmark.report.scores import score
