@@ -96,17 +96,23 @@ def list_names() -> None:
 
 @app.command()
 def profile(
-    name: Annotated[str, typer.Argument(help="Profile, such as mr2468, ir2468 or complete.")] = "",
-    cases: Annotated[Path | None, typer.Option("--cases", help="File with one case name a line.")] = None,
+    name: Annotated[str, typer.Argument(help="Profile: mr2468, extreme95, sites.yaml, complete.")] = "",
+    cases: Annotated[
+        Path | None, typer.Option("--cases", help="File with one case name a line, or a store.")
+    ] = None,
     from_csv: Annotated[
         Path | None, typer.Option("--from-csv", help="Show this table instead: ours, or one as released.")
     ] = None,
     dataset: DatasetOption = "brats2020",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Runs use the default.")] = 1037,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Draw the table into this png file.")
+    ] = None,
 ) -> None:
-    """Print who lacks what as csv on standard output; rates and hash go to standard error."""
+    """Print who lacks what as csv on standard output; rates, hash and counts go to standard error."""
     from benchmark.profile import print_profile
 
-    print_profile(name, cases, from_csv, dataset)
+    print_profile(name, cases, from_csv, dataset, seed, picture)
 
 
 @data.command()

@@ -55,9 +55,20 @@ def run_conditions(config: RunConfig, grid: str, store: Store) -> dict[str, Any]
                 "hash": table.hash,
                 "nominal": table.nominal,
                 "realised": {k: round(float(v), 4) for k, v in table.realised.items()},
+                **_of_file(table),
             },
         },
     }
+
+
+def _of_file(table: Availability) -> dict[str, Any]:
+    """Say what a profile's file adds to the conditions; other profiles add nothing."""
+    quality = {
+        modality: {name: round(share, 4) for name, share in shares.items()}
+        for modality, shares in table.quality.items()
+    }
+    content = {"definition": table.definition, "notes": list(table.notes), "degraded": quality}
+    return {key: value for key, value in content.items() if value}
 
 
 def environment(device: str, threads: int) -> dict[str, Any]:

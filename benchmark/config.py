@@ -11,7 +11,10 @@ import json
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from datasets.degrade import Degradation
+from datasets.vocabulary import profile_label
 
 Policy = Literal["idt", "idt_drop", "pdt"]
 
@@ -78,7 +81,8 @@ class TestConfig(_Frozen):
     """Testing: sliding windows of edge `window` (default: the training crop) at half-window strides.
 
     `select`: `last` tests the last epoch, as published; `best` the epoch with the highest mean Dice on the
-    validation cases, looked at every `validate_every` epochs.
+    validation cases, looked at every `validate_every` epochs. `outside`: leave it out to test as published,
+    with the modalities outside a subset absent; `noise-2`, say, shows them in that quality instead.
     """
 
     __test__ = False  # a configuration, not a test class
@@ -87,12 +91,19 @@ class TestConfig(_Frozen):
     metrics: Literal["passion", "brats", "nan-free"] = "passion"
     select: Literal["last", "best"] = "last"
     validate_every: int | None = Field(None, ge=1)
+    outside: str | None = Field(None, exclude_if=lambda value: value is None)
+
+    @field_validator("outside")
+    @classmethod
+    def _check_outside(cls, value: str | None) -> str | None:
+        return value and str(Degradation.parse(value))
 
 
 class RunConfig(_Frozen):
     """Everything that decides the numbers of one run.
 
-    `dataset`: name of the study and of its store. `profile`: who lacks what (mr2468, complete, csv:FILE).
+    `dataset`: name of the study and of its store. `profile`: who lacks what (mr2468, complete, FILE.yaml,
+    csv:FILE); grids follow a file by its digest, so that its content is part of the hash.
     `split`: `auto` is the official split or a seeded one; `same` trains and tests on every case.
     """
 
@@ -137,7 +148,7 @@ class RunConfig(_Frozen):
     def name(self) -> str:
         """A readable name, not unique: ``phantom-rfnet-passion-mr2468-s1037``."""
         policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[self.objective.policy]
-        profile = self.profile.removeprefix("csv:").replace("/", "_")
+        profile = profile_label(self.profile)
         return f"{self.dataset}-{self.backbone.name}-{self.objective.name}{policy}-{profile}-s{self.seed}"
 
 

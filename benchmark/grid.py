@@ -23,7 +23,7 @@ from bench_errors import InputError
 from bench_registry import unknown
 from benchmark.config import RunConfig, readable_errors
 from datasets import DATASETS
-from datasets.missing import check_profile
+from datasets.missing import pinned
 from passion import OBJECTIVES
 
 GRIDS = Path(__file__).parent / "grids"
@@ -125,8 +125,8 @@ def _config(point: dict[str, Any]) -> RunConfig:
         config = RunConfig.model_validate(point)
     except ValidationError as error:
         raise InputError(readable_errors(error.errors())) from None
-    check_profile(config.profile, DATASETS.get(config.dataset))
-    return config
+    profile = pinned(config.profile, DATASETS.get(config.dataset))
+    return config.model_copy(update={"profile": profile})
 
 
 def _check_names(point: dict[str, Any]) -> None:

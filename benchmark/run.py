@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import sys
 import traceback
@@ -21,6 +22,7 @@ from bench_errors import InputError
 from benchmark import conditions, tracking
 from benchmark.config import RunConfig
 from benchmark.record import RunFolder, write_atomically
+from datasets.degrade import Degradation, DegradedStore
 from datasets.store import Store
 
 if TYPE_CHECKING:
@@ -90,8 +92,9 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
         spatial_dims=description.spatial_dims,
         **config.backbone.model_dump(exclude={"name"}),
     ).to(device)
+    degraded = folder.path / "degraded"
     loader = Loader(
-        store,
+        DegradedStore.of(store, table.degraded, degraded) if table.degraded else store,
         parts.train,
         table,
         crop=config.train.crop,
@@ -112,10 +115,18 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
         **config.objective.model_dump(exclude={"name"}),
     )
     policy = POLICIES[config.test.metrics]
+    outside = Degradation.parse(config.test.outside) if config.test.outside else None
 
     def score(case: str, metrics: tuple[str, ...]) -> "list[Row]":
         return evaluate_case(
-            backbone, store, case, window=config.window, policy=policy, device=device, metrics=metrics
+            backbone,
+            store,
+            case,
+            window=config.window,
+            policy=policy,
+            device=device,
+            metrics=metrics,
+            outside=outside,
         )
 
     def validate() -> float:
@@ -137,6 +148,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
         validate=validate if config.test.select == "best" else None,
     )
     save_weights(folder, backbone.state_dict())
+    shutil.rmtree(degraded, ignore_errors=True)
     rows = _finished_rows(folder)
     tested = {row[0] for row in rows}
     for case in parts.test:

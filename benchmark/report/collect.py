@@ -18,7 +18,7 @@ import yaml
 from bench_errors import InputError
 from benchmark.record import STATES, RunFolder, run_folders
 from benchmark.report.names import method_order, method_titles
-from datasets.vocabulary import Description, subset_name, table_subsets
+from datasets.vocabulary import Description, profile_label, subset_name, table_subsets
 
 COLUMNS = ["case", "subset", "region", "metric", "policy", "value"]
 
@@ -84,10 +84,11 @@ class Study:
     @property
     def name(self) -> str:
         """A name for files, such as ``phantom-mr2468``."""
-        if not self.profile.startswith("csv:"):
+        if "#" not in self.profile and not self.profile.startswith("csv:"):
             return f"{self.dataset}-{self.profile}"
         table = self.runs[0].content["data"]["availability"]["hash"]
-        return f"{self.dataset}-csv-{table}"
+        label = "csv" if self.profile.startswith("csv:") else profile_label(self.profile)
+        return f"{self.dataset}-{label}-{table}"
 
 
 @dataclass(frozen=True)

@@ -43,13 +43,17 @@ def method_titles(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def method_order(config: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Sort key of methods: by backbone, the baseline before others, then by options, numbers by size."""
+    """Sort key of methods: by backbone, the baseline before others, then by options, numbers by size.
+
+    One with fewer options comes first: an option without a value is a method as published.
+    """
     objective = config["objective"]["name"]
     values = sorted(_options(config).items())
     return (
         config["backbone"]["name"],
         objective != "baseline",
         objective,
+        len(values),
         [(k, (0, v, "") if isinstance(v, int | float) else (1, 0, str(v))) for k, v in values],
     )
 

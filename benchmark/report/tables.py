@@ -156,6 +156,12 @@ def _caption(study: Study, rows: pd.DataFrame) -> str:
         f"Trained on {counted(cases['train'], 'case')} under profile {study.profile}: {rates(content)}; "
         f"availability table {content['data']['availability']['hash']}, data {content['data']['hash']}.",
     ]
+    tested = [run.config["test"].get("outside") for run in study.runs]
+    for quality in sorted({quality for quality in tested if quality}):
+        rows_of = f"In rows with outside={quality}" if len(set(tested)) > 1 else "Here"
+        sentences.append(
+            f"{rows_of} the modalities outside a subset are not absent in testing, but degraded by {quality}."
+        )
     fewest = rows.groupby("subset")["case"].nunique().min()
     if fewest < cases["test"]:
         sentences.append(
@@ -176,12 +182,17 @@ def _caption(study: Study, rows: pd.DataFrame) -> str:
 
 
 def rates(content: dict[str, Any]) -> str:
-    """Say how often each modality is really missing in training, from the content of a `config.yaml`."""
-    realised = content["data"]["availability"]["realised"]
-    if not any(realised.values()):
-        return "no modality missing"
+    """Say how often each modality is missing or poor in training, from the content of a `config.yaml`."""
+    availability = content["data"]["availability"]
+    realised = availability["realised"]
     parts = ", ".join(f"{modality_title(m)} {100 * rate:.1f} %" for m, rate in realised.items())
-    return f"realised missing rates {parts}"
+    missing = f"realised missing rates {parts}" if any(realised.values()) else "no modality missing"
+    poor = ", ".join(
+        f"{modality_title(m)} {name} {100 * share:.1f} %"
+        for m, shares in availability.get("degraded", {}).items()
+        for name, share in shares.items()
+    )
+    return f"{missing}; in poor quality, of the cases that have it, {poor}" if poor else missing
 
 
 def counted(number: int, thing: str) -> str:
