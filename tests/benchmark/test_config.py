@@ -25,12 +25,28 @@ def test_stating_a_default_does_not_make_another_run():
         ({"objective": {"name": "passion", "policy": "pdt"}}, "set profile: complete"),
         ({"objective": {"name": "baseline", "warmup_epochs": 9}, "train": {"epochs": 9}}, "lower it"),
         ({"test": {"validate_every": 2}}, "has no effect"),
+        ({"test": {"outside": "nois-2"}}, "unknown degradation 'nois': did you mean noise"),
+        ({"test": {"outside": "noise-5"}}, "expected a severity of 1, 2 or 3"),
+        ({"test": {"outside": 2}}, "test.outside: Input should be a valid string"),
     ],
 )
 def test_wrong_options_are_named(content, says):
     with pytest.raises(ValidationError) as caught:
         RunConfig.model_validate(content)
     assert says in readable_errors(caught.value.errors())
+
+
+def test_what_is_outside_a_subset_is_in_the_hash_and_its_absence_is_not():
+    assert "outside" not in RunConfig().model_dump()["test"]
+    hashes = {RunConfig.model_validate({"test": {"outside": o}}).hash for o in (None, "noise-2", "slab-2")}
+    assert len(hashes) == 3
+    assert RunConfig().hash in hashes
+    assert RunConfig.model_validate(RunConfig().model_dump()) == RunConfig()
+
+
+def test_files_give_short_names():
+    config = RunConfig(profile="a/b/sites.yaml#0123456789ab")
+    assert config.name == "phantom-rfnet-passion-sites-s1037"
 
 
 def test_name_says_what_the_run_is():

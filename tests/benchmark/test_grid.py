@@ -62,6 +62,19 @@ def test_wrong_grids_are_refused_with_the_reason(tmp_path, text, says):
     assert "\n" not in str(caught.value)
 
 
+def test_runs_follow_the_content_of_a_profile_file(tmp_path):
+    grid, profile = tmp_path / "mine.yaml", tmp_path / "rates.yaml"
+    grid.write_text(f"axes: {{profile: ['{profile}']}}")
+    hashes = []
+    for text in ("rates: {t1: 0.5}", "about: the same\nrates: {t1: 0.50}", "rates: {t1: 0.6}"):
+        profile.write_text(text)
+        hashes.append(load_grid(str(grid)).configs[0].hash)
+    assert hashes[0] == hashes[1] != hashes[2]
+    profile.write_text("rates: {t1: 1.5}")
+    with pytest.raises(InputError, match=r"grid mine: profile .*rates.yaml: rates.t1: expected a rate"):
+        load_grid(str(grid))
+
+
 def test_unknown_grid_names_the_nearest():
     with pytest.raises(InputError, match="did you mean demo"):
         load_grid("dmo")

@@ -173,6 +173,34 @@ def test_a_profile_from_a_file_gets_a_file_name(tmp_path):
     assert r"profile csv:/data/a\_b \& c.csv" in latex(table)
 
 
+def test_a_profile_of_yaml_gets_its_name_and_says_what_is_poor(tmp_path):
+    folder = record(tmp_path / "g", "baseline", profile="a/sites.yaml#0123456789ab", name="from-file")
+    content = folder.config()
+    content["data"]["availability"]["degraded"] = {"t1ce": {"noise-2": 0.25}}
+    folder.write_config(content)
+    collected = collect(tmp_path / "g")
+    table = subset_table(collected, collected.studies()[0], "dice")
+    assert table.name == "phantom-sites-ab1e-dice"
+    assert "in poor quality, of the cases that have it, T1ce noise-2 25.0 %" in table.caption
+
+
+def test_absent_and_poor_stand_in_one_table(tmp_path):
+    for outside in (None, "noise-1", "noise-2"):
+        folder = record(tmp_path / "g", "baseline", name=f"tested-{outside}")
+        content = folder.config()
+        if outside:
+            content["config"]["test"]["outside"] = outside
+        folder.write_config(content)
+    collected = collect(tmp_path / "g")
+    table = subset_table(collected, collected.studies()[0], "dice")
+    assert [row.method for row in table.blocks[0].rows] == [
+        "RFNet baseline",
+        "RFNet baseline (outside=noise-1)",
+        "RFNet baseline (outside=noise-2)",
+    ]
+    assert table.caption.count("In rows with outside=noise-") == 2
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
