@@ -68,6 +68,7 @@ def test_outside_a_subset_poor_volumes_take_the_place_of_absent_ones(name):
         # In no subset is t2, so it is absent.
         (expected,) = predict(net, shown, [NAMES[:3]], NAMES, 32, CPU)
         assert (found == expected).float().mean() > 0.999
+    assert not torch.equal(maps, predict(net, volumes, chosen, NAMES, 32, CPU))
     same = predict(net, volumes, chosen, NAMES, 32, CPU, volumes)
     assert (same == same[-1]).float().mean() > 0.999
 
