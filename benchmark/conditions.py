@@ -12,11 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmark.config import RunConfig
 from benchmark.metrics import POLICIES
-from datasets.missing import Availability, availability
+from datasets.missing import Availability, store_availability
 from datasets.split import Split, split
 from datasets.store import Store
 
@@ -25,8 +23,7 @@ SPLIT_SEED = 1037
 
 def training_availability(config: RunConfig, store: Store, cases: tuple[str, ...]) -> Availability:
     """Who lacks what among the training cases: the run's profile, within what exists on disk."""
-    existing = np.array([store.available(case) for case in cases])
-    return availability(config.profile, cases, store.description, existing=existing)
+    return store_availability(config.profile, store, cases)
 
 
 def run_split(config: RunConfig, store: Store) -> Split:
@@ -71,7 +68,7 @@ def _of_file(table: Availability) -> dict[str, Any]:
     return {key: value for key, value in content.items() if value}
 
 
-def environment(device: str, threads: int) -> dict[str, Any]:
+def environment(device: str, threads: int, precision: str) -> dict[str, Any]:
     """Return the content of `environment.json`: code, versions and hardware."""
     commit, dirty = _commit()
     return {
@@ -85,7 +82,7 @@ def environment(device: str, threads: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "device": device,
         "threads": threads,
-        "precision": "fp32",
+        "precision": precision,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 

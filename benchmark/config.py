@@ -11,12 +11,14 @@ import json
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from datasets.degrade import Degradation
+from datasets.split import check_policy
 from datasets.vocabulary import profile_label
 
 Policy = Literal["idt", "idt_drop", "pdt"]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class _Frozen(BaseModel):
@@ -104,7 +106,9 @@ class RunConfig(_Frozen):
 
     `dataset`: name of the study and of its store. `profile`: who lacks what (mr2468, complete, FILE.yaml,
     csv:FILE); grids follow a file by its digest, so that its content is part of the hash.
-    `split`: `auto` is the official split or a seeded one; `same` trains and tests on every case.
+    `split`: `auto` is the official split or a seeded one; `fold0of5` to `fold4of5` are a cross-validation's;
+    `same` trains and tests on every case.
+    `precision`: of the networks, in training and testing; losses, softmax and weights are fp32 always.
     """
 
     dataset: str = "phantom"
@@ -113,7 +117,8 @@ class RunConfig(_Frozen):
     objective: ObjectiveConfig = PassionConfig()
     train: TrainConfig = TrainConfig()
     test: TestConfig = TestConfig()
-    split: Literal["auto", "same"] = "auto"
+    split: Annotated[str, AfterValidator(check_policy)] = "auto"
+    precision: Precision = "fp32"
     seed: int = Field(1037, ge=0)
 
     @model_validator(mode="after")
@@ -149,6 +154,8 @@ class RunConfig(_Frozen):
         """A readable name, not unique: ``phantom-rfnet-passion-mr2468-s1037``."""
         policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[self.objective.policy]
         profile = profile_label(self.profile)
+        if self.split.startswith("fold"):
+            profile += f"-{self.split}"
         return f"{self.dataset}-{self.backbone.name}-{self.objective.name}{policy}-{profile}-s{self.seed}"
 
 

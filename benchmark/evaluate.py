@@ -139,7 +139,8 @@ def _sliding_windows(
             else:
                 mixed = _mixed(features, rows)
                 fused = backbone.fuse(mixed, mixed.available)
-            probabilities = fused.logits.softmax(dim=1)
+            wide = torch.promote_types(fused.logits.dtype, torch.float32)
+            probabilities = fused.logits.softmax(dim=1, dtype=wide)
             totals[(slice(first, first + len(rows)), slice(None), *place)] += probabilities.cpu()
     kept = tuple(slice(n) for n in space)
     return totals.argmax(dim=1)[(slice(None), *kept)].to(torch.uint8)

@@ -24,6 +24,7 @@ from bench_registry import unknown
 from benchmark.config import RunConfig, readable_errors
 from datasets import DATASETS
 from datasets.missing import pinned
+from datasets.vocabulary import Description
 from passion import OBJECTIVES
 
 GRIDS = Path(__file__).parent / "grids"
@@ -33,11 +34,12 @@ _PHANTOM_KEYS = ("cases", "size", "seed", "layout")
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid's name, what it is about, its runs, and the phantom studies it makes for itself."""
+    """A grid: its name, what it is about, its runs, their datasets, the phantom studies it makes itself."""
 
     name: str
     about: str
     configs: tuple[RunConfig, ...]
+    datasets: dict[str, Description]
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -61,9 +63,10 @@ def load_grid(name_or_path: str) -> Grid:
         if key not in _KEYS:
             raise InputError(f"{path}: {unknown('key', str(key), list(_KEYS))}")
     try:
-        configs = tuple(_config(point) for point in _points(content))
+        points = [_config(point) for point in _points(content)]
     except InputError as error:
         raise InputError(f"grid {path.stem}: {error}") from None
+    configs = tuple(config for config, _ in points)
     if len({c.hash for c in configs}) < len(configs):
         raise InputError(
             f"grid {path.stem}: two points of the grid are the same run; remove the repeated value"
@@ -73,7 +76,8 @@ def load_grid(name_or_path: str) -> Grid:
         for key in options:
             if key not in _PHANTOM_KEYS:
                 raise InputError(f"{path}: data.{name}: {unknown('key', key, list(_PHANTOM_KEYS))}")
-    return Grid(path.stem, " ".join(str(content.get("about", "")).split()), configs, data)
+    datasets = {description.name: description for _, description in points}
+    return Grid(path.stem, " ".join(str(content.get("about", "")).split()), configs, datasets, data)
 
 
 def _find(name_or_path: str) -> Path:
@@ -119,14 +123,16 @@ def _set(tree: dict[str, Any], keys: list[str], value: Any) -> None:
         tree[keys[-1]] = value
 
 
-def _config(point: dict[str, Any]) -> RunConfig:
+def _config(point: dict[str, Any]) -> tuple[RunConfig, Description]:
+    """One run and its dataset, which the run knows by name where the grid gives the path of its file."""
     _check_names(point)
     try:
         config = RunConfig.model_validate(point)
     except ValidationError as error:
         raise InputError(readable_errors(error.errors())) from None
-    profile = pinned(config.profile, DATASETS.get(config.dataset))
-    return config.model_copy(update={"profile": profile})
+    description = DATASETS.get(config.dataset)
+    profile = pinned(config.profile, description)
+    return config.model_copy(update={"dataset": description.name, "profile": profile}), description
 
 
 def _check_names(point: dict[str, Any]) -> None:

@@ -4,14 +4,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from bench_errors import InputError
 from benchmark.conditions import SPLIT_SEED
 from datasets import DATASETS
-from datasets.missing import Availability, availability, read_csv
+from datasets.missing import Availability, availability, read_csv, store_availability
 from datasets.split import split
 from datasets.store import Store
 from datasets.vocabulary import Description, presence, subset_name, table_subsets
@@ -39,8 +38,7 @@ def print_profile(
         store = Store.open(cases)
         description = store.description
         names = split(store.cases, description, "auto", SPLIT_SEED).train
-        existing = np.array([store.available(case) for case in names])
-        table = availability(name, names, description, seed, existing)
+        table = store_availability(name, store, names, seed)
     elif name and cases:
         table = availability(name, _read_names(cases), description, seed)
     else:

@@ -14,6 +14,7 @@ from torch import Tensor
 from backbones.contract import Backbone
 from benchmark.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.config import RunConfig
+from benchmark.precision import autocast, scaler
 from benchmark.record import RunFolder
 from datasets.loader import Loader
 from datasets.randomness import torch_seed
@@ -48,18 +49,20 @@ def train(
     optimiser = torch.optim.AdamW(
         backbone.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay, amsgrad=True
     )
+    scale = scaler(config.precision, device)
     best: dict[str, Any] = {"score": -1.0, "epoch": -1, "weights": None}
     start = 0
     if checkpoint := load_checkpoint(folder, device):
         backbone.load_state_dict(checkpoint["weights"])
         optimiser.load_state_dict(checkpoint["optimiser"])
         objective.load_state_dict(checkpoint["objective"])
+        scale.load_state_dict(checkpoint["scaler"])
         best = checkpoint["best"]
         start = checkpoint["epoch"]
     folder.truncate_log(start)
     saved = time.monotonic()
     for epoch in range(start, config.train.epochs):
-        line = _epoch(config, epoch, backbone, objective, optimiser, loader, device)
+        line = _epoch(config, epoch, backbone, objective, optimiser, scale, loader, device)
         last = epoch + 1 == config.train.epochs
         if validate and (last or (epoch + 1) % (config.test.validate_every or 10) == 0):
             line["validation"] = validate()
@@ -74,6 +77,7 @@ def train(
                 "weights": backbone.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "objective": objective.state_dict(),
+                "scaler": scale.state_dict(),
                 "best": best,
             }
             save_checkpoint(folder, content)
@@ -93,6 +97,7 @@ def _epoch(
     backbone: Backbone,
     objective: Objective,
     optimiser: torch.optim.Optimizer,
+    scale: torch.amp.GradScaler,
     loader: Loader,
     device: torch.device,
 ) -> dict[str, Any]:
@@ -108,7 +113,8 @@ def _epoch(
         # Dropout draws depend on the step alone, so a resumed run repeats them.
         torch.manual_seed(torch_seed(config.seed, f"step {step}", epoch))
         moved = batch.to(device)
-        losses = objective.loss(backbone, moved)
+        with autocast(config.precision, device):
+            losses = objective.loss(backbone, moved)
         if not torch.isfinite(losses.total):
             raise FloatingPointError(
                 f"the loss is {losses.total.item()} in epoch {epoch} at {', '.join(batch.cases)}: "
@@ -116,9 +122,10 @@ def _epoch(
             )
         optimiser.zero_grad(set_to_none=True)
         if losses.total.requires_grad:
-            losses.total.backward()
+            scale.scale(losses.total).backward()
             _fill_gradients(optimiser)
-            optimiser.step()
+            scale.step(optimiser)
+            scale.update()
         for name, value in {"total": losses.total.detach(), **losses.terms}.items():
             totals[name] = totals.get(name, torch.zeros(())) + value.cpu()
         used = batch.available if config.objective.policy == "pdt" else batch.present

@@ -24,7 +24,7 @@ to do at every crop, so `DegradedStore` makes each once and keeps it on disk (13
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +127,8 @@ class DegradedStore(Store):
         cache: folder that keeps degraded volumes, one file each, written when it is first asked for.
     """
 
-    degraded: Mapping[tuple[str, str], Degradation]
-    cache: Path
+    degraded: Mapping[tuple[str, str], Degradation] = field(kw_only=True)
+    cache: Path = field(kw_only=True)
 
     @classmethod
     def of(

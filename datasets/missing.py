@@ -27,6 +27,7 @@ from bench_registry import unknown
 from datasets.degrade import KINDS, Degradation
 from datasets.profile_file import ProfileFile, read_profile
 from datasets.quotas import independent, quotas, released_name
+from datasets.store import Store
 from datasets.vocabulary import Description
 
 SHIPPED = Path(str(files("datasets") / "profiles"))
@@ -110,6 +111,7 @@ def availability(
     description: Description,
     seed: int = 1037,
     existing: NDArray[np.bool_] | None = None,
+    columns: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Availability:
     """Make a profile's table.
 
@@ -121,6 +123,7 @@ def availability(
         seed: of the draws; the released tables have 1037.
         existing: bool [N, M], what is there at all. A case whose drawn subset holds nothing that exists keeps
             what exists.
+        columns: case -> what else is known of it, such as its grade, for rates that depend on it.
 
     Raises `InputError` for an unknown profile, a wrong number of digits, and a file that is wrong, lacks a
     case or has changed since it was pinned.
@@ -145,11 +148,18 @@ def availability(
         return Availability(profile, description.modalities, names, table, None, degraded)
     if path := _yaml_path(profile):
         file = read_profile(path, description)
-        return _from_file(file, profile, cases, description, existing, seed)
+        return _from_file(file, profile, cases, description, existing, seed, columns or {})
     rates = _rates(profile, description)
     nominal = {m: rates[m] for m in description.modalities}
     table = _within(_by_digits(profile, cases, description, seed), existing)
     return Availability(profile, description.modalities, names, table, nominal)
+
+
+def store_availability(profile: str, store: Store, cases: Sequence[str], seed: int = 1037) -> Availability:
+    """Make a profile's table of cases of a store, within what they have."""
+    existing = np.array([store.available(case) for case in cases])
+    columns = {case: store.record(case).columns for case in cases}
+    return availability(profile, cases, store.description, seed, existing, columns)
 
 
 def check_profile(profile: str, description: Description) -> None:
@@ -233,12 +243,13 @@ def _from_file(
     description: Description,
     existing: NDArray[np.bool_],
     seed: int,
+    columns: Mapping[str, Mapping[str, str]],
 ) -> Availability:
     if file.base:
         whole = availability(file.base, cases, description, seed, existing)
         table, notes, nominal = whole.table, whole.notes, whole.nominal
     else:
-        table, notes = file.draw(cases, existing, seed)
+        table, notes = file.draw(cases, existing, seed, columns)
         nominal = file.nominal
     degraded = file.draw_quality(table, cases, seed)
     return Availability(

@@ -17,14 +17,15 @@ A file has some of these keys, at most one of `base`, `rates` and `groups`; with
     degrade:                                        # a share of the cases that have the modality
     - {kind: noise, severity: 2, share: 0.3, modalities: [flair]}
 
-Without `cases`, the column is one that the cases' names tell: `grade` (HGG, LGG) of BraTS2020.
+Without `cases`, the column is one that the paths of the study's files tell (`{site}` or `{grade:HGG|LGG}` in
+its layout; known of a prepared store), or the grade of BraTS2020, which the cases' numbers tell.
 """
 
 import csv
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -97,17 +98,26 @@ class ProfileFile:
         return None if self.column else dict(zip(self.modalities, self.rates[EVERYONE], strict=True))
 
     def draw(
-        self, cases: Sequence[str], existing: NDArray[np.bool_], seed: int
+        self,
+        cases: Sequence[str],
+        existing: NDArray[np.bool_],
+        seed: int,
+        columns: Mapping[str, Mapping[str, str]],
     ) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
         """Draw what each case has by rates and rules, bool [N, M], and say what should be known of it.
 
-        `existing`: bool [N, M], what is on disk. Each modality is had by one case at least, by arrangement if
-        no draw gives it.
+        Each modality is had by one case at least, by arrangement if no draw gives it.
+
+        Args:
+            cases: N names.
+            existing: bool [N, M], what is on disk.
+            seed: of the draws.
+            columns: case -> what else is known of it.
 
         Raises `InputError` where a case has no group, could only have nothing, or where the cases are too few
         to have each modality once.
         """
-        groups = self._groups_of(cases)
+        groups = self._groups_of(cases, columns)
         ends = [
             outcomes(self.rates[group], tuple(exists.tolist()), self.rules)
             for group, exists in zip(groups, existing, strict=True)
@@ -148,10 +158,11 @@ class ProfileFile:
                     place -= entry.share
         return degraded
 
-    def _groups_of(self, cases: Sequence[str]) -> list[str]:
+    def _groups_of(self, cases: Sequence[str], columns: Mapping[str, Mapping[str, str]]) -> list[str]:
         if not self.column:
             return [EVERYONE] * len(cases)
-        groups = [self.groups.get(case) or columns_of(case).get(self.column, "") for case in cases]
+        known = {case: {"grade": grade(case) or "", **columns.get(case, {})} for case in cases}
+        groups = [self.groups.get(case) or known[case].get(self.column, "") for case in cases]
         lacking = [case for case, group in zip(cases, groups, strict=True) if group not in self.rates]
         if lacking:
             raise InputError(
@@ -173,10 +184,14 @@ class ProfileFile:
         return lines
 
 
-def columns_of(case: str) -> dict[str, str]:
-    """Return the columns of a case that its name tells."""
-    found = grade(case)
-    return {"grade": found} if found else {}
+def path_columns(description: Description) -> dict[str, list[str]]:
+    """Return the columns that the paths of a study's files tell, with their values where they are listed."""
+    found: dict[str, list[str]] = {"grade": ["HGG", "LGG"]} if description.name == "brats2020" else {}
+    for layout in description.layouts:
+        for name, values in re.findall(r"\{(\w+)(?::([^}]*))?\}", layout.label):
+            if name != "case":
+                found[name] = values.split("|") if values else []
+    return found
 
 
 def read_profile(path: Path, description: Description) -> ProfileFile:

@@ -28,6 +28,7 @@ def test_stating_a_default_does_not_make_another_run():
         ({"test": {"outside": "nois-2"}}, "unknown degradation 'nois': did you mean noise"),
         ({"test": {"outside": "noise-5"}}, "expected a severity of 1, 2 or 3"),
         ({"test": {"outside": 2}}, "test.outside: Input should be a valid string"),
+        ({"split": "fold5of5"}, "unknown split 'fold5of5': choose auto, same, or a fold such as fold0of5"),
     ],
 )
 def test_wrong_options_are_named(content, says):
@@ -52,3 +53,5 @@ def test_files_give_short_names():
 def test_name_says_what_the_run_is():
     config = RunConfig.model_validate({"objective": {"name": "baseline", "policy": "idt_drop"}})
     assert config.name == "phantom-rfnet-baseline-drop-mr2468-s1037"
+    fold = RunConfig.model_validate({"split": "fold0of5", "profile": "complete"})
+    assert fold.name == "phantom-rfnet-passion-complete-fold0of5-s1037"

@@ -1,14 +1,16 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench_errors import InputError
-from datasets.brats import BRATS2020
+from datasets.brats import BRATS2018, BRATS2020
 from datasets.degrade import Degradation
 from datasets.missing import availability, check_profile, pinned, read_csv
 from datasets.myops import MYOPS2020
 from datasets.profile_file import read_profile
+from datasets.vocabulary import Layout
 
 NAMES = [f"case{i:04}" for i in range(3000)]
 SITES = """groups:
@@ -77,6 +79,29 @@ def test_rates_by_grade_need_no_csv(tmp_path):
     assert table.table[lgg, 3].all()
     assert table.table[~lgg, 0].all()
     assert table.realised["t2"] == pytest.approx(293 / 369 * 0.99, abs=0.03)
+
+
+def test_rates_by_what_the_paths_of_the_files_tell(tmp_path):
+    text = "groups: {column: grade, rates: {HGG: {t2: 0.99}, LGG: {flair: 0.99}}}"
+    names = NAMES[:200]
+    columns = {case: {"grade": "LGG" if i % 2 else "HGG"} for i, case in enumerate(names)}
+    table = made(tmp_path, text, names, BRATS2018, columns=columns)
+    assert table.table[1::2, 3].all()
+    assert table.table[::2, 0].all()
+    assert table.notes[0].startswith("grade HGG: 100 cases")
+    with pytest.raises(InputError, match="the grade of 200 of 200 cases is not known"):
+        made(tmp_path, text, names, BRATS2018)
+    with pytest.raises(InputError, match="as the files of myops2020 tell no column"):
+        made(tmp_path, "groups: {column: grade, rates: {HGG: {}}}", names, MYOPS2020)
+    by_site = replace(BRATS2020, layouts=(Layout.named("{site}/{case}/{case}", ("_a",), "_seg"),))
+    sites = made(
+        tmp_path,
+        "groups: {column: site, rates: {x: {t1: 0.5}}}",
+        ["a"],
+        by_site,
+        columns={"a": {"site": "x"}},
+    )
+    assert sites.notes[0].startswith("site x: 1 cases")
 
 
 def test_rules_hold_within_what_exists(tmp_path):
