@@ -285,12 +285,14 @@ class _Reader:
                 self._wrong("groups.rates", f"found the group {group!r}, expected text: put it in quotes")
             rates[str(group)] = self._rates(row, f"groups.rates.{group}")
         if file is None:
-            known = sorted({"grade": ("HGG", "LGG")}.get(column, ()))
-            if not known:
+            told = path_columns(self._description)
+            known, groups = told.get(column, []), {}
+            if column not in told:
                 self._wrong(
-                    "groups.cases", f"expected a csv with the {column} of each case: names tell grade only"
+                    "groups.cases",
+                    f"expected a csv with the {column} of each case: the files of {self._description.name} "
+                    f"tell {', '.join(told) or 'no column'}",
                 )
-            groups = {}
         else:
             groups = self._column(file, column)
             known = sorted(set(groups.values()))

@@ -84,7 +84,7 @@ def test_a_store_gives_its_training_cases_and_what_they_have(tmp_path):
     write_study(tmp_path / "files", 6, 32, 0)
     for path in (tmp_path / "files").rglob("*_t1.nii.gz"):
         path.unlink()
-    store = prepare(tmp_path / "files", PHANTOM, tmp_path / "store", workers=1)
+    store = prepare(tmp_path / "files", PHANTOM, tmp_path / "store")
     result = profile("ir2468", "--cases", store.path)
     _, modalities = printed_counts(result.stderr)
     assert modalities["t1"] == (0, 4)

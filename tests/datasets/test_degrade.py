@@ -147,7 +147,7 @@ def stores(tmp_path_factory):
     for layout, description in (("brats", PHANTOM), ("myops", PHANTOM_HEART)):
         folder = tmp_path_factory.mktemp(layout)
         write_study(folder / "files", 2, 32, 0, layout)
-        made[layout] = prepare(folder / "files", description, folder / "store", workers=1)
+        made[layout] = prepare(folder / "files", description, folder / "store")
     return made
 
 

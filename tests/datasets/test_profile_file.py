@@ -91,7 +91,7 @@ def test_rates_by_what_the_paths_of_the_files_tell(tmp_path):
     assert table.notes[0].startswith("grade HGG: 100 cases")
     with pytest.raises(InputError, match="the grade of 200 of 200 cases is not known"):
         made(tmp_path, text, names, BRATS2018)
-    with pytest.raises(InputError, match="as the files of myops2020 tell no column"):
+    with pytest.raises(InputError, match="the files of myops2020 tell no column"):
         made(tmp_path, "groups: {column: grade, rates: {HGG: {}}}", names, MYOPS2020)
     by_site = replace(BRATS2020, layouts=(Layout.named("{site}/{case}/{case}", ("_a",), "_seg"),))
     sites = made(
