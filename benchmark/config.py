@@ -4,14 +4,32 @@
     config.hash, config.name
 
 Only what can change the numbers stands here; device, workers and tracking do not. An option that a
-backbone or an objective does not have is an error, not ignored.
+backbone or an objective does not have is an error, not ignored. A network of MONAI and what comes from other
+packages take their options under `arguments`.
 """
 
 import json
+from collections.abc import Callable
+from difflib import get_close_matches
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from backbones import BACKBONES
+from bench_registry import Registry
+from passion import OBJECTIVES
 
 Policy = Literal["idt", "idt_drop", "pdt"]
 
@@ -19,12 +37,75 @@ Policy = Literal["idt", "idt_drop", "pdt"]
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _check_options(cls, data: Any) -> Any:
+        known = list(cls.model_fields)
+        wrong = [str(key) for key in data if key not in known] if isinstance(data, dict) else []
+        if wrong:
+            near = get_close_matches(wrong[0], known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else "remove it;"
+            raise PydanticCustomError(
+                "unknown_option",
+                "{hint} known are {known}",
+                {"option": wrong[0], "hint": hint, "known": ", ".join(known)},
+            )
+        return data
+
 
 class BackboneConfig(_Frozen):
-    """The network. `width`: channels of the first level (8: as published)."""
+    """One of our networks. `width`: channels of the first level (8: as published)."""
 
     name: str = "rfnet"
     width: int = Field(8, ge=1)
+
+
+class MonaiConfig(_Frozen):
+    """A network of MONAI, `monai:SwinUNETR` say, by early fusion.
+
+    `presence_code`: learn a code for which modalities are there. `arguments`: the network's own.
+    """
+
+    name: str
+    presence_code: bool = False
+    arguments: dict[str, JsonValue] = {}
+
+
+class PluginConfig(_Frozen):
+    """A network of another package, by its entry point or as `module:Class`.
+
+    `arguments`: keywords of its class. `origin` is filled in: the class, and the package's version if there
+    is one, so that a run is not mistaken for one of another version.
+    """
+
+    name: str
+    origin: str = ""
+    arguments: dict[str, JsonValue] = {}
+
+    @field_validator("origin")
+    @classmethod
+    def _fill_in(cls, origin: str, info: ValidationInfo) -> str:
+        return _origin(BACKBONES, info.data.get("name", ""), origin)
+
+
+def _origin(registry: Registry, name: str, recorded: str) -> str:
+    found = registry.origin(registry.check(name))
+    if recorded not in ("", found):
+        raise ValueError(
+            f"{registry.kind} {name} was {recorded} when the run was begun and is {found} now: install that "
+            "again, or remove the run folder to start afresh"
+        )
+    return found
+
+
+def _kind(registry: Registry) -> Callable[[Any], str]:
+    """Return the discriminator of a section: whether its name is ours, of a family, or a plugin's."""
+
+    def kind(value: Any) -> str:
+        name = value.get("name", "") if isinstance(value, dict) else getattr(value, "name", "")
+        return registry.kind_of(name) if isinstance(name, str) else "own"
+
+    return kind
 
 
 class BaselineConfig(_Frozen):
@@ -56,6 +137,21 @@ class PassionConfig(_Frozen):
 
 
 ObjectiveConfig = Annotated[BaselineConfig | PassionConfig, Field(discriminator="name")]
+
+
+class PluginObjectiveConfig(_Frozen):
+    """An objective of another package: see `PluginConfig`, and `BaselineConfig` for policy and warm-up."""
+
+    name: str
+    policy: Policy = "idt"
+    warmup_epochs: int = Field(0, ge=0)
+    origin: str = ""
+    arguments: dict[str, JsonValue] = {}
+
+    @field_validator("origin")
+    @classmethod
+    def _fill_in(cls, origin: str, info: ValidationInfo) -> str:
+        return _origin(OBJECTIVES, info.data.get("name", ""), origin)
 
 
 class TrainConfig(_Frozen):
@@ -98,12 +194,29 @@ class RunConfig(_Frozen):
 
     dataset: str = "phantom"
     profile: str = "mr2468"
-    backbone: BackboneConfig = BackboneConfig()
-    objective: ObjectiveConfig = PassionConfig()
+    backbone: Annotated[
+        Annotated[BackboneConfig, Tag("own")]
+        | Annotated[MonaiConfig, Tag("monai")]
+        | Annotated[PluginConfig, Tag("plugin")],
+        Discriminator(_kind(BACKBONES)),
+    ] = BackboneConfig()
+    objective: Annotated[
+        Annotated[ObjectiveConfig, Tag("own")] | Annotated[PluginObjectiveConfig, Tag("plugin")],
+        Discriminator(_kind(OBJECTIVES)),
+    ] = PassionConfig()
     train: TrainConfig = TrainConfig()
     test: TestConfig = TestConfig()
     split: Literal["auto", "same"] = "auto"
     seed: int = Field(1037, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_names(cls, data: Any) -> Any:
+        """Read ``backbone: rfnet`` as ``backbone: {name: rfnet}``, and the objective likewise."""
+        if not isinstance(data, dict):
+            return data
+        short = {k: {"name": data[k]} for k in _NAMED if isinstance(data.get(k), str)}
+        return {**data, **short}
 
     @model_validator(mode="after")
     def _check_combination(self) -> "RunConfig":
@@ -138,18 +251,50 @@ class RunConfig(_Frozen):
         """A readable name, not unique: ``phantom-rfnet-passion-mr2468-s1037``."""
         policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[self.objective.policy]
         profile = self.profile.removeprefix("csv:").replace("/", "_")
-        return f"{self.dataset}-{self.backbone.name}-{self.objective.name}{policy}-{profile}-s{self.seed}"
+        dataset, backbone, objective = (
+            name.rpartition(":")[2] for name in (self.dataset, self.backbone.name, self.objective.name)
+        )
+        return f"{dataset}-{backbone}-{objective}{policy}-{profile}-s{self.seed}"
+
+    def __hash__(self) -> int:
+        return int(self.hash, 16)
+
+
+_NAMED = ("backbone", "objective")
+
+
+def keywords(section: BaseModel) -> dict[str, Any]:
+    """Return what the backbone or objective of a section is built with, beside the facts of the study.
+
+    A plugin's objective is given policy and warm-up only where they are not the default: it need not have
+    them.
+    """
+    options = section.model_dump(
+        exclude={"name", "origin", "arguments"}, exclude_defaults=isinstance(section, PluginObjectiveConfig)
+    )
+    return {**options, **getattr(section, "arguments", {})}
 
 
 def readable_errors(errors: list[Any]) -> str:
     """Put pydantic's list of errors into one line: ``train.epochs: Input should be ... (found -1)``."""
     parts = []
     for error in errors:
-        place = ".".join(str(p) for p in error["loc"] if p not in ("baseline", "passion"))
-        if error["type"] == "extra_forbidden":
-            parts.append(f"{place}: no such option here, remove it")
+        place = ".".join(_place(error["loc"]))
+        if error["type"] == "unknown_option":
+            option = ".".join((place, error["ctx"]["option"])).lstrip(".")
+            parts.append(f"{option}: no such option here, {error['msg']}")
         elif error["type"] == "value_error":
             parts.append(error["msg"].removeprefix("Value error, "))
         else:
             parts.append(f"{place}: {error['msg']} (found {error['input']!r})")
     return "; ".join(parts)
+
+
+def _place(location: tuple[Any, ...]) -> list[str]:
+    """The keys that lead to an error, without the kinds that pydantic puts in where sections have several."""
+    parts = [str(p) for p in location]
+    if parts[:1] and parts[0] in _NAMED:
+        kinds = {"own", "monai", "plugin", *OBJECTIVES}
+        while len(parts) > 1 and parts[1] in kinds:
+            del parts[1]
+    return parts

@@ -3,12 +3,14 @@
 failed = execute_grid(load_grid("demo"), Path("runs"), stores={}, device="auto", workers=None, track=True)
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from bench_errors import InputError
+from benchmark.build import check_sizes
 from benchmark.conditions import run_conditions
 from benchmark.config import RunConfig
 from benchmark.grid import Grid
@@ -31,7 +33,8 @@ def execute_grid(
         workers: runs at a time; None: the number of cores on a CPU, one on CUDA.
         track: log to Weights & Biases.
 
-    Raises `InputError` before anything starts if a store is missing or has changed, or CUDA is not there.
+    Raises `InputError` before anything starts if a store is missing or has changed, a network cannot be built
+    or take its windows, or CUDA is not there.
     """
     console = Console(stderr=True)
     folders = {config: run_folder(grid, config, runs) for config in grid.configs}
@@ -39,6 +42,7 @@ def execute_grid(
     if missing:
         device = _device(device)
         located = _stores(grid, runs, stores, console)
+        _check_sizes(missing, located)
         jobs = [_job(grid, config, folder, located[config.dataset]) for config, folder in missing.items()]
         cores = _cores() if device == "cpu" else 1
         launch(jobs, device, workers or min(len(jobs), cores), track, console)
@@ -82,6 +86,13 @@ def _job(grid: Grid, config: RunConfig, folder: RunFolder, store_path: Path) -> 
             "restore the data, or remove the run folder to start afresh"
         )
     return Job(folder, store_path, config.train.epochs, conditions["data"]["cases"]["test"])
+
+
+def _check_sizes(configs: Iterable[RunConfig], stores: dict[str, Path]) -> None:
+    """Build each different network once, so that one that cannot be built stops the grid before it starts."""
+    different = {(str(c.backbone), c.dataset, c.train.crop, c.window): c for c in configs}
+    for config in different.values():
+        check_sizes(config, Store.open(stores[config.dataset]).description)
 
 
 def _stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -> dict[str, Path]:

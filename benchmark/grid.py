@@ -46,6 +46,11 @@ def grid_names() -> list[str]:
     return sorted(p.stem for p in GRIDS.glob("*.yaml"))
 
 
+def grid_lines() -> list[tuple[str, str]]:
+    """Names of the shipped grids, each with what it is about."""
+    return [(name, _about(yaml.safe_load(_find(name).read_text(encoding="utf-8")))) for name in grid_names()]
+
+
 def load_grid(name_or_path: str) -> Grid:
     """Read and check a grid; raise `InputError` for anything that could not run, before anything starts."""
     path = _find(name_or_path)
@@ -73,7 +78,11 @@ def load_grid(name_or_path: str) -> Grid:
         for key in options:
             if key not in _PHANTOM_KEYS:
                 raise InputError(f"{path}: data.{name}: {unknown('key', key, list(_PHANTOM_KEYS))}")
-    return Grid(path.stem, " ".join(str(content.get("about", "")).split()), configs, data)
+    return Grid(path.stem, _about(content), configs, data)
+
+
+def _about(content: dict[str, Any]) -> str:
+    return " ".join(str(content.get("about", "")).split())
 
 
 def _find(name_or_path: str) -> Path:
@@ -134,4 +143,5 @@ def _check_names(point: dict[str, Any]) -> None:
         value = point.get(key)
         name = value.get("name") if isinstance(value, dict) else value
         if isinstance(name, str):
-            registry.check(name)
+            known = registry.check(name)
+            point[key] = {**value, "name": known} if isinstance(value, dict) else known

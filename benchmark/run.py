@@ -15,10 +15,9 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-import backbones
-import passion
 from bench_errors import InputError
 from benchmark import conditions, tracking
+from benchmark.build import build_backbone, build_objective
 from benchmark.config import RunConfig
 from benchmark.record import RunFolder, write_atomically
 from datasets.store import Store
@@ -78,18 +77,8 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
             f"the table of profile {config.profile} has hash {table.hash}, the run was begun with "
             f"{content['data']['availability']['hash']}: restore it, or remove the run folder to start afresh"
         )
-    description = store.description
-    modalities, classes = len(description.modalities), len(description.classes)
-
     torch.manual_seed(torch_seed(config.seed, "weights"))
-    backbone = backbones.create(
-        config.backbone.name,
-        modalities=modalities,
-        classes=classes,
-        crop=config.train.crop,
-        spatial_dims=description.spatial_dims,
-        **config.backbone.model_dump(exclude={"name"}),
-    ).to(device)
+    backbone = build_backbone(config, store.description).to(device)
     loader = Loader(
         store,
         parts.train,
@@ -101,16 +90,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
         augment=config.train.augment,
         label_share=config.train.label_share,
     )
-    units = loader.units_per_modality()
-    objective = passion.create(
-        config.objective.name,
-        modalities=modalities,
-        classes=classes,
-        counts=units,
-        cases=loader.units,
-        batch_size=config.train.batch_size,
-        **config.objective.model_dump(exclude={"name"}),
-    )
+    objective = build_objective(config, store.description, loader)
     policy = POLICIES[config.test.metrics]
 
     def score(case: str, metrics: tuple[str, ...]) -> "list[Row]":
