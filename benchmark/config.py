@@ -9,56 +9,28 @@ backbone or an objective does not have is an error, not ignored.
 
 import json
 from hashlib import sha256
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Policy = Literal["idt", "idt_drop", "pdt"]
+from benchmark.objectives import (
+    BaselineConfig,
+    DistillationConfig,
+    Frozen,
+    ObjectiveConfig,
+    PassionConfig,
+)
+from passion import OBJECTIVES
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class BackboneConfig(_Frozen):
+class BackboneConfig(Frozen):
     """The network. `width`: channels of the first level (8: as published)."""
 
     name: str = "rfnet"
     width: int = Field(8, ge=1)
 
 
-class BaselineConfig(_Frozen):
-    """The task losses alone.
-
-    `policy`: what a training case shows of itself: `idt` its fixed set of modalities, `idt_drop` a random
-    subset of it, `pdt` a random subset of all. `warmup_epochs`: epochs of the uni-modal loss alone.
-    """
-
-    name: Literal["baseline"] = "baseline"
-    policy: Policy = "idt"
-    warmup_epochs: int = Field(0, ge=0)
-
-
-class PassionConfig(_Frozen):
-    """PASSION: self-distillation weighted by relative preference (symbols as in the paper).
-
-    `variant`: `released` follows the released code with its errors mended, `paper` the paper's text.
-    """
-
-    name: Literal["passion"] = "passion"
-    policy: Policy = "idt"
-    variant: Literal["released", "paper"] = "released"
-    lambda1: float = Field(0.5, ge=0)
-    lambda2: float = Field(0.1, ge=0)
-    tau: float = Field(4.0, gt=0)
-    eta: float = Field(0.01, ge=0)
-    warmup_epochs: int = Field(0, ge=0)
-
-
-ObjectiveConfig = Annotated[BaselineConfig | PassionConfig, Field(discriminator="name")]
-
-
-class TrainConfig(_Frozen):
+class TrainConfig(Frozen):
     """Optimisation: one epoch is every training case once.
 
     `crop`: edge of the training crop in voxels. `label_share`: share of crops centred on a labelled voxel.
@@ -74,7 +46,7 @@ class TrainConfig(_Frozen):
     augment: bool | Literal["released"] = True
 
 
-class TestConfig(_Frozen):
+class TestConfig(Frozen):
     """Testing: sliding windows of edge `window` (default: the training crop) at half-window strides.
 
     `select`: `last` tests the last epoch, as published; `best` the epoch with the highest mean Dice on the
@@ -89,7 +61,7 @@ class TestConfig(_Frozen):
     validate_every: int | None = Field(None, ge=1)
 
 
-class RunConfig(_Frozen):
+class RunConfig(Frozen):
     """Everything that decides the numbers of one run.
 
     `dataset`: name of the study and of its store. `profile`: who lacks what (mr2468, complete, csv:FILE).
@@ -120,6 +92,10 @@ class RunConfig(_Frozen):
                 f"objective.warmup_epochs is {self.objective.warmup_epochs} of {self.train.epochs} epochs: "
                 "the networks would never learn to fuse; lower it"
             )
+        if self.profile == "complete" and getattr(self.objective, "teacher_data", "") == "complete":
+            raise ValueError(
+                "objective.teacher_data has no effect: the profile is complete anyway; leave it out"
+            )
         return self
 
     @property
@@ -128,24 +104,45 @@ class RunConfig(_Frozen):
         return self.test.window or self.train.crop
 
     @property
+    def teacher(self) -> "RunConfig | None":
+        """The run whose weights teach this one; None for objectives without a separate teacher."""
+        if not isinstance(self.objective, DistillationConfig):
+            return None
+        imperfect = self.objective.teacher_data == "imperfect"
+        objective = BaselineConfig(
+            policy=self.objective.policy if imperfect else "pdt", warmup_epochs=self.objective.warmup_epochs
+        )
+        profile = self.profile if imperfect else "complete"
+        return self.model_copy(update={"objective": objective, "profile": profile})
+
+    @property
     def hash(self) -> str:
-        """First 10 hex digits of the SHA-256 of the resolved configuration."""
-        text = json.dumps(self.model_dump(), sort_keys=True)
+        """First 10 hex digits of the SHA-256 of the resolved configuration, the teacher's included."""
+        content = self.model_dump()
+        if self.teacher:
+            content["teacher"] = self.teacher.hash
+        text = json.dumps(content, sort_keys=True)
         return sha256(text.encode()).hexdigest()[:10]
 
     @property
     def name(self) -> str:
         """A readable name, not unique: ``phantom-rfnet-passion-mr2468-s1037``."""
-        policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[self.objective.policy]
+        own = self.objective.options().get("policy", "idt")
+        policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[own]
         profile = self.profile.removeprefix("csv:").replace("/", "_")
         return f"{self.dataset}-{self.backbone.name}-{self.objective.name}{policy}-{profile}-s{self.seed}"
+
+    @property
+    def folder(self) -> str:
+        """The name of its run folder, unique by its hash."""
+        return f"{self.name}-{self.hash}"
 
 
 def readable_errors(errors: list[Any]) -> str:
     """Put pydantic's list of errors into one line: ``train.epochs: Input should be ... (found -1)``."""
     parts = []
     for error in errors:
-        place = ".".join(str(p) for p in error["loc"] if p not in ("baseline", "passion"))
+        place = ".".join(str(p) for p in error["loc"] if p not in OBJECTIVES)
         if error["type"] == "extra_forbidden":
             parts.append(f"{place}: no such option here, remove it")
         elif error["type"] == "value_error":

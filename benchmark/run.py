@@ -24,6 +24,7 @@ from benchmark.record import RunFolder, write_atomically
 from datasets.store import Store
 
 if TYPE_CHECKING:
+    from backbones.contract import Backbone
     from benchmark.evaluate import Row
 
 HEADER = ["case", "subset", "region", "metric", "policy", "value"]
@@ -81,15 +82,18 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     description = store.description
     modalities, classes = len(description.modalities), len(description.classes)
 
+    def build() -> "Backbone":
+        return backbones.create(
+            config.backbone.name,
+            modalities=modalities,
+            classes=classes,
+            crop=config.train.crop,
+            spatial_dims=description.spatial_dims,
+            **config.backbone.model_dump(exclude={"name"}),
+        ).to(device)
+
     torch.manual_seed(torch_seed(config.seed, "weights"))
-    backbone = backbones.create(
-        config.backbone.name,
-        modalities=modalities,
-        classes=classes,
-        crop=config.train.crop,
-        spatial_dims=description.spatial_dims,
-        **config.backbone.model_dump(exclude={"name"}),
-    ).to(device)
+    backbone = build()
     loader = Loader(
         store,
         parts.train,
@@ -109,8 +113,11 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
         counts=units,
         cases=loader.units,
         batch_size=config.train.batch_size,
-        **config.objective.model_dump(exclude={"name"}),
+        **config.objective.options(),
+        **({"teacher": _teacher(folder, config.teacher, build())} if config.teacher else {}),
     )
+    if left_out := objective.left_out(backbone):
+        print(f"{config.objective.name} with {config.backbone.name}: {left_out}", flush=True)
     policy = POLICIES[config.test.metrics]
 
     def score(case: str, metrics: tuple[str, ...]) -> "list[Row]":
@@ -148,6 +155,23 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
             _write_rows(folder, rows)
     tracker.finish(folder.path / "cases.csv")
     folder.mark_done()
+
+
+def _teacher(folder: RunFolder, config: RunConfig, network: "Backbone") -> "Backbone":
+    """Load the tested weights of the run that teaches `folder`, which lies beside it, into `network`."""
+    from benchmark.checkpoint import load_weights
+
+    teacher = RunFolder(folder.path.with_name(config.folder))
+    if (state := teacher.state()) != "done":
+        raise InputError(f"its teacher {teacher.path} is {state}, not done: run its grid again")
+    ours, theirs = folder.config()["data"]["hash"], teacher.config()["data"]["hash"]
+    if ours != theirs:
+        raise InputError(
+            f"its teacher {teacher.path} has data {theirs}, this run {ours}: remove the teacher's "
+            "folder and run the grid again"
+        )
+    network.load_state_dict(load_weights(teacher))
+    return network
 
 
 def _finished_rows(folder: RunFolder) -> list[list[str]]:
