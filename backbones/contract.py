@@ -54,8 +54,8 @@ class Backbone(nn.Module, ABC):
         modalities: number of modalities M.
         classes: number of classes, background included.
         spatial_dims: 3, or 2 for studies treated slice by slice.
-        has_unimodal: whether there is an auxiliary decoder. Without one `unimodal` raises, and objectives leave
-            out what they make of it: `sep`, or a warm-up.
+        has_unimodal: whether there is an auxiliary decoder. Without one `unimodal` raises, and objectives
+            leave out what they make of it: `sep`, or a warm-up.
     """
 
     has_unimodal: bool = True

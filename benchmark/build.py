@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import backbones
 import passion
 from bench_errors import InputError
-from benchmark.config import RunConfig, keywords
+from benchmark.config import RunConfig
 from datasets.vocabulary import Description
 
 if TYPE_CHECKING:
@@ -30,12 +30,14 @@ def build_backbone(config: RunConfig, description: Description) -> "Backbone":
         classes=len(description.classes),
         crop=config.train.crop,
         spatial_dims=description.spatial_dims,
-        **keywords(config.backbone),
+        **config.backbone.options(),
     )
 
 
-def build_objective(config: RunConfig, description: Description, loader: "Loader") -> "Objective":
-    """Build the run's objective for a study and the facts of its training data."""
+def build_objective(
+    config: RunConfig, description: Description, loader: "Loader", teacher: "Backbone | None" = None
+) -> "Objective":
+    """Build the run's objective for a study, its training data and, where it needs one, a teacher."""
     return passion.create(
         config.objective.name,
         modalities=len(description.modalities),
@@ -43,7 +45,8 @@ def build_objective(config: RunConfig, description: Description, loader: "Loader
         counts=loader.units_per_modality(),
         cases=loader.units,
         batch_size=config.train.batch_size,
-        **keywords(config.objective),
+        **config.objective.options(),
+        **({"teacher": teacher} if teacher else {}),
     )
 
 

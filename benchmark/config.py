@@ -4,157 +4,22 @@
     config.hash, config.name
 
 Only what can change the numbers stands here; device, workers and tracking do not. An option that a
-backbone or an objective does not have is an error, not ignored. A network of MONAI and what comes from other
-packages take their options under `arguments`.
+backbone or an objective does not have is an error, not ignored.
 """
 
 import json
-from collections.abc import Callable
-from difflib import get_close_matches
 from hashlib import sha256
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    JsonValue,
-    Tag,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
-from backbones import BACKBONES
-from bench_registry import Registry
+from benchmark.networks import BackboneConfig, OwnBackbone
+from benchmark.objectives import BaselineConfig, DistillationConfig, ObjectiveConfig, PassionConfig
+from benchmark.sections import Frozen
 from passion import OBJECTIVES
 
-Policy = Literal["idt", "idt_drop", "pdt"]
 
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check_options(cls, data: Any) -> Any:
-        known = list(cls.model_fields)
-        wrong = [str(key) for key in data if key not in known] if isinstance(data, dict) else []
-        if wrong:
-            near = get_close_matches(wrong[0], known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else "remove it;"
-            raise PydanticCustomError(
-                "unknown_option",
-                "{hint} known are {known}",
-                {"option": wrong[0], "hint": hint, "known": ", ".join(known)},
-            )
-        return data
-
-
-class BackboneConfig(_Frozen):
-    """One of our networks. `width`: channels of the first level (8: as published)."""
-
-    name: str = "rfnet"
-    width: int = Field(8, ge=1)
-
-
-class MonaiConfig(_Frozen):
-    """A network of MONAI, `monai:SwinUNETR` say, by early fusion.
-
-    `presence_code`: learn a code for which modalities are there. `arguments`: the network's own.
-    """
-
-    name: str
-    presence_code: bool = False
-    arguments: dict[str, JsonValue] = {}
-
-
-class PluginConfig(_Frozen):
-    """A network of another package, by its entry point or as `module:Class`.
-
-    `arguments`: keywords of its class. `origin` is filled in: the class, and the package's version if there
-    is one, so that a run is not mistaken for one of another version.
-    """
-
-    name: str
-    origin: str = ""
-    arguments: dict[str, JsonValue] = {}
-
-    @field_validator("origin")
-    @classmethod
-    def _fill_in(cls, origin: str, info: ValidationInfo) -> str:
-        return _origin(BACKBONES, info.data.get("name", ""), origin)
-
-
-def _origin(registry: Registry, name: str, recorded: str) -> str:
-    found = registry.origin(registry.check(name))
-    if recorded not in ("", found):
-        raise ValueError(
-            f"{registry.kind} {name} was {recorded} when the run was begun and is {found} now: install that "
-            "again, or remove the run folder to start afresh"
-        )
-    return found
-
-
-def _kind(registry: Registry) -> Callable[[Any], str]:
-    """Return the discriminator of a section: whether its name is ours, of a family, or a plugin's."""
-
-    def kind(value: Any) -> str:
-        name = value.get("name", "") if isinstance(value, dict) else getattr(value, "name", "")
-        return registry.kind_of(name) if isinstance(name, str) else "own"
-
-    return kind
-
-
-class BaselineConfig(_Frozen):
-    """The task losses alone.
-
-    `policy`: what a training case shows of itself: `idt` its fixed set of modalities, `idt_drop` a random
-    subset of it, `pdt` a random subset of all. `warmup_epochs`: epochs of the uni-modal loss alone.
-    """
-
-    name: Literal["baseline"] = "baseline"
-    policy: Policy = "idt"
-    warmup_epochs: int = Field(0, ge=0)
-
-
-class PassionConfig(_Frozen):
-    """PASSION: self-distillation weighted by relative preference (symbols as in the paper).
-
-    `variant`: `released` follows the released code with its errors mended, `paper` the paper's text.
-    """
-
-    name: Literal["passion"] = "passion"
-    policy: Policy = "idt"
-    variant: Literal["released", "paper"] = "released"
-    lambda1: float = Field(0.5, ge=0)
-    lambda2: float = Field(0.1, ge=0)
-    tau: float = Field(4.0, gt=0)
-    eta: float = Field(0.01, ge=0)
-    warmup_epochs: int = Field(0, ge=0)
-
-
-ObjectiveConfig = Annotated[BaselineConfig | PassionConfig, Field(discriminator="name")]
-
-
-class PluginObjectiveConfig(_Frozen):
-    """An objective of another package: see `PluginConfig`, and `BaselineConfig` for policy and warm-up."""
-
-    name: str
-    policy: Policy = "idt"
-    warmup_epochs: int = Field(0, ge=0)
-    origin: str = ""
-    arguments: dict[str, JsonValue] = {}
-
-    @field_validator("origin")
-    @classmethod
-    def _fill_in(cls, origin: str, info: ValidationInfo) -> str:
-        return _origin(OBJECTIVES, info.data.get("name", ""), origin)
-
-
-class TrainConfig(_Frozen):
+class TrainConfig(Frozen):
     """Optimisation: one epoch is every training case once.
 
     `crop`: edge of the training crop in voxels. `label_share`: share of crops centred on a labelled voxel.
@@ -170,7 +35,7 @@ class TrainConfig(_Frozen):
     augment: bool | Literal["released"] = True
 
 
-class TestConfig(_Frozen):
+class TestConfig(Frozen):
     """Testing: sliding windows of edge `window` (default: the training crop) at half-window strides.
 
     `select`: `last` tests the last epoch, as published; `best` the epoch with the highest mean Dice on the
@@ -185,7 +50,11 @@ class TestConfig(_Frozen):
     validate_every: int | None = Field(None, ge=1)
 
 
-class RunConfig(_Frozen):
+NAMED = ("backbone", "objective")
+"""The sections that are told apart by a name."""
+
+
+class RunConfig(Frozen):
     """Everything that decides the numbers of one run.
 
     `dataset`: name of the study and of its store. `profile`: who lacks what (mr2468, complete, csv:FILE).
@@ -194,16 +63,8 @@ class RunConfig(_Frozen):
 
     dataset: str = "phantom"
     profile: str = "mr2468"
-    backbone: Annotated[
-        Annotated[BackboneConfig, Tag("own")]
-        | Annotated[MonaiConfig, Tag("monai")]
-        | Annotated[PluginConfig, Tag("plugin")],
-        Discriminator(_kind(BACKBONES)),
-    ] = BackboneConfig()
-    objective: Annotated[
-        Annotated[ObjectiveConfig, Tag("own")] | Annotated[PluginObjectiveConfig, Tag("plugin")],
-        Discriminator(_kind(OBJECTIVES)),
-    ] = PassionConfig()
+    backbone: BackboneConfig = OwnBackbone()
+    objective: ObjectiveConfig = PassionConfig()
     train: TrainConfig = TrainConfig()
     test: TestConfig = TestConfig()
     split: Literal["auto", "same"] = "auto"
@@ -215,8 +76,7 @@ class RunConfig(_Frozen):
         """Read ``backbone: rfnet`` as ``backbone: {name: rfnet}``, and the objective likewise."""
         if not isinstance(data, dict):
             return data
-        short = {k: {"name": data[k]} for k in _NAMED if isinstance(data.get(k), str)}
-        return {**data, **short}
+        return {**data, **{key: {"name": data[key]} for key in NAMED if isinstance(data.get(key), str)}}
 
     @model_validator(mode="after")
     def _check_combination(self) -> "RunConfig":
@@ -233,6 +93,10 @@ class RunConfig(_Frozen):
                 f"objective.warmup_epochs is {self.objective.warmup_epochs} of {self.train.epochs} epochs: "
                 "the networks would never learn to fuse; lower it"
             )
+        if self.profile == "complete" and getattr(self.objective, "teacher_data", "") == "complete":
+            raise ValueError(
+                "objective.teacher_data has no effect: the profile is complete anyway; leave it out"
+            )
         return self
 
     @property
@@ -241,38 +105,44 @@ class RunConfig(_Frozen):
         return self.test.window or self.train.crop
 
     @property
+    def teacher(self) -> "RunConfig | None":
+        """The run whose weights teach this one; None for objectives without a separate teacher."""
+        if not isinstance(self.objective, DistillationConfig):
+            return None
+        imperfect = self.objective.teacher_data == "imperfect"
+        objective = BaselineConfig(
+            policy=self.objective.policy if imperfect else "pdt", warmup_epochs=self.objective.warmup_epochs
+        )
+        profile = self.profile if imperfect else "complete"
+        return self.model_copy(update={"objective": objective, "profile": profile})
+
+    @property
     def hash(self) -> str:
-        """First 10 hex digits of the SHA-256 of the resolved configuration."""
-        text = json.dumps(self.model_dump(), sort_keys=True)
+        """First 10 hex digits of the SHA-256 of the resolved configuration, the teacher's included."""
+        content = self.model_dump()
+        if self.teacher:
+            content["teacher"] = self.teacher.hash
+        text = json.dumps(content, sort_keys=True)
         return sha256(text.encode()).hexdigest()[:10]
 
     @property
     def name(self) -> str:
         """A readable name, not unique: ``phantom-rfnet-passion-mr2468-s1037``."""
-        policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[self.objective.policy]
+        own = self.objective.options().get("policy", "idt")
+        policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[own]
         profile = self.profile.removeprefix("csv:").replace("/", "_")
         dataset, backbone, objective = (
             name.rpartition(":")[2] for name in (self.dataset, self.backbone.name, self.objective.name)
         )
         return f"{dataset}-{backbone}-{objective}{policy}-{profile}-s{self.seed}"
 
+    @property
+    def folder(self) -> str:
+        """The name of its run folder, unique by its hash."""
+        return f"{self.name}-{self.hash}"
+
     def __hash__(self) -> int:
         return int(self.hash, 16)
-
-
-_NAMED = ("backbone", "objective")
-
-
-def keywords(section: BaseModel) -> dict[str, Any]:
-    """Return what the backbone or objective of a section is built with, beside the facts of the study.
-
-    A plugin's objective is given policy and warm-up only where they are not the default: it need not have
-    them.
-    """
-    options = section.model_dump(
-        exclude={"name", "origin", "arguments"}, exclude_defaults=isinstance(section, PluginObjectiveConfig)
-    )
-    return {**options, **getattr(section, "arguments", {})}
 
 
 def readable_errors(errors: list[Any]) -> str:
@@ -281,8 +151,7 @@ def readable_errors(errors: list[Any]) -> str:
     for error in errors:
         place = ".".join(_place(error["loc"]))
         if error["type"] == "unknown_option":
-            option = ".".join((place, error["ctx"]["option"])).lstrip(".")
-            parts.append(f"{option}: no such option here, {error['msg']}")
+            parts.append(f"{place}{'.' if place else ''}{error['ctx']['option']}: {error['msg']}")
         elif error["type"] == "value_error":
             parts.append(error["msg"].removeprefix("Value error, "))
         else:
@@ -292,9 +161,8 @@ def readable_errors(errors: list[Any]) -> str:
 
 def _place(location: tuple[Any, ...]) -> list[str]:
     """The keys that lead to an error, without the kinds that pydantic puts in where sections have several."""
-    parts = [str(p) for p in location]
-    if parts[:1] and parts[0] in _NAMED:
-        kinds = {"own", "monai", "plugin", *OBJECTIVES}
-        while len(parts) > 1 and parts[1] in kinds:
-            del parts[1]
-    return parts
+    keys = [str(key) for key in location]
+    kinds = {"own", "plugin", "monai", *OBJECTIVES}
+    while len(keys) > 1 and keys[0] in NAMED and keys[1] in kinds:
+        del keys[1]
+    return keys

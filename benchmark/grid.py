@@ -33,11 +33,16 @@ _PHANTOM_KEYS = ("cases", "size", "seed", "layout")
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid's name, what it is about, its runs, and the phantom studies it makes for itself."""
+    """A grid's name, what it is about, its runs, and the phantom studies it makes for itself.
+
+    `configs` are all runs, those that teach others first; `teachers` are those among them that are no points
+    of the grid.
+    """
 
     name: str
     about: str
     configs: tuple[RunConfig, ...]
+    teachers: tuple[RunConfig, ...] = ()
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -66,10 +71,10 @@ def load_grid(name_or_path: str) -> Grid:
         if key not in _KEYS:
             raise InputError(f"{path}: {unknown('key', str(key), list(_KEYS))}")
     try:
-        configs = tuple(_config(point) for point in _points(content))
+        points = [_config(point) for point in _points(content)]
     except InputError as error:
         raise InputError(f"grid {path.stem}: {error}") from None
-    if len({c.hash for c in configs}) < len(configs):
+    if len({c.hash for c in points}) < len(points):
         raise InputError(
             f"grid {path.stem}: two points of the grid are the same run; remove the repeated value"
         )
@@ -78,7 +83,14 @@ def load_grid(name_or_path: str) -> Grid:
         for key in options:
             if key not in _PHANTOM_KEYS:
                 raise InputError(f"{path}: data.{name}: {unknown('key', key, list(_PHANTOM_KEYS))}")
-    return Grid(path.stem, _about(content), configs, data)
+    taught = list(dict.fromkeys(c.teacher for c in points if c.teacher))
+    return Grid(
+        name=path.stem,
+        about=_about(content),
+        configs=tuple(dict.fromkeys([*taught, *points])),
+        teachers=tuple(c for c in taught if c not in points),
+        data=data,
+    )
 
 
 def _about(content: dict[str, Any]) -> str:

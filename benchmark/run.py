@@ -23,6 +23,7 @@ from benchmark.record import RunFolder, write_atomically
 from datasets.store import Store
 
 if TYPE_CHECKING:
+    from backbones.contract import Backbone
     from benchmark.evaluate import Row
 
 HEADER = ["case", "subset", "region", "metric", "policy", "value"]
@@ -90,7 +91,12 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
         augment=config.train.augment,
         label_share=config.train.label_share,
     )
-    objective = build_objective(config, store.description, loader)
+    teacher = None
+    if config.teacher:
+        teacher = _teacher(folder, config.teacher, build_backbone(config, store.description).to(device))
+    objective = build_objective(config, store.description, loader, teacher)
+    if left_out := objective.left_out(backbone):
+        print(f"{config.objective.name} with {config.backbone.name}: {left_out}", flush=True)
     policy = POLICIES[config.test.metrics]
 
     def score(case: str, metrics: tuple[str, ...]) -> "list[Row]":
@@ -128,6 +134,23 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
             _write_rows(folder, rows)
     tracker.finish(folder.path / "cases.csv")
     folder.mark_done()
+
+
+def _teacher(folder: RunFolder, config: RunConfig, network: "Backbone") -> "Backbone":
+    """Load the tested weights of the run that teaches `folder`, which lies beside it, into `network`."""
+    from benchmark.checkpoint import load_weights
+
+    teacher = RunFolder(folder.path.with_name(config.folder))
+    if (state := teacher.state()) != "done":
+        raise InputError(f"its teacher {teacher.path} is {state}, not done: run its grid again")
+    ours, theirs = folder.config()["data"]["hash"], teacher.config()["data"]["hash"]
+    if ours != theirs:
+        raise InputError(
+            f"its teacher {teacher.path} has data {theirs}, this run {ours}: remove the teacher's "
+            "folder and run the grid again"
+        )
+    network.load_state_dict(load_weights(teacher))
+    return network
 
 
 def _finished_rows(folder: RunFolder) -> list[list[str]]:

@@ -48,6 +48,8 @@ def train(
     optimiser = torch.optim.AdamW(
         backbone.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay, amsgrad=True
     )
+    if own := objective.parameters():
+        optimiser.add_param_group({"params": own, "weight_decay": 0.0})
     best: dict[str, Any] = {"score": -1.0, "epoch": -1, "weights": None}
     start = 0
     if checkpoint := load_checkpoint(folder, device):
@@ -104,6 +106,7 @@ def _epoch(
     totals: dict[str, Tensor] = {}
     seen = torch.zeros(backbone.modalities)
     cases = 0
+    weights = list(backbone.parameters())
     for step, batch in enumerate(loader.batches(epoch)):
         # Dropout draws depend on the step alone, so a resumed run repeats them.
         torch.manual_seed(torch_seed(config.seed, f"step {step}", epoch))
@@ -116,7 +119,7 @@ def _epoch(
             )
         optimiser.zero_grad(set_to_none=True)
         if losses.total.requires_grad:
-            losses.total.backward()
+            objective.backward(losses, weights)
             _fill_gradients(optimiser)
             optimiser.step()
         for name, value in {"total": losses.total.detach(), **losses.terms}.items():
@@ -149,7 +152,7 @@ def _fill_gradients(optimiser: torch.optim.Optimizer) -> None:
                 parameter.grad = torch.zeros_like(parameter)
 
 
-_PREFERENCE = ("distance", "preference")
+_PREFERENCE = ("distance", "preference", "score")
 
 
 def _per_modality(

@@ -18,7 +18,35 @@ OBJECTIVES = Registry(
         ),
         "baseline": (
             "passion.baseline:Baseline",
-            "the task losses alone; with policy idt_drop, modality dropout",
+            "the task losses alone; modality dropout with policy idt_drop",
+        ),
+        "moddrop": (
+            "passion.rivals.moddrop:ModDrop",
+            "modality dropout: the baseline on a random part of what each case has (Neverova et al., 2016)",
+        ),
+        "pmr": (
+            "passion.rivals.pmr:PMR",
+            "slow modalities are pulled towards their class prototypes (Fan et al., CVPR 2023)",
+        ),
+        "kd": (
+            "passion.rivals.kd:Distillation",
+            "distillation from a separately trained, frozen teacher (Hinton et al., 2015)",
+        ),
+        "gradnorm": (
+            "passion.rivals.gradnorm:GradNorm",
+            "weights that make the modalities' gradients equally large (Chen et al., ICML 2018)",
+        ),
+        "dwa": (
+            "passion.rivals.dwa:DynamicWeightAverage",
+            "more weight for modalities whose loss falls slowly (Liu et al., CVPR 2019)",
+        ),
+        "uncertainty": (
+            "passion.rivals.uncertainty:Uncertainty",
+            "a learnt variance for each modality's loss (Kendall et al., CVPR 2018)",
+        ),
+        "pcgrad": (
+            "passion.rivals.pcgrad:PCGrad",
+            "conflicting gradients of the modalities are projected apart (Yu et al., NeurIPS 2020)",
         ),
     },
 )
@@ -36,9 +64,9 @@ def create(
     """Build the objective `name` for networks of `modalities` inputs and `classes` outputs.
 
     `counts`, `cases` and `batch_size` are facts of the training data (see `passion.objective.Objective`),
-    which an objective of another package need not take; `options` are its own (`policy`, `warmup_epochs`,
-    `lambda1`, ...). Raises `InputError` for an unknown name, an option that it does not have, or a class that
-    is no objective.
+    which an objective of another package need not take. `options` are the objective's own (`policy`,
+    `warmup_epochs`, `lambda1`, ...); one that needs a teacher takes `teacher`, a trained network. Raises
+    `InputError` for an unknown name, an option that the objective does not have, or a class that is none.
     """
     facts = {
         "modalities": modalities,

@@ -16,6 +16,13 @@ NETWORKS_AND_METHODS = {
     "mmformer": "mmFormer",
     "m2ftrans": "M2FTrans",
     "passion": "PASSION",
+    "moddrop": "ModDrop",
+    "pmr": "PMR",
+    "kd": "KD",
+    "gradnorm": "GradNorm",
+    "dwa": "DWA",
+    "uncertainty": "uncertainty weighting",
+    "pcgrad": "PCGrad",
 }
 POLICIES = {"idt": "", "idt_drop": " (random drop)", "pdt": " (PDT)"}
 NO_METHOD = ("dataset", "profile", "seed")
@@ -81,4 +88,6 @@ def _difference(own: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> s
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(value)
