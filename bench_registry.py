@@ -158,7 +158,12 @@ def construct(what: str, make: Callable[..., Any], facts: dict[str, Any], argume
     missing = [p.name for p in named if p.default is p.empty and p.name not in given]
     if missing:
         raise InputError(f"{what} needs the arguments {', '.join(missing)}: give them under arguments")
-    return make(**given)
+    try:
+        return make(**given)
+    except TypeError as error:
+        if "unexpected keyword argument" in str(error):
+            raise InputError(f"{what}: {error}") from None
+        raise
 
 
 def unknown(kind: str, name: str, known: list[str]) -> str:

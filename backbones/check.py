@@ -64,12 +64,12 @@ def check_backbone(name: str, crop: int = 32, modalities: int = 3, **options: An
         if spatial_dims == 2 and (reason := _refuses(setting)):
             yield f"for volumes only: {reason}"
             return
-        with _naming(f"{name}: built for {setting}"):
+        with naming(f"{name}: built for {setting}"):
             net = setting.build()
         yield f"{setting}: built, {sum(p.numel() for p in net.parameters()):,} parameters"
         for check in CHECKS:
             title = (check.__doc__ or "").split("\n")[0].rstrip(".")
-            with _naming(f"{name}: {title} ({setting})"):
+            with naming(f"{name}: {title} ({setting})"):
                 note = check(net, setting)
             yield f"{setting}: {title[0].lower()}{title[1:]}{f' ({note})' if note else ''}"
 
@@ -88,7 +88,7 @@ class Broken(Exception):
 
 
 @contextmanager
-def _naming(what: str) -> Iterator[None]:
+def naming(what: str) -> Iterator[None]:
     """Turn whatever goes wrong into an `InputError` that says what was checked, and where code failed."""
     try:
         yield
