@@ -136,8 +136,10 @@ def check_shapes(net: Backbone, setting: Setting) -> str:
     for i, level in enumerate(levels):
         _expect(f"levels[{i}]", level, [*available.shape, None, None, None, None], "[B, M, C, *space_l]")
     rows, space = len(volumes), setting.space
+    sides = []
     for training in (False, True):
         found = _outcome(net.train(training), volumes, available)
+        sides.append(sum(name.startswith("side_logits") for name in found))
         for name, value in found.items():
             if name == "unimodal":
                 _expect(name, value, [*available.shape, CLASSES, *space], "[B, M, classes, *space]")
@@ -151,7 +153,11 @@ def check_shapes(net: Backbone, setting: Setting) -> str:
                 raise Broken(f"{name} has values that are not finite")
     if net.has_unimodal and found["unimodal"][~available].any():
         raise Broken("unimodal is not zero where a modality is absent: use blocks.decode_packed")
-    notes = [f"{sum(name.startswith('side') for name in found)} side outputs in training"]
+    if sides[0] != sides[1]:
+        raise Broken(
+            f"there are {sides[0]} side outputs in evaluation, {sides[1]} in training: give all in both"
+        )
+    notes = [f"{sides[0]} side outputs"]
     if not net.has_unimodal:
         notes.append("no auxiliary decoder")
     if found["decoder_features"].data_ptr() == found["logits"].data_ptr():

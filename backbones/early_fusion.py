@@ -2,13 +2,14 @@
 
     net = EarlyFusion(network, modalities=4, classes=4, spatial_dims=3, presence_code=True)
 
-`network` maps [N, M, *space] to logits [N, classes, *space], or in training to several such maps, the main
-one first (deep supervision). Nothing is computed per modality: `encode` keeps the volumes, `fuse` runs the
-network once for each subset, and there is no auxiliary decoder (`has_unimodal` is False).
+`network` maps [N, M, *space] to logits [N, classes, *space], or to several such maps, the main one first
+(deep supervision). Nothing is computed per modality: `encode` keeps the volumes, `fuse` runs the network once
+for each subset, and there is no auxiliary decoder (`has_unimodal` is False).
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,8 @@ class EarlyFusion(Backbone):
         classes: number of classes, background included.
         spatial_dims: 3, or 2 for volumes [B, M, H, W, 1].
         head: a module of `network` that sees features at full size and whose output are the logits.
+        sides_in_training: the network gives its side outputs only where its own flag `training` is set. The
+            flag is kept set then, that of its parts (dropout, norms) is not, so that both modes have them.
         presence_code: learn a code of 2 M numbers for each modality; the sum over the present ones scales and
             shifts the channels (as FiLM does: Perez et al., AAAI 2018). Codes start at 0, which is without.
     """
@@ -40,12 +43,21 @@ class EarlyFusion(Backbone):
         classes: int,
         spatial_dims: int = 3,
         head: nn.Module | None = None,
+        sides_in_training: bool = False,
         presence_code: bool = False,
     ):
         super().__init__(modalities, classes, spatial_dims)
         self.network = network
+        self.sides_in_training = sides_in_training
         self.codes = nn.Parameter(torch.zeros(modalities, 2, modalities)) if presence_code else None
         self._head = [] if head is None else [head]  # in a list: it is a part of `network` already
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; see `sides_in_training`."""
+        super().train(mode)
+        if self.sides_in_training:
+            self.network.training = True
+        return self
 
     def encode(self, volumes: Tensor, available: Tensor) -> Features:
         """Keep the volumes [B, M, *space] of what is available as one level [B, M, 1, *space]."""

@@ -89,7 +89,7 @@ def _make(
         )
         if name == "BasicUNetPlusPlus":
             network = FinestFirst(network)
-        head = _try_out(network, modalities, classes, space)
+        head, sides_in_training = _try_out(network, modalities, classes, space)
     except InputError:
         raise
     except Exception as error:  # whatever MONAI says to arguments or sizes that do not fit
@@ -97,7 +97,7 @@ def _make(
         raise InputError(
             f"{what} does not work with crop {crop} and arguments {arguments}: {type(error).__name__}: {text}"
         ) from None
-    return EarlyFusion(network, modalities, classes, spatial_dims, head, presence_code)
+    return EarlyFusion(network, modalities, classes, spatial_dims, head, sides_in_training, presence_code)
 
 
 def _networks() -> dict[str, type[nn.Module]]:
@@ -114,16 +114,18 @@ def _networks() -> dict[str, type[nn.Module]]:
     }
 
 
-def _try_out(network: nn.Module, modalities: int, classes: int, space: tuple[int, ...]) -> nn.Module | None:
+def _try_out(
+    network: nn.Module, modalities: int, classes: int, space: tuple[int, ...]
+) -> tuple[nn.Module | None, bool]:
     """Run the network in both modes on tensors without data, and freeze what no output depends on.
 
-    Returns the convolution whose output are the logits, if it sees features at full size. Raises `InputError`
-    for outputs that are not logits.
+    Returns the convolution whose output are the logits, if it sees features at full size, and whether there
+    are side outputs in training alone. Raises `InputError` for outputs that are not logits.
     """
     double = deepcopy(network).to("meta")
     x = torch.empty(2, modalities, *space, device="meta")
     own = dict(zip(double.modules(), network.modules(), strict=True))
-    head = None
+    head, number = None, 0
     for training in (False, True):
         with calls_of([m for m in own if isinstance(m, CONVOLUTIONS)]) as calls:
             maps = maps_of(double.train(training)(x), len(space))
@@ -136,13 +138,13 @@ def _try_out(network: nn.Module, modalities: int, classes: int, space: tuple[int
             )
         if not training:
             ends = [m for m, given, made in calls if made is maps[0] and given.shape[2:] == space]
-            head = own[ends[-1]] if ends else None
+            head, number = own[ends[-1]] if ends else None, len(maps)
     parameters = list(zip(double.parameters(), network.parameters(), strict=True))
     total = torch.stack([m.sum() for m in maps]).sum()
     gradients = torch.autograd.grad(total, [p for p, _ in parameters], allow_unused=True)
     for (_, parameter), gradient in zip(parameters, gradients, strict=True):
         parameter.requires_grad_(gradient is not None)
-    return head
+    return head, len(maps) > number
 
 
 def _shapes(maps: list[Any]) -> str:

@@ -40,8 +40,8 @@ def _registry_of(target: str) -> Registry:
         if isinstance(found, type) and issubclass(found, base):
             return registry
     raise InputError(
-        f"--plugin {target} is neither a backbone nor an objective: derive it from backbones.contract.Backbone "
-        "or passion.objective.Objective"
+        f"--plugin {target} is neither a backbone nor an objective: derive it from "
+        "backbones.contract.Backbone or passion.objective.Objective"
     )
 
 

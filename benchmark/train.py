@@ -106,7 +106,7 @@ def _epoch(
     totals: dict[str, Tensor] = {}
     seen = torch.zeros(backbone.modalities)
     cases = 0
-    weights = list(backbone.parameters())
+    weights = [p for p in backbone.parameters() if p.requires_grad]
     for step, batch in enumerate(loader.batches(epoch)):
         # Dropout draws depend on the step alone, so a resumed run repeats them.
         torch.manual_seed(torch_seed(config.seed, f"step {step}", epoch))

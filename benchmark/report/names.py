@@ -15,6 +15,7 @@ NETWORKS_AND_METHODS = {
     "rfnet": "RFNet",
     "mmformer": "mmFormer",
     "m2ftrans": "M2FTrans",
+    "transunet": "TransUNet",
     "passion": "PASSION",
     "moddrop": "ModDrop",
     "pmr": "PMR",
@@ -63,7 +64,7 @@ def method_order(config: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _title(config: Mapping[str, Any]) -> str:
     backbone, objective = (
-        NETWORKS_AND_METHODS.get(name, name)
+        NETWORKS_AND_METHODS.get(name, name.rpartition(":")[2])
         for name in (config["backbone"]["name"], config["objective"]["name"])
     )
     joint = " " if objective == "baseline" else " + "
