@@ -145,6 +145,8 @@ def construct(what: str, make: Callable[..., Any], facts: dict[str, Any], argume
     Raises `InputError` naming `what` for an argument that `make` does not take, needs in vain, or that is a
     fact and so not the user's to choose.
     """
+    if not callable(make):
+        raise InputError(f"{what} is a {type(make).__name__}, expected a class: name the class")
     parameters = inspect.signature(make).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     named = [p for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]

@@ -55,13 +55,15 @@ def create(
     Raises `InputError` for an unknown name, an option that the network does not have, or a class that is no
     backbone of that many dimensions. A network that takes no `crop` or `spatial_dims` is not given them.
     """
-    make = BACKBONES.get(name)
-    facts = {"modalities": modalities, "classes": classes, "spatial_dims": spatial_dims}
-    net = construct(f"backbone {name}", make, facts if crop is None else {**facts, "crop": crop}, options)
     from backbones import contract
 
-    if not isinstance(net, contract.Backbone):
-        raise InputError(f"backbone {name} is a {type(net).__name__}, expected a backbones.contract.Backbone")
+    make = BACKBONES.get(name)
+    if isinstance(make, type) and not issubclass(make, contract.Backbone):
+        raise InputError(f"{make.__name__} is no backbone: derive it from backbones.contract.Backbone")
+    facts = {"modalities": modalities, "classes": classes, "spatial_dims": spatial_dims}
+    net: Backbone = construct(
+        f"backbone {name}", make, facts if crop is None else {**facts, "crop": crop}, options
+    )
     found = (net.modalities, net.classes, net.spatial_dims)
     if found != (modalities, classes, spatial_dims):
         raise InputError(

@@ -270,7 +270,7 @@ def check_state(net: Backbone, setting: Setting) -> str:
     return ""
 
 
-CHECKS = (check_shapes, check_gradients, check_absent, check_rows, check_independence, check_state)
+CHECKS = (check_shapes, check_gradients, check_absent, check_independence, check_rows, check_state)
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

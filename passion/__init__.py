@@ -75,11 +75,9 @@ def create(
         "cases": cases,
         "batch_size": batch_size,
     }
-    objective = construct(f"objective {name}", OBJECTIVES.get(name), facts, options)
-    from passion import objective as contract
+    from passion import objective
 
-    if not isinstance(objective, contract.Objective):
-        raise InputError(
-            f"objective {name} is a {type(objective).__name__}, expected a passion.objective.Objective"
-        )
-    return objective
+    make = OBJECTIVES.get(name)
+    if isinstance(make, type) and not issubclass(make, objective.Objective):
+        raise InputError(f"{make.__name__} is no objective: derive it from passion.objective.Objective")
+    return construct(f"objective {name}", make, facts, options)

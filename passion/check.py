@@ -89,7 +89,7 @@ def _batch(subsets: tuple[str, ...], empty: bool = False, seed: int = 0) -> Rand
 def _train(objective: Objective, net: Backbone, batch: RandomBatch) -> list[float]:
     """Take two steps and end the epoch; return the losses."""
     weights = list(net.parameters())
-    optimiser = torch.optim.AdamW([*weights, *objective.parameters()], lr=1e-3)
+    optimiser = torch.optim.AdamW([*weights, *objective.parameters()], lr=1e-3, weight_decay=0.0)
     before = [weight.detach().clone() for weight in weights]
     totals = []
     for _ in range(2):
