@@ -243,6 +243,6 @@ def split_rows(fused: Fused, rows: Rows) -> list[CaseOutputs]:
     """Give each case its rows of the batched outputs."""
     sizes = [size for students in rows.students for size in (1, len(students))]
     logits, features = fused.logits.split(sizes), fused.decoder_features.split(sizes)
-    sides = list(zip(*(side.split(sizes) for side in fused.side_logits), strict=True))
-    groups = [Fused(logits[i], list(sides[i]), features[i]) for i in range(len(sizes))]
+    sides = [side.split(sizes) for side in fused.side_logits]
+    groups = [Fused(logits[i], [side[i] for side in sides], features[i]) for i in range(len(sizes))]
     return [CaseOutputs(*groups[i : i + 2]) for i in range(0, len(groups), 2)]
