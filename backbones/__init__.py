@@ -28,7 +28,7 @@ BACKBONES = Registry(
     families={
         "monai": (
             "backbones.monai_networks:maker",
-            "any segmentation network of MONAI, by early fusion: monai:SwinUNETR, monai:DynUNet, ...",
+            "a segmentation network of MONAI, by early fusion: monai:SwinUNETR, monai:DynUNet, ...",
         )
     },
 )

@@ -1,4 +1,4 @@
-"""Any segmentation network of MONAI as a backbone: ``backbones.create("monai:SwinUNETR", 4, 4, crop=64)``.
+"""Segmentation networks of MONAI as backbones: ``backbones.create("monai:SwinUNETR", 4, 4, crop=64)``.
 
 `maker` gives the function that builds one: `EarlyFusion` around the network, with MONAI's own defaults where
 it has them and `DEFAULTS` where it has none. Channels, dimensions and image size follow from the run. The
