@@ -9,9 +9,9 @@ backbone or an objective does not have is an error, not ignored.
 
 import json
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from benchmark.objectives import (
     BaselineConfig,
@@ -20,7 +20,10 @@ from benchmark.objectives import (
     ObjectiveConfig,
     PassionConfig,
 )
+from datasets.split import check_policy
 from passion import OBJECTIVES
+
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class BackboneConfig(Frozen):
@@ -65,7 +68,9 @@ class RunConfig(Frozen):
     """Everything that decides the numbers of one run.
 
     `dataset`: name of the study and of its store. `profile`: who lacks what (mr2468, complete, csv:FILE).
-    `split`: `auto` is the official split or a seeded one; `same` trains and tests on every case.
+    `split`: `auto` is the official split or a seeded one; `fold0of5` to `fold4of5` are a cross-validation's;
+    `same` trains and tests on every case.
+    `precision`: of the networks, in training and testing; losses, softmax and weights are fp32 always.
     """
 
     dataset: str = "phantom"
@@ -74,7 +79,8 @@ class RunConfig(Frozen):
     objective: ObjectiveConfig = PassionConfig()
     train: TrainConfig = TrainConfig()
     test: TestConfig = TestConfig()
-    split: Literal["auto", "same"] = "auto"
+    split: Annotated[str, AfterValidator(check_policy)] = "auto"
+    precision: Precision = "fp32"
     seed: int = Field(1037, ge=0)
 
     @model_validator(mode="after")
@@ -130,6 +136,8 @@ class RunConfig(Frozen):
         own = self.objective.options().get("policy", "idt")
         policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[own]
         profile = self.profile.removeprefix("csv:").replace("/", "_")
+        if self.split.startswith("fold"):
+            profile += f"-{self.split}"
         return f"{self.dataset}-{self.backbone.name}-{self.objective.name}{policy}-{profile}-s{self.seed}"
 
     @property
