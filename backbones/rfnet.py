@@ -186,7 +186,8 @@ class RegionLevel(nn.Module):
         mixed = mixed.view(len(present), *products.shape[2:])
         for_map, for_shortcut = (mixed + bias[:, None]).unflatten(2, space).split(sizes, dim=1)
         logits = self.map(for_map, decoded)
-        regions = logits.softmax(dim=1).detach()
+        wide = torch.promote_types(logits.dtype, torch.float32)  # half precision is too coarse for a softmax
+        regions = logits.detach().softmax(dim=1, dtype=wide).to(level.dtype)
         return logits, self.fusion(features, regions, for_shortcut, present, member)
 
 

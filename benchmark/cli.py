@@ -27,7 +27,9 @@ app.add_typer(weights, name="weights")
 GridOption = Annotated[str, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of the run folders.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
-DatasetOption = Annotated[str, typer.Option("--dataset", help="Name of the dataset (see bench list).")]
+DatasetOption = Annotated[
+    str, typer.Option("--dataset", help="Name (see bench list), or path of a YAML file.")
+]
 
 
 PluginOption = Annotated[
@@ -154,9 +156,10 @@ def phantom(
 
 @data.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="Folder with one folder a case.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the study.")],
     dataset: Annotated[
-        str | None, typer.Option("--dataset", help="Default: recognised by the files.")
+        str | None,
+        typer.Option("--dataset", help="Name, or path of a YAML file (default: recognised by the files)."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
 ) -> None:
@@ -168,7 +171,7 @@ def check(
 
 @data.command()
 def prepare(
-    folder: Annotated[Path, typer.Argument(help="Folder with one folder a case.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the study.")],
     dataset: DatasetOption,
     out: OutOption,
     box: Annotated[

@@ -76,7 +76,7 @@ def _plugins(config: RunConfig) -> dict[str, Any]:
     return {"plugins": found} if found else {}
 
 
-def environment(device: str, threads: int) -> dict[str, Any]:
+def environment(device: str, threads: int, precision: str) -> dict[str, Any]:
     """Return the content of `environment.json`: code, versions and hardware."""
     commit, dirty = _commit()
     return {
@@ -90,7 +90,7 @@ def environment(device: str, threads: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "device": device,
         "threads": threads,
-        "precision": "fp32",
+        "precision": precision,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 

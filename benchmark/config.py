@@ -9,14 +9,17 @@ backbone or an objective does not have is an error, not ignored.
 
 import json
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from benchmark.networks import BackboneConfig, OwnBackbone
 from benchmark.objectives import BaselineConfig, DistillationConfig, ObjectiveConfig, PassionConfig
 from benchmark.sections import Frozen
+from datasets.split import check_policy
 from passion import OBJECTIVES
+
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class TrainConfig(Frozen):
@@ -58,7 +61,9 @@ class RunConfig(Frozen):
     """Everything that decides the numbers of one run.
 
     `dataset`: name of the study and of its store. `profile`: who lacks what (mr2468, complete, csv:FILE).
-    `split`: `auto` is the official split or a seeded one; `same` trains and tests on every case.
+    `split`: `auto` is the official split or a seeded one; `fold0of5` to `fold4of5` are a cross-validation's;
+    `same` trains and tests on every case.
+    `precision`: of the networks, in training and testing; losses, softmax and weights are fp32 always.
     """
 
     dataset: str = "phantom"
@@ -67,7 +72,8 @@ class RunConfig(Frozen):
     objective: ObjectiveConfig = PassionConfig()
     train: TrainConfig = TrainConfig()
     test: TestConfig = TestConfig()
-    split: Literal["auto", "same"] = "auto"
+    split: Annotated[str, AfterValidator(check_policy)] = "auto"
+    precision: Precision = "fp32"
     seed: int = Field(1037, ge=0)
 
     @model_validator(mode="before")
@@ -131,10 +137,10 @@ class RunConfig(Frozen):
         own = self.objective.options().get("policy", "idt")
         policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[own]
         profile = self.profile.removeprefix("csv:").replace("/", "_")
-        dataset, backbone, objective = (
-            name.rpartition(":")[2] for name in (self.dataset, self.backbone.name, self.objective.name)
-        )
-        return f"{dataset}-{backbone}-{objective}{policy}-{profile}-s{self.seed}"
+        if self.split.startswith("fold"):
+            profile += f"-{self.split}"
+        backbone, objective = (s.name.rpartition(":")[2] for s in (self.backbone, self.objective))
+        return f"{self.dataset}-{backbone}-{objective}{policy}-{profile}-s{self.seed}"
 
     @property
     def folder(self) -> str:

@@ -115,7 +115,9 @@ def _sliding_windows(
         for first in range(0, len(present), ROWS_AT_ONCE):
             rows = present[first : first + ROWS_AT_ONCE]
             case = torch.zeros(len(rows), dtype=torch.int64, device=device)
-            probabilities = backbone.fuse(features, rows, case).logits.softmax(dim=1)
+            logits = backbone.fuse(features, rows, case).logits
+            wide = torch.promote_types(logits.dtype, torch.float32)
+            probabilities = logits.softmax(dim=1, dtype=wide)
             totals[(slice(first, first + len(rows)), slice(None), *place)] += probabilities.cpu()
     kept = tuple(slice(n) for n in space)
     return totals.argmax(dim=1)[(slice(None), *kept)].to(torch.uint8)

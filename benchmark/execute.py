@@ -18,6 +18,7 @@ from benchmark.launch.local import Job, launch
 from benchmark.record import STATES, RunFolder
 from benchmark.studies import phantom_store
 from datasets.store import Store
+from datasets.vocabulary import Description
 
 
 def execute_grid(
@@ -125,7 +126,19 @@ def _stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -
                 f"no store of {name} at {located[name]}: make one with 'bench data prepare FOLDER "
                 f"--dataset {name} --out {located[name]}', or name another with --store {name}=DIR"
             )
+        _check_description(located[name], grid.datasets[name])
     return located
+
+
+def _check_description(path: Path, wanted: Description) -> None:
+    """A store has to be of the grid's dataset; how its files lay does not matter any more."""
+    found, expected = (d.to_dict() for d in (Store.open(path).description, wanted))
+    for key in expected:
+        if key not in ("layouts", "channels", "case_names") and found[key] != expected[key]:
+            raise InputError(
+                f"the store {path} was prepared with the {key} {found[key]}, dataset {wanted.name} has "
+                f"{expected[key]}: prepare it again, or name another with --store {wanted.name}=DIR"
+            )
 
 
 def _device(name: str) -> str:

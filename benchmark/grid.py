@@ -24,6 +24,7 @@ from bench_registry import unknown
 from benchmark.config import RunConfig, readable_errors
 from datasets import DATASETS
 from datasets.missing import check_profile
+from datasets.vocabulary import Description
 from passion import OBJECTIVES
 
 GRIDS = Path(__file__).parent / "grids"
@@ -33,7 +34,7 @@ _PHANTOM_KEYS = ("cases", "size", "seed", "layout")
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid's name, what it is about, its runs, and the phantom studies it makes for itself.
+    """A grid: its name, what it is about, its runs, their datasets, the phantom studies it makes itself.
 
     `configs` are all runs, those that teach others first; `teachers` are those among them that are no points
     of the grid.
@@ -42,6 +43,7 @@ class Grid:
     name: str
     about: str
     configs: tuple[RunConfig, ...]
+    datasets: dict[str, Description]
     teachers: tuple[RunConfig, ...] = ()
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -74,7 +76,8 @@ def load_grid(name_or_path: str) -> Grid:
         points = [_config(point) for point in _points(content)]
     except InputError as error:
         raise InputError(f"grid {path.stem}: {error}") from None
-    if len({c.hash for c in points}) < len(points):
+    configs = [config for config, _ in points]
+    if len({c.hash for c in configs}) < len(configs):
         raise InputError(
             f"grid {path.stem}: two points of the grid are the same run; remove the repeated value"
         )
@@ -83,12 +86,13 @@ def load_grid(name_or_path: str) -> Grid:
         for key in options:
             if key not in _PHANTOM_KEYS:
                 raise InputError(f"{path}: data.{name}: {unknown('key', key, list(_PHANTOM_KEYS))}")
-    taught = list(dict.fromkeys(c.teacher for c in points if c.teacher))
+    taught = list(dict.fromkeys(c.teacher for c in configs if c.teacher))
     return Grid(
         name=path.stem,
         about=_about(content),
-        configs=tuple(dict.fromkeys([*taught, *points])),
-        teachers=tuple(c for c in taught if c not in points),
+        configs=tuple(dict.fromkeys([*taught, *configs])),
+        datasets={description.name: description for _, description in points},
+        teachers=tuple(c for c in taught if c not in configs),
         data=data,
     )
 
@@ -140,14 +144,16 @@ def _set(tree: dict[str, Any], keys: list[str], value: Any) -> None:
         tree[keys[-1]] = value
 
 
-def _config(point: dict[str, Any]) -> RunConfig:
+def _config(point: dict[str, Any]) -> tuple[RunConfig, Description]:
+    """One run and its dataset, which the run knows by name where the grid gives the path of its file."""
     _check_names(point)
     try:
         config = RunConfig.model_validate(point)
     except ValidationError as error:
         raise InputError(readable_errors(error.errors())) from None
-    check_profile(config.profile, DATASETS.get(config.dataset))
-    return config
+    description = DATASETS.get(config.dataset)
+    check_profile(config.profile, description)
+    return config.model_copy(update={"dataset": description.name}), description
 
 
 def _check_names(point: dict[str, Any]) -> None:

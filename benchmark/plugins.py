@@ -14,7 +14,7 @@ from backbones import BACKBONES
 from bench_errors import InputError
 from bench_registry import Registry, load
 from benchmark.grid import grid_lines
-from datasets import DATASETS
+from datasets import CUSTOM, DATASETS
 from datasets.missing import PROFILES
 from datasets.vocabulary import Description
 from passion import OBJECTIVES
@@ -50,6 +50,7 @@ def print_list() -> None:
     lines = [
         *((r.kind, name, about) for r in (BACKBONES, OBJECTIVES) for name, about in r.lines()),
         *(("dataset", name, about or _dataset(name)) for name, about in DATASETS.lines()),
+        ("dataset", CUSTOM, "a study of your own: give the path of the YAML file that describes it"),
         *(("profile", name, _profile(name)) for name in PROFILES),
         *(("grid", name, about) for name, about in grid_lines()),
     ]

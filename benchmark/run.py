@@ -52,6 +52,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     from benchmark.checkpoint import save_weights
     from benchmark.evaluate import evaluate_case, mean_dice
     from benchmark.metrics import POLICIES
+    from benchmark.precision import autocast, check_precision
     from benchmark.train import train
     from datasets.loader import Loader
     from datasets.randomness import torch_seed
@@ -61,6 +62,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     device = torch.device(device_name)
     content = folder.config()
     config = RunConfig.model_validate(content["config"])
+    check_precision(config.precision, device)
     store = Store.open(store_path)
     if store.hash != content["data"]["hash"]:
         raise InputError(
@@ -69,7 +71,9 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
         )
     write_atomically(
         folder.path / "environment.json",
-        json.dumps(conditions.environment(_device_text(device), threads), indent=1).encode(),
+        json.dumps(
+            conditions.environment(_device_text(device), threads, config.precision), indent=1
+        ).encode(),
     )
     parts = conditions.run_split(config, store)
     table = conditions.training_availability(config, store, parts.train)
@@ -100,9 +104,10 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     policy = POLICIES[config.test.metrics]
 
     def score(case: str, metrics: tuple[str, ...]) -> "list[Row]":
-        return evaluate_case(
-            backbone, store, case, window=config.window, policy=policy, device=device, metrics=metrics
-        )
+        with autocast(config.precision, device):
+            return evaluate_case(
+                backbone, store, case, window=config.window, policy=policy, device=device, metrics=metrics
+            )
 
     def validate() -> float:
         return mean_dice([row for case in parts.val for row in score(case, ("dice",))])

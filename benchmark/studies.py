@@ -10,14 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
 from bench_errors import InputError
 from datasets import DATASETS
-from datasets.check import check_study
+from datasets.check import check_cases
+from datasets.examine import Problem
+from datasets.find import find_cases, recognise
 from datasets.prepare import BoxRule, prepare
+from datasets.split import patient
 from datasets.store import Store
+from datasets.vocabulary import Description
 
 EXIT_CODES = {"note": 0, "warning": 1, "error": 2}
 
@@ -32,21 +37,32 @@ def make_phantom(out: Path, cases: int, size: str, seed: int, layout: str) -> No
 
 
 def check_folder(folder: Path, dataset: str | None, as_json: bool) -> int:
-    """Print the problems of a study; return the exit code of the worst."""
-    description = DATASETS.get(dataset) if dataset else None
+    """Print what a study has and the problems of its cases; return the exit code of the worst."""
+    description: Description = DATASETS.get(dataset) if dataset else recognise(folder)
+    cases = find_cases(folder, description)
     with _bar("check") as advance:
-        problems = check_study(folder, description, progress=advance)
+        problems = check_cases(cases, description, progress=advance)
+    available = {m: sum(m in case.files for case in cases) for m in description.modalities}
+    patients = len({patient(case.name, description) for case in cases})
     if as_json:
-        print(json.dumps([asdict(p) for p in problems], indent=1))
-    elif problems:
-        table = Table("case", "severity", "file", "problem")
-        for p in problems:
-            table.add_row(p.case, p.severity, p.file, p.message)
-        Console(width=None if Console().is_terminal else 240).print(table)
-    if not as_json:
+        numbers = {"cases": len(cases), "patients": patients, "available": available}
+        found = [asdict(problem) for problem in problems]
+        print(json.dumps({"dataset": description.name, **numbers, "problems": found}, indent=1))
+    else:
+        _print_problems(problems)
+        has = ", ".join(f"{m} {count}" for m, count in available.items())
+        print(f"{description.name}: {len(cases)} cases of {patients} patients; cases with {has}")
         counts = Counter(p.severity for p in problems)
         print(", ".join(f"{n} {severity}{'s' * (n > 1)}" for severity, n in counts.items()) or "no problems")
     return max((EXIT_CODES[p.severity] for p in problems), default=0)
+
+
+def _print_problems(problems: list[Problem]) -> None:
+    if problems:
+        table = Table("case", "severity", "file", "problem")
+        for p in problems:
+            table.add_row(*(escape(text) for text in (p.case, p.severity, p.file, p.message)))
+        Console(width=None if Console().is_terminal else 240).print(table)
 
 
 def prepare_folder(folder: Path, dataset: str, out: Path, box: BoxRule) -> None:

@@ -6,6 +6,7 @@ training case once. Epochs are logged as they end, and a checkpoint lets a kille
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,10 +15,11 @@ from torch import Tensor
 from backbones.contract import Backbone
 from benchmark.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.config import RunConfig
+from benchmark.precision import autocast, scaler
 from benchmark.record import RunFolder
 from datasets.loader import Loader
 from datasets.randomness import torch_seed
-from passion.objective import Objective
+from passion.objective import Losses, Objective
 
 CHECKPOINT_SECONDS = 60.0
 """A checkpoint is written when this much time has passed since the last one, and after the last epoch."""
@@ -49,19 +51,23 @@ def train(
         backbone.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay, amsgrad=True
     )
     if own := objective.parameters():
+        for parameter in own:
+            parameter.data = parameter.data.to(device)
         optimiser.add_param_group({"params": own, "weight_decay": 0.0})
+    scale = scaler(config.precision, device)
     best: dict[str, Any] = {"score": -1.0, "epoch": -1, "weights": None}
     start = 0
     if checkpoint := load_checkpoint(folder, device):
         backbone.load_state_dict(checkpoint["weights"])
         optimiser.load_state_dict(checkpoint["optimiser"])
         objective.load_state_dict(checkpoint["objective"])
+        scale.load_state_dict(checkpoint["scaler"])
         best = checkpoint["best"]
         start = checkpoint["epoch"]
     folder.truncate_log(start)
     saved = time.monotonic()
     for epoch in range(start, config.train.epochs):
-        line = _epoch(config, epoch, backbone, objective, optimiser, loader, device)
+        line = _epoch(config, epoch, backbone, objective, optimiser, scale, loader, device)
         last = epoch + 1 == config.train.epochs
         if validate and (last or (epoch + 1) % (config.test.validate_every or 10) == 0):
             line["validation"] = validate()
@@ -76,6 +82,7 @@ def train(
                 "weights": backbone.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "objective": objective.state_dict(),
+                "scaler": scale.state_dict(),
                 "best": best,
             }
             save_checkpoint(folder, content)
@@ -95,6 +102,7 @@ def _epoch(
     backbone: Backbone,
     objective: Objective,
     optimiser: torch.optim.Optimizer,
+    scale: torch.amp.GradScaler,
     loader: Loader,
     device: torch.device,
 ) -> dict[str, Any]:
@@ -111,7 +119,8 @@ def _epoch(
         # Dropout draws depend on the step alone, so a resumed run repeats them.
         torch.manual_seed(torch_seed(config.seed, f"step {step}", epoch))
         moved = batch.to(device)
-        losses = objective.loss(backbone, moved)
+        with autocast(config.precision, device):
+            losses = objective.loss(backbone, moved)
         if not torch.isfinite(losses.total):
             raise FloatingPointError(
                 f"the loss is {losses.total.item()} in epoch {epoch} at {', '.join(batch.cases)}: "
@@ -119,9 +128,10 @@ def _epoch(
             )
         optimiser.zero_grad(set_to_none=True)
         if losses.total.requires_grad:
-            objective.backward(losses, weights)
+            objective.backward(_scaled(losses, scale), weights)
             _fill_gradients(optimiser)
-            optimiser.step()
+            scale.step(optimiser)
+            scale.update()
         for name, value in {"total": losses.total.detach(), **losses.terms}.items():
             totals[name] = totals.get(name, torch.zeros(())) + value.cpu()
         used = batch.available if config.objective.policy == "pdt" else batch.present
@@ -139,6 +149,14 @@ def _epoch(
             "loader_wait": round(loader.wait, 4),
         },
     }
+
+
+def _scaled(losses: Losses, scale: torch.amp.GradScaler) -> Losses:
+    """What is back-propagated: total and tasks in the scale that keeps half-precision gradients from 0."""
+    tasks = losses.tasks
+    if tasks is not None:
+        tasks = replace(tasks, shared=scale.scale(tasks.shared), own=scale.scale(tasks.own))
+    return replace(losses, total=scale.scale(losses.total), tasks=tasks)
 
 
 def _fill_gradients(optimiser: torch.optim.Optimizer) -> None:

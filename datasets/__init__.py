@@ -1,14 +1,54 @@
 """From files on disk to batches: descriptions of studies, checking, preparation, missingness, loading.
 
-`DATASETS.get("brats2020")` is the description of a study by its name.
+`DATASETS.get("brats2020")` is the description of a study by its name; `DATASETS.get("mine.yaml")` that of a
+study of the user's own, which `datasets.custom` explains.
 """
 
+from pathlib import Path
+from typing import Any
+
+from bench_errors import InputError
 from bench_registry import Registry
 
-DATASETS = Registry(
+CUSTOM = "custom"
+"""What `bench list` calls a dataset that a YAML file describes."""
+
+
+class _Datasets(Registry):
+    """The known datasets; wherever a name is asked for, the path of a YAML file stands for its dataset."""
+
+    def check(self, name: str) -> str:
+        """Return `name` if it is known or the path of a YAML file; raise `InputError` if it is neither."""
+        if name == CUSTOM:
+            raise InputError(
+                "dataset custom is one that you describe: give the path of its YAML file, such as mine.yaml"
+            )
+        return name if _is_file(name) else super().check(name)
+
+    def get(self, name: str) -> Any:
+        """Return the description that `name` stands for; raise `InputError` if it is unknown or unusable."""
+        if not _is_file(name):
+            return super().get(name)
+        from datasets.custom import read_description
+
+        return read_description(Path(name))
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
+
+
+DATASETS = _Datasets(
     "dataset",
     {
+        # Where the files of a study fit several, the first is taken.
         "brats2020": "datasets.brats:BRATS2020",
+        "brats2018": "datasets.brats:BRATS2018",
+        "brats2019": "datasets.brats:BRATS2019",
+        "brats2021": "datasets.brats:BRATS2021",
+        "brats2023": "datasets.brats:BRATS2023",
+        "brats2024": "datasets.brats:BRATS2024",
+        "msd01": "datasets.msd:MSD01",
         "phantom": "datasets.brats:PHANTOM",
         "myops2020": "datasets.myops:MYOPS2020",
         "phantom-heart": "datasets.myops:PHANTOM_HEART",

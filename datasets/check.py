@@ -6,11 +6,11 @@
 Errors keep a case out of a store; warnings and notes are for the user to know.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from datasets.examine import Problem, examine
-from datasets.nifti import Case, find_cases, recognise
+from datasets.find import Case, find_cases, recognise
 from datasets.parallel import Progress, in_parallel
 from datasets.vocabulary import Description
 
@@ -37,12 +37,21 @@ def check_study(
     Raises `InputError` if `root` is no study.
     """
     described = description or recognise(root)
+    return check_cases(find_cases(root, described), described, workers, progress)
+
+
+def check_cases(
+    cases: Sequence[Case],
+    description: Description,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> list[Problem]:
+    """Return all problems of the cases of a study; see `check_study`."""
 
     def job(case: Case) -> tuple[list[Problem], dict[str, str]]:
-        examined = examine(case, described)
+        examined = examine(case, description)
         return examined.problems, examined.prints
 
-    cases = find_cases(root, described)
     results = in_parallel(job, cases, workers, progress)
     problems = [problem for found, _ in results for problem in found]
     prints = {case.name: prints for case, (_, prints) in zip(cases, results, strict=True)}

@@ -21,7 +21,7 @@ import numpy as np
 from bench_errors import InputError
 from datasets.check import duplicates, sort_problems
 from datasets.examine import Examined, Problem, examine, sum_of
-from datasets.nifti import Case, find_cases
+from datasets.find import Case, find_cases
 from datasets.parallel import Progress, in_parallel
 from datasets.store import INDEX, LABELS, VOLUMES, CaseRecord, Store, file_checksum
 from datasets.vocabulary import Description
@@ -166,7 +166,8 @@ def _write_case(examined: Examined, description: Description, folder: Path, rule
         available=tuple(m in volumes for m in description.modalities),
         mean=tuple(numbers[m][0] if m in numbers else None for m in description.modalities),
         std=tuple(numbers[m][1] if m in numbers else None for m in description.modalities),
-        sources={image.path.name: image.digest for image in images.values()},
+        sources={examined.case.relative(image.path): image.digest for image in images.values()},
+        columns=examined.case.columns,
         content=content.hexdigest(),
         checksums={name: file_checksum(folder / name) for name in (VOLUMES, LABELS)},
     )

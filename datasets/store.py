@@ -10,7 +10,7 @@ memory-mapped when read. `datasets.prepare` writes it.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,10 @@ class CaseRecord:
         affine: [4, 4] of the original volume, voxel index -> mm.
         available: per modality, whether the case has it; the volume of one it lacks is all zero.
         mean, std: per modality, what it was normalised with; None where it is lacking.
-        sources: file name -> SHA-256 of the file.
+        sources: file -> its SHA-256; named from the case's folder, or the study's where cases share folders.
         content: SHA-256 of the cropped voxels before normalisation and of the class indices.
         checksums: stored file -> SHA-256.
+        columns: what else is known of the case, such as its grade.
     """
 
     shape: tuple[int, ...]
@@ -53,6 +54,7 @@ class CaseRecord:
     sources: dict[str, str]
     content: str
     checksums: dict[str, str]
+    columns: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as written to JSON."""

@@ -5,7 +5,7 @@ Everything that depends on a dataset (15 or 7 subsets, table columns, file label
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import combinations
 from typing import Any
 
@@ -28,32 +28,68 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """Where the files of a study lie: patterns of paths below its folder, without `.nii.gz` or `.nii`.
+
+    `{case}` stands for a case's name. Any other name in braces, such as `{site}`, or `{grade:HGG|LGG}` with
+    the values it can have, becomes a column of the case.
+
+    Attributes:
+        files: the pattern of each modality, in the order of the description's `modalities`.
+        label: the pattern of the label file.
+    """
+
+    files: tuple[str, ...]
+    label: str
+
+    @classmethod
+    def named(cls, stem: str, suffixes: Iterable[str], label_suffix: str) -> "Layout":
+        """Return the layout of files whose names differ in their ending: ``{case}/{case}`` and ``_flair``."""
+        return cls(tuple(stem + suffix for suffix in suffixes), stem + label_suffix)
+
+
+@dataclass(frozen=True)
 class Description:
     """What the suite needs to know of a dataset.
 
     Attributes:
         name: the dataset's name.
         modalities: names, in the order of the tensors' modality axis.
-        suffixes: the file-name ending of each modality, `<case><suffix>.nii.gz`, in the same order.
-        label_suffix: the same for the label file.
         file_labels: value in the label file -> class index.
         classes: class names; index 0 is the background.
         regions: what is scored, in the order of the tables' blocks.
         table_order: the subsets in the order of the paper's tables; empty means `subsets(modalities)`.
         profile_order: the modalities in the order of the digits of a profile's name (mr2468).
         spatial_dims: 3 for volumes, 2 for studies that are treated slice by slice.
+        layouts: the ways in which the files may lie; the one that finds most is taken.
+        channels: for each modality, its place on the fourth axis of its file; empty where each has a file.
+        patient: pattern of a case's name whose first group is the patient, for studies with several cases of
+            one; a name that does not match is a patient of its own.
+        case_names: pattern of the published cases' names, which tells studies apart that lie alike.
     """
 
     name: str
     modalities: tuple[str, ...]
-    suffixes: tuple[str, ...]
-    label_suffix: str
     file_labels: dict[int, int]
     classes: tuple[str, ...]
     regions: tuple[Region, ...]
     table_order: tuple[Subset, ...]
     profile_order: tuple[str, ...]
     spatial_dims: int = 3
+    layouts: tuple[Layout, ...] = ()
+    channels: tuple[int, ...] = ()
+    patient: str = ""
+    case_names: str = ""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """What follows the case's name in each modality's file name, such as `_flair` (first layout)."""
+        return tuple(file.rpartition("{case}")[2] for file in self.layouts[0].files)
+
+    @property
+    def label_suffix(self) -> str:
+        """The same of the label file."""
+        return self.layouts[0].label.rpartition("{case}")[2]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, dicts, strings and numbers, as written to YAML and JSON."""
@@ -61,15 +97,17 @@ class Description:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Description":
-        """Inverse of `to_dict`."""
-        values = dict(values)
+        """Inverse of `to_dict`; what records of older versions say beyond the attributes is left out."""
+        known = {field.name for field in fields(cls)}
+        values = {key: value for key, value in values.items() if key in known}
         regions = tuple(
             Region(r["name"], tuple(r["classes"]), r["min_voxels"]) for r in values.pop("regions")
         )
         order = tuple(tuple(s) for s in values.pop("table_order"))
+        layouts = tuple(Layout(tuple(v["files"]), v["label"]) for v in values.pop("layouts", ()))
         labels = {int(k): int(v) for k, v in values.pop("file_labels").items()}
         rest: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(regions=regions, table_order=order, file_labels=labels, **rest)
+        return cls(regions=regions, table_order=order, file_labels=labels, layouts=layouts, **rest)
 
 
 def subsets(modalities: Sequence[str]) -> list[Subset]:

@@ -128,7 +128,11 @@ class Objective(ABC):
         return []
 
     def backward(self, losses: Losses, parameters: list[nn.Parameter]) -> None:
-        """Add the gradients of `losses` to those of the network's `parameters` and to the objective's own."""
+        """Add the gradients of `losses` to those of the network's `parameters` and to the objective's own.
+
+        `total` and `tasks` may both be multiplied by a scale, as training in half precision does; so are the
+        gradients then, all of them.
+        """
         losses.total.backward()
 
     def left_out(self, backbone: Backbone) -> str:

@@ -51,6 +51,12 @@ class Run:
         return dict(self.content["config"])
 
     @property
+    def fold(self) -> str:
+        """The fold of a cross-validation that it was tested on, such as `fold0of5`; empty without one."""
+        split = str(self.config.get("split", ""))
+        return split if split.startswith("fold") else ""
+
+    @property
     def commit(self) -> str:
         """The commit it ran at, marked where the code had been changed since."""
         commit = self.environment.get("commit") or "unknown"
@@ -198,13 +204,14 @@ def _read_cases(grid_folder: Path, run: Run) -> pd.DataFrame:
 
 
 def _check_comparable(study: Study) -> None:
-    for what, path in (
-        ("metric policy", ("metrics", "policy")),
-        ("data hash", ("data", "hash")),
-        ("availability table", ("data", "availability", "hash")),
+    same_fold = [run for run in study.runs if run.fold == study.runs[0].fold]
+    for what, path, runs in (
+        ("metric policy", ("metrics", "policy"), study.runs),
+        ("data hash", ("data", "hash"), study.runs),
+        ("availability table", ("data", "availability", "hash"), same_fold),
     ):
         found: dict[str, list[str]] = {}
-        for run in study.runs:
+        for run in runs:
             value: Any = run.content
             for key in path:
                 value = value[key]

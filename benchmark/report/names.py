@@ -76,7 +76,7 @@ def _options(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in config.items():
         if isinstance(value, Mapping):
             leaves |= _options(value, f"{prefix}{key}.")
-        elif prefix or key not in NO_METHOD:
+        elif prefix or (key not in NO_METHOD and not (key == "split" and str(value).startswith("fold"))):
             leaves[f"{prefix}{key}"] = value
     return leaves
 

@@ -150,21 +150,26 @@ def _mark(rank: float, last: float, methods: int) -> str:
 def _caption(study: Study, rows: pd.DataFrame) -> str:
     content = study.runs[0].content
     cases = content["data"]["cases"]
+    folds = sorted({run.fold for run in study.runs})
+    tested, trained = counted(cases["test"], "test case"), "Trained"
+    if len(folds) > 1:
+        tested, trained = "the test cases of each fold", f"{study.runs[0].fold} trained"
     sentences = [
-        f"on {study.dataset} for every subset of modalities, mean over "
-        f"{counted(cases['test'], 'test case')}; Average: plain mean over the subsets.",
-        f"Trained on {counted(cases['train'], 'case')} under profile {study.profile}: {rates(content)}; "
+        f"on {study.dataset} for every subset of modalities, mean over {tested}; "
+        "Average: plain mean over the subsets.",
+        f"{trained} on {counted(cases['train'], 'case')} under profile {study.profile}: {rates(content)}; "
         f"availability table {content['data']['availability']['hash']}, data {content['data']['hash']}.",
     ]
     fewest = rows.groupby("subset")["case"].nunique().min()
-    if fewest < cases["test"]:
+    if fewest < rows["case"].nunique():
         sentences.append(
             f"Not every test case has every modality: a subset has {counted(fewest, 'case')} or more."
         )
     runs = sorted(Counter(run.method for run in study.runs).values())
     if runs[-1] > 1:
         number = runs[0] if runs[0] == runs[-1] else f"{runs[0]} to {runs[-1]}"
-        sentences.append(f"Mean and standard deviation over {number} runs of different seed.")
+        differ = "seed" if len(folds) == 1 else "seed or fold"
+        sentences.append(f"Mean and standard deviation over {number} runs of different {differ}.")
     sentences += [
         f"{region.name} is emptied when fewer than {region.min_voxels} of its voxels are predicted."
         for region in study.description.regions

@@ -59,7 +59,7 @@ class GradNorm(TaskWeighting):
         losses.total.backward()
         shared = (squares > 0).sum(dim=0) > 1
         norms = (squares * shared).sum(dim=1).sqrt().double().cpu() / cases.clamp(min=1)
-        loss = own.detach().double().cpu() / cases.clamp(min=1)
+        loss = losses.terms["sep"].double().cpu() / cases.clamp(min=1)  # own may carry a scale
         self.first = torch.where((self.first == 0) & (cases > 0), loss, self.first)
         w = self.weight.double().cpu()
         slope = norm_slope(w, norms, loss / self.first.clamp(min=1e-12), cases > 0, self.alpha)

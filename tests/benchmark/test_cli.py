@@ -60,6 +60,8 @@ def test_report_imports_no_torch():
         (["profile", "mr2468"], "--cases FILE"),
         (["data", "check", "nowhere"], "nowhere"),
         (["data", "prepare", "study", "--dataset", "bratz2020", "--out", "s"], "did you mean brats2020"),
+        (["data", "check", "study", "--dataset", "custom"], "give the path of its YAML file"),
+        (["data", "check", "study", "--dataset", "no.yaml"], "no.yaml cannot be read"),
         (["data", "phantom", "--out", "x", "--size", "big"], "expected one edge"),
         (["data", "phantom", "--out", "names.txt/x", "--size", "32"], "names.txt"),
     ],
@@ -89,6 +91,7 @@ def test_list_has_one_name_a_line():
     assert {"backbone rfnet", "objective passion", "dataset brats2020", "profile mr2468", "grid demo"} <= set(
         lines
     )
+    assert {"dataset brats2018", "dataset brats2024", "dataset msd01", "dataset custom"} <= set(lines)
 
 
 def test_profile_prints_a_table_alone_on_standard_output(tmp_path):

@@ -51,6 +51,7 @@ def test_stating_a_default_does_not_make_another_run():
             {"objective": {"name": "kd", "teacher_data": "complete"}, "profile": "complete"},
             "objective.teacher_data has no effect",
         ),
+        ({"split": "fold5of5"}, "unknown split 'fold5of5': choose auto, same, or a fold such as fold0of5"),
     ],
 )
 def test_wrong_options_are_named(content, says):
@@ -103,3 +104,5 @@ def test_the_hash_covers_the_teacher(monkeypatch):
 def test_name_says_what_the_run_is():
     config = RunConfig.model_validate({"objective": {"name": "baseline", "policy": "idt_drop"}})
     assert config.name == "phantom-rfnet-baseline-drop-mr2468-s1037"
+    fold = RunConfig.model_validate({"split": "fold0of5", "profile": "complete"})
+    assert fold.name == "phantom-rfnet-passion-complete-fold0of5-s1037"

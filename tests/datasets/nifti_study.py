@@ -1,5 +1,6 @@
 """A small study of NIfTI files to be spoilt by the tests: `write_study(root, description, names)`."""
 
+import re
 import zlib
 
 import nibabel as nib
@@ -28,14 +29,26 @@ def write_image(path, array, affine=AFFINE):
     return path
 
 
-def write_case(root, description, name, shape=SHAPE):
-    """Write one case and return its path per modality, and under `label`."""
-    volumes, labels = head(name, description.modalities, shape, tuple(description.file_labels))
+def write_case(root, description, name, shape=SHAPE, layout=0, **columns):
+    """Write one case in one of the description's layouts; return its path per modality, and under `label`.
+
+    `columns` says what the layout's other words in braces stand for.
+    """
+    where = description.layouts[layout]
+    words = {"case": name, **columns}
+    files = {m: file for m, file in zip(description.modalities, where.files, strict=True)}
     paths = {
-        m: write_image(root / name / f"{name}{suffix}.nii.gz", volumes[m])
-        for m, suffix in zip(description.modalities, description.suffixes, strict=True)
+        key: root / (re.sub(r"\{(\w+)[^}]*\}", lambda word: words[word[1]], pattern) + ".nii.gz")
+        for key, pattern in {**files, "label": where.label}.items()
     }
-    paths["label"] = write_image(root / name / f"{name}{description.label_suffix}.nii.gz", labels)
+    volumes, labels = head(name, description.modalities, shape, tuple(description.file_labels))
+    if description.channels:
+        in_order = [description.modalities[place] for place in np.argsort(description.channels)]
+        write_image(paths[in_order[0]], np.stack([volumes[m] for m in in_order], axis=-1))
+    else:
+        for modality, volume in volumes.items():
+            write_image(paths[modality], volume)
+    write_image(paths["label"], labels)
     return paths
 
 

@@ -11,8 +11,8 @@ from nifti_study import rewrite, write_case, write_image, write_study
 from bench_errors import InputError
 from datasets.brats import BRATS2020
 from datasets.check import check_case, check_study
+from datasets.find import find_cases
 from datasets.myops import MYOPS2020
-from datasets.nifti import find_cases
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 
@@ -181,7 +181,7 @@ def test_missing_files(study):
     paths["label"].rename(root / "one" / "W39_Segm.nii.gz")
     error = problems(root)[0]
     assert error.severity == "error"
-    assert "found no label, expected one_seg.nii.gz (the folder also holds W39_Segm.nii.gz" in error.message
+    assert "found no label, expected one_seg.nii.gz (found also W39_Segm.nii.gz" in error.message
 
 
 def test_label_alone_and_empty_folder(study):
