@@ -49,7 +49,7 @@ def print_list() -> None:
     """Print every backbone, objective, dataset, profile and grid: kind, name and what it is, one a line."""
     lines = [
         *((r.kind, name, about) for r in (BACKBONES, OBJECTIVES) for name, about in r.lines()),
-        *(("dataset", name, about or _dataset(name)) for name, about in DATASETS.lines()),
+        *(("dataset", name, f"{about}: {_dataset(name)}") for name, about in DATASETS.lines()),
         ("dataset", CUSTOM, "a study of your own: give the path of the YAML file that describes it"),
         *(("profile", name, _profile(name)) for name in PROFILES),
         *(("grid", name, about) for name, about in grid_lines()),
