@@ -192,5 +192,7 @@ def test_wrong_sections_are_named(folder, monkeypatch, content, says):
     assert says in readable_errors(caught.value.errors())
 
 
-def test_our_own_sections_hash_as_before():
-    assert RunConfig.model_validate({"objective": "baseline"}).hash == "9670ce62b6"
+def test_our_own_sections_hold_nothing_of_plugins():
+    config = RunConfig.model_validate({"backbone": "mmformer", "objective": "baseline"})
+    assert config.backbone.model_dump() == {"name": "mmformer", "width": 8}
+    assert config.objective.model_dump() == {"name": "baseline", "policy": "idt", "warmup_epochs": 0}
