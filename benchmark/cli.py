@@ -19,7 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Benchmark suite for incomplete multi-modal medical image segmentation.",
 )
-data = typer.Typer(no_args_is_help=True, help="Make, check and prepare studies.")
+data = typer.Typer(no_args_is_help=True, help="Make, check, prepare and verify studies.")
 app.add_typer(data, name="data")
 weights = typer.Typer(no_args_is_help=True, help="Use published weights.")
 app.add_typer(weights, name="weights")
@@ -29,6 +29,9 @@ RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of the run fold
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
 DatasetOption = Annotated[
     str, typer.Option("--dataset", help="Name (see bench list), or path of a YAML file.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Cases at a time (default: one a core).")
 ]
 
 
@@ -177,11 +180,26 @@ def prepare(
     box: Annotated[
         Literal["full", "released"], typer.Option("--box", help="released loses the last slice of some axes.")
     ] = "full",
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out cases with errors instead of stopping.")
+    ] = False,
+    workers: WorkersOption = None,
 ) -> None:
-    """Crop, normalise and store a study so that training reads crops without loading whole volumes."""
+    """Crop, normalise and store a study; later calls do what is new, changed or damaged, or was cut off."""
     from benchmark.studies import prepare_folder
 
-    prepare_folder(folder, dataset, out, box)
+    prepare_folder(folder, dataset, out, box, skip_bad, workers)
+
+
+@data.command()
+def verify(
+    store: Annotated[Path, typer.Argument(help="Folder of a store.")],
+    workers: WorkersOption = None,
+) -> None:
+    """Test the checksum of every case of a store. Exit code 0: sound, 2: damaged."""
+    from benchmark.studies import verify_store
+
+    raise typer.Exit(verify_store(store, workers))
 
 
 @weights.command("import")

@@ -1,4 +1,4 @@
-"""What the `bench data` commands do: make, check and prepare studies."""
+"""What the `bench data` commands do: make, check, prepare and verify studies."""
 
 import json
 import shutil
@@ -19,9 +19,10 @@ from datasets import DATASETS
 from datasets.check import check_cases
 from datasets.examine import Problem
 from datasets.find import find_cases, recognise
-from datasets.prepare import BoxRule, prepare
+from datasets.parallel import in_parallel
+from datasets.prepare import VERSION, BoxRule, prepare, update_store
 from datasets.split import patient
-from datasets.store import Store
+from datasets.store import FORMAT, Store
 from datasets.vocabulary import Description
 
 EXIT_CODES = {"note": 0, "warning": 1, "error": 2}
@@ -65,17 +66,40 @@ def _print_problems(problems: list[Problem]) -> None:
         Console(width=None if Console().is_terminal else 240).print(table)
 
 
-def prepare_folder(folder: Path, dataset: str, out: Path, box: BoxRule) -> None:
-    """Prepare a study into a store with a progress bar and print what came of it."""
+def prepare_folder(
+    folder: Path, dataset: str, out: Path, box: BoxRule, skip_bad: bool, workers: int | None
+) -> None:
+    """Bring the store of a study up to date with a progress bar and print what came of it."""
     with _bar("prepare") as advance:
-        store = prepare(folder, DATASETS.get(dataset), out, box=box, progress=advance)
-    print(f"prepared {len(store.cases)} cases of {dataset} to {out} (data hash {store.hash})")
+        update = update_store(folder, DATASETS.get(dataset), out, box, skip_bad, workers, advance)
+    store = update.store
+    for name, error in store.left_out.items():
+        print(f"left out {name}: {error}")
+    for name in update.gone:
+        print(f"removed {name}: its files are gone from {folder}")
+    print(
+        f"prepared {len(update.written)} cases of {dataset} to {out}, kept {len(update.kept)}: "
+        f"{len(store.cases)} in all (data hash {store.hash})"
+    )
+
+
+def verify_store(path: Path, workers: int | None) -> int:
+    """Test the checksum of every file of a store; print the damaged cases and return 2 if there are any."""
+    store = Store.open(path)
+    with _bar("verify") as advance:
+        damaged = in_parallel(store.damaged, store.cases, workers, advance)
+    bad = {case: names for case, names in zip(store.cases, damaged, strict=True) if names}
+    for case, names in bad.items():
+        again = f"bench data prepare STUDY --dataset {store.description.name} --out '{path}'"
+        print(f"{case}: missing or damaged: {', '.join(names)}; prepare it again, alone, with: {again}")
+    print(f"{len(store.cases)} cases, {len(bad)} damaged (data hash {store.hash})")
+    return 2 if bad else 0
 
 
 def phantom_store(name: str, options: dict[str, Any], folder: Path, console: Console) -> Path:
     """Make and prepare the phantom study of a grid, unless it is there already; return its store."""
     store = folder / name
-    wanted = json.dumps(options, sort_keys=True)
+    wanted = json.dumps({**options, "store": [FORMAT, VERSION]}, sort_keys=True)
     recipe = folder / f"{name}.json"
     if recipe.exists() and recipe.read_text() == wanted and (store / "store.json").exists():
         return store

@@ -26,6 +26,7 @@ from datasets import augment as augmentation
 from datasets.missing import Availability
 from datasets.randomness import generator
 from datasets.store import Store
+from datasets.voxels import Voxels
 
 BATCHES_AHEAD = 2
 
@@ -189,9 +190,6 @@ class Loader:
     def _sample(self, unit: _Unit, epoch: int) -> tuple[Tensor, Tensor]:
         """Crop and augment one sample: float32 [M, *space] and uint8 [*space]."""
         volumes, labels = self._store.volumes(unit.case), self._store.labels(unit.case)
-        if unit.slice_ is not None:
-            here = slice(unit.slice_, unit.slice_ + 1)
-            volumes, labels = volumes[..., here], labels[..., here]
         available = self._available[unit.case]
         space = (self._crop,) * self._dims + (1,) * (3 - self._dims)
         place = self._place(labels, space, unit, epoch)
@@ -200,10 +198,10 @@ class Loader:
         target = np.zeros(space, dtype=np.uint8)
         target[inner] = labels[place]
         small = target[inner].shape != space
-        for m in np.flatnonzero(available):
+        for m in np.flatnonzero(available).tolist():
             if small:
-                sample[m] = self._minimum(unit, volumes[m], int(m))
-            sample[m][inner] = volumes[m][place]
+                sample[m] = self._minimum(unit, volumes, m)
+            sample[m][inner] = volumes[m, *place]
         result = torch.from_numpy(sample), torch.from_numpy(target)
         if not self._augment:
             return result
@@ -212,23 +210,43 @@ class Loader:
         change = augmentation.draw(random, len(available), space, self._dims, per_slice)
         return augmentation.apply(change, *result, available.tolist())
 
-    def _place(
-        self, labels: NDArray[np.uint8], space: tuple[int, ...], unit: _Unit, epoch: int
-    ) -> tuple[slice, ...]:
+    def _place(self, labels: Voxels, space: tuple[int, ...], unit: _Unit, epoch: int) -> tuple[slice, ...]:
         """Where the crop lies; a volume that is smaller than the crop is taken whole along that axis."""
         random = generator(self._seed, "crop", epoch, unit.key)
-        room = [max(n - c, 0) for n, c in zip(labels.shape, space, strict=True)]
+        whole = _extent(unit, labels.shape)
+        lengths = [part.stop - part.start for part in whole]
+        room = [max(n - c, 0) for n, c in zip(lengths, space, strict=True)]
         starts = random.integers(0, np.array(room) + 1).tolist()
-        if random.random() < self._label_share and len(labelled := np.flatnonzero(labels)):
-            centre = np.unravel_index(labelled[random.integers(len(labelled))], labels.shape)
-            starts = [min(max(int(p) - c // 2, 0), r) for p, c, r in zip(centre, space, room, strict=True)]
-        ends = [min(s + c, n) for s, c, n in zip(starts, space, labels.shape, strict=True)]
-        return tuple(slice(s, e) for s, e in zip(starts, ends, strict=True))
+        if random.random() < self._label_share and (centre := self._labelled(labels, unit, random)):
+            starts = [min(max(p - c // 2, 0), r) for p, c, r in zip(centre, space, room, strict=True)]
+        return tuple(
+            slice(part.start + s, part.start + min(s + c, n))
+            for part, s, c, n in zip(whole, starts, space, lengths, strict=True)
+        )
 
-    def _minimum(self, unit: _Unit, volume: NDArray[np.float32], m: int) -> float:
+    def _labelled(self, labels: Voxels, unit: _Unit, random: np.random.Generator) -> tuple[int, ...] | None:
+        """A random labelled voxel of the unit, None without one; of a volume one plane is read, not all."""
+        if unit.slice_ is None:
+            ends = np.cumsum(self._store.labelled(unit.case))
+            if not ends[-1]:
+                return None
+            number = int(random.integers(ends[-1]))
+            x = int(np.searchsorted(ends, number, side="right"))
+            inside = np.flatnonzero(labels[x])
+            from_end = number - int(ends[x])
+            y, z = np.unravel_index(inside[from_end], labels.shape[1:])
+            return x, int(y), int(z)
+        slice_ = labels[_extent(unit, labels.shape)]
+        inside = np.flatnonzero(slice_)
+        if not len(inside):
+            return None
+        return tuple(map(int, np.unravel_index(inside[random.integers(len(inside))], slice_.shape)))
+
+    def _minimum(self, unit: _Unit, volumes: Voxels, m: int) -> float:
         """The value that pads a volume: its minimum, read once per run."""
         if (unit.key, m) not in self._minima:
-            self._minima[unit.key, m] = float(volume.min())
+            whole = _extent(unit, volumes.shape[1:])
+            self._minima[unit.key, m] = float(volumes[m, *whole].min())
         return self._minima[unit.key, m]
 
     def _subset(self, unit: _Unit, epoch: int) -> NDArray[np.bool_]:
@@ -240,3 +258,9 @@ class Loader:
         present = np.zeros_like(available)
         present[available] = [bool(drawn >> bit & 1) for bit in range(size)]
         return present
+
+
+def _extent(unit: _Unit, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Where a unit lies in its case's volume of this shape [X, Y, Z]."""
+    whole = tuple(slice(0, n) for n in shape)
+    return whole if unit.slice_ is None else (*whole[:2], slice(unit.slice_, unit.slice_ + 1))

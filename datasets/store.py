@@ -3,13 +3,16 @@
     store = Store.open(Path("data/phantom"))
     crop = store.volumes(store.cases[0])[:, 10:90, 10:90, 10:90]
 
-Layout: `store.json` (format, description, preparation, one record a case), and for each case
-`<case>/volumes.npy` (float32 [M, *space]) and `<case>/labels.npy` (uint8 class indices [*space]), both
-memory-mapped when read. `datasets.prepare` writes it.
+Layout: `store.json` is the index: format, description, preparation, one record a case. `<case>/<key>/` holds
+what was made of one state of a case's files: `volumes.b2nd` ([M, *space], the cropped intensities as the
+files have them), `labels.b2nd` (uint8 class indices [*space]) and `case.json`, the case's record once more.
+Nothing in such a folder ever changes, and only folders that the index names count. `datasets.prepare` writes
+it, `datasets.voxels` says how arrays lie on disk and why so.
 """
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,30 +23,40 @@ import numpy as np
 
 from bench_errors import InputError
 from datasets.vocabulary import Description
+from datasets.voxels import Voxels
 
-FORMAT = 1
+FORMAT = 2
 INDEX = "store.json"
-VOLUMES = "volumes.npy"
-LABELS = "labels.npy"
+LOCK = ".bench-prepare.lock"
+VOLUMES = "volumes.b2nd"
+LABELS = "labels.b2nd"
+RECORD = "case.json"
 
 
 @dataclass(frozen=True)
 class CaseRecord:
     """What the store knows of a case; enough to put a prediction back into the original volume.
 
+    Voxels lie in the axis order of the files: an array of `shape` set into zeros of `original_shape` at `box`
+    is on the grid of the files, and `affine` is their NIfTI affine.
+
     Attributes:
+        key: name of the folder with its voxels: a hash of the files' content and the way of preparing them.
         shape: of the stored volume, in voxels.
         original_shape: of the files' volume.
         box: (start, end) of the stored part of the original volume along each axis, in voxels.
         affine: [4, 4] of the original volume, voxel index -> mm.
         available: per modality, whether the case has it; the volume of one it lacks is all zero.
-        mean, std: per modality, what it was normalised with; None where it is lacking.
+        mean, std: per modality, what it is normalised with; None where it is lacking.
+        labelled: number of labelled voxels at each index of the first axis.
+        prints: modality -> SHA-256 of all its voxels, by which cases that are the same are found.
         sources: file -> its SHA-256; named from the case's folder, or the study's where cases share folders.
         content: SHA-256 of the cropped voxels before normalisation and of the class indices.
         checksums: stored file -> SHA-256.
         columns: what else is known of the case, such as its grade.
     """
 
+    key: str
     shape: tuple[int, ...]
     original_shape: tuple[int, ...]
     box: tuple[tuple[int, int], ...]
@@ -51,6 +64,8 @@ class CaseRecord:
     available: tuple[bool, ...]
     mean: tuple[float | None, ...]
     std: tuple[float | None, ...]
+    labelled: tuple[int, ...]
+    prints: dict[str, str]
     sources: dict[str, str]
     content: str
     checksums: dict[str, str]
@@ -75,12 +90,14 @@ class Store:
         description: the study's description.
         preparation: how it was prepared (`version` and `box`).
         records: case -> record.
+        left_out: case -> the error that kept it out of the store, with `--skip-bad`.
     """
 
     path: Path
     description: Description
     preparation: dict[str, Any]
     records: dict[str, CaseRecord]
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Path) -> "Store":
@@ -95,25 +112,30 @@ class Store:
             raise InputError(f"{path / INDEX} cannot be read ({error}): {make}") from None
         if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
             raise InputError(
-                f"{path} is a store of format {content['format']}, this version reads {FORMAT}: "
-                f"update passion-bench, or {make}"
+                f"{path} is a store of format {content['format']}, this version reads format {FORMAT}: "
+                f"prepare the study again (bench data prepare STUDY --dataset NAME --out '{path}')"
             )
         try:
             description = Description.from_dict(content["description"])
             records = {check_name(n): CaseRecord.from_dict(r) for n, r in sorted(content["cases"].items())}
-            return cls(path, description, content["preparation"], records)
+            for record in records.values():
+                check_name(record.key)
+            return cls(path, description, content["preparation"], records, dict(content["left_out"]))
         except (KeyError, TypeError, AttributeError, InputError) as error:
             raise InputError(f"{path / INDEX} is no index of a store ({error}): {make}") from None
 
     def save_index(self) -> None:
-        """Write `store.json`, which makes the folder a store."""
+        """Write `store.json`, which makes the folder a store; the one that was there stays until then."""
         content = {
             "format": FORMAT,
             "description": self.description.to_dict(),
             "preparation": self.preparation,
+            "left_out": dict(sorted(self.left_out.items())),
             "cases": {name: record.to_dict() for name, record in sorted(self.records.items())},
         }
-        (self.path / INDEX).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        beside = self.path / f".{INDEX}.partial"
+        write_file(beside, json.dumps(content).encode())
+        beside.replace(self.path / INDEX)
 
     @property
     def cases(self) -> list[str]:
@@ -150,48 +172,64 @@ class Store:
         """Return, per modality, whether the case has it."""
         return self.record(case).available
 
-    def volumes(self, case: str) -> np.ndarray:
-        """Return the normalised volumes, float32 [M, *space], read from disk where they are indexed."""
-        return self._map(case, VOLUMES, np.float32)
+    def labelled(self, case: str) -> tuple[int, ...]:
+        """Return the number of labelled voxels at each index of the first axis."""
+        return self.record(case).labelled
 
-    def labels(self, case: str) -> np.ndarray:
+    def volumes(self, case: str) -> Voxels:
+        """Return the normalised volumes, float32 [M, *space], read from disk where they are indexed."""
+        record = self.record(case)
+        mean = np.array([m or 0.0 for m in record.mean], dtype=np.float32)
+        std = np.array([1.0 if s is None else s for s in record.std], dtype=np.float32)
+        return Voxels(self._folder(case) / VOLUMES, (len(mean), *record.shape), (mean, std))
+
+    def labels(self, case: str) -> Voxels:
         """Return the class indices, uint8 [*space], read from disk where they are indexed."""
-        return self._map(case, LABELS, np.uint8)
+        return Voxels(self._folder(case) / LABELS, self.record(case).shape)
 
     def damaged(self, case: str) -> list[str]:
-        """Return which files of a case do not hold what was written, by their checksums."""
-        folder = self.path / case
-        checksums = self.record(case).checksums
-        return [name for name, checksum in checksums.items() if file_checksum(folder / name) != checksum]
+        """Return which files of a case are missing or do not hold what was written, by their checksums."""
+        folder, record = self._folder(case), self.record(case)
+        return damaged_files(folder, record) + [RECORD] * (read_record(folder) != record)
 
-    def _map(self, case: str, name: str, dtype: type) -> np.ndarray:
-        record = self.record(case)
-        path = self.path / case / name
-        shape = record.shape if name == LABELS else (len(record.available), *record.shape)
-        try:
-            array = np.load(path, mmap_mode="r")
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} cannot be read ({error}): prepare the study again") from None
-        if array.shape != shape or array.dtype != dtype:
-            raise InputError(
-                f"{path} holds {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}: "
-                "prepare the study again"
-            )
-        return array
+    def _folder(self, case: str) -> Path:
+        return self.path / case / self.record(case).key
+
+
+def read_record(folder: Path) -> CaseRecord | None:
+    """Return the record in the folder of a prepared case; None if there is none, or no sound one."""
+    try:
+        return CaseRecord.from_dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def damaged_files(folder: Path, record: CaseRecord) -> list[str]:
+    """Return which arrays in the folder of a prepared case do not have the record's checksums."""
+    return [name for name, checksum in record.checksums.items() if file_checksum(folder / name) != checksum]
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def file_checksum(path: Path) -> str:
-    """Return the SHA-256 of a file, or an empty string if there is none."""
-    if not path.is_file():
+    """Return the SHA-256 of a file, or an empty string if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
         return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_name(name: str) -> str:
     """Return a case's name; `InputError` if a folder of that name could lie elsewhere or not be written."""
     forbidden = any(c in "/\\" or category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name)
-    if forbidden or name in ("", ".", "..", INDEX):
+    if forbidden or name in ("", ".", "..", INDEX, LOCK):
         raise InputError(
             f"found case name {name!a}, expected the plain name of a folder, without slashes: rename it"
         )

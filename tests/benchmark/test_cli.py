@@ -113,3 +113,11 @@ def test_check_and_prepare(tmp_path, phantom):
     result = bench("data", "prepare", phantom, "--dataset", "brats2020", "--out", tmp_path / "store")
     assert result.returncode == 0, result.stderr
     assert "prepared 2 cases" in result.stdout
+    again = bench(
+        "data", "prepare", phantom, "--dataset", "brats2020", "--out", tmp_path / "store", "--workers", 1
+    )
+    assert "prepared 0 cases" in again.stdout
+    assert "kept 2" in again.stdout
+    verified = bench("data", "verify", tmp_path / "store")
+    assert (verified.returncode, verified.stdout.count("\n")) == (0, 1)
+    assert "2 cases, 0 damaged" in verified.stdout

@@ -3,12 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from nifti_study import write_study
 
 from bench_errors import InputError
 from datasets.brats import BRATS2020
 from datasets.loader import Loader
 from datasets.missing import Availability, availability
 from datasets.myops import MYOPS2020
+from datasets.prepare import prepare
 
 CASES = [f"case{i}" for i in range(6)]
 
@@ -21,7 +23,7 @@ class Recorder:
         self.shape = values.shape
 
     def __getitem__(self, index):
-        self.seen.add(index)
+        self.seen.add(index[0])
         return self.values[index]
 
 
@@ -43,6 +45,9 @@ class FakeStore:
         labels = np.zeros(self.space, dtype=np.uint8)
         labels[15, 4, 0] = 2
         return labels
+
+    def labelled(self, case):
+        return tuple(np.count_nonzero(self.labels(case), axis=(1, 2)))
 
     def available(self, case):
         return tuple(m not in self.lacking for m in self.description.modalities)
@@ -171,6 +176,26 @@ def test_label_share_centres_crops_on_the_label():
     assert np.mean(without) == pytest.approx(5 / 9 * 1 / 3, abs=0.08)  # places in y and z that hold the voxel
 
 
+def test_every_labelled_voxel_is_drawn_equally_often_and_no_other():
+    store = FakeStore(cases=["a"])
+    labels = np.zeros(store.space, dtype=np.uint8)
+    voxels = [(3, 4, 5), (3, 4, 6), (3, 20, 0), (9, 0, 17), (19, 23, 17)]
+    labels[tuple(zip(*voxels, strict=True))] = [1, 2, 3, 1, 2]
+    store.labels = lambda case: labels
+    it = loader(store, label_share=1.0)
+    random = np.random.default_rng(0)
+    drawn = [it._labelled(labels, it._units[0], random) for _ in range(500)]
+    assert sorted(set(drawn)) == voxels
+    assert min(map(drawn.count, voxels)) > 70
+    # The same draw as from all labelled voxels in the order of the array, so that older runs can be repeated.
+    ordered = np.argwhere(labels).tolist()
+    random, again = np.random.default_rng(1), np.random.default_rng(1)
+    for _ in range(20):
+        assert it._labelled(labels, it._units[0], random) == tuple(ordered[again.integers(len(ordered))])
+    labels[:] = 0
+    assert it._labelled(labels, it._units[0], random) is None
+
+
 def test_small_volumes_are_padded_at_the_end_with_the_minimum():
     (batch,) = loader(FakeStore(space=(20, 10, 18), cases=["a"]), profile="complete").batches(0)
     assert batch.volumes.shape == (1, 4, 16, 16, 16)
@@ -193,6 +218,35 @@ def test_a_2d_study_gives_every_slice_once():
     table = availability("mr357", ["a", "b"], MYOPS2020)
     assert rows == dict(zip(table.cases, table.table.tolist(), strict=True))
     assert it.units_per_modality() == (3 * table.table.sum(axis=0)).tolist()
+
+
+class InMemory:
+    """The cases of a store as plain arrays."""
+
+    def __init__(self, store):
+        self.description, self.cases, self.available = store.description, store.cases, store.available
+        self.labelled = store.labelled
+        self._volumes = {case: np.array(store.volumes(case)) for case in store.cases}
+        self._labels = {case: np.array(store.labels(case)) for case in store.cases}
+
+    def volumes(self, case):
+        return self._volumes[case]
+
+    def labels(self, case):
+        return self._labels[case]
+
+
+@pytest.mark.parametrize(("description", "shape"), [(BRATS2020, (60, 50, 52)), (MYOPS2020, (270, 60, 3))])
+@pytest.mark.parametrize("crop", [24, 56])
+def test_crops_of_a_store_are_pieces_of_its_whole_volumes(tmp_path, description, shape, crop):
+    paths = write_study(tmp_path / "study", description, ("101", "102"), shape)
+    paths["102"][description.modalities[1]].unlink()
+    store = prepare(tmp_path / "study", description, tmp_path / "store")
+    options = {"profile": "complete", "crop": crop, "label_share": 0.5, "batch_size": 2, "augment": True}
+    for epoch in range(3):
+        on_disk = loader(store, **options).batches(epoch)
+        in_memory = loader(InMemory(store), **options).batches(epoch)
+        assert all(equal(one, other) for one, other in zip(on_disk, in_memory, strict=True))
 
 
 def test_wrong_use():

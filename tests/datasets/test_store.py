@@ -2,20 +2,26 @@
 
 import json
 
+import nibabel as nib
 import numpy as np
 import pytest
-from nifti_study import write_study
+from nifti_study import write_case, write_study
 
 from bench_errors import InputError
 from datasets.brats import BRATS2020
 from datasets.prepare import prepare
 from datasets.store import Store, check_name
+from datasets.voxels import packed
 
 
 @pytest.fixture
 def store(tmp_path):
     write_study(tmp_path / "study", BRATS2020, ("two", "one", "a Ünit"))
     return prepare(tmp_path / "study", BRATS2020, tmp_path / "store")
+
+
+def folder(store, case):
+    return store.path / case / store.record(case).key
 
 
 def test_opens_as_it_was_made(store):
@@ -28,14 +34,30 @@ def test_opens_as_it_was_made(store):
     assert len(store.hash) == 16
 
 
-def test_reads_are_memory_mapped(store):
+def test_arrays_are_read_where_they_are_indexed(store):
     volumes, labels = store.volumes("one"), store.labels("one")
-    assert isinstance(volumes, np.memmap)
-    assert isinstance(labels, np.memmap)
-    assert volumes.shape == (4, *store.record("one").shape)
-    assert labels.shape == store.record("one").shape
-    with pytest.raises(ValueError, match="read-only"):
-        labels[0] = 1
+    assert (volumes.shape, volumes.dtype) == ((4, *store.record("one").shape), np.float32)
+    assert (labels.shape, labels.dtype) == (store.record("one").shape, np.uint8)
+    box = (slice(2, 9), slice(0, 5), slice(3, 4))
+    assert np.array_equal(volumes[1, *box], np.asarray(volumes)[1, 2:9, :5, 3:4])
+    assert np.array_equal(labels[box], np.asarray(labels)[2:9, :5, 3:4])
+    counts = np.count_nonzero(np.asarray(labels), axis=(1, 2))
+    assert store.labelled("one") == tuple(counts)
+    assert counts.any()
+
+
+def test_the_record_leads_back_to_the_original_volume(tmp_path):
+    shape = (140, 9, 8)
+    paths = write_case(tmp_path / "study", BRATS2020, "one", shape)
+    store = prepare(tmp_path / "study", BRATS2020, tmp_path / "store")
+    record = store.record("one")
+    assert record.shape != shape
+    values = np.array([0, 1, 2, 4], dtype=np.uint8)  # class index -> file label
+    whole = np.zeros(record.original_shape, dtype=np.uint8)
+    whole[tuple(slice(*limits) for limits in record.box)] = values[np.asarray(store.labels("one"))]
+    file = nib.load(paths["label"])
+    assert np.array_equal(whole, np.asanyarray(file.dataobj))
+    assert np.array_equal(record.affine, file.affine)
 
 
 def test_hash_does_not_depend_on_the_place(store, tmp_path):
@@ -43,21 +65,38 @@ def test_hash_does_not_depend_on_the_place(store, tmp_path):
     assert Store.open(moved).hash == store.hash
 
 
-def test_damage_is_noticed(store):
-    path = store.path / "one" / "volumes.npy"
+def flip(path):
     content = bytearray(path.read_bytes())
-    content[-1] ^= 1
+    content[-5] ^= 1
     path.write_bytes(content)
-    assert store.damaged("one") == ["volumes.npy"]
+
+
+@pytest.mark.parametrize("name", ["volumes.b2nd", "labels.b2nd", "case.json"])
+@pytest.mark.parametrize(
+    "damage", [flip, lambda path: path.write_bytes(path.read_bytes()[:-9]), lambda path: path.unlink()]
+)
+def test_damage_is_noticed(store, name, damage):
+    damage(folder(store, "one") / name)
+    assert store.damaged("one") == [name]
     assert store.damaged("two") == []
+
+
+def test_what_cannot_be_read_is_said(store):
+    path = folder(store, "one") / "volumes.b2nd"
+    content = path.read_bytes()
     path.write_bytes(content[:-9])
-    with pytest.raises(InputError, match=r"volumes\.npy cannot be read.*prepare the study again"):
+    with pytest.raises(InputError, match=r"volumes\.b2nd cannot be read .*bench data verify"):
         store.volumes("one")
-    np.save(store.path / "one" / "labels.npy", np.zeros((2, 2, 2), dtype=np.uint8))
-    with pytest.raises(InputError, match=r"labels\.npy holds uint8 \(2, 2, 2\), expected"):
-        store.labels("one")
+    path.write_bytes(content[:200] + bytes(len(content) - 400) + content[-200:])
+    with pytest.raises(InputError, match=r"volumes\.b2nd cannot be read .*bench data verify"):
+        store.volumes("one")[:]
     path.unlink()
-    assert store.damaged("one") == ["volumes.npy", "labels.npy"]
+    with pytest.raises(InputError, match=r"volumes\.b2nd cannot be read .*bench data verify"):
+        store.volumes("one")
+    other = store.path / "two" / store.record("two").key / "labels.b2nd"
+    other.write_bytes(packed(np.zeros((2, 2, 2), dtype=np.uint8), (2, 2, 2)))
+    with pytest.raises(InputError, match=r"labels\.b2nd holds \(2, 2, 2\), expected"):
+        store.labels("two")
 
 
 def test_unknown_case(store):
@@ -92,14 +131,21 @@ def edit(store, change):
     path.write_text(json.dumps(content))
 
 
-def test_newer_format(store):
-    edit(store, lambda content: content.update(format=2))
-    with pytest.raises(InputError, match="format 2, this version reads 1: update passion-bench"):
+@pytest.mark.parametrize("number", [1, 3])
+def test_another_format(store, number):
+    edit(store, lambda content: content.update(format=number))
+    with pytest.raises(InputError, match=rf"format {number}, this version reads format 2: prepare the study"):
         Store.open(store.path)
 
 
 def test_case_that_leaves_the_folder(store):
     edit(store, lambda content: content["cases"].update({"../one": content["cases"].pop("one")}))
+    with pytest.raises(InputError, match="expected the plain name of a folder"):
+        Store.open(store.path)
+
+
+def test_key_that_leaves_the_folder(store):
+    edit(store, lambda content: content["cases"]["one"].update(key="../two"))
     with pytest.raises(InputError, match="expected the plain name of a folder"):
         Store.open(store.path)
 
