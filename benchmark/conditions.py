@@ -3,20 +3,24 @@
 `run_conditions` (config.yaml: what decides the numbers) and `environment` (environment.json: where it ran).
 """
 
+import inspect
 import os
 import platform
 import subprocess
 import sys
 import time
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from backbones import BACKBONES
 from benchmark.config import RunConfig
 from benchmark.metrics import POLICIES
 from datasets.missing import Availability, store_availability
 from datasets.split import Split, split
 from datasets.store import Store
+from passion import OBJECTIVES
 
 SPLIT_SEED = 1037
 
@@ -43,6 +47,7 @@ def run_conditions(config: RunConfig, grid: str, store: Store) -> dict[str, Any]
         "config": config.model_dump(),
         "dataset": store.description.to_dict(),
         "metrics": {"policy": policy.name, "text": policy.text},
+        **_plugins(config),
         "data": {
             "hash": store.hash,
             "split": config.split,
@@ -66,6 +71,17 @@ def _of_file(table: Availability) -> dict[str, Any]:
     }
     content = {"definition": table.definition, "notes": list(table.notes), "degraded": quality}
     return {key: value for key, value in content.items() if value}
+
+
+def _plugins(config: RunConfig) -> dict[str, Any]:
+    """Where the run's code of other packages comes from; nothing for runs without."""
+    found = {}
+    for registry, section in ((BACKBONES, config.backbone), (OBJECTIVES, config.objective)):
+        if registry.kind_of(section.name) == "plugin":
+            file = inspect.getsourcefile(registry.get(section.name))
+            digest = sha256(Path(file).read_bytes()).hexdigest() if file else ""
+            found[registry.kind] = {"origin": registry.origin(section.name), "sha256": digest}
+    return {"plugins": found} if found else {}
 
 
 def environment(device: str, threads: int, precision: str) -> dict[str, Any]:

@@ -15,7 +15,15 @@ NETWORKS_AND_METHODS = {
     "rfnet": "RFNet",
     "mmformer": "mmFormer",
     "m2ftrans": "M2FTrans",
+    "transunet": "TransUNet",
     "passion": "PASSION",
+    "moddrop": "ModDrop",
+    "pmr": "PMR",
+    "kd": "KD",
+    "gradnorm": "GradNorm",
+    "dwa": "DWA",
+    "uncertainty": "uncertainty weighting",
+    "pcgrad": "PCGrad",
 }
 POLICIES = {"idt": "", "idt_drop": " (random drop)", "pdt": " (PDT)"}
 NO_METHOD = ("dataset", "profile", "seed")
@@ -60,7 +68,7 @@ def method_order(config: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _title(config: Mapping[str, Any]) -> str:
     backbone, objective = (
-        NETWORKS_AND_METHODS.get(name, name)
+        NETWORKS_AND_METHODS.get(name, name.rpartition(":")[2])
         for name in (config["backbone"]["name"], config["objective"]["name"])
     )
     joint = " " if objective == "baseline" else " + "
@@ -85,4 +93,6 @@ def _difference(own: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> s
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(value)

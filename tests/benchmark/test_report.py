@@ -255,8 +255,8 @@ def test_wrong_input_is_refused(tmp_path):
 
 def test_names():
     assert [modality_title(m) for m in BRATS2020.modalities] == ["FLAIR", "T1ce", "T1", "T2"]
-    base = {"backbone": {"name": "unet"}, "objective": {"name": "moddrop", "policy": "idt"}, "seed": 1}
-    assert method_titles([base, {**base, "seed": 2}]) == ["unet + moddrop"] * 2
+    base = {"backbone": {"name": "unet"}, "objective": {"name": "mine", "policy": "idt"}, "seed": 1}
+    assert method_titles([base, {**base, "seed": 2}]) == ["unet + mine"] * 2
     dropped = {**base, "objective": {"name": "baseline", "policy": "idt_drop"}}
     pdt = {**base, "objective": {"name": "baseline", "policy": "pdt"}}
     assert method_titles([dropped, pdt]) == ["unet baseline (random drop)", "unet baseline (PDT)"]
