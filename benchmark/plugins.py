@@ -15,7 +15,7 @@ from bench_errors import InputError
 from bench_registry import Registry, load
 from benchmark.grid import grid_lines
 from datasets import CUSTOM, DATASETS
-from datasets.missing import PROFILES
+from datasets.missing import PROFILES, SHIPPED
 from datasets.vocabulary import Description
 from passion import OBJECTIVES
 
@@ -68,8 +68,10 @@ def _dataset(name: str) -> str:
 
 def _profile(name: str) -> str:
     """Say which modality is missing how often, of the study that has as many as the name has digits."""
+    if name == "complete":
+        return "every case has every modality"
     if not name[2:].isdigit():
-        return {"complete": "every case has every modality"}.get(name, "")
+        return str(yaml.safe_load((SHIPPED / f"{name}.yaml").read_text(encoding="utf-8"))["about"])
     studies = (DATASETS.get("brats2020"), DATASETS.get("myops2020"))
     order = next(s.profile_order for s in studies if len(s.profile_order) == len(name) - 2)
     draws = {"mr": "quotas", "ir": "independent draws"}[name[:2]]

@@ -71,12 +71,8 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
             f"the store {store_path} has data hash {store.hash}, the run was begun with "
             f"{content['data']['hash']}: restore the data, or remove the run folder to start afresh"
         )
-    write_atomically(
-        folder.path / "environment.json",
-        json.dumps(
-            conditions.environment(_device_text(device), threads, config.precision), indent=1
-        ).encode(),
-    )
+    environment = conditions.environment(_device_text(device), threads, config.precision)
+    _write_environment(folder, environment)
     parts = conditions.run_split(config, store)
     table = conditions.training_availability(config, store, parts.train)
     if table.hash != content["data"]["availability"]["hash"]:
@@ -104,6 +100,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     objective = build_objective(config, store.description, loader, teacher)
     if left_out := objective.left_out(backbone):
         print(f"{config.objective.name} with {config.backbone.name}: {left_out}", flush=True)
+        _write_environment(folder, {**environment, "left_out": left_out})
     policy = POLICIES[config.test.metrics]
     outside = Degradation.parse(config.test.outside) if config.test.outside else None
 
@@ -151,6 +148,10 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
             _write_rows(folder, rows)
     tracker.finish(folder.path / "cases.csv")
     folder.mark_done()
+
+
+def _write_environment(folder: RunFolder, content: dict[str, object]) -> None:
+    write_atomically(folder.path / "environment.json", json.dumps(content, indent=1).encode())
 
 
 def _teacher(folder: RunFolder, config: RunConfig, network: "Backbone") -> "Backbone":

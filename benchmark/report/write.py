@@ -48,6 +48,7 @@ def _write(collected: Collected, out: Path) -> list[Path]:
             epochs=epochs,
             sections=[section for section, _ in sections],
             runs=[(run, _minutes(run)) for study in studies for run in study.runs],
+            left_out=_left_out(studies),
         )
     )
     report.write_text(text, encoding="utf-8")
@@ -79,6 +80,12 @@ def _write_study(collected: Collected, study: Study, out: Path) -> tuple[dict[st
 def epochs(run: Run) -> str:
     """Return ``3/12``: epochs trained of those asked for."""
     return f"{len(run.log)}/{run.content['config']['train'].get('epochs', '?')}"
+
+
+def _left_out(studies: list[Study]) -> list[str]:
+    """What networks could not give their objectives, once for each method."""
+    notes = [(run.method, run.environment.get("left_out")) for study in studies for run in study.runs]
+    return list(dict.fromkeys(f"{method}: {note}." for method, note in notes if note))
 
 
 def _minutes(run: Run) -> str:

@@ -1,5 +1,6 @@
 """The report of recorded runs: exact tables, averages by hand, the same bytes twice, and what is refused."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -141,6 +142,16 @@ def test_pictures_are_not_empty(report):
 def test_without_preference_there_are_no_curves(tmp_path):
     record(tmp_path / "g", "baseline")
     assert preference_curves(collect(tmp_path / "g").studies()[0]) is None
+
+
+def test_what_a_network_could_not_give_is_said_under_the_runs(tmp_path):
+    record(tmp_path / "g", "baseline")
+    record(tmp_path / "g", "passion")
+    path = next((tmp_path / "g").glob("*passion*")) / "environment.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "left_out": "sep is left out"}))
+    text = write_report(tmp_path / "g", tmp_path / "report")[0].read_text()
+    assert "\n- RFNet + PASSION: sep is left out.\n\nMinutes are" in text
+    assert text.count("left out") == 1
 
 
 def test_equal_values_share_the_mark_and_a_missing_subset_has_a_dash(tmp_path):
