@@ -20,7 +20,7 @@ from bench_registry import unknown
 from benchmark.examples import FILE, Example, load
 from benchmark.record import STATES, RunFolder, run_folders
 from benchmark.report.names import method_order, method_titles
-from datasets.vocabulary import Description, subset_name, table_subsets
+from datasets.vocabulary import Description, profile_label, subset_name, table_subsets
 
 COLUMNS = ["case", "subset", "region", "metric", "policy", "value"]
 CONDITIONS = ["run", "grid", "dataset", "profile", "variant", "method", "seed"]
@@ -137,8 +137,9 @@ class Study:
     def name(self) -> str:
         """A name for files, such as ``phantom-mr2468``."""
         profile = self.profile
-        if profile.startswith("csv:"):
-            profile = f"csv-{self.runs[0].content['data']['availability']['hash']}"
+        if "#" in profile or profile.startswith("csv:"):
+            label = "csv" if profile.startswith("csv:") else profile_label(profile)
+            profile = f"{label}-{self.runs[0].content['data']['availability']['hash']}"
         return "-".join([self.dataset, profile, *self.variant.replace(",", "").split()])
 
 

@@ -16,7 +16,15 @@ NETWORKS_AND_METHODS = {
     "rfnet": "RFNet",
     "mmformer": "mmFormer",
     "m2ftrans": "M2FTrans",
+    "transunet": "TransUNet",
     "passion": "PASSION",
+    "moddrop": "ModDrop",
+    "pmr": "PMR",
+    "kd": "KD",
+    "gradnorm": "GradNorm",
+    "dwa": "DWA",
+    "uncertainty": "uncertainty weighting",
+    "pcgrad": "PCGrad",
 }
 POLICIES = {"idt": "", "idt_drop": " (random drop)", "pdt": " (PDT)"}
 NO_METHOD = ("dataset", "profile", "seed", "test.metrics")
@@ -30,15 +38,15 @@ def modality_title(name: str) -> str:
 
 def network_title(name: str) -> str:
     """``rfnet`` -> ``RFNet``; of objectives too: ``passion`` -> ``PASSION``."""
-    return NETWORKS_AND_METHODS.get(name, name)
+    return NETWORKS_AND_METHODS.get(name, name.rpartition(":")[2])
 
 
 def method_titles(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return one title per configuration; those that differ in more than the seed get different ones.
 
     Backbone, objective and policy come first; the options in which equally named ones differ follow in
-    brackets. What goes without saying is left out: a part that is on, a value that more than half of them
-    have. All `configs` are of one dataset.
+    brackets. What goes without saying is left out: a part that is on, an option without a value, a value that
+    more than half of them have. All `configs` are of one dataset.
     """
     every = [options(config) for config in configs]
     titles = [_title(config) for config in configs]
@@ -50,13 +58,17 @@ def method_titles(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def method_order(config: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Sort key of methods: by backbone, the baseline before others, then by options, numbers by size."""
+    """Sort key of methods: by backbone, the baseline before others, then by options, numbers by size.
+
+    One with fewer options comes first: an option without a value is a method as published.
+    """
     objective = config["objective"]["name"]
     values = sorted(options(config).items())
     return (
         config["backbone"]["name"],
         objective != "baseline",
         objective,
+        len(values),
         [(k, (0, v, "") if isinstance(v, int | float) else (1, 0, str(v))) for k, v in values],
     )
 
@@ -84,11 +96,14 @@ def _usual(alike: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     usual: dict[str, Any] = {}
     for key in sorted({key for own in methods for key in own}):
         values = [own.get(key) for own in methods]
-        counts = Counter(map(json.dumps, values))
-        (common, times), *others = counts.most_common()
-        if any(isinstance(value, bool) for value in values):
-            common, times = json.dumps(True), len(methods)
-        if others:
+        if all(value == values[0] for value in values):
+            continue
+        common, times = Counter(map(json.dumps, values)).most_common(1)[0]
+        if None in values:
+            usual[key] = json.dumps(None)
+        elif any(isinstance(value, bool) for value in values):
+            usual[key] = json.dumps(True)
+        else:
             usual[key] = common if 2 * times > len(methods) else ""
     return usual
 
@@ -105,6 +120,4 @@ def _in_brackets(own: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    if value is None:
-        return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,5 +1,6 @@
 """The report of recorded runs: exact tables, averages by hand, the same bytes twice, and what is refused."""
 
+import json
 import math
 import subprocess
 import sys
@@ -154,6 +155,16 @@ def test_without_preference_there_are_no_curves(tmp_path):
     assert preference_curves(collect([tmp_path / "g"]).studies()[0]) is None
 
 
+def test_what_a_network_could_not_give_is_said_under_the_runs(tmp_path):
+    record(tmp_path / "g", "baseline")
+    record(tmp_path / "g", "passion")
+    path = next((tmp_path / "g").glob("*passion*")) / "environment.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "left_out": "sep is left out"}))
+    text = write_report([tmp_path / "g"], tmp_path / "report")[0].read_text()
+    assert "\n- RFNet + PASSION: sep is left out.\n\nMinutes are" in text
+    assert text.count("left out") == 1
+
+
 def test_equal_values_share_the_mark_and_a_missing_subset_has_a_dash(tmp_path):
     for backbone, strength in (("m2ftrans", 0.1), ("mmformer", 0.1), ("rfnet", 0.0)):
         folder = record(tmp_path / "g", "baseline", backbone=backbone, strength=strength)
@@ -182,6 +193,34 @@ def test_a_profile_from_a_file_gets_a_file_name(tmp_path):
     table = subset_table(score(collected, collected.studies()[0], "dice"))
     assert table.name == "phantom-csv-ab1e-dice"
     assert r"profile csv:/data/a\_b \& c.csv" in latex(table)
+
+
+def test_a_profile_of_yaml_gets_its_name_and_says_what_is_poor(tmp_path):
+    folder = record(tmp_path / "g", "baseline", profile="a/sites.yaml#0123456789ab", name="from-file")
+    content = folder.config()
+    content["data"]["availability"]["degraded"] = {"t1ce": {"noise-2": 0.25}}
+    folder.write_config(content)
+    collected = collect([tmp_path / "g"])
+    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    assert table.name == "phantom-sites-ab1e-dice"
+    assert "in poor quality, of the cases that have it, T1ce noise-2 25.0 %" in table.caption
+
+
+def test_absent_and_poor_stand_in_one_table(tmp_path):
+    for outside in (None, "noise-1", "noise-2"):
+        folder = record(tmp_path / "g", "baseline", name=f"tested-{outside}")
+        content = folder.config()
+        if outside:
+            content["config"]["test"]["outside"] = outside
+        folder.write_config(content)
+    collected = collect([tmp_path / "g"])
+    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    assert [row.method for row in table.blocks[0].rows] == [
+        "RFNet baseline",
+        "RFNet baseline (outside=noise-1)",
+        "RFNet baseline (outside=noise-2)",
+    ]
+    assert table.caption.count("In rows with outside=noise-") == 2
 
 
 @pytest.mark.parametrize(
@@ -238,8 +277,8 @@ def test_wrong_input_is_refused(tmp_path):
 
 def test_names():
     assert [modality_title(m) for m in BRATS2020.modalities] == ["FLAIR", "T1ce", "T1", "T2"]
-    base = {"backbone": {"name": "unet"}, "objective": {"name": "moddrop", "policy": "idt"}, "seed": 1}
-    assert method_titles([base, {**base, "seed": 2}]) == ["unet + moddrop"] * 2
+    base = {"backbone": {"name": "unet"}, "objective": {"name": "mine", "policy": "idt"}, "seed": 1}
+    assert method_titles([base, {**base, "seed": 2}]) == ["unet + mine"] * 2
     dropped = {**base, "objective": {"name": "baseline", "policy": "idt_drop"}}
     pdt = {**base, "objective": {"name": "baseline", "policy": "pdt"}}
     assert method_titles([dropped, pdt]) == ["unet baseline (random drop)", "unet baseline (PDT)"]
