@@ -1,12 +1,13 @@
 """Testing: one pass over a case gives all its subsets.
 
-    rows = evaluate_case(backbone, store, case, window=80, policy=POLICIES["passion"], device=device)
+    maps = segment_case(backbone, store, case, window=80, device=device)
+    rows = score_maps(store, case, maps, POLICIES["passion"])
 
 Each window is encoded once and fused for every subset; softmax probabilities of overlapping windows (stride
 half a window, the last aligned to the end) are averaged uniformly (PROTOCOL: as in the released evaluation).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -34,22 +35,31 @@ class Row(NamedTuple):
     value: float
 
 
-def evaluate_case(
-    backbone: Backbone,
-    store: Store,
-    case: str,
-    *,
-    window: int,
-    policy: MetricPolicy,
-    device: torch.device,
-    metrics: Sequence[str] = ("dice", "hd95"),
-) -> list[Row]:
-    """Score one case for every subset of what it has.
+def segment_case(
+    backbone: Backbone, store: Store, case: str, *, window: int, device: torch.device
+) -> dict[str, NDArray[np.uint8]]:
+    """Segment one case for every subset of what it has.
 
-    Returns rows ordered by subset (as in the tables), region and metric; `backbone` stays in its mode.
+    Returns the most probable class [*space] by name of the subset, in the order of the tables; `backbone`
+    stays in its mode.
     """
     description = store.description
-    maps = segment_case(backbone, store, case, window=window, device=device)
+    has = {m for m, there in zip(description.modalities, store.available(case), strict=True) if there}
+    subsets = [s for s in table_subsets(description) if has.issuperset(s)]
+    volumes = torch.from_numpy(np.array(store.volumes(case)))
+    maps = predict(backbone, volumes, subsets, description.modalities, window, device).numpy()
+    return {subset_name(s, description.modalities): found for s, found in zip(subsets, maps, strict=True)}
+
+
+def score_maps(
+    store: Store,
+    case: str,
+    maps: Mapping[str, NDArray[np.uint8]],
+    policy: MetricPolicy,
+    metrics: Sequence[str] = ("dice", "hd95"),
+) -> list[Row]:
+    """Score what `segment_case` returned; rows ordered by subset (as in the tables), region and metric."""
+    description = store.description
     scores = score_case(
         maps.items(),
         np.asarray(store.labels(case)),
@@ -60,21 +70,6 @@ def evaluate_case(
         metrics=metrics,
     )
     return [Row(case, *score) for score in scores]
-
-
-def segment_case(
-    backbone: Backbone, store: Store, case: str, *, window: int, device: torch.device
-) -> dict[str, NDArray[np.uint8]]:
-    """Segment one case for every subset of what it has.
-
-    Returns the most probable class [*space] by name of the subset, in the order of the tables.
-    """
-    description = store.description
-    has = {m for m, there in zip(description.modalities, store.available(case), strict=True) if there}
-    subsets = [s for s in table_subsets(description) if has.issuperset(s)]
-    volumes = torch.from_numpy(np.array(store.volumes(case)))
-    maps = predict(backbone, volumes, subsets, description.modalities, window, device).numpy()
-    return {subset_name(s, description.modalities): found for s, found in zip(subsets, maps, strict=True)}
 
 
 @torch.inference_mode()

@@ -24,8 +24,8 @@ from datasets.vocabulary import Region, Subset, subset_name
 
 TILE = 1.3
 """Inches of a picture's edge."""
-TITLE = 20
-"""Letters of a line of a row's title."""
+LETTERS = 13
+"""Letters of a row's title to an inch."""
 OUTLINES: tuple[tuple[str, Any], ...] = (
     ("#56B4E9", "-"),
     ("#F0E442", (0, (4, 1.2))),
@@ -60,7 +60,7 @@ def panel(rows: Sequence[Row], study: Study) -> Figure:
     regions = [r for r in description.regions if r.name in plain_regions(study)]
     shape = np.max([row.example.label.shape for row in rows], axis=0)
     height, width = TILE * shape / shape.max()
-    titles = [fill(row.title, TITLE) for row in rows]
+    titles = [fill(row.title, max(8, int(LETTERS * height))) for row in rows]
     left, top, gap = 0.2 + 0.12 * max(title.count("\n") + 1 for title in titles), 0.55, 0.04
     columns = len(chain) + 1
     size = left + columns * (width + gap), top + len(rows) * (height + gap)

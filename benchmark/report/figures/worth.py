@@ -21,7 +21,7 @@ def contributions(marginal: Table, shapley: Table) -> Figure:
     look_of = looks([row.method for row in marginal.blocks[0].rows])
     regions, modalities = len(marginal.blocks), len(marginal.columns) - 1
     with rc_context(STYLE):
-        figure = new_figure(max(WIDTH, 1.1 + regions * modalities * (0.2 + 0.09 * len(look_of))), 4.6)
+        figure = new_figure(max(WIDTH, 1.1 + regions * modalities * (0.15 + 0.06 * len(look_of))), 4.6)
         axes = figure.subplots(2, regions, sharex=True, sharey="row", squeeze=False)
         titles = ("matched marginal\ncontribution", "Shapley value")
         for row, table, title in zip(axes, (marginal, shapley), titles, strict=True):
