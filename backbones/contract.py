@@ -37,7 +37,8 @@ class Fused:
 
     Attributes:
         logits: [K, classes, *space].
-        side_logits: deep-supervision outputs, finest first, each [K, classes, *space_l] at its own scale.
+        side_logits: deep-supervision outputs, finest first, each [K, classes, *space_l] at its own scale;
+            empty where the network has none.
         decoder_features: the finest decoder features [K, C, *space], which prototypes are made of.
     """
 
@@ -53,7 +54,11 @@ class Backbone(nn.Module, ABC):
         modalities: number of modalities M.
         classes: number of classes, background included.
         spatial_dims: 3, or 2 for studies treated slice by slice.
+        has_unimodal: whether there is an auxiliary decoder. Without one `unimodal` raises, and objectives
+            leave out what they make of it: `sep`, or a warm-up.
     """
+
+    has_unimodal: bool = True
 
     def __init__(self, modalities: int, classes: int, spatial_dims: int = 3):
         super().__init__()
@@ -80,12 +85,13 @@ class Backbone(nn.Module, ABC):
             case: int64 [K], the batch item each row takes its features from; None: row k is item k (K = B).
         """
 
-    @abstractmethod
     def unimodal(self, features: Features) -> Tensor:
         """Decode each available modality alone with the shared auxiliary decoder.
 
-        Returns logits [B, M, classes, *space]; zeros where a modality is absent.
+        Returns logits [B, M, classes, *space]; zeros where a modality is absent. Only asked for where
+        `has_unimodal`, where every network overrides it.
         """
+        raise NotImplementedError(f"{type(self).__name__} has no auxiliary decoder: ask has_unimodal first")
 
     def forward(self, volumes: Tensor, present: Tensor) -> Tensor:
         """Return the fused logits [B, classes, *space] of `volumes` [B, M, *space] for `present` [B, M]."""

@@ -17,6 +17,7 @@ from backbones.blocks import (
     DecoderStage,
     ModalityEncoder,
     Order,
+    PaddedConv,
     PointConv,
     UnimodalDecoder,
     decode_packed,
@@ -44,9 +45,7 @@ class FusionTail(nn.Sequential):
 
     def __init__(self, channels: int, spatial_dims: int):
         middle = ConvBlock(channels, channels, 3, order=ORDER, spatial_dims=spatial_dims)
-        middle.conv = nn.Conv3d(
-            channels, channels, per_axis(3, spatial_dims), padding=(1, 1, 1 if spatial_dims == 3 else 0)
-        )
+        middle.conv = PaddedConv(channels, channels, 1, spatial_dims, mode="constant")
         super().__init__(middle, ConvBlock(channels, channels, 1, order=ORDER))
 
 

@@ -30,8 +30,8 @@ def load_checkpoint(folder: RunFolder, device: torch.device) -> dict[str, Any] |
 
 
 def save_weights(folder: RunFolder, weights: dict[str, Tensor]) -> None:
-    """Write the weights that were tested."""
-    content = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
+    """Write the weights that were tested; what stands under several names is written under each."""
+    content = {k: v.detach().cpu().contiguous().clone() for k, v in weights.items()}
     write_atomically(folder.path / "weights.safetensors", save(content))
 
 

@@ -4,7 +4,6 @@ Heavy libraries are imported by the functions that need them, so that `bench --h
 """
 
 import sys
-from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -39,6 +38,15 @@ WorkersOption = Annotated[
 ]
 
 
+PluginOption = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", help="module:Class, a backbone or objective of yours; repeatable."),
+]
+ArgumentOption = Annotated[
+    list[str] | None, typer.Option("--argument", help="NAME=VALUE for its class; repeatable.")
+]
+
+
 @app.command()
 def run(
     grid: GridOption,
@@ -53,22 +61,25 @@ def run(
         typer.Option("--workers", min=1, help="Runs at a time (default: cores on a CPU, 1 on CUDA)."),
     ] = None,
     no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
+    plugin: PluginOption = None,
 ) -> None:
     """Execute what is missing of a grid. Exit code 0: all done, 1: some failed, 130: interrupted."""
     from benchmark.execute import execute_grid
     from benchmark.grid import load_grid
 
+    _register(plugin)
     stores = dict(_name_and_folder(item) for item in store or [])
     failed = execute_grid(load_grid(grid), runs, stores, device, workers, not no_track)
     raise typer.Exit(1 if failed else 0)
 
 
 @app.command()
-def status(grid: GridOption, runs: RunsOption = Path("runs")) -> None:
+def status(grid: GridOption, runs: RunsOption = Path("runs"), plugin: PluginOption = None) -> None:
     """Show where each run of a grid stands."""
     from benchmark.execute import print_status
     from benchmark.grid import load_grid
 
+    _register(plugin)
     print_status(load_grid(grid), runs)
 
 
@@ -97,40 +108,86 @@ def report(
     typer.echo(f"wrote {len(written)} files, begin with {out / 'report.html'} or {out / 'report.md'}")
 
 
-@app.command("list")
-def list_names() -> None:
-    """List backbones, objectives, datasets, profiles and grids, one a line."""
-    from backbones import BACKBONES
-    from benchmark.grid import grid_names
-    from datasets import CUSTOM, DATASETS
-    from datasets.missing import PROFILES
-    from passion import OBJECTIVES
+@app.command()
+def compare(
+    run_a: Annotated[str, typer.Argument(help="Path or name of a run folder, or of a grid.")],
+    run_b: Annotated[str, typer.Argument(help="What it is compared with: a run, or a grid.")],
+    runs: RunsOption = Path("runs"),
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write all rows side by side here.")] = None,
+) -> None:
+    """Compare two runs, or the like runs of two grids, case by case."""
+    from benchmark.report.compare import print_comparison
 
-    kinds: dict[str, Iterable[str]] = {
-        "backbone": BACKBONES,
-        "objective": OBJECTIVES,
-        "dataset": (*DATASETS, CUSTOM),
-        "profile": PROFILES,
-        "grid": grid_names(),
-    }
-    for kind, names in kinds.items():
-        for name in names:
-            typer.echo(f"{kind} {name}")
+    print_comparison(run_a, run_b, runs, csv)
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(help="Path or name of a run folder.")],
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Show a run: what it is, where it stands, its conditions, curves and scores."""
+    from benchmark.report.show import show_run
+
+    show_run(run, runs)
+
+
+@app.command("list")
+def list_names(plugin: PluginOption = None) -> None:
+    """List backbones, objectives, datasets, profiles and grids with what they are, one a line."""
+    from benchmark.plugins import print_list
+
+    _register(plugin)
+    print_list()
+
+
+@app.command("check-backbone")
+def check_backbone(
+    name: Annotated[str, typer.Argument(help="Name (see bench list), monai:NAME or module:Class.")],
+    crop: Annotated[int, typer.Option("--crop", min=1, help="Edge of the test volumes in voxels.")] = 32,
+    modalities: Annotated[int, typer.Option("--modalities", min=1)] = 3,
+    argument: ArgumentOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Check a backbone against the contract on random volumes; stop at what it does not keep."""
+    from benchmark.plugins import print_backbone_check
+
+    _register(plugin)
+    print_backbone_check(name, crop, modalities, argument or [])
+
+
+@app.command("check-objective")
+def check_objective(
+    name: Annotated[str, typer.Argument(help="Name (see bench list) or module:Class.")],
+    argument: ArgumentOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Check a training objective on random batches; stop at what goes wrong."""
+    from benchmark.plugins import print_objective_check
+
+    _register(plugin)
+    print_objective_check(name, argument or [])
 
 
 @app.command()
 def profile(
-    name: Annotated[str, typer.Argument(help="Profile, such as mr2468, ir2468 or complete.")] = "",
-    cases: Annotated[Path | None, typer.Option("--cases", help="File with one case name a line.")] = None,
+    name: Annotated[str, typer.Argument(help="Profile: mr2468, extreme95, sites.yaml, complete.")] = "",
+    cases: Annotated[
+        Path | None, typer.Option("--cases", help="File with one case name a line, or a store.")
+    ] = None,
     from_csv: Annotated[
         Path | None, typer.Option("--from-csv", help="Show this table instead: ours, or one as released.")
     ] = None,
     dataset: DatasetOption = "brats2020",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Runs use the default.")] = 1037,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Draw the table into this png file.")
+    ] = None,
 ) -> None:
-    """Print who lacks what as csv on standard output; rates and hash go to standard error."""
+    """Print who lacks what as csv on standard output; rates, hash and counts go to standard error."""
     from benchmark.profile import print_profile
 
-    print_profile(name, cases, from_csv, dataset)
+    print_profile(name, cases, from_csv, dataset, seed, picture)
 
 
 @data.command()
@@ -207,6 +264,13 @@ def import_(
 
     folder = import_weights(file, backbone, out)
     typer.echo(f"imported {file} to {folder.path}")
+
+
+def _register(plugins: list[str] | None) -> None:
+    if plugins:
+        from benchmark.plugins import register
+
+        register(plugins)
 
 
 def _name_and_folder(text: str) -> tuple[str, Path]:

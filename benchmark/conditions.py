@@ -3,30 +3,31 @@
 `run_conditions` (config.yaml: what decides the numbers) and `environment` (environment.json: where it ran).
 """
 
+import inspect
 import os
 import platform
 import subprocess
 import sys
 import time
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from backbones import BACKBONES
 from benchmark.config import RunConfig
 from benchmark.metrics import POLICIES
-from datasets.missing import Availability, availability
+from datasets.missing import Availability, store_availability
 from datasets.split import Split, split
 from datasets.store import Store
+from passion import OBJECTIVES
 
 SPLIT_SEED = 1037
 
 
 def training_availability(config: RunConfig, store: Store, cases: tuple[str, ...]) -> Availability:
     """Who lacks what among the training cases: the run's profile, within what exists on disk."""
-    existing = np.array([store.available(case) for case in cases])
-    return availability(config.profile, cases, store.description, existing=existing)
+    return store_availability(config.profile, store, cases)
 
 
 def run_split(config: RunConfig, store: Store) -> Split:
@@ -46,6 +47,7 @@ def run_conditions(config: RunConfig, grid: str, store: Store) -> dict[str, Any]
         "config": config.model_dump(),
         "dataset": store.description.to_dict(),
         "metrics": {"policy": policy.name, "text": policy.text},
+        **_plugins(config),
         "data": {
             "hash": store.hash,
             "split": config.split,
@@ -55,9 +57,31 @@ def run_conditions(config: RunConfig, grid: str, store: Store) -> dict[str, Any]
                 "hash": table.hash,
                 "nominal": table.nominal,
                 "realised": {k: round(float(v), 4) for k, v in table.realised.items()},
+                **_of_file(table),
             },
         },
     }
+
+
+def _of_file(table: Availability) -> dict[str, Any]:
+    """Say what a profile's file adds to the conditions; other profiles add nothing."""
+    quality = {
+        modality: {name: round(share, 4) for name, share in shares.items()}
+        for modality, shares in table.quality.items()
+    }
+    content = {"definition": table.definition, "notes": list(table.notes), "degraded": quality}
+    return {key: value for key, value in content.items() if value}
+
+
+def _plugins(config: RunConfig) -> dict[str, Any]:
+    """Where the run's code of other packages comes from; nothing for runs without."""
+    found = {}
+    for registry, section in ((BACKBONES, config.backbone), (OBJECTIVES, config.objective)):
+        if registry.kind_of(section.name) == "plugin":
+            file = inspect.getsourcefile(registry.get(section.name))
+            digest = sha256(Path(file).read_bytes()).hexdigest() if file else ""
+            found[registry.kind] = {"origin": registry.origin(section.name), "sha256": digest}
+    return {"plugins": found} if found else {}
 
 
 def environment(device: str, threads: int, precision: str) -> dict[str, Any]:

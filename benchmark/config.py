@@ -11,57 +11,20 @@ import json
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from benchmark.networks import BackboneConfig, OwnBackbone
+from benchmark.objectives import BaselineConfig, DistillationConfig, ObjectiveConfig, PassionConfig
+from benchmark.sections import Frozen
+from datasets.degrade import Degradation
 from datasets.split import check_policy
+from datasets.vocabulary import profile_label
+from passion import OBJECTIVES
 
-Policy = Literal["idt", "idt_drop", "pdt"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class BackboneConfig(_Frozen):
-    """The network. `width`: channels of the first level (8: as published)."""
-
-    name: str = "rfnet"
-    width: int = Field(8, ge=1)
-
-
-class BaselineConfig(_Frozen):
-    """The task losses alone.
-
-    `policy`: what a training case shows of itself: `idt` its fixed set of modalities, `idt_drop` a random
-    subset of it, `pdt` a random subset of all. `warmup_epochs`: epochs of the uni-modal loss alone.
-    """
-
-    name: Literal["baseline"] = "baseline"
-    policy: Policy = "idt"
-    warmup_epochs: int = Field(0, ge=0)
-
-
-class PassionConfig(_Frozen):
-    """PASSION: self-distillation weighted by relative preference (symbols as in the paper).
-
-    `variant`: `released` follows the released code with its errors mended, `paper` the paper's text.
-    """
-
-    name: Literal["passion"] = "passion"
-    policy: Policy = "idt"
-    variant: Literal["released", "paper"] = "released"
-    lambda1: float = Field(0.5, ge=0)
-    lambda2: float = Field(0.1, ge=0)
-    tau: float = Field(4.0, gt=0)
-    eta: float = Field(0.01, ge=0)
-    warmup_epochs: int = Field(0, ge=0)
-
-
-ObjectiveConfig = Annotated[BaselineConfig | PassionConfig, Field(discriminator="name")]
-
-
-class TrainConfig(_Frozen):
+class TrainConfig(Frozen):
     """Optimisation: one epoch is every training case once.
 
     `crop`: edge of the training crop in voxels. `label_share`: share of crops centred on a labelled voxel.
@@ -77,11 +40,12 @@ class TrainConfig(_Frozen):
     augment: bool | Literal["released"] = True
 
 
-class TestConfig(_Frozen):
+class TestConfig(Frozen):
     """Testing: sliding windows of edge `window` (default: the training crop) at half-window strides.
 
     `select`: `last` tests the last epoch, as published; `best` the epoch with the highest mean Dice on the
-    validation cases, looked at every `validate_every` epochs.
+    validation cases, looked at every `validate_every` epochs. `outside`: leave it out to test as published,
+    with the modalities outside a subset absent; `noise-2`, say, shows them in that quality instead.
     """
 
     __test__ = False  # a configuration, not a test class
@@ -90,12 +54,23 @@ class TestConfig(_Frozen):
     metrics: Literal["passion", "brats", "nan-free"] = "passion"
     select: Literal["last", "best"] = "last"
     validate_every: int | None = Field(None, ge=1)
+    outside: str | None = Field(None, exclude_if=lambda value: value is None)
+
+    @field_validator("outside")
+    @classmethod
+    def _check_outside(cls, value: str | None) -> str | None:
+        return value and str(Degradation.parse(value))
 
 
-class RunConfig(_Frozen):
+NAMED = ("backbone", "objective")
+"""The sections that are told apart by a name."""
+
+
+class RunConfig(Frozen):
     """Everything that decides the numbers of one run.
 
-    `dataset`: name of the study and of its store. `profile`: who lacks what (mr2468, complete, csv:FILE).
+    `dataset`: name of the study and of its store. `profile`: who lacks what (mr2468, complete, FILE.yaml,
+    csv:FILE); grids follow a file by its digest, so that its content is part of the hash.
     `split`: `auto` is the official split or a seeded one; `fold0of5` to `fold4of5` are a cross-validation's;
     `same` trains and tests on every case.
     `precision`: of the networks, in training and testing; losses, softmax and weights are fp32 always.
@@ -103,13 +78,21 @@ class RunConfig(_Frozen):
 
     dataset: str = "phantom"
     profile: str = "mr2468"
-    backbone: BackboneConfig = BackboneConfig()
+    backbone: BackboneConfig = OwnBackbone()
     objective: ObjectiveConfig = PassionConfig()
     train: TrainConfig = TrainConfig()
     test: TestConfig = TestConfig()
     split: Annotated[str, AfterValidator(check_policy)] = "auto"
     precision: Precision = "fp32"
     seed: int = Field(1037, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_names(cls, data: Any) -> Any:
+        """Read ``backbone: rfnet`` as ``backbone: {name: rfnet}``, and the objective likewise."""
+        if not isinstance(data, dict):
+            return data
+        return {**data, **{key: {"name": data[key]} for key in NAMED if isinstance(data.get(key), str)}}
 
     @model_validator(mode="after")
     def _check_combination(self) -> "RunConfig":
@@ -126,6 +109,10 @@ class RunConfig(_Frozen):
                 f"objective.warmup_epochs is {self.objective.warmup_epochs} of {self.train.epochs} epochs: "
                 "the networks would never learn to fuse; lower it"
             )
+        if self.profile == "complete" and getattr(self.objective, "teacher_data", "") == "complete":
+            raise ValueError(
+                "objective.teacher_data has no effect: the profile is complete anyway; leave it out"
+            )
         return self
 
     @property
@@ -134,30 +121,64 @@ class RunConfig(_Frozen):
         return self.test.window or self.train.crop
 
     @property
+    def teacher(self) -> "RunConfig | None":
+        """The run whose weights teach this one; None for objectives without a separate teacher."""
+        if not isinstance(self.objective, DistillationConfig):
+            return None
+        imperfect = self.objective.teacher_data == "imperfect"
+        objective = BaselineConfig(
+            policy=self.objective.policy if imperfect else "pdt", warmup_epochs=self.objective.warmup_epochs
+        )
+        profile = self.profile if imperfect else "complete"
+        return self.model_copy(update={"objective": objective, "profile": profile})
+
+    @property
     def hash(self) -> str:
-        """First 10 hex digits of the SHA-256 of the resolved configuration."""
-        text = json.dumps(self.model_dump(), sort_keys=True)
+        """First 10 hex digits of the SHA-256 of the resolved configuration, the teacher's included."""
+        content = self.model_dump()
+        if self.teacher:
+            content["teacher"] = self.teacher.hash
+        text = json.dumps(content, sort_keys=True)
         return sha256(text.encode()).hexdigest()[:10]
 
     @property
     def name(self) -> str:
         """A readable name, not unique: ``phantom-rfnet-passion-mr2468-s1037``."""
-        policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[self.objective.policy]
-        profile = self.profile.removeprefix("csv:").replace("/", "_")
+        own = self.objective.options().get("policy", "idt")
+        policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[own]
+        profile = profile_label(self.profile)
         if self.split.startswith("fold"):
             profile += f"-{self.split}"
-        return f"{self.dataset}-{self.backbone.name}-{self.objective.name}{policy}-{profile}-s{self.seed}"
+        backbone, objective = (s.name.rpartition(":")[2] for s in (self.backbone, self.objective))
+        return f"{self.dataset}-{backbone}-{objective}{policy}-{profile}-s{self.seed}"
+
+    @property
+    def folder(self) -> str:
+        """The name of its run folder, unique by its hash."""
+        return f"{self.name}-{self.hash}"
+
+    def __hash__(self) -> int:
+        return int(self.hash, 16)
 
 
 def readable_errors(errors: list[Any]) -> str:
     """Put pydantic's list of errors into one line: ``train.epochs: Input should be ... (found -1)``."""
     parts = []
     for error in errors:
-        place = ".".join(str(p) for p in error["loc"] if p not in ("baseline", "passion"))
-        if error["type"] == "extra_forbidden":
-            parts.append(f"{place}: no such option here, remove it")
+        place = ".".join(_place(error["loc"]))
+        if error["type"] == "unknown_option":
+            parts.append(f"{place}{'.' if place else ''}{error['ctx']['option']}: {error['msg']}")
         elif error["type"] == "value_error":
             parts.append(error["msg"].removeprefix("Value error, "))
         else:
             parts.append(f"{place}: {error['msg']} (found {error['input']!r})")
     return "; ".join(parts)
+
+
+def _place(location: tuple[Any, ...]) -> list[str]:
+    """The keys that lead to an error, without the kinds that pydantic puts in where sections have several."""
+    keys = [str(key) for key in location]
+    kinds = {"own", "plugin", "monai", *OBJECTIVES}
+    while len(keys) > 1 and keys[0] in NAMED and keys[1] in kinds:
+        del keys[1]
+    return keys

@@ -5,9 +5,12 @@
 
 Each window is encoded once and fused for every subset; softmax probabilities of overlapping windows (stride
 half a window, the last aligned to the end) are averaged uniformly (PROTOCOL: as in the released evaluation).
+What lies outside a subset is absent, or with `outside` there in poor quality: then each window is encoded
+twice, and a subset's features are mixed of both.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
@@ -16,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backbones.contract import Backbone
+from backbones.contract import Backbone, Features
 from benchmark.metrics import MetricPolicy, score_case
+from datasets.degrade import Degradation, degraded_volume
 from datasets.store import Store
 from datasets.vocabulary import Subset, presence, subset_name, table_subsets
 
@@ -36,9 +40,17 @@ class Row(NamedTuple):
 
 
 def segment_case(
-    backbone: Backbone, store: Store, case: str, *, window: int, device: torch.device
+    backbone: Backbone,
+    store: Store,
+    case: str,
+    *,
+    window: int,
+    device: torch.device,
+    outside: Degradation | None = None,
 ) -> dict[str, NDArray[np.uint8]]:
     """Segment one case for every subset of what it has.
+
+    `outside`: the quality in which the case's modalities outside a subset are shown; None: they are absent.
 
     Returns the most probable class [*space] by name of the subset, in the order of the tables; `backbone`
     stays in its mode.
@@ -47,7 +59,13 @@ def segment_case(
     has = {m for m, there in zip(description.modalities, store.available(case), strict=True) if there}
     subsets = [s for s in table_subsets(description) if has.issuperset(s)]
     volumes = torch.from_numpy(np.array(store.volumes(case)))
-    maps = predict(backbone, volumes, subsets, description.modalities, window, device).numpy()
+    poor = None
+    if outside:
+        poor = torch.zeros_like(volumes)
+        for m, modality in enumerate(description.modalities):
+            if modality in has:
+                poor[m] = torch.from_numpy(degraded_volume(store, case, m, outside))
+    maps = predict(backbone, volumes, subsets, description.modalities, window, device, poor).numpy()
     return {subset_name(s, description.modalities): found for s, found in zip(subsets, maps, strict=True)}
 
 
@@ -80,6 +98,7 @@ def predict(
     modalities: Sequence[str],
     window: int,
     device: torch.device,
+    poor: Tensor | None = None,
 ) -> Tensor:
     """Segment one case for several subsets.
 
@@ -90,17 +109,20 @@ def predict(
         modalities: names of the M channels.
         window: window edge in voxels (in a 2-D study of the first two axes; each slice stands alone).
         device: where to compute.
+        poor: what to show of the modalities outside a subset, like `volumes`; None: nothing. A modality that
+            is in none of the subsets stays absent.
 
     Returns the most probable class, uint8 [S, *space] on the CPU.
     """
     present = torch.tensor([presence(s, modalities) for s in subsets], device=device)
+    shown = torch.stack([volumes] if poor is None else [volumes, poor])
     training = backbone.training
     backbone.eval()
     try:
         if backbone.spatial_dims == 3:
-            return _sliding_windows(backbone, volumes, present, (window,) * 3, device)
+            return _sliding_windows(backbone, shown, present, (window,) * 3, device)
         slices = [
-            _sliding_windows(backbone, volumes[..., k : k + 1], present, (window, window, 1), device)
+            _sliding_windows(backbone, shown[..., k : k + 1], present, (window, window, 1), device)
             for k in range(volumes.shape[-1])
         ]
         return torch.cat(slices, dim=-1)
@@ -109,24 +131,44 @@ def predict(
 
 
 def _sliding_windows(
-    backbone: Backbone, volumes: Tensor, present: Tensor, window: tuple[int, int, int], device: torch.device
+    backbone: Backbone, shown: Tensor, present: Tensor, window: tuple[int, int, int], device: torch.device
 ) -> Tensor:
-    space = tuple(volumes.shape[1:])
-    padded = pad_to(volumes, window)
-    totals = torch.zeros((len(present), backbone.classes, *padded.shape[1:]))
+    """Segment `shown` [1, M, *space], or [2, M, *space] with the poor volumes second."""
+    space = tuple(shown.shape[2:])
+    padded = torch.stack([pad_to(volumes, window) for volumes in shown])
+    totals = torch.zeros((len(present), backbone.classes, *padded.shape[2:]))
     available = present.any(dim=0, keepdim=True)
-    for corner in product(*(window_starts(n, w) for n, w in zip(padded.shape[1:], window, strict=True))):
+    for corner in product(*(window_starts(n, w) for n, w in zip(padded.shape[2:], window, strict=True))):
         place = tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True))
-        features = backbone.encode(padded[(slice(None), *place)][None].to(device), available)
+        crops = padded[(slice(None), slice(None), *place)].to(device)
+        features = backbone.encode(crops, available.expand(len(crops), -1))
         for first in range(0, len(present), ROWS_AT_ONCE):
             rows = present[first : first + ROWS_AT_ONCE]
-            case = torch.zeros(len(rows), dtype=torch.int64, device=device)
-            logits = backbone.fuse(features, rows, case).logits
-            wide = torch.promote_types(logits.dtype, torch.float32)
-            probabilities = logits.softmax(dim=1, dtype=wide)
+            if len(shown) == 1:
+                case = torch.zeros(len(rows), dtype=torch.int64, device=device)
+                fused = backbone.fuse(features, rows, case)
+            else:
+                mixed = _mixed(features, rows)
+                fused = backbone.fuse(mixed, mixed.available)
+            wide = torch.promote_types(fused.logits.dtype, torch.float32)
+            probabilities = fused.logits.softmax(dim=1, dtype=wide)
             totals[(slice(first, first + len(rows)), slice(None), *place)] += probabilities.cpu()
     kept = tuple(slice(n) for n in space)
     return totals.argmax(dim=1)[(slice(None), *kept)].to(torch.uint8)
+
+
+def _mixed(features: Features, present: Tensor) -> Features:
+    """Mix features of a good and a poor case, B = 2: row k has the good ones of `present` [K, M]."""
+
+    def pick(both: Tensor) -> Tensor:
+        return torch.where(present.view(*present.shape, *[1] * (both.dim() - 2)), both[:1], both[1:])
+
+    return replace(
+        features,
+        levels=[pick(level) for level in features.levels],
+        available=features.available[:1].expand(len(present), -1),
+        extra={name: pick(tensor) for name, tensor in features.extra.items()},
+    )
 
 
 def window_starts(length: int, window: int) -> list[int]:

@@ -3,12 +3,14 @@
 failed = execute_grid(load_grid("demo"), Path("runs"), stores={}, device="auto", workers=None, track=True)
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from bench_errors import InputError
+from benchmark.build import check_sizes
 from benchmark.conditions import run_conditions
 from benchmark.config import RunConfig
 from benchmark.grid import Grid
@@ -32,15 +34,18 @@ def execute_grid(
         workers: runs at a time; None: the number of cores on a CPU, one on CUDA.
         track: log to Weights & Biases.
 
-    Raises `InputError` before anything starts if a store is missing or has changed, or CUDA is not there.
+    Raises `InputError` before anything starts if a store is missing or has changed, a network cannot be
+    built or take its windows, or CUDA is not there.
     """
     console = Console(stderr=True)
     folders = {config: run_folder(grid, config, runs) for config in grid.configs}
+    _name_teachers(grid, console)
     missing = {config: folder for config, folder in folders.items() if folder.state() != "done"}
     if missing:
         device = _device(device)
         located = _stores(grid, runs, stores, console)
-        jobs = [_job(grid, config, folder, located[config.dataset]) for config, folder in missing.items()]
+        _check_sizes(missing, located)
+        jobs = [_job(grid, config, runs, located[config.dataset]) for config in missing]
         cores = _cores() if device == "cpu" else 1
         launch(jobs, device, workers or min(len(jobs), cores), track, console)
     states = [folder.state() for folder in folders.values()]
@@ -63,16 +68,24 @@ def print_status(grid: Grid, runs: Path) -> None:
         )
     console = Console(width=None if Console().is_terminal else 200)
     console.print(table)
+    _name_teachers(grid, console)
     states = [folder.state() for folder in folders]
     console.print(", ".join(f"{states.count(s)} {s}" for s in STATES if s in states))
 
 
 def run_folder(grid: Grid, config: RunConfig, runs: Path) -> RunFolder:
     """Return the folder of one run of a grid."""
-    return RunFolder(runs / grid.name / f"{config.name}-{config.hash}")
+    return RunFolder(runs / grid.name / config.folder)
 
 
-def _job(grid: Grid, config: RunConfig, folder: RunFolder, store_path: Path) -> Job:
+def _name_teachers(grid: Grid, console: Console) -> None:
+    if grid.teachers:
+        names = ", ".join(config.folder for config in grid.teachers)
+        console.print(f"grid {grid.name} trains teachers of its own first: {names}", soft_wrap=True)
+
+
+def _job(grid: Grid, config: RunConfig, runs: Path, store_path: Path) -> Job:
+    folder = run_folder(grid, config, runs)
     store = Store.open(store_path)
     conditions = run_conditions(config, grid.name, store)
     if folder.state() == "absent":
@@ -82,7 +95,15 @@ def _job(grid: Grid, config: RunConfig, folder: RunFolder, store_path: Path) -> 
             f"{folder.path} was begun with data {begun}, the store {store_path} now holds {store.hash}: "
             "restore the data, or remove the run folder to start afresh"
         )
-    return Job(folder, store_path, config.train.epochs, conditions["data"]["cases"]["test"])
+    teacher = run_folder(grid, config.teacher, runs) if config.teacher else None
+    return Job(folder, store_path, config.train.epochs, conditions["data"]["cases"]["test"], teacher)
+
+
+def _check_sizes(configs: Iterable[RunConfig], stores: dict[str, Path]) -> None:
+    """Build each different network once, so that one that cannot be built stops the grid before it starts."""
+    different = {(str(c.backbone), c.dataset, c.train.crop, c.window): c for c in configs}
+    for config in different.values():
+        check_sizes(config, Store.open(stores[config.dataset]).description)
 
 
 def _stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -> dict[str, Path]:

@@ -23,7 +23,7 @@ from bench_errors import InputError
 from bench_registry import unknown
 from benchmark.config import RunConfig, readable_errors
 from datasets import DATASETS
-from datasets.missing import check_profile
+from datasets.missing import pinned
 from datasets.vocabulary import Description
 from passion import OBJECTIVES
 
@@ -34,18 +34,28 @@ _PHANTOM_KEYS = ("cases", "size", "seed", "layout")
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid: its name, what it is about, its runs, their datasets, the phantom studies it makes itself."""
+    """A grid: its name, what it is about, its runs, their datasets, the phantom studies it makes itself.
+
+    `configs` are all runs, those that teach others first; `teachers` are those among them that are no points
+    of the grid.
+    """
 
     name: str
     about: str
     configs: tuple[RunConfig, ...]
     datasets: dict[str, Description]
+    teachers: tuple[RunConfig, ...] = ()
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def grid_names() -> list[str]:
     """Names of the shipped grids."""
     return sorted(p.stem for p in GRIDS.glob("*.yaml"))
+
+
+def grid_lines() -> list[tuple[str, str]]:
+    """Names of the shipped grids, each with what it is about."""
+    return [(name, _about(yaml.safe_load(_find(name).read_text(encoding="utf-8")))) for name in grid_names()]
 
 
 def load_grid(name_or_path: str) -> Grid:
@@ -66,7 +76,7 @@ def load_grid(name_or_path: str) -> Grid:
         points = [_config(point) for point in _points(content)]
     except InputError as error:
         raise InputError(f"grid {path.stem}: {error}") from None
-    configs = tuple(config for config, _ in points)
+    configs = [config for config, _ in points]
     if len({c.hash for c in configs}) < len(configs):
         raise InputError(
             f"grid {path.stem}: two points of the grid are the same run; remove the repeated value"
@@ -76,8 +86,19 @@ def load_grid(name_or_path: str) -> Grid:
         for key in options:
             if key not in _PHANTOM_KEYS:
                 raise InputError(f"{path}: data.{name}: {unknown('key', key, list(_PHANTOM_KEYS))}")
-    datasets = {description.name: description for _, description in points}
-    return Grid(path.stem, " ".join(str(content.get("about", "")).split()), configs, datasets, data)
+    taught = list(dict.fromkeys(c.teacher for c in configs if c.teacher))
+    return Grid(
+        name=path.stem,
+        about=_about(content),
+        configs=tuple(dict.fromkeys([*taught, *configs])),
+        datasets={description.name: description for _, description in points},
+        teachers=tuple(c for c in taught if c not in configs),
+        data=data,
+    )
+
+
+def _about(content: dict[str, Any]) -> str:
+    return " ".join(str(content.get("about", "")).split())
 
 
 def _find(name_or_path: str) -> Path:
@@ -131,8 +152,8 @@ def _config(point: dict[str, Any]) -> tuple[RunConfig, Description]:
     except ValidationError as error:
         raise InputError(readable_errors(error.errors())) from None
     description = DATASETS.get(config.dataset)
-    check_profile(config.profile, description)
-    return config.model_copy(update={"dataset": description.name}), description
+    profile = pinned(config.profile, description)
+    return config.model_copy(update={"dataset": description.name, "profile": profile}), description
 
 
 def _check_names(point: dict[str, Any]) -> None:
@@ -140,4 +161,5 @@ def _check_names(point: dict[str, Any]) -> None:
         value = point.get(key)
         name = value.get("name") if isinstance(value, dict) else value
         if isinstance(name, str):
-            registry.check(name)
+            known = registry.check(name)
+            point[key] = {**value, "name": known} if isinstance(value, dict) else known

@@ -1,33 +1,90 @@
-"""What `bench profile` does: print who lacks what, and how much of it."""
+"""What `bench profile` does: print who lacks what, count it, and draw it."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+
 from bench_errors import InputError
+from benchmark.conditions import SPLIT_SEED
 from datasets import DATASETS
-from datasets.missing import availability, read_csv
+from datasets.missing import Availability, availability, read_csv, store_availability
+from datasets.split import split
+from datasets.store import Store
+from datasets.vocabulary import Description, presence, subset_name, table_subsets
 
 
-def print_profile(name: str, cases: Path | None, from_csv: Path | None, dataset: str) -> None:
-    """Print a profile's table as csv on standard output, its realised rates and hash on standard error.
+def print_profile(
+    name: str, cases: Path | None, from_csv: Path | None, dataset: str, seed: int, picture: Path | None
+) -> None:
+    """Print a profile's table as csv on standard output; rates, hash and counts go to standard error.
 
-    Either `name` and `cases` (a file with one case name a line), or `from_csv` (a table to read).
+    Args:
+        name: the profile.
+        cases: a file with one case name a line, or a store, whose training cases are meant.
+        from_csv: a table to read, instead of `name` and `cases`.
+        dataset: name of the study; a store knows its own.
+        seed: of the profile's draws.
+        picture: png file to draw the table into.
     """
     description = DATASETS.get(dataset)
     if from_csv is not None:
         if name or cases:
             raise InputError("--from-csv stands alone: leave out the profile's name and --cases")
         table = read_csv(from_csv, description)
+    elif name and cases and cases.is_dir():
+        store = Store.open(cases)
+        description = store.description
+        names = split(store.cases, description, "auto", SPLIT_SEED).train
+        table = store_availability(name, store, names, seed)
     elif name and cases:
-        table = availability(name, _read_names(cases), description)
+        table = availability(name, _read_names(cases), description, seed)
     else:
         raise InputError("expected a profile and --cases FILE, or --from-csv FILE")
+    if picture:
+        from benchmark.profile_picture import draw_table
+
+        draw_table(table, description, picture)
     sys.stdout.write(table.to_csv())
+    sys.stdout.flush()
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else 120)
     rates = ", ".join(f"{m} {rate:.3f}" for m, rate in table.realised.items())
-    print(
-        f"{table.profile}: {len(table.cases)} cases, missing rates {rates}, hash {table.hash}",
-        file=sys.stderr,
-    )
+    lines = [f"{table.profile}: {len(table.cases)} cases, missing rates {rates}, hash {table.hash}"]
+    lines += [f"note: {note}" for note in table.notes]
+    console.print(*lines, sep="\n", soft_wrap=True, markup=False, highlight=False)
+    console.print(_subset_counts(table, description), _modality_counts(table))
+
+
+def _subset_counts(table: Availability, description: Description) -> Table:
+    """How many cases have exactly which modalities."""
+    counts = Counter(tuple(row) for row in table.table.tolist())
+    shown = Table("cases that have exactly", "cases", "share")
+    for subset in table_subsets(description):
+        number = counts[presence(subset, description.modalities)]
+        shown.add_row(
+            subset_name(subset, description.modalities), str(number), f"{number / len(table.cases):.1%}"
+        )
+    return shown
+
+
+def _modality_counts(table: Availability) -> Table:
+    """How many cases have each modality, how many lack it, and how many have it in poor quality."""
+    shown = Table("modality", "have it", "lack it", "missing rate", "nominal", "of them in poor quality")
+    for m, (modality, rate) in enumerate(table.realised.items()):
+        has = int(table.table[:, m].sum())
+        nominal = "" if table.nominal is None else f"{table.nominal[modality]:g}"
+        poor = Counter(str(d) for (_, degraded), d in table.degraded.items() if degraded == modality)
+        shown.add_row(
+            modality,
+            str(has),
+            str(len(table.cases) - has),
+            f"{rate:.3f}",
+            nominal,
+            ", ".join(f"{number} {name}" for name, number in sorted(poor.items())),
+        )
+    return shown
 
 
 def _read_names(path: Path) -> list[str]:

@@ -9,20 +9,24 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import sys
 import traceback
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import backbones
-import passion
 from bench_errors import InputError
 from benchmark import conditions, examples, tracking
+from benchmark.build import build_backbone, build_objective
 from benchmark.config import RunConfig
 from benchmark.record import RunFolder, write_atomically
+from datasets.degrade import Degradation, DegradedStore
 from datasets.store import Store
+
+if TYPE_CHECKING:
+    from backbones.contract import Backbone
 
 HEADER = ["case", "subset", "region", "metric", "policy", "value"]
 
@@ -69,12 +73,8 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
             f"the store {store_path} has data hash {store.hash}, the run was begun with "
             f"{content['data']['hash']}: restore the data, or remove the run folder to start afresh"
         )
-    write_atomically(
-        folder.path / "environment.json",
-        json.dumps(
-            conditions.environment(_device_text(device), threads, config.precision), indent=1
-        ).encode(),
-    )
+    environment = conditions.environment(_device_text(device), threads, config.precision)
+    _write_environment(folder, environment)
     parts = conditions.run_split(config, store)
     table = conditions.training_availability(config, store, parts.train)
     if table.hash != content["data"]["availability"]["hash"]:
@@ -82,20 +82,11 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
             f"the table of profile {config.profile} has hash {table.hash}, the run was begun with "
             f"{content['data']['availability']['hash']}: restore it, or remove the run folder to start afresh"
         )
-    description = store.description
-    modalities, classes = len(description.modalities), len(description.classes)
-
     torch.manual_seed(torch_seed(config.seed, "weights"))
-    backbone = backbones.create(
-        config.backbone.name,
-        modalities=modalities,
-        classes=classes,
-        crop=config.train.crop,
-        spatial_dims=description.spatial_dims,
-        **config.backbone.model_dump(exclude={"name"}),
-    ).to(device)
+    backbone = build_backbone(config, store.description).to(device)
+    degraded = folder.path / "degraded"
     loader = Loader(
-        store,
+        DegradedStore.of(store, table.degraded, degraded) if table.degraded else store,
         parts.train,
         table,
         crop=config.train.crop,
@@ -105,21 +96,19 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
         augment=config.train.augment,
         label_share=config.train.label_share,
     )
-    units = loader.units_per_modality()
-    objective = passion.create(
-        config.objective.name,
-        modalities=modalities,
-        classes=classes,
-        counts=units,
-        cases=loader.units,
-        batch_size=config.train.batch_size,
-        **config.objective.model_dump(exclude={"name"}),
-    )
+    teacher = None
+    if config.teacher:
+        teacher = _teacher(folder, config.teacher, build_backbone(config, store.description).to(device))
+    objective = build_objective(config, store.description, loader, teacher)
+    if left_out := objective.left_out(backbone):
+        print(f"{config.objective.name} with {config.backbone.name}: {left_out}", flush=True)
+        _write_environment(folder, {**environment, "left_out": left_out})
     policy = POLICIES[config.test.metrics]
+    outside = Degradation.parse(config.test.outside) if config.test.outside else None
 
     def segment(case: str) -> dict[str, Any]:
         with autocast(config.precision, device):
-            return segment_case(backbone, store, case, window=config.window, device=device)
+            return segment_case(backbone, store, case, window=config.window, device=device, outside=outside)
 
     def cut(case: str, maps: dict[str, Any]) -> examples.Example:
         volumes, label = np.asarray(store.volumes(case)), np.asarray(store.labels(case))
@@ -148,6 +137,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
         validate=validate if config.test.select == "best" else None,
     )
     save_weights(folder, backbone.state_dict())
+    shutil.rmtree(degraded, ignore_errors=True)
     rows = _finished_rows(folder)
     tested = {row[0] for row in rows}
     slices = {}
@@ -169,6 +159,27 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     )
     tracker.finish(folder.path / "cases.csv")
     folder.mark_done()
+
+
+def _write_environment(folder: RunFolder, content: dict[str, object]) -> None:
+    write_atomically(folder.path / "environment.json", json.dumps(content, indent=1).encode())
+
+
+def _teacher(folder: RunFolder, config: RunConfig, network: "Backbone") -> "Backbone":
+    """Load the tested weights of the run that teaches `folder`, which lies beside it, into `network`."""
+    from benchmark.checkpoint import load_weights
+
+    teacher = RunFolder(folder.path.with_name(config.folder))
+    if (state := teacher.state()) != "done":
+        raise InputError(f"its teacher {teacher.path} is {state}, not done: run its grid again")
+    ours, theirs = folder.config()["data"]["hash"], teacher.config()["data"]["hash"]
+    if ours != theirs:
+        raise InputError(
+            f"its teacher {teacher.path} has data {theirs}, this run {ours}: remove the teacher's "
+            "folder and run the grid again"
+        )
+    network.load_state_dict(load_weights(teacher))
+    return network
 
 
 def _finished_rows(folder: RunFolder) -> list[list[str]]:

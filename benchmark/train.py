@@ -6,6 +6,7 @@ training case once. Epochs are logged as they end, and a checkpoint lets a kille
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from benchmark.precision import autocast, scaler
 from benchmark.record import RunFolder
 from datasets.loader import Loader
 from datasets.randomness import torch_seed
-from passion.objective import Objective
+from passion.objective import Losses, Objective
 
 CHECKPOINT_SECONDS = 60.0
 """A checkpoint is written when this much time has passed since the last one, and after the last epoch."""
@@ -49,6 +50,10 @@ def train(
     optimiser = torch.optim.AdamW(
         backbone.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay, amsgrad=True
     )
+    if own := objective.parameters():
+        for parameter in own:
+            parameter.data = parameter.data.to(device)
+        optimiser.add_param_group({"params": own, "weight_decay": 0.0})
     scale = scaler(config.precision, device)
     best: dict[str, Any] = {"score": -1.0, "epoch": -1, "weights": None}
     start = 0
@@ -109,6 +114,7 @@ def _epoch(
     totals: dict[str, Tensor] = {}
     seen = torch.zeros(backbone.modalities)
     cases = 0
+    weights = [p for p in backbone.parameters() if p.requires_grad]
     for step, batch in enumerate(loader.batches(epoch)):
         # Dropout draws depend on the step alone, so a resumed run repeats them.
         torch.manual_seed(torch_seed(config.seed, f"step {step}", epoch))
@@ -122,7 +128,7 @@ def _epoch(
             )
         optimiser.zero_grad(set_to_none=True)
         if losses.total.requires_grad:
-            scale.scale(losses.total).backward()
+            objective.backward(_scaled(losses, scale), weights)
             _fill_gradients(optimiser)
             scale.step(optimiser)
             scale.update()
@@ -145,6 +151,14 @@ def _epoch(
     }
 
 
+def _scaled(losses: Losses, scale: torch.amp.GradScaler) -> Losses:
+    """What is back-propagated: total and tasks in the scale that keeps half-precision gradients from 0."""
+    tasks = losses.tasks
+    if tasks is not None:
+        tasks = replace(tasks, shared=scale.scale(tasks.shared), own=scale.scale(tasks.own))
+    return replace(losses, total=scale.scale(losses.total), tasks=tasks)
+
+
 def _fill_gradients(optimiser: torch.optim.Optimizer) -> None:
     """Give parameters that took no part a zero gradient, as in the released code, where all are run.
 
@@ -156,7 +170,7 @@ def _fill_gradients(optimiser: torch.optim.Optimizer) -> None:
                 parameter.grad = torch.zeros_like(parameter)
 
 
-_PREFERENCE = ("distance", "preference")
+_PREFERENCE = ("distance", "preference", "score")
 
 
 def _per_modality(

@@ -7,6 +7,7 @@ Everything that depends on a dataset (15 or 7 subsets, table columns, file label
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import combinations
+from pathlib import PurePath
 from typing import Any
 
 from bench_errors import InputError
@@ -141,6 +142,12 @@ def presence(subset: Iterable[str], modalities: Sequence[str]) -> tuple[bool, ..
 def table_subsets(description: Description) -> list[Subset]:
     """Return the subsets in the order of the description's tables."""
     return list(description.table_order) or subsets(description.modalities)
+
+
+def profile_label(profile: str) -> str:
+    """Return a profile's name fit for file names: ``mr2468``; ``sites`` for ``dir/sites.yaml#3f2a9c01``."""
+    path = profile.removeprefix("csv:").partition("#")[0]
+    return PurePath(path).stem if path.endswith((".yaml", ".yml", ".csv")) else path.replace("/", "_")
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,8 @@
     kl = pixel_distillation(student_outputs, teacher_outputs, tau, size)                    # [R]
     proto, distance = semantic_distillation(student_features, teacher_features, labels)     # [R], [R]
 
+    distance = dice_distance(student_logits, teacher_logits)                                # [R]
+
 R students of one case, and one teacher, from which no gradient flows. Formulas: PASSION (arXiv 2407.14796),
 pixel-wise and semantic-wise self-distillation, with the scale, the clamp and the L1 distance of its released
 code.
@@ -81,3 +83,13 @@ def semantic_distillation(student: Tensor, teacher: Tensor, labels: CaseLabels) 
     target = similarity_maps(full_precision(teacher.detach()).flatten(2), labels)
     difference = similarity_maps(full_precision(student).flatten(2), labels) - target
     return difference.square().mean(dim=(1, 2)), difference.detach().abs().mean(dim=(1, 2))
+
+
+def dice_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """1 - mean over classes of the soft Dice of two outputs, 0 where they are equal: [R].
+
+    Soft Dice with squared sums, 2 sum(p q) / (sum p^2 + sum q^2) (V-Net, Milletari et al., 3DV 2016).
+    `student` logits [R, classes, *space], `teacher` [1, classes, *space].
+    """
+    p, q = probabilities(student).flatten(2), probabilities(teacher).flatten(2)
+    return 1 - (2 * (p * q).sum(dim=2) / (p.square() + q.square()).sum(dim=2)).mean(dim=1)

@@ -81,8 +81,11 @@ def task_loss(p: Tensor, labels: CaseLabels) -> Tensor:
 def deep_supervision(side_logits: list[Tensor], labels: CaseLabels, size: Sequence[int]) -> Tensor:
     """Task losses of the side outputs at full size, weighted 1/2, 1/4, 1/8, ... from the finest: [R].
 
-    `side_logits`: each [R, classes, *space_l]; `size`: the target's space.
+    `side_logits`: each [R, classes, *space_l], or none at all: the sum is then a single 0, [1]; `size`: the
+    target's space.
     """
+    if not side_logits:
+        return labels.count.new_zeros(1)
     losses = [
         task_loss(probabilities(side, size), labels) / 2**level
         for level, side in enumerate(side_logits, start=1)

@@ -1,7 +1,7 @@
 """What trains a network: `Objective`, from a batch to a total loss and the terms it is made of.
 
-    losses = objective.loss(backbone, batch)    # any backbone of backbones.contract
-    losses.total.backward()
+    losses = objective.loss(backbone, batch)            # any backbone of backbones.contract
+    objective.backward(losses, list(backbone.parameters()))
     changed = objective.end_epoch()
 
 All losses are per case and summed over the batch.
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from backbones.contract import Backbone
+from backbones.contract import Backbone, Features, Fused
 from bench_errors import InputError
 from bench_registry import unknown
 from passion.losses import CaseLabels, full_precision, probabilities, task_loss
@@ -40,6 +40,21 @@ class Batch(Protocol):
 
 
 @dataclass
+class Tasks:
+    """A batch's loss in parts that still carry their graph, for an objective with its own `backward`.
+
+    Attributes:
+        shared: scalar, what belongs to no modality.
+        own: [M], each modality's own loss, summed over the batch; 0 where it takes no part.
+        cases: int64 [M] on the CPU, how many cases of the batch have a part in `own`.
+    """
+
+    shared: Tensor
+    own: Tensor
+    cases: Tensor
+
+
+@dataclass
 class Losses:
     """A batch's loss.
 
@@ -48,10 +63,12 @@ class Losses:
         terms: what it is made of, before any weight, summed over the batch and detached: scalars (`fuse`,
             `prm`) and one value per modality (`sep`, ...), [M] in modality order, 0 where a modality takes no
             part.
+        tasks: the unweighted parts, from objectives that weigh tasks.
     """
 
     total: Tensor
     terms: dict[str, Tensor]
+    tasks: Tasks | None = None
 
 
 class Objective(ABC):
@@ -64,7 +81,13 @@ class Objective(ABC):
     `counts` (training cases that have each modality), `cases` (training cases) and `batch_size` are facts of
     the training data; an objective uses those it needs. `loss` works without gradient and in evaluation mode,
     and leaves the backbone's mode to the caller.
+
+    An objective with `needs_teacher` is created with `teacher`, a trained backbone that it freezes.
+    `without_unimodal` says what becomes of it for a network without auxiliary decoder.
     """
+
+    needs_teacher: bool = False
+    without_unimodal: str = "sep is left out: the network has no auxiliary decoder"
 
     def __init__(
         self,
@@ -100,6 +123,39 @@ class Objective(ABC):
     def loss(self, backbone: Backbone, batch: Batch) -> Losses:
         """Return the losses of `batch`; raise ValueError for a case without any modality."""
 
+    def parameters(self) -> list[nn.Parameter]:
+        """What the objective itself learns, stepped by the network's optimiser without weight decay."""
+        return []
+
+    def backward(self, losses: Losses, parameters: list[nn.Parameter]) -> None:
+        """Add the gradients of `losses` to those of the network's `parameters` and to the objective's own.
+
+        `total` and `tasks` may both be multiplied by a scale, as training in half precision does; so are the
+        gradients then, all of them.
+        """
+        losses.total.backward()
+
+    def left_out(self, backbone: Backbone) -> str:
+        """Say in one line what `backbone` cannot give this objective; empty where nothing is left out.
+
+        Raises `InputError` where nothing would be left of an epoch: a warm-up without auxiliary decoder.
+        """
+        if backbone.has_unimodal:
+            return ""
+        if self.warmup_epochs:
+            raise InputError(
+                f"objective.warmup_epochs is {self.warmup_epochs}, but {type(backbone).__name__} has no "
+                "auxiliary decoder to warm up: set it to 0"
+            )
+        return self.without_unimodal
+
+    def own_logits(self, backbone: Backbone, features: Features, taught: Tensor) -> Tensor | None:
+        """Return each taught modality's own output [B, M, classes, *space]; None where there is none.
+
+        `features` from `encode`, `taught` bool [B, M] on the CPU.
+        """
+        return backbone.unimodal(features) if backbone.has_unimodal else None
+
     def end_epoch(self) -> dict[str, list[float]] | None:
         """Note that an epoch is over; say what changed, one value per modality and name, for the log."""
         self.epoch += 1
@@ -133,17 +189,32 @@ def labels_of(batch: Batch, classes: int) -> list[CaseLabels]:
     return [CaseLabels(target, classes, dtype) for target in batch.target]
 
 
-def unimodal_losses(logits: Tensor, taught: Tensor, labels: list[CaseLabels]) -> list[Tensor]:
+def unimodal_losses(logits: Tensor | None, taught: Tensor, labels: list[CaseLabels]) -> list[Tensor]:
     """Task loss of each taught modality's own output, per case a tensor [M], 0 for the others.
 
-    `logits` [B, M, classes, *space] from `Backbone.unimodal`, `taught` bool [B, M] on the CPU.
+    `logits` [B, M, classes, *space] from `Objective.own_logits`, `taught` bool [B, M] on the CPU. Without
+    logits all are 0.
     """
+    if logits is None:
+        return [case_labels.count.new_zeros(taught.shape[1]) for case_labels in labels]
     losses = []
     for case, mask, case_labels in zip(logits.unbind(), taught, labels, strict=True):
         chosen = mask.nonzero().squeeze(1).to(logits.device)
         values = task_loss(probabilities(case.index_select(0, chosen)), case_labels)
         losses.append(per_modality(values, chosen, len(mask)))
     return losses
+
+
+def fuse_alone(backbone: Backbone, features: Features, taught: Tensor) -> tuple[Fused, Tensor, Tensor]:
+    """Fuse each taught modality of each case alone, in one batch of R rows.
+
+    `features` from `encode`, `taught` bool [B, M] on the CPU. Returns the outputs, case by case in modality
+    order, and of each row its case and its modality, int64 [R] on the CPU.
+    """
+    case, modality = taught.nonzero(as_tuple=True)
+    device = features.levels[0].device
+    alone = torch.nn.functional.one_hot(modality, taught.shape[1]).bool()
+    return backbone.fuse(features, alone.to(device), case.to(device)), case, modality
 
 
 def per_modality(values: Tensor, modality: Tensor, modalities: int) -> Tensor:

@@ -17,12 +17,13 @@ from torch import Tensor
 from backbones.contract import Backbone, Fused
 from bench_errors import InputError
 from bench_registry import unknown
-from passion.distillation import pixel_distillation, semantic_distillation
+from passion.distillation import dice_distance, pixel_distillation, semantic_distillation
 from passion.losses import CaseLabels, deep_supervision, probabilities, task_loss
 from passion.objective import Batch, Losses, Objective, labels_of, per_modality, unimodal_losses
 from passion.preference import GradientBalance, relative_preference
 
 VARIANTS = ("released", "paper")
+PREFERENCES = ("prototype", "dice", "kl")
 
 
 class Passion(Objective):
@@ -32,6 +33,12 @@ class Passion(Objective):
     over the modalities that are taught; w is 1 under `pdt`. In the warm-up only sum beta w sep. A student
     whose one modality is the whole subset is the teacher itself: its kl, proto and distance are 0, and
     nothing is computed.
+
+    Its four parts can be switched off: `pixel` (kl), `semantic` (proto), `delta` (which then is 1
+    throughout) and `beta` (which then stays 1). `preference` is the distance between a student and the
+    teacher that relative preference goes by: `prototype`, the mean absolute difference of similarity maps;
+    `dice`, of the fused outputs; or `kl`, the pixel-wise distillation loss. What no part needs is not
+    computed, and its term is 0.
 
     `variant`: `released` follows the released code. `paper` differs in three things: delta does not gate sep;
     w is 1 / (1 - missing rate) whatever the batch size; cases in which a modality is its own teacher do not
@@ -51,6 +58,11 @@ class Passion(Objective):
         lambda2: float = 0.1,
         tau: float = 4.0,
         eta: float = 0.01,
+        pixel: bool = True,
+        semantic: bool = True,
+        delta: bool = True,
+        beta: bool = True,
+        preference: str = "prototype",
         warmup_epochs: int = 0,
         counts: Sequence[int] | None = None,
         cases: int | None = None,
@@ -59,13 +71,19 @@ class Passion(Objective):
         super().__init__(modalities, classes, policy, warmup_epochs, counts, cases, batch_size)
         if variant not in VARIANTS:
             raise InputError(unknown("variant", variant, list(VARIANTS)))
+        if preference not in PREFERENCES:
+            raise InputError(unknown("preference", preference, list(PREFERENCES)))
         self.variant = variant
         self.lambda1 = lambda1
         self.lambda2 = lambda2
         self.tau = tau
+        self.pixel = pixel
+        self.semantic = semantic
+        self.delta = delta
+        self.preference = preference if delta or beta else None
         self.weights = self._modality_weights()
         fixed = counts if policy == "idt" and variant == "released" else None
-        self.balance = GradientBalance(modalities, eta, warmup_epochs, fixed)
+        self.balance = GradientBalance(modalities, eta if beta else 0.0, warmup_epochs, fixed)
 
     @property
     def beta(self) -> Tensor:
@@ -77,13 +95,13 @@ class Passion(Objective):
         device = batch.volumes.device
         taught = self.taught(batch)
         features = backbone.encode(batch.volumes, taught.to(device))
-        unimodal = backbone.unimodal(features)
+        own = self.own_logits(backbone, features, taught)
         if not self.warming_up:
             rows = plan_rows(batch.present.detach().cpu().bool(), taught)
             fused = backbone.fuse(features, rows.present.to(device), rows.case.to(device))
         with torch.autocast(device.type, enabled=False):
             labels = labels_of(batch, self.classes)
-            sep = unimodal_losses(unimodal, taught, labels)
+            sep = unimodal_losses(own, taught, labels)
             if self.warming_up:
                 return self._warmup(torch.stack(sep).sum(dim=0))
             weights = self.weights.to(sep[0])
@@ -139,15 +157,26 @@ class Passion(Objective):
         if len(students) == 0:
             return {**terms, "kl": zeros, "proto": zeros, "distance": zeros}
         student = parts.students
-        kl = pixel_distillation(
-            [student.logits, *student.side_logits], [teacher.logits, *teacher.side_logits], self.tau, size
-        )
-        proto, distance = semantic_distillation(student.decoder_features, teacher.decoder_features, labels)
-        placed = {"kl": kl, "proto": proto, "distance": distance}
-        return {**terms, **{k: per_modality(v, students, self.modalities) for k, v in placed.items()}}
+        placed = {}
+        if self.pixel or self.preference == "kl":
+            outputs = [student.logits, *student.side_logits], [teacher.logits, *teacher.side_logits]
+            placed["kl"] = pixel_distillation(*outputs, self.tau, size)
+        if self.semantic or self.preference == "prototype":
+            maps = semantic_distillation(student.decoder_features, teacher.decoder_features, labels)
+            placed["proto"], placed["distance"] = maps
+        if self.preference == "dice":
+            placed["distance"] = dice_distance(student.logits.detach(), teacher.logits.detach())
+        elif self.preference == "kl":
+            placed["distance"] = placed["kl"].detach().clamp(min=0)
+        if not self.pixel:
+            placed.pop("kl", None)
+        if not self.semantic:
+            placed.pop("proto", None)
+        filled = {k: per_modality(v, students, self.modalities) for k, v in placed.items()}
+        return {**terms, **{k: filled.get(k, zeros) for k in ("kl", "proto", "distance")}}
 
     def _total(self, terms: dict[str, Tensor], beta: Tensor, weights: Tensor) -> Tensor:
-        delta = (terms["preference"] < 0).to(weights)
+        delta = (terms["preference"] < 0).to(weights) if self.delta else torch.ones_like(weights)
         gate = delta if self.variant == "released" else torch.ones_like(delta)
         return (
             terms["fuse"]
@@ -214,6 +243,6 @@ def split_rows(fused: Fused, rows: Rows) -> list[CaseOutputs]:
     """Give each case its rows of the batched outputs."""
     sizes = [size for students in rows.students for size in (1, len(students))]
     logits, features = fused.logits.split(sizes), fused.decoder_features.split(sizes)
-    sides = list(zip(*(side.split(sizes) for side in fused.side_logits), strict=True))
-    groups = [Fused(logits[i], list(sides[i]), features[i]) for i in range(len(sizes))]
+    sides = [side.split(sizes) for side in fused.side_logits]
+    groups = [Fused(logits[i], [side[i] for side in sides], features[i]) for i in range(len(sizes))]
     return [CaseOutputs(*groups[i : i + 2]) for i in range(0, len(groups), 2)]

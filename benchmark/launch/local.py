@@ -28,12 +28,16 @@ MALLOC = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "800
 
 @dataclass(frozen=True)
 class Job:
-    """One run to execute: its folder, its store, how many epochs it has and how many cases it tests."""
+    """One run to execute: its folder, its store, how many epochs it has and how many cases it tests.
+
+    `teacher`: the folder of the run that has to be done before, if there is one.
+    """
 
     folder: RunFolder
     store: Path
     epochs: int
     test_cases: int
+    teacher: RunFolder | None = None
 
 
 def launch(jobs: list[Job], device: str, workers: int, track: bool, console: Console) -> None:
@@ -47,8 +51,9 @@ def launch(jobs: list[Job], device: str, workers: int, track: bool, console: Con
     with view:
         try:
             while waiting or running:
-                while waiting and len(running) < workers:
-                    job = waiting.pop(0)
+                _fail_untaught(waiting, [job for job, _ in running.values()])
+                while len(running) < workers and (job := _next(waiting)):
+                    waiting.remove(job)
                     process = _start(job, device, threads, track)
                     running[process.pid] = (job, process)
                 time.sleep(POLL_SECONDS)
@@ -60,6 +65,24 @@ def launch(jobs: list[Job], device: str, workers: int, track: bool, console: Con
         except BaseException:
             _stop([process for _, process in running.values()])
             raise
+
+
+def _next(waiting: list[Job]) -> Job | None:
+    """The first job that may start: a teacher goes before its students."""
+    return next((j for j in waiting if j.teacher is None or j.teacher.state() == "done"), None)
+
+
+def _fail_untaught(waiting: list[Job], running: list[Job]) -> None:
+    """Give up jobs whose teacher is not done and will not be: it failed, or its process elsewhere ended."""
+    coming = {job.folder.path for job in [*waiting, *running]}
+    for job in list(waiting):
+        if job.teacher is None or job.teacher.path in coming:
+            continue
+        state = job.teacher.state()
+        if state not in ("done", "running"):
+            waiting.remove(job)
+            reason = f" ({job.teacher.reason()})" if job.teacher.reason() else ""
+            job.folder.mark_failed(f"its teacher {job.teacher.path.name} is {state}{reason}")
 
 
 def _start(job: Job, device: str, threads: int, track: bool) -> "subprocess.Popen[bytes]":

@@ -43,6 +43,7 @@ def caption(
         + "."
     ]
     sentences += [_training(study, len(folds) > 1) for study in studies]
+    sentences += _outside(runs)
     if fewest:
         sentences.append(
             f"Not every test case has every modality: a subset has {counted(fewest, 'case')} or more."
@@ -61,12 +62,17 @@ def caption(
 
 
 def rates(content: dict[str, Any]) -> str:
-    """Say how often each modality is really missing in training, from the content of a `config.yaml`."""
-    realised = content["data"]["availability"]["realised"]
-    if not any(realised.values()):
-        return "no modality missing"
+    """Say how often each modality is missing or poor in training, from the content of a `config.yaml`."""
+    availability = content["data"]["availability"]
+    realised = availability["realised"]
     parts = ", ".join(f"{modality_title(m)} {100 * rate:.1f} %" for m, rate in realised.items())
-    return f"realised missing rates {parts}"
+    missing = f"realised missing rates {parts}" if any(realised.values()) else "no modality missing"
+    poor = ", ".join(
+        f"{modality_title(m)} {name} {100 * share:.1f} %"
+        for m, shares in availability.get("degraded", {}).items()
+        for name, share in shares.items()
+    )
+    return f"{missing}; in poor quality, of the cases that have it, {poor}" if poor else missing
 
 
 def counted(number: int, thing: str) -> str:
@@ -82,6 +88,16 @@ def _training(study: Study, folds: bool) -> str:
         f"{rates(study.runs[0].content)}; availability table {data['availability']['hash']}, "
         f"data {data['hash']}."
     )
+
+
+def _outside(runs: Sequence[Run]) -> list[str]:
+    """What is shown of modalities outside a subset, where it is not nothing."""
+    qualities = {run.config["test"].get("outside") for run in runs}
+    return [
+        f"{f'In rows with outside={quality}' if len(qualities) > 1 else 'Here'} the modalities outside a "
+        f"subset are not absent in testing, but degraded by {quality}."
+        for quality in sorted(qualities - {None})
+    ]
 
 
 def _seeds(runs: Sequence[Run], differ: str) -> list[str]:

@@ -20,7 +20,7 @@ from bench_registry import unknown
 from benchmark.examples import FILE, Example, load
 from benchmark.record import STATES, RunFolder, run_folders
 from benchmark.report.names import method_order, method_titles
-from datasets.vocabulary import Description, subset_name, table_subsets
+from datasets.vocabulary import Description, profile_label, subset_name, table_subsets
 
 COLUMNS = ["case", "subset", "region", "metric", "policy", "value"]
 CONDITIONS = ["run", "grid", "dataset", "profile", "variant", "method", "seed"]
@@ -137,8 +137,9 @@ class Study:
     def name(self) -> str:
         """A name for files, such as ``phantom-mr2468``."""
         profile = self.profile
-        if profile.startswith("csv:"):
-            profile = f"csv-{self.runs[0].content['data']['availability']['hash']}"
+        if "#" in profile or profile.startswith("csv:"):
+            label = "csv" if profile.startswith("csv:") else profile_label(profile)
+            profile = f"{label}-{self.runs[0].content['data']['availability']['hash']}"
         return "-".join([self.dataset, profile, *self.variant.replace(",", "").split()])
 
 
@@ -250,9 +251,10 @@ def _studies(done: Sequence[Run]) -> list[Study]:
     for run in done:
         key = (run.config["dataset"], run.config["profile"], run.variant)
         grouped.setdefault(key, []).append(run)
+    datasets = list(dict.fromkeys(dataset for dataset, *_ in grouped))
     return [
         Study(*key, tuple(sorted(runs, key=lambda r: (method_order(r.config), r.config["seed"]))))
-        for key, runs in grouped.items()
+        for key, runs in sorted(grouped.items(), key=lambda item: (datasets.index(item[0][0]), item[0]))
     ]
 
 
@@ -290,7 +292,7 @@ def _stopped(folder: RunFolder, content: dict[str, Any]) -> str:
 
 def _frame(done: Sequence[Run]) -> pd.DataFrame:
     """All rows of all runs; words are categories, or a thousand runs would not fit into the memory."""
-    frames = [_read_cases(run) for run in done]
+    frames = [read_cases(run) for run in done]
     lengths = [len(frame) for frame in frames]
     columns: dict[str, Any] = {}
     values = {
@@ -310,7 +312,11 @@ def _frame(done: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _read_cases(run: Run) -> pd.DataFrame:
+def read_cases(run: Run) -> pd.DataFrame:
+    """Return the `COLUMNS` of a finished run's `cases.csv`, all but value as categories.
+
+    Raises `InputError` if the file is not one, lacks cases or regions, or has a row twice.
+    """
     path = run.path / "cases.csv"
     advice = "remove the run's folder and run it again"
     try:

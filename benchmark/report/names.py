@@ -6,6 +6,7 @@ A name without a title of its own stands as it is, so a new backbone or dataset 
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,15 @@ NETWORKS_AND_METHODS = {
     "rfnet": "RFNet",
     "mmformer": "mmFormer",
     "m2ftrans": "M2FTrans",
+    "transunet": "TransUNet",
     "passion": "PASSION",
+    "moddrop": "ModDrop",
+    "pmr": "PMR",
+    "kd": "KD",
+    "gradnorm": "GradNorm",
+    "dwa": "DWA",
+    "uncertainty": "uncertainty weighting",
+    "pcgrad": "PCGrad",
 }
 POLICIES = {"idt": "", "idt_drop": " (random drop)", "pdt": " (PDT)"}
 NO_METHOD = ("dataset", "profile", "seed", "test.metrics")
@@ -29,32 +38,37 @@ def modality_title(name: str) -> str:
 
 def network_title(name: str) -> str:
     """``rfnet`` -> ``RFNet``; of objectives too: ``passion`` -> ``PASSION``."""
-    return NETWORKS_AND_METHODS.get(name, name)
+    return NETWORKS_AND_METHODS.get(name, name.rpartition(":")[2])
 
 
 def method_titles(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return one title per configuration; those that differ in more than the seed get different ones.
 
     Backbone, objective and policy come first; the options in which equally named ones differ follow in
-    brackets. All `configs` are of one dataset.
+    brackets. What goes without saying is left out: a part that is on, an option without a value, a value that
+    more than half of them have. All `configs` are of one dataset.
     """
     every = [options(config) for config in configs]
     titles = [_title(config) for config in configs]
-    differing = {
-        title: _differing([o for o, t in zip(every, titles, strict=True) if t == title])
+    usual = {
+        title: _usual([own for own, other in zip(every, titles, strict=True) if other == title])
         for title in dict.fromkeys(titles)
     }
-    return [title + _in_brackets(own, differing[title]) for own, title in zip(every, titles, strict=True)]
+    return [title + _in_brackets(own, usual[title]) for own, title in zip(every, titles, strict=True)]
 
 
 def method_order(config: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Sort key of methods: by backbone, the baseline before others, then by options, numbers by size."""
+    """Sort key of methods: by backbone, the baseline before others, then by options, numbers by size.
+
+    One with fewer options comes first: an option without a value is a method as published.
+    """
     objective = config["objective"]["name"]
     values = sorted(options(config).items())
     return (
         config["backbone"]["name"],
         objective != "baseline",
         objective,
+        len(values),
         [(k, (0, v, "") if isinstance(v, int | float) else (1, 0, str(v))) for k, v in values],
     )
 
@@ -76,14 +90,30 @@ def _title(config: Mapping[str, Any]) -> str:
     return f"{backbone}{joint}{objective}{POLICIES.get(config['objective'].get('policy', 'idt'), '')}"
 
 
-def _differing(alike: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The options in which equally titled methods differ."""
-    keys = sorted({key for own in alike for key in own})
-    return [key for key in keys if len({json.dumps(own.get(key)) for own in alike}) > 1]
+def _usual(alike: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The options in which equally titled methods differ, each with the value that is left out of titles."""
+    methods = list({json.dumps(own, sort_keys=True): own for own in alike}.values())
+    usual: dict[str, Any] = {}
+    for key in sorted({key for own in methods for key in own}):
+        values = [own.get(key) for own in methods]
+        if all(value == values[0] for value in values):
+            continue
+        common, times = Counter(map(json.dumps, values)).most_common(1)[0]
+        if None in values:
+            usual[key] = json.dumps(None)
+        elif any(isinstance(value, bool) for value in values):
+            usual[key] = json.dumps(True)
+        else:
+            usual[key] = common if 2 * times > len(methods) else ""
+    return usual
 
 
-def _in_brackets(own: Mapping[str, Any], differing: Sequence[str]) -> str:
-    parts = [f"{key.rpartition('.')[2]}={_short(own[key])}" for key in differing if key in own]
+def _in_brackets(own: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+    parts = [
+        f"{key.rpartition('.')[2]}={_short(own.get(key))}"
+        for key, value in usual.items()
+        if json.dumps(own.get(key)) != value
+    ]
     return f" ({', '.join(parts)})" if parts else ""
 
 

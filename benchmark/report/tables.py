@@ -6,6 +6,7 @@ table.blocks[0].rows[0].cells       # one per subset, the last their average
 Which tables a report has is said in `contents`; those over options of a method are in `variants`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
@@ -59,9 +60,12 @@ def profile_table(every: Sequence[Scores]) -> Table | None:
     """Return methods by profiles, a block per region; None where no method was run under two profiles.
 
     Args:
-        every: of the studies of one dataset; one without a method that another has too is left out.
+        every: of the studies of one dataset. Left out are methods under one profile alone, and studies that
+            have no other.
     """
-    every = [s for s in every if any(set(s.runs) & set(o.runs) for o in every if o is not s)]
+    counts = Counter(method for scores in every for method in scores.runs)
+    shown = {method for method, times in counts.items() if times > 1}
+    every = [scores for scores in every if shown & set(scores.runs)]
     if not every:
         return None
     better = every[0].higher_is_better
@@ -78,7 +82,7 @@ def profile_table(every: Sequence[Scores]) -> Table | None:
             against.get(method, ""),
         )
         for region in every[0].study.description.regions
-        for method in dict.fromkeys(run.method for run in runs)
+        for method in dict.fromkeys(run.method for run in runs if run.method in shown)
     ]
     return make_table(
         every,

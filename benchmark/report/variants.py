@@ -44,8 +44,6 @@ def ablation_tables(scores: Scores) -> list[Table]:
             rows = {
                 run.method: tuple(bool(run.config["objective"][s]) for s in switches) for run in group.runs
             }
-            if len(rows) == 1:
-                continue
             if baseline := against.get(group.runs[0].method):
                 rows[baseline] = (False,) * len(switches)
             order = sorted(rows.items(), key=lambda row: (sum(row[1]), [not on for on in row[1]]))
@@ -77,11 +75,10 @@ def sweep_tables(scores: Scores) -> list[Table]:
             lines: list[Line] = []
             for group in _alike(runs, keys):
                 rows = {run.method: tuple(run.config["objective"][key] for key in keys) for run in group.runs}
-                if len(rows) > 1:
-                    lines += [
-                        _line(scores, group.title, tuple(f"{v:g}" for v in values), method)
-                        for method, values in sorted(rows.items(), key=lambda row: row[1])
-                    ]
+                lines += [
+                    _line(scores, group.title, tuple(f"{v:g}" for v in values), method)
+                    for method, values in sorted(rows.items(), key=lambda row: row[1])
+                ]
             if lines:
                 what = " and ".join(keys)
                 tables.append(
@@ -115,7 +112,9 @@ def settings_table(scores: Scores, complete: Scores | None) -> Table | None:
         if policy(run) == "pdt" and run.config["objective"]["name"] == "baseline"
     }
     imperfect = {
-        run.method: run for run in scores.study.runs if False not in run.config["objective"].values()
+        run.method: run
+        for run in scores.study.runs
+        if not any(value is False for value in run.config["objective"].values())
     }
     against = references(scores.study.runs)
     lines, shown = [], []
@@ -214,7 +213,7 @@ def _numeric(runs: Sequence[Run]) -> list[tuple[str, ...]]:
 
 
 def _alike(runs: Sequence[Run], keys: Sequence[str]) -> list[_Group]:
-    """Group runs of one objective that are alike but for `keys` and the seed."""
+    """Group runs of one objective that are alike but for `keys` and the seed; groups of one are left out."""
     rest = [
         {**run.config, "objective": {k: v for k, v in run.config["objective"].items() if k not in keys}}
         for run in runs
@@ -222,10 +221,10 @@ def _alike(runs: Sequence[Run], keys: Sequence[str]) -> list[_Group]:
     groups: dict[str, list[int]] = {}
     for i, config in enumerate(rest):
         groups.setdefault(json.dumps(options(config), sort_keys=True), []).append(i)
-    titles = method_titles([rest[members[0]] for members in groups.values()])
+    found = [members for members in groups.values() if len({runs[i].method for i in members}) > 1]
+    titles = method_titles([rest[members[0]] for members in found])
     return [
-        _Group(title, tuple(runs[i] for i in members))
-        for title, members in zip(titles, groups.values(), strict=True)
+        _Group(title, tuple(runs[i] for i in members)) for title, members in zip(titles, found, strict=True)
     ]
 
 

@@ -78,6 +78,7 @@ def _write(
             markdown=markdown,
             formats=formats,
             runs=[(run, minutes(run)) for study in collected.studies() for run in study.runs],
+            left_out=left_out(collected),
         )
     )
     report = _write_text(out / "report.md", text)
@@ -110,6 +111,12 @@ def _write_text(path: Path, text: str) -> Path:
 def epochs(run: Run) -> str:
     """Return ``3/12``: epochs trained of those asked for."""
     return f"{len(run.log)}/{run.content['config']['train'].get('epochs', '?')}"
+
+
+def left_out(collected: Collected) -> list[str]:
+    """What networks could not give their objectives, once for each method."""
+    notes = [(run.method, run.environment.get("left_out")) for run in collected.runs if run.method]
+    return list(dict.fromkeys(f"{method}: {note}." for method, note in notes if note))
 
 
 def minutes(run: Run) -> str:

@@ -7,8 +7,8 @@ from torch import nn
 from backbones.blocks import (
     ConvBlock,
     ModalityEncoder,
+    PaddedConv,
     PointConv,
-    ReflectConv,
     UnimodalDecoder,
     decode_packed,
     kaiming_init,
@@ -21,15 +21,17 @@ from backbones.blocks import (
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 @pytest.mark.parametrize("space", [(8, 12, 10), (6, 8, 4), (40, 26, 18), (30, 20, 24)])
 @pytest.mark.parametrize("items", [1, 2])
-def test_reflect_conv_is_torchs(
-    stride: int, spatial_dims: int, space: tuple[int, int, int], items: int
+@pytest.mark.parametrize("mode", ["reflect", "constant"])
+def test_padded_conv_is_torchs(
+    stride: int, spatial_dims: int, space: tuple[int, int, int], items: int, mode: str
 ) -> None:
     torch.manual_seed(0)
     space = space if spatial_dims == 3 else (*space[:2], 1)
-    ours = ReflectConv(12, 6, stride, spatial_dims)
+    ours = PaddedConv(12, 6, stride, spatial_dims, mode)
     kernel, strides = per_axis(3, spatial_dims), per_axis(stride, spatial_dims)
     padding = (1, 1, spatial_dims - 2)
-    theirs = nn.Conv3d(12, 6, kernel, stride=strides, padding=padding, padding_mode="reflect")
+    padding_mode = "reflect" if mode == "reflect" else "zeros"
+    theirs = nn.Conv3d(12, 6, kernel, stride=strides, padding=padding, padding_mode=padding_mode)
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(items, 12, *space, requires_grad=True)
     expected = theirs(x)

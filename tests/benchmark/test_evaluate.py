@@ -56,6 +56,23 @@ def test_overlapping_windows_are_averaged(net):
     assert torch.equal(found[0], total.argmax(dim=0).to(torch.uint8))
 
 
+@pytest.mark.parametrize("name", list(backbones.BACKBONES))
+def test_outside_a_subset_poor_volumes_take_the_place_of_absent_ones(name):
+    torch.manual_seed(0)
+    net = backbones.create(name, modalities=4, classes=4, width=2, crop=32).eval()
+    volumes, poor = torch.randn(4, 40, 32, 32), torch.randn(4, 40, 32, 32)
+    chosen = [("flair",), ("t1ce", "t1"), NAMES[:3]]
+    maps = predict(net, volumes, chosen, NAMES, 32, CPU, poor)
+    for subset, found in zip(chosen, maps, strict=True):
+        shown = torch.stack([(volumes if m in subset else poor)[i] for i, m in enumerate(NAMES)])
+        # In no subset is t2, so it is absent.
+        (expected,) = predict(net, shown, [NAMES[:3]], NAMES, 32, CPU)
+        assert (found == expected).float().mean() > 0.999
+    assert not torch.equal(maps, predict(net, volumes, chosen, NAMES, 32, CPU))
+    same = predict(net, volumes, chosen, NAMES, 32, CPU, volumes)
+    assert (same == same[-1]).float().mean() > 0.999
+
+
 def test_mode_is_left_as_it_was_and_the_output_has_the_volume_size(net):
     net.train()
     maps = predict(net, torch.randn(4, 9, 20, 16), [("t2",)], NAMES, 16, CPU)

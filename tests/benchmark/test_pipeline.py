@@ -122,6 +122,36 @@ def test_killed_run_goes_on_to_the_same_result(smoke, tmp_path, monkeypatch):
     assert {name: (whole.path / name).read_bytes() for name in kept} == kept
 
 
+def test_poor_quality_in_training_and_testing(smoke, tmp_path):
+    profile = tmp_path / "poor.yaml"
+    profile.write_text("base: ir2468\ndegrade: [{kind: noise, severity: 2, share: 0.5}]\n")
+    grid = tmp_path / "quality.yaml"
+    content = {
+        "axes": {"test.outside": ["slab-3"]},
+        "base": {
+            "profile": str(profile),
+            "objective": {"name": "baseline"},
+            "backbone": {"width": 2},
+            "train": {"epochs": 1, "crop": 32},
+        },
+    }
+    grid.write_text(yaml.safe_dump(content))
+    store = smoke / "smoke" / "data" / "phantom"
+    arguments = ["--grid", grid, "--runs", tmp_path / "runs"]
+    result = bench("run", *arguments, "--device", "cpu", "--no-track", "--store", f"phantom={store}")
+    assert result.returncode == 0, result.stderr
+    (folder,) = run_folders(tmp_path / "runs" / "quality")
+    assert not (folder.path / "degraded").exists()
+    conditions = folder.config()
+    assert conditions["config"]["test"]["outside"] == "slab-3"
+    assert conditions["data"]["availability"]["definition"]["base"] == "ir2468"
+    assert conditions["data"]["availability"]["degraded"]
+    assert pd.read_csv(folder.path / "cases.csv").value.notna().all()
+    # Another content at the same path is another run.
+    profile.write_text(profile.read_text().replace("0.5", "0.6"))
+    assert "1 absent" in bench("status", *arguments).stdout
+
+
 def test_failed_run_leaves_its_reason_and_the_rest_goes_on(smoke, tmp_path):
     grid = tmp_path / "broken.yaml"
     grid.write_text(

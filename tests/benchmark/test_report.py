@@ -1,5 +1,6 @@
 """The report of recorded runs: exact tables, averages by hand, the same bytes twice, and what is refused."""
 
+import json
 import math
 import subprocess
 import sys
@@ -46,11 +47,17 @@ def marks(row):
 @pytest.fixture(scope="module")
 def report(grid, tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "tiny"
-    return out, write_report([grid], out)
+    return out, write_report([grid], out, formats=["png"])
 
 
 @pytest.mark.parametrize(
-    "name", ["report.md", "tables/phantom-mr2468-dice.tex", "tables/phantom-mr2468-hd95.csv"]
+    "name",
+    [
+        "report.md",
+        *("tables/phantom-mr2468-dice.tex", "tables/phantom-mr2468-settings-dice.tex"),
+        *("tables/phantom-mr2468-hd95.csv", "tables/phantom-mr2468-dice-tests.csv"),
+        *("tables/phantom-heart-mr357-marginal-dice.html",),
+    ],
 )
 def test_golden(report, name):
     out, _ = report
@@ -61,14 +68,25 @@ def test_every_file_is_there_and_a_second_report_has_the_same_bytes(grid, report
     out, written = report
     assert sorted(written) == sorted(p for p in out.rglob("*") if p.is_file())
     assert written[0] == out / "report.md"
-    tables = {
-        f"{s}-{m}.{k}"
-        for s in ("phantom-mr2468", "phantom-heart-mr357")
-        for m in ("dice", "hd95")
-        for k in ("md", "tex", "csv", "html")
+    kinds = {
+        "phantom-mr2468": ("", "-settings", "-marginal", "-shapley"),
+        "phantom-heart-mr357": ("", "-passion-tau", "-marginal", "-shapley"),
     }
-    assert {p.name for p in (out / "tables").iterdir()} == tables
-    for path in write_report([grid], tmp_path):
+    tables = {
+        f"{study}{kind}-{metric}.{suffix}"
+        for study, own in kinds.items()
+        for kind in own
+        for metric in ("dice", "hd95")
+        for suffix in ("md", "tex", "csv", "html")
+    }
+    tests = {
+        f"phantom-mr2468{kind}-{metric}-tests.{suffix}"
+        for kind in ("", "-settings")
+        for metric in ("dice", "hd95")
+        for suffix in ("md", "csv")
+    }
+    assert {p.name for p in (out / "tables").iterdir()} == tables | tests
+    for path in write_report([grid], tmp_path, formats=["png"]):
         assert path.read_bytes() == (out / path.relative_to(tmp_path)).read_bytes(), path
 
 
@@ -144,14 +162,23 @@ def test_figures_show_every_method_and_value(grid):
 def test_pictures_are_not_empty(report):
     out, _ = report
     pictures = sorted((out / "figures").glob("*.png"))
-    assert len(pictures) == 6
+    assert len(pictures) > 6
     assert all(imread(picture).std() > 0.05 for picture in pictures)
-    assert len(list((out / "figures").glob("*.svg"))) == 6
 
 
 def test_without_preference_there_are_no_curves(tmp_path):
     record(tmp_path / "g", "baseline")
     assert preference_curves(collect([tmp_path / "g"]).studies()[0]) is None
+
+
+def test_what_a_network_could_not_give_is_said_under_the_runs(tmp_path):
+    record(tmp_path / "g", "baseline")
+    record(tmp_path / "g", "passion")
+    path = next((tmp_path / "g").glob("*passion*")) / "environment.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "left_out": "sep is left out"}))
+    text = write_report([tmp_path / "g"], tmp_path / "report")[0].read_text()
+    assert "\n- RFNet + PASSION: sep is left out.\n\nMinutes are" in text
+    assert text.count("left out") == 1
 
 
 def test_equal_values_share_the_mark_and_a_missing_subset_has_a_dash(tmp_path):
@@ -182,6 +209,34 @@ def test_a_profile_from_a_file_gets_a_file_name(tmp_path):
     table = subset_table(score(collected, collected.studies()[0], "dice"))
     assert table.name == "phantom-csv-ab1e-dice"
     assert r"profile csv:/data/a\_b \& c.csv" in latex(table)
+
+
+def test_a_profile_of_yaml_gets_its_name_and_says_what_is_poor(tmp_path):
+    folder = record(tmp_path / "g", "baseline", profile="a/sites.yaml#0123456789ab", name="from-file")
+    content = folder.config()
+    content["data"]["availability"]["degraded"] = {"t1ce": {"noise-2": 0.25}}
+    folder.write_config(content)
+    collected = collect([tmp_path / "g"])
+    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    assert table.name == "phantom-sites-ab1e-dice"
+    assert "in poor quality, of the cases that have it, T1ce noise-2 25.0 %" in table.caption
+
+
+def test_absent_and_poor_stand_in_one_table(tmp_path):
+    for outside in (None, "noise-1", "noise-2"):
+        folder = record(tmp_path / "g", "baseline", name=f"tested-{outside}")
+        content = folder.config()
+        if outside:
+            content["config"]["test"]["outside"] = outside
+        folder.write_config(content)
+    collected = collect([tmp_path / "g"])
+    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    assert [row.method for row in table.blocks[0].rows] == [
+        "RFNet baseline",
+        "RFNet baseline (outside=noise-1)",
+        "RFNet baseline (outside=noise-2)",
+    ]
+    assert table.caption.count("In rows with outside=noise-") == 2
 
 
 @pytest.mark.parametrize(
@@ -238,8 +293,8 @@ def test_wrong_input_is_refused(tmp_path):
 
 def test_names():
     assert [modality_title(m) for m in BRATS2020.modalities] == ["FLAIR", "T1ce", "T1", "T2"]
-    base = {"backbone": {"name": "unet"}, "objective": {"name": "moddrop", "policy": "idt"}, "seed": 1}
-    assert method_titles([base, {**base, "seed": 2}]) == ["unet + moddrop"] * 2
+    base = {"backbone": {"name": "unet"}, "objective": {"name": "mine", "policy": "idt"}, "seed": 1}
+    assert method_titles([base, {**base, "seed": 2}]) == ["unet + mine"] * 2
     dropped = {**base, "objective": {"name": "baseline", "policy": "idt_drop"}}
     pdt = {**base, "objective": {"name": "baseline", "policy": "pdt"}}
     assert method_titles([dropped, pdt]) == ["unet baseline (random drop)", "unet baseline (PDT)"]

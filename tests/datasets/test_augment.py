@@ -41,6 +41,30 @@ def test_flips_come_after_the_rotation(flips):
     assert torch.equal(moved_both, moved.flip(axes))
 
 
+@pytest.mark.parametrize("epoch", range(6))
+def test_a_drawn_change_is_the_published_formula(epoch):
+    volumes, target = sample()
+    drawn = draw(generator(7, "augment", epoch, "a"), 2, SPACE)
+    found, moved = apply(drawn, volumes, target)
+    axes = [axis for axis, flip in enumerate(drawn.flips) if flip]
+    options = {"axes": drawn.plane, "reshape": False, "order": 0, "mode": "constant"}
+    for m, volume in enumerate(volumes.numpy()):
+        turned = ndimage.rotate(volume, drawn.degrees, cval=-1, **options)
+        changed = turned * drawn.scale[m].numpy() + drawn.shift[m].numpy()
+        assert np.allclose(found[m], np.flip(changed, axes), atol=1e-6)
+    assert np.array_equal(
+        moved, np.flip(ndimage.rotate(target.numpy(), drawn.degrees, cval=0, **options), axes)
+    )
+
+
+def test_the_work_is_done_where_the_sample_is():
+    volumes, target = sample()
+    drawn = draw(generator(7, "augment"), 2, SPACE)
+    found, moved = apply(drawn, volumes.to("meta"), target.to("meta"), [True, False])
+    assert found.is_meta
+    assert moved.is_meta
+
+
 def test_outside_is_changed_in_intensity_like_the_rest():
     volumes, target = sample()
     turned, moved = apply(change(degrees=9, scale=1.1, shift=0.1), volumes, target)

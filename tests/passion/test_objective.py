@@ -6,24 +6,23 @@ import sys
 
 import pytest
 import torch
-from tiny_backbone import TinyBackbone, TinyBatch, tiny_batch
+from tiny_backbone import EarlyFusion, TinyBackbone, TinyBatch, create, tiny_batch
 from torch import Tensor
 
-import passion
 from bench_errors import InputError
 from passion import OBJECTIVES
-from passion.objective import Losses, Objective
+from passion.objective import POLICIES, Losses
 from passion.self_distillation import Passion
 
+# moddrop is a policy of its own.
+NAME_AND_POLICY = [(n, {"policy": p}) for n in OBJECTIVES if n != "moddrop" for p in POLICIES] + [
+    ("moddrop", {})
+]
 PER_MODALITY = ("sep", "kl", "proto", "distance", "preference")
 
 
 def network(classes: int = 4) -> TinyBackbone:
     return TinyBackbone(classes=classes).double()
-
-
-def create(name: str = "passion", **options: object) -> Objective:
-    return passion.create(name, modalities=4, classes=4, **options)
 
 
 def complete(batch: TinyBatch) -> TinyBatch:
@@ -54,13 +53,12 @@ def test_unknown_names_are_answered_with_the_nearest(name: str, options: dict[st
         create(name, **options)
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
-@pytest.mark.parametrize("policy", ["idt", "idt_drop", "pdt"])
-def test_a_batch_is_the_sum_of_its_cases(name: str, policy: str) -> None:
+@pytest.mark.parametrize(("name", "options"), NAME_AND_POLICY)
+def test_a_batch_is_the_sum_of_its_cases(name: str, options: dict[str, str]) -> None:
     net, batch = network(), tiny_batch("1010", "0100", "1111")
-    if policy == "pdt":
+    if options == {"policy": "pdt"}:
         batch = complete(batch)
-    objective = create(name, policy=policy)
+    objective = create(name, **options)
     together = objective.loss(net, batch)
     singles = [objective.loss(net, batch.item(b)) for b in range(3)]
     torch.testing.assert_close(together.total, sum(s.total for s in singles))
@@ -243,9 +241,9 @@ def test_a_restored_objective_goes_on_alike(name: str) -> None:
 def test_reduced_precision_networks_have_losses_in_single_precision(name: str) -> None:
     net, batch = TinyBackbone(), tiny_batch("1100")
     batch.volumes = batch.volumes.float()
-    exact = create(name).loss(net, batch).total
+    exact = create(name, teacher=TinyBackbone()).loss(net, batch).total
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        reduced = create(name).loss(net, batch).total
+        reduced = create(name, teacher=TinyBackbone()).loss(net, batch).total
     assert reduced.dtype == torch.float32
     torch.testing.assert_close(reduced, exact, rtol=0.02, atol=0)
 
@@ -254,6 +252,68 @@ def test_reduced_precision_networks_have_losses_in_single_precision(name: str) -
 def test_a_case_without_modalities_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="no modality present"):
         create(name).loss(network(), tiny_batch("1000", "0000"))
+
+
+@pytest.mark.parametrize("name", list(OBJECTIVES))
+def test_a_network_without_auxiliary_decoder_is_trained_without_it(name: str) -> None:
+    net = EarlyFusion().double()
+    objective = create(name, teacher=EarlyFusion().double())
+    losses = objective.loss(net, tiny_batch("1110", "0001"))
+    objective.backward(losses, list(net.parameters()))
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+    assert losses.terms["fuse"] > 0
+    assert losses.terms["prm"] == 0
+    own_tasks = name in ("gradnorm", "dwa", "uncertainty", "pcgrad")
+    assert (losses.terms["sep"] > 0).all() == own_tasks
+    assert "no auxiliary decoder" in objective.left_out(net)
+    assert objective.left_out(network()) == ""
+    with pytest.raises(InputError, match="no auxiliary decoder to warm up"):
+        create(name, teacher=EarlyFusion().double(), warmup_epochs=2).left_out(net)
+
+
+@pytest.mark.parametrize("preference", ["prototype", "dice", "kl"])
+def test_the_parts_switch_off_one_by_one(preference: str) -> None:
+    net, batch = network(), tiny_batch("1110")
+    whole = create(preference=preference).loss(net, batch)
+    t = whole.terms
+    torch.testing.assert_close(whole.total, weighted(whole))
+    assert (t["distance"][:3] > 0).all()
+    assert t["preference"].sum().item() == pytest.approx(0, abs=1e-12)
+    for part, term, share in (
+        ("pixel", "kl", 0.5 * t["kl"].sum()),
+        ("semantic", "proto", 0.1 * ((t["preference"] < 0) * t["proto"]).sum()),
+    ):
+        without = create(preference=preference, **{part: False}).loss(net, batch)
+        torch.testing.assert_close(without.total, whole.total - share)
+        assert without.terms[term].tolist() == [0, 0, 0, 0]
+        torch.testing.assert_close(without.terms["preference"], t["preference"])
+    ungated = create(preference=preference, delta=False).loss(net, batch)
+    expected = t["fuse"] + t["prm"] + (t["sep"] + 0.5 * t["kl"] + 0.1 * t["proto"]).sum()
+    torch.testing.assert_close(ungated.total, expected)
+
+
+def test_without_beta_the_gradient_weights_stay_one() -> None:
+    for beta, moves in ((True, True), (False, False)):
+        objective = create(beta=beta)
+        objective.loss(network(), tiny_batch("1111"))
+        changed = objective.end_epoch()
+        assert changed is not None
+        assert (changed["beta"] != [1.0] * 4) == moves
+        assert any(changed["preference"])
+
+
+def test_distances_agree_with_their_definitions() -> None:
+    net, batch = network(), tiny_batch("1100")
+    features = net.encode(batch.volumes, batch.present)
+    eye = torch.eye(4, dtype=torch.bool)
+    teacher, student = (
+        net.fuse(features, s).logits.softmax(1)[0].flatten(1) for s in (batch.present, eye[:1])
+    )
+    dice = [2 * (p @ q) / (p @ p + q @ q) for p, q in zip(student, teacher, strict=True)]
+    losses = create(preference="dice").loss(net, batch)
+    torch.testing.assert_close(losses.terms["distance"][0], 1 - torch.stack(dice).mean())
+    losses = create(preference="kl").loss(net, batch)
+    torch.testing.assert_close(losses.terms["distance"], losses.terms["kl"])
 
 
 def test_counts_need_the_number_of_cases() -> None:

@@ -1,4 +1,4 @@
-"""A network of a few weights that keeps the contract, and batches for it, to test the objectives with."""
+"""Networks of a few weights that keep the contract, and batches for them, to test the objectives with."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import passion
 from backbones.contract import Backbone, Features, Fused, encode_packed
+from passion import OBJECTIVES
+from passion.objective import Objective
 
 
 class _Encoder(nn.Module):
@@ -49,6 +52,34 @@ class TinyBackbone(Backbone):
         level = features.levels[0]
         logits = self.unimodal_head(level.flatten(0, 1)).unflatten(0, level.shape[:2])
         return logits * features.available[:, :, None, None, None, None].to(logits)
+
+
+class EarlyFusion(Backbone):
+    """Stacks the modalities as channels, absent ones as zeros: no auxiliary decoder, no side outputs."""
+
+    has_unimodal = False
+
+    def __init__(self, modalities: int = 4, classes: int = 4, spatial_dims: int = 3):
+        super().__init__(modalities, classes, spatial_dims)
+        self.hidden = nn.Conv3d(modalities, 5, 3, padding=1)
+        self.head = nn.Conv3d(5, classes, 1)
+
+    def encode(self, volumes: Tensor, available: Tensor) -> Features:
+        shown = available[:, :, None, None, None]
+        return Features([torch.where(shown, volumes, 0).unsqueeze(2)], available)
+
+    def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
+        stack = features.levels[0].squeeze(2)
+        stack = stack if case is None else stack.index_select(0, case)
+        hidden = torch.tanh(self.hidden(stack * present[:, :, None, None, None].to(stack)))
+        return Fused(self.head(hidden), [], hidden)
+
+
+def create(name: str = "passion", teacher: Backbone | None = None, **options: object) -> Objective:
+    """Create an objective for 4 modalities and 4 classes, with a tiny teacher where it needs one."""
+    if OBJECTIVES.get(name).needs_teacher:
+        options["teacher"] = teacher or TinyBackbone().double()
+    return passion.create(name, **{"modalities": 4, "classes": 4, **options})
 
 
 @dataclass

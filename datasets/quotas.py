@@ -1,0 +1,78 @@
+"""Tables from one missing rate per modality: the released quota generator, and independent draws.
+
+    table = quotas([0.2, 0.4, 0.6, 0.8], cases, seed=1037)        # bool [N, M]
+
+The released generator depends on the order of the cases as the released lists write them (`released_name`).
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.randomness import generator
+
+_RELEASED_SUBSETS = (
+    "tttt", "ttft", "tttf", "ttff", "tftt", "tftf", "tfft", "tfff",
+    "fttt", "ftft", "fttf", "ftff", "fftt", "fftf", "ffft",
+)  # fmt: skip
+
+
+def independent(rates: Sequence[float], cases: Sequence[str], seed: int) -> NDArray[np.bool_]:
+    """Each modality is missing with its rate; a case left with nothing is drawn again."""
+    table = np.zeros((len(cases), len(rates)), dtype=bool)
+    for row, case in zip(table, cases, strict=True):
+        random = generator(seed, "missing", 0, case)
+        while not row.any():
+            row[:] = random.random(len(rates)) >= rates
+    return table
+
+
+def quotas(rates: Sequence[float], cases: Sequence[str], seed: int) -> NDArray[np.bool_]:
+    """Each subset gets its expected number of cases, as in PASSION's released generator (bit for bit).
+
+    The draws of the first line are never used, but they advance the generator as the released ones do.
+    """
+    count, modalities = len(cases), len(rates)
+    random = np.random.RandomState(seed)
+    random.rand(modalities * count)
+    table = np.zeros((count, modalities), dtype=bool)
+    filled = 0
+    for subset in _quota_order(modalities):
+        quota: float = count
+        for present, rate in zip(subset, rates, strict=True):
+            quota *= 1 - rate if present else rate
+        rows = max(int(quota), 1)
+        table[filled : filled + rows] = subset
+        filled += rows
+    shuffled = np.arange(count)
+    random.shuffle(shuffled)
+    table = table[shuffled]
+    for row in table:
+        while not row.any():
+            row[:] = [random.rand() > rate for rate in rates]
+    by_released_name = sorted(range(count), key=lambda i: released_name(cases[i]))
+    ordered = np.empty_like(table)
+    ordered[by_released_name] = table
+    return ordered
+
+
+def _quota_order(modalities: int) -> list[tuple[bool, ...]]:
+    """Subsets in the order they are filled; the released one for four modalities follows no simple rule."""
+    if modalities == 4:
+        return [tuple(letter == "t" for letter in subset) for subset in _RELEASED_SUBSETS]
+    return list(product((True, False), repeat=modalities))[:-1]
+
+
+def grade(case: str) -> str | None:
+    """Return HGG or LGG for a name of BraTS2020 (its number tells it), also with the released prefix."""
+    match = re.fullmatch(r"(?:HG_|LG_)?BraTS20_Training_([0-9]{3})", case)
+    return None if match is None else "LGG" if 259 < int(match[1]) < 336 else "HGG"
+
+
+def released_name(case: str) -> str:
+    """Return `case` as the released lists write it: ``HG_BraTS20_Training_001`` (grade by number)."""
+    found = grade(case)
+    return case if found is None or case.startswith(("HG_", "LG_")) else f"{found[:2]}_{case}"

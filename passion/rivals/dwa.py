@@ -1,0 +1,72 @@
+"""Dynamic weight average: modalities whose loss falls slowly get more weight (Liu et al., CVPR 2019).
+
+    objective = passion.create("dwa", modalities=4, classes=4, temperature=2.0)
+
+With L_m(t) the mean of sep_m over the cases of epoch t that show m, r_m = L_m(t-1) / L_m(t-2), and M
+modalities,
+
+    w_m(t) = M exp(r_m / T) / sum_j exp(r_j / T)
+
+total = fuse + prm + sum of w sep. The weights are 1 in the first two epochs, and as long as a modality was
+not seen in two epochs; such a modality does not count among the M.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from passion.rivals.weighting import TaskWeighting
+
+
+class DynamicWeightAverage(TaskWeighting):
+    """Dynamic weight average. Terms: `fuse`, `prm`, `sep`; logs the `weight` of each modality.
+
+    A call of `loss` with gradients enabled is a training step and counts in the epoch's means.
+    """
+
+    def __init__(self, modalities: int, classes: int, temperature: float = 2.0, **options: Any):
+        super().__init__(modalities, classes, **options)
+        self.temperature = temperature
+        self.weight = torch.ones(modalities, dtype=torch.float64)
+        self.means: list[Tensor] = []  # of the last two epochs, NaN where a modality was not seen
+        self.sums = torch.zeros(modalities, dtype=torch.float64)
+        self.seen = torch.zeros(modalities, dtype=torch.float64)
+
+    def weigh(self, sep: Tensor, taught: Tensor) -> Tensor:
+        """Return the weighted sum of sep, and count the step."""
+        if torch.is_grad_enabled():
+            self.sums = self.sums.to(sep.device) + sep.detach().double()
+            self.seen = self.seen + taught.sum(dim=0)
+        return (self.weight.to(sep) * sep).sum()
+
+    def end_epoch(self) -> dict[str, list[float]] | None:
+        """Return the epoch's weights, or None in the warm-up, and set the next epoch's."""
+        changed = None if self.warming_up else {"weight": self.weight.tolist()}
+        mean = self.sums.cpu() / self.seen  # 0 / 0 is NaN
+        self.means = [*self.means, mean][-2:]
+        self.sums, self.seen = torch.zeros_like(mean), torch.zeros_like(mean)
+        if len(self.means) == 2:
+            self.weight = average_weights(self.means[1] / self.means[0], self.temperature)
+        super().end_epoch()
+        return changed
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the epoch, the weights, the means of the last epochs and the sums of this one."""
+        own = {"weight": self.weight, "sums": self.sums.cpu(), "seen": self.seen}
+        copies = {name: value.clone() for name, value in own.items()}
+        return {**super().state_dict(), **copies, "means": [mean.clone() for mean in self.means]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        super().load_state_dict(state)
+        self.weight, self.sums, self.seen = (state[k].cpu().clone() for k in ("weight", "sums", "seen"))
+        self.means = [mean.cpu().clone() for mean in state["means"]]
+
+
+def average_weights(rate: Tensor, temperature: float) -> Tensor:
+    """Weights from the rates of descent L(t-1) / L(t-2), [M]; 1 for those that are not finite."""
+    known = rate.isfinite()
+    weight = torch.ones_like(rate)
+    weight[known] = known.sum() * torch.softmax(rate[known] / temperature, dim=0)
+    return weight

@@ -1,0 +1,89 @@
+"""Knowledge distillation: a separately trained, frozen teacher guides the outputs (Hinton et al., 2015).
+
+    objective = passion.create("kd", modalities=4, classes=4, teacher=network)
+
+The counterpart of PASSION's pixel-wise self-distillation, with a teacher that does not learn: a `baseline`
+of the same backbone. It sees all that a case has; its outputs guide the fused output of the case's subset
+(kd), and that of each modality alone (kl_m), through the same temperature KL, side outputs weighted 1/2,
+1/4, ...:
+
+    total = fuse + prm + sum of sep + lambda1 (kd + sum of kl)
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from backbones.contract import Backbone, Features, Fused
+from passion.baseline import Baseline, Further
+from passion.distillation import pixel_distillation
+from passion.losses import CaseLabels
+from passion.objective import Batch, fuse_alone, per_modality
+
+
+class _Observed(NamedTuple):
+    """Outputs of the teacher (B rows) and of each modality alone (R rows), and those rows' places."""
+
+    teacher: Fused
+    alone: Fused
+    case: Tensor
+    modality: Tensor
+
+
+class Distillation(Baseline):
+    """Distillation from a frozen teacher. Terms: `fuse`, `prm`, `kd`, and per modality `sep` and `kl`."""
+
+    needs_teacher = True
+    scalar_terms = ("kd",)
+    modality_terms = ("kl",)
+
+    def __init__(
+        self,
+        modalities: int,
+        classes: int,
+        teacher: Backbone,
+        lambda1: float = 0.5,
+        tau: float = 4.0,
+        **options: Any,
+    ):
+        """Freeze `teacher`, which stays on the device it is on."""
+        super().__init__(modalities, classes, **options)
+        self.teacher = teacher.eval().requires_grad_(False)
+        self.lambda1 = lambda1
+        self.tau = tau
+
+    def observe(self, backbone: Backbone, features: Features, batch: Batch, taught: Tensor) -> _Observed:
+        """Run the teacher on what each case has, and the network on each modality alone."""
+        available = getattr(batch, "available", None)
+        seen = batch.present if available is None else available
+        with torch.no_grad():
+            guide = self.teacher.fuse(self.teacher.encode(batch.volumes, seen), seen)
+        return _Observed(guide, *fuse_alone(backbone, features, taught))
+
+    def further(
+        self,
+        nothing: Further,
+        fused: Fused,
+        observed: _Observed,
+        labels: list[CaseLabels],
+        size: torch.Size,
+    ) -> Further:
+        """Return lambda1 (kd + sum of kl)."""
+        kd, kl = nothing.terms["kd"], nothing.terms["kl"]
+        for b in range(len(labels)):
+            guide = _rows(observed.teacher, torch.tensor([b]))
+            kd = kd + self._guide(_rows(fused, torch.tensor([b])), guide, size).sum()
+            rows = (observed.case == b).nonzero().squeeze(1)
+            values = self._guide(_rows(observed.alone, rows), guide, size)
+            kl = kl + per_modality(values, observed.modality[rows].to(values.device), self.modalities)
+        return Further(self.lambda1 * (kd + kl.sum()), {"kd": kd, "kl": kl})
+
+    def _guide(self, student: list[Tensor], teacher: list[Tensor], size: torch.Size) -> Tensor:
+        return pixel_distillation(student, teacher, self.tau, size)
+
+
+def _rows(outputs: Fused, rows: Tensor) -> list[Tensor]:
+    """The fused and the side logits of some rows, int64 [R] on the CPU."""
+    where = rows.to(outputs.logits.device)
+    return [logits.index_select(0, where) for logits in (outputs.logits, *outputs.side_logits)]

@@ -1,0 +1,89 @@
+"""PMR: slow modalities are pulled towards their class prototypes (Fan et al., CVPR 2023).
+
+    objective = passion.create("pmr", modalities=4, classes=4, alpha=1.0)
+
+The segmentation form, as the authors of PASSION (arXiv 2407.14796) compare with it: of each case, f are the
+finest decoder features with modality m alone, c_k the mean of f over the ground truth's class k (no
+gradient flows through it), K the classes that the case has, and y the class of a voxel:
+
+    p_m(k) = exp(-|f - c_k|) / sum over K of exp(-|f - c_j|)
+    pce_m = mean over voxels of -log(clamp(p_m(y), 0.005, 1)),   score_m = mean over voxels of p_m(y)
+
+    total = fuse + prm + sum of sep + alpha sum of rho_m pce_m
+    rho_m = clamp(max(score) / score_m - 1, 0, 1)
+
+over the case's modalities: the fastest is left alone, the slower ones are driven. For two modalities rho is
+the paper's. Its entropy term for the dominant modality in the first epochs is left out.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from backbones.contract import Backbone, Features, Fused
+from passion.baseline import Baseline, Further
+from passion.losses import FLOOR, CaseLabels, full_precision
+from passion.objective import Batch, fuse_alone, per_modality
+
+COUNT_EPSILON = 1e-5
+
+
+class PMR(Baseline):
+    """Prototypical modal rebalance. Terms: `fuse`, `prm`, and per modality `sep`, `pce` and `score`."""
+
+    modality_terms = ("pce", "score")
+
+    def __init__(self, modalities: int, classes: int, alpha: float = 1.0, **options: Any):
+        super().__init__(modalities, classes, **options)
+        self.alpha = alpha
+
+    def observe(
+        self, backbone: Backbone, features: Features, batch: Batch, taught: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the decoder features of each modality alone [R, F, *space], each row's case and modality."""
+        fused, case, modality = fuse_alone(backbone, features, taught)
+        return fused.decoder_features, case, modality
+
+    def further(
+        self,
+        nothing: Further,
+        fused: Fused,
+        observed: tuple[Tensor, Tensor, Tensor],
+        labels: list[CaseLabels],
+        size: torch.Size,
+    ) -> Further:
+        """Return alpha times the modulated prototypical cross entropies."""
+        features, case, modality = observed
+        result = nothing
+        for b, case_labels in enumerate(labels):
+            rows = (case == b).nonzero().squeeze(1).to(features.device)
+            own = full_precision(features.index_select(0, rows)).flatten(2)
+            pce, score = prototype_scores(own, case_labels)
+            total = result.total + self.alpha * (imbalance(score) * pce).sum()
+            where = modality.to(features.device).index_select(0, rows)
+            placed = {"pce": pce, "score": score}
+            terms = {
+                name: result.terms[name] + per_modality(value, where, self.modalities)
+                for name, value in placed.items()
+            }
+            result = Further(total, terms)
+        return result
+
+
+def prototype_scores(features: Tensor, labels: CaseLabels) -> tuple[Tensor, Tensor]:
+    """Prototypical cross entropy [R], and the mean probability of the true class [R] without gradient.
+
+    `features` [R, F, V] of R outputs for the case of `labels`; its classes are those with at least one voxel.
+    """
+    occurring = labels.count > 0
+    members = labels.one_hot[occurring]
+    prototypes = (features.detach() @ members.T) / (labels.count[occurring] + COUNT_EPSILON)
+    distance = torch.cdist(features.transpose(1, 2), prototypes.transpose(1, 2))
+    own = (torch.softmax(-distance, dim=2) * members.T).sum(dim=2)
+    return -own.clamp(FLOOR, 1).log().mean(dim=1), own.detach().mean(dim=1)
+
+
+def imbalance(score: Tensor) -> Tensor:
+    """How far each modality lags behind the best of the case: clamp(max / score - 1, 0, 1), [R]."""
+    return (score.max() / score - 1).clamp(0, 1)

@@ -1,0 +1,119 @@
+"""Every backbone keeps the contract, and the check finds what a broken one does not keep."""
+
+import pytest
+import torch
+from docs_page import block
+from torch import Tensor, nn
+
+from backbones import BACKBONES
+from backbones.check import check_backbone
+from backbones.contract import Features, Fused
+from bench_errors import InputError
+
+exec(block("add-a-backbone.md", "python"))
+Sound = globals()["MeanNet"]
+
+
+@pytest.mark.parametrize("modalities", [1, 2])
+@pytest.mark.parametrize("name", list(BACKBONES))
+def test_every_backbone_keeps_the_contract(name: str, modalities: int) -> None:
+    lines = list(check_backbone(name, crop=32, modalities=modalities, width=2))
+    assert sum(line.startswith("volumes") for line in lines) == 7
+    assert sum(line.startswith("slices") for line in lines) == 7
+
+
+class MultipliesByPresence(Sound):
+    def encode(self, volumes: Tensor, available: Tensor) -> Features:
+        everything = torch.ones_like(available)
+        features = super().encode(volumes, everything)
+        levels = [level * available[:, :, None, None, None, None] for level in features.levels]
+        return Features(levels, available)
+
+
+class FusesWhatIsAvailable(Sound):
+    def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
+        return super().fuse(features, features.available if case is None else features.available[case], case)
+
+
+class TakesTheFirstCase(Sound):
+    def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
+        return super().fuse(features, present, None if case is None else torch.zeros_like(case))
+
+
+class MixesInEncode(Sound):
+    def encode(self, volumes: Tensor, available: Tensor) -> Features:
+        features = super().encode(volumes, available)
+        total = features.levels[0].sum(dim=1, keepdim=True) * available[:, :, None, None, None, None]
+        return Features([features.levels[0] + total, features.levels[1]], available)
+
+
+class HasAnIdleLayer(Sound):
+    def __init__(self, modalities: int, classes: int):
+        super().__init__(modalities, classes)
+        self.idle = nn.Linear(2, 2)
+
+
+class HidesAWeight(Sound):
+    def __init__(self, modalities: int, classes: int):
+        super().__init__(modalities, classes)
+        self.scale = torch.rand(()) + 0.5
+
+    def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
+        fused = super().fuse(features, present, case)
+        return Fused(fused.logits * self.scale, fused.side_logits, fused.decoder_features)
+
+
+class HalvesTheSize(Sound):
+    def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
+        fused = super().fuse(features, present, case)
+        return Fused(fused.logits[..., ::2], fused.side_logits, fused.decoder_features)
+
+
+class SidesInTrainingAlone(Sound):
+    def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
+        fused = super().fuse(features, present, case)
+        return Fused(fused.logits, fused.side_logits if self.training else [], fused.decoder_features)
+
+
+class HasAMistake(Sound):
+    def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
+        raise RuntimeError("no\nluck")
+
+
+class IgnoresTheStudy(Sound):
+    def __init__(self):
+        super().__init__(4, 4)
+
+
+class Other(nn.Module):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (MultipliesByPresence, "holds nan: leave such channels out"),
+        (FusesWhatIsAvailable, "A batch of subsets equals one at a time .* subset 100 as one of several"),
+        (TakesTheFirstCase, "of the case that `case` names"),
+        (MixesInEncode, r"levels\[0\] of modality 0 changes with what else is available"),
+        (HasAnIdleLayer, "no gradient reaches idle.weight"),
+        (HidesAWeight, "logits differs after load_state_dict"),
+        (HalvesTheSize, r"logits has shape \(3, 3, 8, 8, 4\), expected \[K, classes, \*space\]"),
+        (SidesInTrainingAlone, "0 side outputs in evaluation, 1 in training"),
+        (HasAMistake, "RuntimeError in fuse, .*test_contract_check.py.*: no luck"),
+        (IgnoresTheStudy, "let its __init__ take and pass on"),
+        (Other, "Other is no backbone: derive it"),
+    ],
+)
+def test_what_is_broken_is_named(broken: type, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        list(check_backbone(f"{__name__}:{broken.__name__}", crop=8))
+
+
+def test_networks_without_slices_say_so() -> None:
+    assert "for volumes only" in list(check_backbone(f"{__name__}:OnlyVolumes", crop=8))[-1]
+
+
+class OnlyVolumes(Sound):
+    def __init__(self, modalities: int, classes: int):
+        super().__init__(modalities, classes)

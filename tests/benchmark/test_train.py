@@ -1,0 +1,93 @@
+"""A training that is broken off and resumed ends as one that was not, for every objective, to the bit."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import backbones
+import passion
+from benchmark import train as training
+from benchmark.config import RunConfig
+from benchmark.record import RunFolder
+from passion import OBJECTIVES
+
+EPOCHS = 3
+
+
+class SmallLoader:
+    """Two batches of two slices, another each epoch, of which the cases lack modalities."""
+
+    modalities = ("one", "two", "three")
+    wait = 0.0
+
+    def __len__(self):
+        return 2
+
+    def batches(self, epoch):
+        for step in range(2):
+            generator = torch.Generator().manual_seed(10 * epoch + step)
+            present = torch.rand(2, 3, generator=generator) > 0.4
+            present[:, (epoch + step) % 3] = True
+            batch = SimpleNamespace(
+                volumes=torch.randn(2, 3, 16, 16, 1, generator=generator),
+                available=present,
+                present=present,
+                target=torch.randint(0, 3, (2, 16, 16, 1), generator=generator),
+                cases=["a", "b"],
+            )
+            batch.to = lambda device, batch=batch: batch
+            yield batch
+
+
+def small_network(seed):
+    torch.manual_seed(seed)
+    return backbones.create("rfnet", modalities=3, classes=3, width=2, spatial_dims=2)
+
+
+def run(name, folder, stop_after=None):
+    """Train, or go on training; return the weights, what the objective learnt, and the log."""
+    config = RunConfig.model_validate({"objective": {"name": name}, "train": {"epochs": EPOCHS, "lr": 0.01}})
+    options = config.objective.options()
+    if config.teacher:
+        options["teacher"] = small_network(7)
+    objective = passion.create(name, 3, 3, counts=[4, 4, 4], cases=6, batch_size=2, **options)
+    net = small_network(1)
+
+    def stop(line):
+        if line["epoch"] == stop_after:
+            raise KeyboardInterrupt
+
+    training.train(config, net, objective, SmallLoader(), folder, torch.device("cpu"), on_epoch=stop)
+    log = [{k: v for k, v in line.items() if k != "timing"} for line in folder.log()]
+    return net.state_dict(), objective.state_dict(), log
+
+
+@pytest.mark.parametrize("name", list(OBJECTIVES))
+def test_resuming_changes_nothing(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+    whole, broken = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "broken")
+    for folder in (whole, broken):
+        folder.write_config({})
+    weights, learnt, log = run(name, whole)
+    with pytest.raises(KeyboardInterrupt):
+        run(name, broken, stop_after=2)
+    resumed_weights, resumed_learnt, resumed_log = run(name, broken)
+    assert all(value.equal(resumed_weights[key]) for key, value in weights.items())
+    assert str(learnt) == str(resumed_learnt)
+    assert log == resumed_log
+    assert len(log) == EPOCHS
+
+
+@pytest.mark.parametrize("name", ["uncertainty", "gradnorm"])
+def test_what_an_objective_learns_is_optimised_without_decay(name, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.write_config({})
+    _, learnt, log = run(name, folder)
+    parameter = learnt[{"uncertainty": "log_variance", "gradnorm": "theta"}[name]]
+    assert (parameter != 0).all()
+    assert {"weight"} <= log[-1]["modality"]["one"].keys()
+    checkpoint = torch.load(folder.path / "checkpoint.pt", weights_only=True)
+    groups = checkpoint["optimiser"]["param_groups"]
+    assert [group["weight_decay"] for group in groups] == [1e-4, 0.0]
+    assert groups[0]["lr"] == groups[1]["lr"]

@@ -1,0 +1,125 @@
+"""Every objective keeps the contract, and the check finds what a broken one does not keep."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from backbones.contract import Backbone
+from bench_errors import InputError
+from passion import OBJECTIVES
+from passion.baseline import Baseline
+from passion.check import check_objective
+from passion.objective import Batch, Losses
+
+QUICK = ("baseline", "passion", "kd", "gradnorm")
+"""One of each kind: without state, with state, with a teacher, with parameters of its own."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.long) for n in OBJECTIVES]
+)
+def test_every_objective_keeps_the_contract(name: str) -> None:
+    assert len(list(check_objective(name))) == 7
+
+
+class TakesALogarithm(Baseline):
+    def loss(self, backbone: Backbone, batch: Batch) -> Losses:
+        losses = super().loss(backbone, batch)
+        return Losses(losses.total + (losses.terms["sep"] * 0).log().sum(), losses.terms)
+
+
+class LooksAtAbsentChannels(Baseline):
+    def loss(self, backbone: Backbone, batch: Batch) -> Losses:
+        losses = super().loss(backbone, batch)
+        return Losses(losses.total + batch.volumes.mean(), losses.terms)
+
+
+class LearnsNothing(Baseline):
+    def loss(self, backbone: Backbone, batch: Batch) -> Losses:
+        losses = super().loss(backbone, batch)
+        return Losses(losses.total * 0, losses.terms)
+
+
+class KeepsTheGraph(Baseline):
+    def loss(self, backbone: Backbone, batch: Batch) -> Losses:
+        losses = super().loss(backbone, batch)
+        return Losses(losses.total, {**losses.terms, "all": losses.total})
+
+
+class Forgets(Baseline):
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.steps = 0
+
+    def loss(self, backbone: Backbone, batch: Batch) -> Losses:
+        losses = super().loss(backbone, batch)
+        self.steps += 1
+        return Losses(losses.total * self.steps, losses.terms)
+
+
+class CountsEvaluations(Baseline):
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.seen = 0
+
+    def loss(self, backbone: Backbone, batch: Batch) -> Losses:
+        self.seen += 1
+        return super().loss(backbone, batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "seen": self.seen}
+
+
+class SwitchesTheMode(Baseline):
+    def loss(self, backbone: Backbone, batch: Batch) -> Losses:
+        return super().loss(backbone.train(), batch)
+
+
+class NotAnObjective:
+    def loss(self, total: Tensor) -> Tensor:
+        return total
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (TakesALogarithm, "total is -inf, expected a finite scalar"),
+        (LooksAtAbsentChannels, "several subsets: total is nan"),
+        (LearnsNothing, "no weight of the network has changed"),
+        (KeepsTheGraph, "the term all carries a gradient"),
+        (Forgets, "gives two losses in evaluation mode"),
+        (CountsEvaluations, "state_dict changes without gradient"),
+        (SwitchesTheMode, "training mode"),
+        (NotAnObjective, "NotAnObjective is no objective: derive it"),
+    ],
+)
+def test_what_is_broken_is_named(broken: type, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        list(check_objective(f"{__name__}:{broken.__name__}"))
+
+
+class ForgetsWhatItLearned(Baseline):
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.scale = 1.0
+
+    def loss(self, backbone: Backbone, batch: Batch) -> Losses:
+        losses = super().loss(backbone, batch)
+        return Losses(losses.total * self.scale, losses.terms)
+
+    def end_epoch(self) -> dict[str, list[float]] | None:
+        self.scale = 2.0
+        return super().end_epoch()
+
+
+def test_state_that_is_not_saved_is_found() -> None:
+    with pytest.raises(InputError, match="put all that training changes into state_dict"):
+        list(check_objective(f"{__name__}:ForgetsWhatItLearned"))
+
+
+def test_unknown_options_are_named() -> None:
+    assert torch.is_grad_enabled()
+    with pytest.raises(InputError, match="objective passion: unknown argument 'tua': did you mean tau"):
+        list(check_objective("passion", tua=2))
