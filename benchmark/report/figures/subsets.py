@@ -20,6 +20,7 @@ from benchmark.report.figures.style import (
     offsets,
     places,
     point_range,
+    widen,
     zero_line,
 )
 from benchmark.report.names import modality_title
@@ -59,6 +60,7 @@ def differences(table: Table) -> Figure | None:
                         filled=test.corrected < LEVEL,
                     )
             zero_line(axis)
+            widen(axis)
             axis.set_title(block.title, loc="left", fontweight="bold", pad=3)
         figure.supylabel(
             f"difference in {table.title} to {against[0] if len(against) == 1 else 'the baseline'}", size=9
@@ -84,6 +86,7 @@ def boxes(scores: Scores) -> Figure:
                 columns = scores.cases[method][region].to_numpy(float).T
                 values = [column[np.isfinite(column)] for column in columns]
                 _draw_boxes(axis, values, [x + shift for x in xs], 0.6 / len(look_of), look)
+            widen(axis)
             axis.set_title(region, loc="left", fontweight="bold", pad=3)
         figure.supylabel(scores.title, size=9)
         dots = [presence(parse_subset(name, modalities), modalities) for name in scores.subsets]

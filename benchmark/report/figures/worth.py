@@ -11,6 +11,7 @@ from benchmark.report.figures.style import (
     new_figure,
     offsets,
     point_range,
+    widen,
     zero_line,
 )
 from benchmark.report.table import Table
@@ -31,6 +32,7 @@ def contributions(marginal: Table, shapley: Table) -> Figure:
                     for m, cell in enumerate(found.cells[:modalities]):
                         point_range(axis, m + shift, cell.value, cell.interval, look_of[found.method])
                 zero_line(axis)
+            widen(row[0])
             row[0].set_ylabel(f"{title}\n{table.title}")
         for axis, block in zip(axes[0], marginal.blocks, strict=True):
             axis.set_title(block.title, fontweight="bold")
