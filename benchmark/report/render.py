@@ -16,7 +16,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from benchmark.report.table import LEVEL, Cell, Column, Row, Table, Test
+from benchmark.report.table import LEVEL, Block, Cell, Column, Row, Table, Test
 
 PRESENT, ABSENT, CHECK = "●", "○", "✓"
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
@@ -71,28 +71,34 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """Return a `table*` environment; standard deviations and intervals stand in a line below."""
-    blocks = []
-    for block in table.blocks:
-        lines: list[list[str]] = []
-        for i, row in enumerate(block.rows):
-            above, *below = _latex_lines(table.columns, row)
-            if row.source and (i == 0 or not block.rows[i - 1].source):
-                above[0] = r"\addlinespace " + above[0]
-            if i == 0:
-                above[0] = escape_latex(block.title)
-            lines += [above, *below]
-        blocks.append(lines)
-    last = r"@{\hspace{8pt}}r" if table.modalities else "r"
+    """Return a `table*` environment.
+
+    Standard deviations and intervals stand beside their numbers, in a column of their own; under them where
+    the columns are subsets, as these fill the page.
+    """
+    beside = [
+        not table.modalities and any(_small(column, row.cells[i]) for row in table.rows)
+        for i, column in enumerate(table.columns)
+    ]
+    head = _head(table, ("\\present", "\\absent"), escape_latex, ARROWS)
+    for line in head:
+        start = len(table.labels)
+        line[start:] = [
+            f"\\multicolumn{{2}}{{c}}{{{cell}}}" if double else cell
+            for cell, double in zip(line[start:], beside, strict=True)
+        ]
+    kinds = [r"r@{\,}l" if double else "r" for double in beside]
+    if table.modalities:
+        kinds[-1] = r"@{\hspace{8pt}}r"
     return (
         environment()
         .get_template("table.tex.j2")
         .render(
             table=table,
             arrow=_arrow(table.higher_is_better, ARROWS),
-            columns="l" * len(table.labels) + "r" * (len(table.columns) - 1) + last,
-            head=_head(table, ("\\present", "\\absent"), escape_latex, ARROWS),
-            blocks=blocks,
+            columns="l" * len(table.labels) + "".join(kinds),
+            head=head,
+            blocks=[_latex_block(table.columns, block, beside) for block in table.blocks],
         )
     )
 
@@ -258,24 +264,39 @@ def _spread(column: Column, cell: Cell) -> str:
 
 
 def _markdown_cell(column: Column, cell: Cell) -> str:
-    parts = [number(cell.value, column.decimals), _spread(column, cell), _interval(column, cell)]
-    text = " ".join(part for part in parts if part)
+    text = f"{number(cell.value, column.decimals)} {_small(column, cell)}".strip()
     marked = {"best": f"**{text}**", "second": f"<ins>{text}</ins>"}.get(cell.mark, text)
     return marked + f"\\{STAR}" * cell.significant
 
 
-def _latex_lines(columns: tuple[Column, ...], row: Row) -> list[list[str]]:
-    numbers, below = [], []
-    for column, cell in zip(columns, row.cells, strict=True):
-        text = escape_latex(number(cell.value, column.decimals))
-        text = {"best": f"\\textbf{{{text}}}", "second": f"\\underline{{{text}}}"}.get(cell.mark, text)
-        numbers.append(text + f"\\rlap{{$^{{{STAR}}}$}}" * cell.significant)
-        small = " ".join(s for s in (_spread(column, cell), _interval(column, cell)) if s)
-        below.append(f"{{\\tiny {escape_latex(small)}}}" if small else "")
-    lines = [["", *map(escape_latex, label_texts(row)), *numbers]]
-    if any(below):
-        lines.append([""] * (len(row.labels) + 1) + below)
+def _latex_block(columns: tuple[Column, ...], block: Block, beside: list[bool]) -> list[list[str]]:
+    lines = []
+    for i, row in enumerate(block.rows):
+        title = escape_latex(block.title) if i == 0 else ""
+        if row.source and i and not block.rows[i - 1].source:
+            title = r"\addlinespace "
+        numbers, below = [], []
+        for column, cell, double in zip(columns, row.cells, beside, strict=True):
+            small = escape_latex(_small(column, cell))
+            small = f"{{\\tiny {small}}}" if small else ""
+            star = f"\\rlap{{$^{{{STAR}}}$}}" * cell.significant
+            value = _latex_number(column, cell)
+            numbers += [value, small + star] if double else [value + star]
+            below.append("" if double else small)
+        lines.append([title, *map(escape_latex, label_texts(row)), *numbers])
+        if any(below):
+            lines.append([""] * (len(row.labels) + 1) + below)
     return lines
+
+
+def _latex_number(column: Column, cell: Cell) -> str:
+    text = escape_latex(number(cell.value, column.decimals))
+    return {"best": f"\\textbf{{{text}}}", "second": f"\\underline{{{text}}}"}.get(cell.mark, text)
+
+
+def _small(column: Column, cell: Cell) -> str:
+    """What stands with a number: its standard deviation, its interval."""
+    return " ".join(part for part in (_spread(column, cell), _interval(column, cell)) if part)
 
 
 def _html_attributes(cell: Cell) -> str:
@@ -289,5 +310,5 @@ def _html_cell(column: Column, cell: Cell) -> str:
     text = number(cell.value, column.decimals)
     text = {"best": f"<b>{text}</b>", "second": f"<u>{text}</u>"}.get(cell.mark, text)
     text += f"<sup>{STAR}</sup>" * cell.significant
-    small = [_spread(column, cell), _interval(column, cell)]
-    return text + "".join(f" <small>{escape(part)}</small>" for part in small if part)
+    small = _small(column, cell)
+    return f"{text} <small>{escape(small)}</small>" if small else text

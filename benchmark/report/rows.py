@@ -6,7 +6,8 @@ blocks, tests = assemble(lines, ["WT", "TC", "ET"], higher_is_better=True)
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 
 from benchmark.report.collect import Run
 from benchmark.report.names import options
-from benchmark.report.statistics import Array, Paired, holm, paired
+from benchmark.report.statistics import Array, holm, paired
 from benchmark.report.table import DECIMALS, SECOND_FROM, Block, Cell, Row, Test
 
 
@@ -125,30 +126,26 @@ def _setting(run: Run) -> str:
 
 def _tests(lines: Sequence[Line], columns: Sequence[str]) -> tuple[Test, ...]:
     known = {(line.block, line.method): line for line in lines}
-    found = []
-    for line in lines:
-        if reference := known.get((line.block, line.reference)):
-            difference = line.cases[list(columns)].sub(reference.cases[list(columns)])
-            found += _column_tests(line, columns, paired(difference.to_numpy(float)))
-    corrected = holm(np.array([test.p for test in found]))
-    return tuple(replace(test, corrected=float(p)) for test, p in zip(found, corrected, strict=True))
-
-
-def _column_tests(line: Line, columns: Sequence[str], result: Paired) -> list[Test]:
-    return [
+    tested = [line for line in lines if (line.block, line.reference) in known]
+    if not tested:
+        return ()
+    differences = [
+        line.cases[list(columns)].sub(known[line.block, line.reference].cases[list(columns)])
+        for line in tested
+    ]
+    # All at once, as the many small steps of many lines would take longer than their arithmetic.
+    result = paired(pd.concat(differences, axis=1).to_numpy(float))
+    corrected = holm(result.p)
+    return tuple(
         Test(
             line.block,
             column,
             line.method,
             line.reference,
             int(result.cases[i]),
-            float(result.difference[i]),
-            float(result.low[i]),
-            float(result.high[i]),
-            float(result.effect[i]),
-            float(result.p[i]),
-            math.nan,
+            *(float(values[i]) for values in (result.difference, result.low, result.high)),
+            *(float(values[i]) for values in (result.effect, result.p, corrected)),
         )
-        for i, column in enumerate(columns)
+        for i, (line, column) in enumerate(product(tested, columns))
         if result.cases[i]
-    ]
+    )

@@ -92,18 +92,20 @@ def mean_interval(values: Array) -> tuple[Array, Array]:
 
 def _interval(values: Array) -> Array:
     there = np.isfinite(values)
-    enough = there.sum(axis=0) >= 2
     interval = np.full((2, values.shape[1]), np.nan)
-    if enough.any():
-        values, there = values[:, enough], there[:, enough]
-        drawn = _resamples(len(values))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            draws = (drawn @ np.where(there, values, 0.0)) / (drawn @ there.astype(float))
-        # A resample without any of a column's cases has no mean; the others decide.
-        tail = (1 - LEVEL) / 2
-        quantile = np.nanquantile if np.isnan(draws).any() else np.quantile
-        # Rounded, as the order of a sum, and so its last digit, depends on the machine.
-        interval[:, enough] = quantile(draws, [tail, 1 - tail], axis=0).round(DIGITS)
+    enough = there.sum(axis=0) >= 2
+    if not enough.any():
+        return interval
+    values, there = values[:, enough], there[:, enough]
+    drawn = _resamples(len(values))
+    # A resample without any of a column's cases has no mean; the others decide.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sizes = len(values) if there.all() else drawn @ there.astype(float)
+        draws = (drawn @ np.where(there, values, 0.0)) / sizes
+    quantile = np.nanquantile if np.isnan(draws).any() else np.quantile
+    tail = (1 - LEVEL) / 2
+    # Rounded, as the order of a sum, and so its last digit, depends on the machine.
+    interval[:, enough] = quantile(draws, [tail, 1 - tail], axis=0).round(DIGITS)
     return interval
 
 

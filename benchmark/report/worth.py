@@ -14,10 +14,10 @@ nor their spread depends on it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from math import factorial
 
 import numpy as np
+import pandas as pd
 
 from benchmark.report.captions import caption
 from benchmark.report.names import modality_title
@@ -102,7 +102,8 @@ def _table(
     modalities = study.description.modalities
     subsets = [parse_subset(name, modalities) for name in scores.subsets]
     weights = weigh(subsets, modalities)
-    blocks = tuple(_block(scores, region.name, weights) for region in study.description.regions)
+    cells = _cells(scores, weights)
+    blocks = tuple(_block(scores, region.name, cells) for region in study.description.regions)
     return Table(
         name=f"{study.name}-{kind}-{scores.metric}",
         kind=kind,
@@ -128,27 +129,37 @@ def _table(
     )
 
 
-def _block(scores: Scores, region: str, weights: Array) -> Block:
+def _block(scores: Scores, region: str, cells: dict[tuple[str, str], list[Cell]]) -> Block:
     methods = scores.study.methods
-    cells = [_cells(scores, method, region, weights) for method in methods]
-    spreads = np.array([[own[-1].value] for own in cells])
+    values = [[cell.value for cell in cells[method, region]] for method in methods]
+    spreads = np.ptp(np.array(values), axis=1, keepdims=True)
     marks = marked(spreads, [True] * len(methods), higher_is_better=False)
     rows = (
-        Row((method,), (*own[:-1], replace(own[-1], mark=mark)), method, len(scores.runs[method][region]))
-        for method, own, [mark] in zip(methods, cells, marks, strict=True)
+        Row(
+            (method,),
+            (*cells[method, region], Cell(float(spread), mark=mark)),
+            method,
+            len(scores.runs[method][region]),
+        )
+        for method, [spread], [mark] in zip(methods, spreads, marks, strict=True)
     )
     return Block(region, tuple(rows), region)
 
 
-def _cells(scores: Scores, method: str, region: str, weights: Array) -> tuple[Cell, ...]:
-    values = scores.cases[method][region][list(scores.subsets)].to_numpy(float)
-    worth = values[np.isfinite(values).all(axis=1)] @ weights.T
-    if not len(worth):
-        return (Cell(np.nan),) * (len(weights) + 1)
-    means = worth.mean(axis=0)
+def _cells(scores: Scores, weights: Array) -> dict[tuple[str, str], list[Cell]]:
+    """A cell per modality, by method and region."""
+    frames = {(m, r): frame for m, regions in scores.cases.items() for r, frame in regions.items()}
+    worth = pd.concat(
+        [pd.DataFrame(f[list(scores.subsets)].to_numpy() @ weights.T, f.index) for f in frames.values()],
+        axis=1,
+    ).to_numpy(float)
     low, high = mean_interval(worth)
-    cells = [_cell(*ends) for ends in zip(means, low, high, strict=True)]
-    return (*cells, Cell(float(np.ptp(means))))
+    there = np.isfinite(worth)
+    with np.errstate(invalid="ignore"):
+        means = np.where(there, worth, 0.0).sum(axis=0) / there.sum(axis=0)
+    found = [_cell(*ends) for ends in zip(means, low, high, strict=True)]
+    count = len(weights)
+    return {place: found[i * count : (i + 1) * count] for i, place in enumerate(frames)}
 
 
 def _cell(mean: float, low: float, high: float) -> Cell:

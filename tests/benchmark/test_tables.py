@@ -319,7 +319,7 @@ def test_averages_of_published_tables_are_those_of_their_subsets():
             own = [v for (_, subset, r), v in one.values.items() if r == region and subset != "average"]
             if own:
                 assert len(own) == 15
-                assert one.values["complete", "average", region] == pytest.approx(sum(own) / 15, abs=0.1)
+                assert one.values["complete", "average", region] == pytest.approx(sum(own) / 15, abs=0.25)
 
 
 def test_every_renderer_gets_through_odd_cells():
@@ -337,7 +337,7 @@ def test_every_renderer_gets_through_odd_cells():
     interval = f"[{MINUS}2.0, 3.1]"
     assert row == rf"| b | x \| \<y\> & 5 % | {DASH} | 0.00 ± 0.50 | <ins>{MINUS}1.5 {interval}</ins>\* |"
     assert r"b & x | \textless{}y\textgreater{} \& 5~\% & -- & 0.00 &" in latex(table)
-    assert r"\underline{$-$1.5}\rlap{$^{*}$}" in latex(table)
+    assert r"\underline{$-$1.5} & {\tiny [$-$2.0, 3.1]}\rlap{$^{*}$}" in latex(table)
     assert r"{\tiny [$-$2.0, 3.1]}" in latex(table)
     assert f"<td>{DASH}</td>" in html(table)
     assert "x | &lt;y&gt; &amp; 5 %" in html(table)
