@@ -261,7 +261,9 @@ def test_a_case_can_be_looked_at(chromium, path):
     assert ours[:3] == ["RFNet + PASSION", "26.0", "28.0"]
     assert baseline[-1] == "34.0"
     choose(page, "#browser", "subset", "3")
-    paths = page.run("[...document.querySelectorAll('#slice > svg path')].map((p) => p.getAttribute('d'))")
+    paths = page.run(
+        "[...document.querySelectorAll('#slice > svg path:not(.halo)')].map((p) => p.getAttribute('d'))"
+    )
     assert paths[-1].startswith("M5 5 ")  # the label's square
     assert paths[0].startswith("M8 5 ")  # subset 3 is three columns off
     assert "the first test case and the run's worst case" in page.run(

@@ -13,6 +13,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from benchmark.examples import Example
@@ -137,7 +138,11 @@ def _draw_outline(axis: Axes, mask: NDArray[np.bool_], color: str, linewidth: fl
     if mask.any():
         edged = np.pad(mask.astype(float), 1)
         ys, xs = (np.arange(-1, n + 1) for n in mask.shape)
-        axis.contour(xs, ys, edged, [0.5], colors=[color], linewidths=linewidth, linestyles=[linestyle])
+        halo = withStroke(linewidth=linewidth + 1.2, foreground="black")
+        drawn = axis.contour(
+            xs, ys, edged, [0.5], colors=[color], linewidths=linewidth, linestyles=[linestyle]
+        )
+        drawn.set_path_effects([halo])  # or in grey it could not be seen on grey
 
 
 def _write(axis: Axes, text: str) -> None:
