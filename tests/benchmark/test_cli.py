@@ -55,6 +55,7 @@ def test_report_imports_no_torch():
         (["run", "--grid", "demo", "--store", "phantom=nowhere"], "bench data prepare"),
         (["status", "--grid", "nowhere.yaml"], "no grid file"),
         (["report", "--grid", "demo", "--out", "x"], "bench run --grid demo"),
+        (["report", "--grid", "demo", "--out", "x", "--formats", "jpg"], "did you mean png"),
         (["profile", "mr246", "--cases", "names.txt"], "mr246"),
         (["profile", "mr2468", "--cases", "nothing.txt"], "cannot be read"),
         (["profile", "mr2468"], "--cases FILE"),
