@@ -37,10 +37,10 @@ def execute_grid(
     folders = {config: run_folder(grid, config, runs) for config in grid.configs}
     missing = {config: folder for config, folder in folders.items() if folder.state() != "done"}
     if missing:
-        device = _device(device)
+        device = chosen_device(device)
         located = _stores(grid, runs, stores, console)
         jobs = [_job(grid, config, folder, located[config.dataset]) for config, folder in missing.items()]
-        cores = _cores() if device == "cpu" else 1
+        cores = available_cores() if device == "cpu" else 1
         launch(jobs, device, workers or min(len(jobs), cores), track, console)
     states = [folder.state() for folder in folders.values()]
     console.print(
@@ -107,7 +107,8 @@ def _stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -
     return located
 
 
-def _device(name: str) -> str:
+def chosen_device(name: str) -> str:
+    """Return cpu or cuda for `auto`, `cpu` or `cuda`; `InputError` where CUDA is asked for and not there."""
     if name == "cpu":
         return name
     if name not in ("auto", "cuda"):
@@ -121,7 +122,8 @@ def _device(name: str) -> str:
     return "cpu"
 
 
-def _cores() -> int:
+def available_cores() -> int:
+    """How many processors this process may use."""
     import os
 
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
