@@ -25,6 +25,9 @@ weights = typer.Typer(no_args_is_help=True, help="Use published weights.")
 app.add_typer(weights, name="weights")
 
 GridOption = Annotated[str, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")]
+GridsOption = Annotated[
+    list[str], typer.Option("--grid", help="Name or path of a grid; several: --grid A --grid B.")
+]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of the run folders.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
 DatasetOption = Annotated[
@@ -81,12 +84,52 @@ def status(grid: GridOption, runs: RunsOption = Path("runs"), plugin: PluginOpti
 
 
 @app.command()
-def report(grid: GridOption, out: OutOption, runs: RunsOption = Path("runs")) -> None:
-    """Turn a grid's run folders into the tables and figures of a paper."""
+def report(
+    grid: GridsOption,
+    out: OutOption,
+    runs: RunsOption = Path("runs"),
+    split_by: Annotated[
+        list[str] | None,
+        typer.Option("--split-by", help="policy, data or availability: tell runs apart that differ in it."),
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Add rows that others reported under ours, set apart.")
+    ] = False,
+    formats: Annotated[
+        str, typer.Option("--formats", help="Formats of the figures; fewer are quicker.")
+    ] = "png,svg,pdf",
+) -> None:
+    """Turn the run folders of one or several grids into the tables and figures of a paper."""
     from benchmark.report.write import write_report
 
-    written = write_report(runs / Path(grid).stem, out)
-    typer.echo(f"wrote {len(written)} files, begin with {out / 'report.md'}")
+    written = write_report(
+        [runs / Path(name).stem for name in grid], out, split_by or [], published, formats.split(",")
+    )
+    typer.echo(f"wrote {len(written)} files, begin with {out / 'report.html'} or {out / 'report.md'}")
+
+
+@app.command()
+def compare(
+    run_a: Annotated[str, typer.Argument(help="Path or name of a run folder, or of a grid.")],
+    run_b: Annotated[str, typer.Argument(help="What it is compared with: a run, or a grid.")],
+    runs: RunsOption = Path("runs"),
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write all rows side by side here.")] = None,
+) -> None:
+    """Compare two runs, or the like runs of two grids, case by case."""
+    from benchmark.report.compare import print_comparison
+
+    print_comparison(run_a, run_b, runs, csv)
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(help="Path or name of a run folder.")],
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Show a run: what it is, where it stands, its conditions, curves and scores."""
+    from benchmark.report.show import show_run
+
+    show_run(run, runs)
 
 
 @app.command()

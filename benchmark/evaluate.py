@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from backbones.contract import Backbone, Features
@@ -55,6 +56,33 @@ def evaluate_case(
     Returns rows ordered by subset (as in the tables), region and metric; `backbone` stays in its mode.
     """
     description = store.description
+    maps = segment_case(backbone, store, case, window=window, device=device, outside=outside)
+    scores = score_case(
+        maps.items(),
+        np.asarray(store.labels(case)),
+        description.regions,
+        policy,
+        spacing=(1.0, 1.0, 1.0),
+        spatial_dims=description.spatial_dims,
+        metrics=metrics,
+    )
+    return [Row(case, *score) for score in scores]
+
+
+def segment_case(
+    backbone: Backbone,
+    store: Store,
+    case: str,
+    *,
+    window: int,
+    device: torch.device,
+    outside: Degradation | None = None,
+) -> dict[str, NDArray[np.uint8]]:
+    """Segment one case for every subset of what it has; `outside` as in `evaluate_case`.
+
+    Returns the most probable class [*space] by name of the subset, in the order of the tables.
+    """
+    description = store.description
     has = {m for m, there in zip(description.modalities, store.available(case), strict=True) if there}
     subsets = [s for s in table_subsets(description) if has.issuperset(s)]
     volumes = torch.from_numpy(np.array(store.volumes(case)))
@@ -65,18 +93,7 @@ def evaluate_case(
             if modality in has:
                 poor[m] = torch.from_numpy(degraded_volume(store, case, m, outside))
     maps = predict(backbone, volumes, subsets, description.modalities, window, device, poor).numpy()
-    names = [subset_name(s, description.modalities) for s in subsets]
-    labels = np.asarray(store.labels(case))
-    scores = score_case(
-        zip(names, maps, strict=True),
-        labels,
-        description.regions,
-        policy,
-        spacing=(1.0, 1.0, 1.0),
-        spatial_dims=description.spatial_dims,
-        metrics=metrics,
-    )
-    return [Row(case, *score) for score in scores]
+    return {subset_name(s, description.modalities): found for s, found in zip(subsets, maps, strict=True)}
 
 
 @torch.inference_mode()

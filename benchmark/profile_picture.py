@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from bench_errors import InputError
-from benchmark.report.figures import METADATA, STYLE
+from benchmark.report.figures.style import METADATA, STYLE
 from benchmark.report.names import modality_title
 from datasets.missing import Availability
 from datasets.vocabulary import Description, presence, profile_label, table_subsets

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from bench_errors import InputError
-from benchmark import conditions, tracking
+from benchmark import conditions, examples, tracking
 from benchmark.build import build_backbone, build_objective
 from benchmark.config import RunConfig
 from benchmark.record import RunFolder, write_atomically
@@ -49,12 +49,14 @@ def execute(folder: RunFolder, store_path: Path, device: str, threads: int, trac
 
 
 def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int, track: bool) -> None:
+    import numpy as np
     import torch
 
     from benchmark.checkpoint import save_weights
-    from benchmark.evaluate import evaluate_case, mean_dice
+    from benchmark.evaluate import evaluate_case, mean_dice, segment_case
     from benchmark.metrics import POLICIES
     from benchmark.precision import autocast, check_precision
+    from benchmark.size import model_size
     from benchmark.train import train
     from datasets.loader import Loader
     from datasets.randomness import torch_seed
@@ -122,6 +124,8 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
 
     if config.test.select == "best" and not parts.val:
         raise InputError("test.select: best needs validation cases and the split has none: use select: last")
+    size = model_size(backbone, config.train.crop)
+    write_atomically(folder.path / "model.json", json.dumps(size).encode())
     tracker = tracking.start(folder.path, content, "auto" if track else "off")
     for line in folder.log():
         tracker.log_epoch(line)
@@ -146,6 +150,13 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
                 for r in score(case, ("dice", "hd95"))
             ]
             _write_rows(folder, rows)
+    kept = []
+    for case, roles in examples.choose(rows).items():
+        with autocast(config.precision, device):
+            maps = segment_case(backbone, store, case, window=config.window, device=device, outside=outside)
+        volumes, label = np.asarray(store.volumes(case)), np.asarray(store.labels(case))
+        kept.append(examples.cut(case, roles, volumes, label, maps, store.record(case).affine))
+    examples.save(folder.path / examples.FILE, kept)
     tracker.finish(folder.path / "cases.csv")
     folder.mark_done()
 

@@ -1,13 +1,13 @@
-"""From a grid's run folders to one tidy frame of all cases, with the conditions of every run.
+"""From the run folders of one or several grids to one tidy frame of all cases, with every run's conditions.
 
-collected = collect(Path("runs/demo"))
+collected = collect([Path("runs/rivals"), Path("runs/ablation")])
 collected.cases             # a row per run, case, subset, region and metric
 collected.runs              # every run, finished or not, and why not
 collected.studies()         # what goes into one table: the finished runs of a dataset and profile
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,17 @@ import pandas as pd
 import yaml
 
 from bench_errors import InputError
+from bench_registry import unknown
+from benchmark.examples import FILE, Example, load
 from benchmark.record import STATES, RunFolder, run_folders
 from benchmark.report.names import method_order, method_titles
 from datasets.vocabulary import Description, profile_label, subset_name, table_subsets
 
 COLUMNS = ["case", "subset", "region", "metric", "policy", "value"]
+CONDITIONS = ["run", "grid", "dataset", "profile", "variant", "method", "seed"]
+"""The columns that `Collected.cases` has before those of `cases.csv`."""
+NAMED = 3
+"""How many run folders an error names of each kind."""
 
 
 @dataclass(frozen=True)
@@ -28,27 +34,49 @@ class Run:
     """One run folder as read.
 
     Attributes:
-        folder: its name.
+        path: the folder.
         state: `done`, `running`, `failed` or `partial`.
-        reason: why it failed; empty otherwise.
+        reason: why it is not done; empty for one that is done or running.
         content: of `config.yaml`.
         environment: of `environment.json`; empty before the run began.
-        log: the lines of `log.jsonl`.
+        model: of `model.json`: `parameters` (a number) and `gflops`; empty where the run has not said.
         method: what the tables call it; empty for a run that is not done.
+        variant: by what it stands apart from runs of the same dataset and profile (`split_by`); else empty.
     """
 
-    folder: str
+    path: Path
     state: str
     reason: str
     content: dict[str, Any]
     environment: dict[str, Any]
-    log: tuple[dict[str, Any], ...]
+    model: dict[str, float]
     method: str = ""
+    variant: str = ""
+
+    @property
+    def folder(self) -> str:
+        """The folder's name, which tells all collected runs apart."""
+        return self.path.name
+
+    @property
+    def grid(self) -> str:
+        """The grid that it is of: the name of the folder it lies in."""
+        return self.path.parent.name
 
     @property
     def config(self) -> dict[str, Any]:
         """The run's configuration."""
         return dict(self.content["config"])
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of `log.jsonl`, read anew each time: those of a thousand runs would fill the memory."""
+        return guarded(self.path, RunFolder(self.path).log)
+
+    @property
+    def examples(self) -> list[Example]:
+        """The slices it kept, read anew each time; none in runs of older versions."""
+        return guarded(self.path, lambda: load(self.path / FILE))
 
     @property
     def fold(self) -> str:
@@ -69,12 +97,21 @@ class Run:
         return str(self.environment.get("cpu") or device) if device == "cpu" else str(device)
 
 
+SPLITS: dict[str, tuple[str, Callable[[Run], str]]] = {
+    "policy": ("metric policy", lambda run: str(run.content["metrics"]["policy"])),
+    "data": ("data hash", lambda run: str(run.content["data"]["hash"])),
+    "availability": ("availability table", lambda run: str(run.content["data"]["availability"]["hash"])),
+}
+"""What runs in one table may not differ in, unless they are split by it: name -> title, value of a run."""
+
+
 @dataclass(frozen=True)
 class Study:
     """The finished runs of one dataset and profile, in the order of the tables' rows."""
 
     dataset: str
     profile: str
+    variant: str
     runs: tuple[Run, ...]
 
     @property
@@ -87,97 +124,202 @@ class Study:
         """Titles of the methods, each once."""
         return list(dict.fromkeys(run.method for run in self.runs))
 
+    def first_run(self, method: str) -> Run:
+        """The method's run with the lowest seed: the one whose slices are shown."""
+        return next(run for run in self.runs if run.method == method)
+
+    @property
+    def title(self) -> str:
+        """What a column or a section is called: ``mr2468``, or ``mr2468, data d474`` where split."""
+        return f"{self.profile}, {self.variant}" if self.variant else self.profile
+
     @property
     def name(self) -> str:
         """A name for files, such as ``phantom-mr2468``."""
-        if "#" not in self.profile and not self.profile.startswith("csv:"):
-            return f"{self.dataset}-{self.profile}"
-        table = self.runs[0].content["data"]["availability"]["hash"]
-        label = "csv" if self.profile.startswith("csv:") else profile_label(self.profile)
-        return f"{self.dataset}-{label}-{table}"
+        profile = self.profile
+        if "#" in profile or profile.startswith("csv:"):
+            label = "csv" if profile.startswith("csv:") else profile_label(profile)
+            profile = f"{label}-{self.runs[0].content['data']['availability']['hash']}"
+        return "-".join([self.dataset, profile, *self.variant.replace(",", "").split()])
 
 
 @dataclass(frozen=True)
 class Collected:
-    """All that is on disk of a grid.
+    """All that is on disk of one or several grids.
 
     Attributes:
-        grid: its name.
-        runs: in the order of their folders' names.
-        cases: of the finished runs; columns run (folder name), dataset, profile, method, seed, and those of
-            `cases.csv`: case, subset, region, metric, policy, value (Dice in 0..1, HD95 in mm).
+        grids: their names.
+        runs: in the order of the grids and of their folders' names.
+        repeated: runs left out because a grid before has the same run.
+        cases: of the finished runs; the columns `CONDITIONS` and those of `cases.csv`: case, subset, region,
+            metric, policy, value (Dice in 0..1, HD95 in mm). All but seed and value are categories.
     """
 
-    grid: str
+    grids: tuple[str, ...]
     runs: tuple[Run, ...]
+    repeated: tuple[Run, ...]
     cases: pd.DataFrame
 
     def studies(self) -> list[Study]:
-        """The finished runs, one group per dataset and profile."""
+        """The finished runs, one group per dataset and profile (and variant, where split)."""
         return _studies([run for run in self.runs if run.state == "done"])
 
 
-def collect(grid_folder: Path) -> Collected:
-    """Read every run folder of a grid.
+def collect(grid_folders: Sequence[Path], split_by: Sequence[str] = ()) -> Collected:
+    """Read every run folder of the grids.
 
-    Raises `InputError` if there is no finished run, if one is damaged or lacks rows, and if runs that would
-    stand in one table differ in metric policy, data or availability table.
+    Args:
+        grid_folders: one folder per grid.
+        split_by: names out of `SPLITS`: runs that differ in it are told apart instead of refused.
+
+    Raises `InputError` for an unknown name in `split_by`, a folder without runs, if no run is finished, if
+    one is damaged or lacks rows, and if runs that would stand in one table differ in metric policy, data or
+    availability table.
     """
-    grid = grid_folder.name
-    runs = [_read_run(folder) for folder in run_folders(grid_folder)]
+    for name in split_by:
+        if name not in SPLITS:
+            raise InputError(f"--split-by: {unknown('condition', name, list(SPLITS))}")
+    runs, repeated = _without_repeats([run for folder in grid_folders for run in _read_grid(folder)])
+    done = [run for run in runs if run.state == "done"]
+    if not done:
+        states = [run.state for run in runs]
+        found = ", ".join(f"{states.count(s)} {s}" for s in STATES if s in states)
+        grids = " ".join(f"--grid {folder.name}" for folder in grid_folders)
+        raise InputError(
+            f"no finished run at {', '.join(map(str, grid_folders))} ({found}): go on with 'bench run "
+            f"{grids}'; 'bench status {grids}' says why"
+        )
+    done = _titled(_split(done, split_by))
+    for study in _studies(done):
+        _check_comparable(study)
+    known = {run.folder: run for run in done}
+    return Collected(
+        tuple(folder.name for folder in grid_folders),
+        tuple(known.get(run.folder, run) for run in runs),
+        tuple(repeated),
+        _frame(done),
+    )
+
+
+def _read_grid(folder: Path) -> list[Run]:
+    runs = [read_run(run) for run in run_folders(folder)]
     if not runs:
         raise InputError(
-            f"no runs at {grid_folder}: start them with 'bench run --grid {grid}', or say with --runs where "
-            "they are"
+            f"no runs at {folder}: start them with 'bench run --grid {folder.name}', or say with --runs "
+            "where they are"
         )
-    states = [run.state for run in runs]
-    if "done" not in states:
-        found = ", ".join(f"{states.count(s)} {s}" for s in STATES if s in states)
-        raise InputError(
-            f"no finished run at {grid_folder} ({found}): go on with 'bench run --grid {grid}'; "
-            f"'bench status --grid {grid}' says why"
-        )
-    titled: dict[str, Run] = {}
-    for study in _studies([run for run in runs if run.state == "done"]):
-        _check_comparable(study)
-        titles = method_titles([run.config for run in study.runs])
-        titled |= {r.folder: replace(r, method=t) for r, t in zip(study.runs, titles, strict=True)}
-    cases = pd.concat([_read_cases(grid_folder, run) for run in titled.values()], ignore_index=True)
-    return Collected(grid, tuple(titled.get(run.folder, run) for run in runs), cases)
+    return runs
+
+
+def _without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """Tell the runs that an earlier grid has too from the others; a finished one goes before the rest."""
+    kept: dict[str, Run] = {}
+    for run in sorted(runs, key=lambda run: run.state != "done"):
+        kept.setdefault(run.folder, run)
+    first = [run for run in runs if kept[run.folder] is run]
+    return first, [run for run in runs if kept[run.folder] is not run]
+
+
+def _split(done: Sequence[Run], split_by: Sequence[str]) -> list[Run]:
+    """Name each run's variant: its value of whatever it is split by, where runs differ in that."""
+    variants: dict[str, list[str]] = {run.folder: [] for run in done}
+    for name in split_by:
+        value = SPLITS[name][1]
+        keys = ("dataset", "profile") if name == "availability" else ("dataset",)
+        groups = {run.folder: tuple(run.config[key] for key in keys) for run in done}
+        found: dict[tuple[str, ...], set[str]] = {}
+        for run in done:
+            found.setdefault(groups[run.folder], set()).add(value(run))
+        for run in done:
+            if len(found[groups[run.folder]]) > 1:
+                variants[run.folder].append(f"{name} {value(run)}")
+    return [replace(run, variant=", ".join(variants[run.folder])) for run in done]
+
+
+def _titled(done: Sequence[Run]) -> list[Run]:
+    """Give each run its method's title, the same in all tables of a dataset."""
+    titled = []
+    for dataset in dict.fromkeys(run.config["dataset"] for run in done):
+        runs = [run for run in done if run.config["dataset"] == dataset]
+        titles = method_titles([run.config for run in runs])
+        titled += [replace(run, method=title) for run, title in zip(runs, titles, strict=True)]
+    return titled
 
 
 def _studies(done: Sequence[Run]) -> list[Study]:
-    grouped: dict[tuple[str, str], list[Run]] = {}
+    grouped: dict[tuple[str, str, str], list[Run]] = {}
     for run in done:
-        grouped.setdefault((run.config["dataset"], run.config["profile"]), []).append(run)
+        key = (run.config["dataset"], run.config["profile"], run.variant)
+        grouped.setdefault(key, []).append(run)
     return [
         Study(*key, tuple(sorted(runs, key=lambda r: (method_order(r.config), r.config["seed"]))))
         for key, runs in grouped.items()
     ]
 
 
-def _read_run(folder: RunFolder) -> Run:
-    environment = folder.path / "environment.json"
+def guarded(path: Path, read: Callable[[], Any]) -> Any:
+    """Return what `read` finds in a run folder; raise `InputError` where that is damaged."""
     try:
-        return Run(
-            folder=folder.path.name,
-            state=folder.state(),
-            reason=folder.reason(),
-            content=folder.config(),
-            environment=json.loads(environment.read_text()) if environment.exists() else {},
-            log=tuple(folder.log()),
-        )
+        return read()
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise InputError(
-            f"{folder.path} is damaged ({' '.join(str(error).split())}): remove the folder and run it again"
+            f"{path} is damaged ({' '.join(str(error).split())}): remove the folder and run it again"
         ) from None
 
 
-def _read_cases(grid_folder: Path, run: Run) -> pd.DataFrame:
-    path = grid_folder / run.folder / "cases.csv"
+def read_run(folder: RunFolder) -> Run:
+    """Read what a run folder says of itself, without its cases; raise `InputError` where it is damaged."""
+
+    def read() -> Run:
+        state, reason, content = folder.state(), folder.reason(), folder.config()
+        environment, model = (_json(folder.path / f"{name}.json") for name in ("environment", "model"))
+        if state == "partial":
+            reason = _stopped(folder, content) if environment else "not begun"
+        return Run(folder.path, state, reason, content, environment, model)
+
+    return guarded(folder.path, read)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def _stopped(folder: RunFolder, content: dict[str, Any]) -> str:
+    trained, epochs = len(folder.log()), content["config"]["train"]["epochs"]
+    return f"stopped after {trained} of {epochs} epochs" if trained < epochs else "stopped in testing"
+
+
+def _frame(done: Sequence[Run]) -> pd.DataFrame:
+    """All rows of all runs; words are categories, or a thousand runs would not fit into the memory."""
+    frames = [read_cases(run) for run in done]
+    lengths = [len(frame) for frame in frames]
+    columns: dict[str, Any] = {}
+    values = {
+        "run": [run.folder for run in done],
+        "grid": [run.grid for run in done],
+        "dataset": [run.config["dataset"] for run in done],
+        "profile": [run.config["profile"] for run in done],
+        "variant": [run.variant for run in done],
+        "method": [run.method for run in done],
+    }
+    for name, words in values.items():
+        columns[name] = pd.Categorical(words, categories=list(dict.fromkeys(words))).repeat(lengths)
+    columns["seed"] = pd.Series([run.config["seed"] for run in done]).repeat(lengths).to_numpy()
+    for name in COLUMNS[:-1]:
+        columns[name] = pd.api.types.union_categoricals([frame[name] for frame in frames])
+    columns["value"] = pd.concat([frame["value"] for frame in frames], ignore_index=True).to_numpy()
+    return pd.DataFrame(columns)
+
+
+def read_cases(run: Run) -> pd.DataFrame:
+    """Return the `COLUMNS` of a finished run's `cases.csv`, all but value as categories.
+
+    Raises `InputError` if the file is not one, lacks cases or regions, or has a row twice.
+    """
+    path = run.path / "cases.csv"
     advice = "remove the run's folder and run it again"
     try:
-        rows = pd.read_csv(path, dtype={"case": str})
+        rows = pd.read_csv(path, dtype=dict.fromkeys(COLUMNS[:-1], "category"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({' '.join(str(error).split())}): {advice}") from None
     if list(rows.columns) != COLUMNS or not pd.api.types.is_numeric_dtype(rows["value"]):
@@ -185,41 +327,38 @@ def _read_cases(grid_folder: Path, run: Run) -> pd.DataFrame:
             f"{path}: expected the columns {', '.join(COLUMNS)} and numbers in the last: {advice}"
         )
     expected = run.content["data"]["cases"]["test"]
-    if rows["case"].nunique() != expected:
-        raise InputError(f"{path} has {rows['case'].nunique()} cases, expected {expected}: {advice}")
+    if (found := len(rows["case"].cat.categories)) != expected:
+        raise InputError(f"{path} has {found} cases, expected {expected}: {advice}")
     description = Description.from_dict(run.content["dataset"])
     subsets = {subset_name(s, description.modalities) for s in table_subsets(description)}
-    if strange := sorted(set(rows["subset"].astype(str)) - subsets):
+    if strange := sorted(set(rows["subset"].cat.categories) - subsets):
         raise InputError(f"{path}: unknown subset {strange[0]}: {advice}")
     regions = {region.name for region in description.regions}
-    if set(rows["region"]) != regions:
+    if set(rows["region"].cat.categories) != regions:
         raise InputError(f"{path} has not the regions {', '.join(sorted(regions))}: {advice}")
-    conditions = {
-        "run": run.folder,
-        "dataset": run.config["dataset"],
-        "profile": run.config["profile"],
-        "method": run.method,
-        "seed": run.config["seed"],
-    }
-    return pd.concat([pd.DataFrame(conditions, index=rows.index), rows], axis=1)
+    if rows.duplicated(COLUMNS[:4]).any():
+        twice = rows[rows.duplicated(COLUMNS[:4])].iloc[0]
+        raise InputError(
+            f"{path} has case {twice['case']}, subset {twice['subset']}, {twice['region']}, "
+            f"{twice['metric']} twice: {advice}"
+        )
+    return rows
 
 
 def _check_comparable(study: Study) -> None:
     same_fold = [run for run in study.runs if run.fold == study.runs[0].fold]
-    for what, path, runs in (
-        ("metric policy", ("metrics", "policy"), study.runs),
-        ("data hash", ("data", "hash"), study.runs),
-        ("availability table", ("data", "availability", "hash"), same_fold),
-    ):
+    for name, (what, value) in SPLITS.items():
         found: dict[str, list[str]] = {}
-        for run in runs:
-            value: Any = run.content
-            for key in path:
-                value = value[key]
-            found.setdefault(str(value), []).append(run.folder)
+        for run in same_fold if name == "availability" else study.runs:
+            found.setdefault(value(run), []).append(run.folder)
         if len(found) > 1:
-            parts = "; ".join(f"{value} in {', '.join(folders)}" for value, folders in found.items())
+            parts = "; ".join(f"{value} in {_named(folders)}" for value, folders in found.items())
             raise InputError(
                 f"runs on {study.dataset} under {study.profile} differ in their {what} ({parts}): they "
-                "cannot be in one table, move one kind to another folder"
+                f"cannot be averaged, tell them apart with --split-by {name} or move one kind elsewhere"
             )
+
+
+def _named(folders: Sequence[str]) -> str:
+    more = f" and {len(folders) - NAMED} more" if len(folders) > NAMED else ""
+    return ", ".join(folders[:NAMED]) + more

@@ -6,6 +6,7 @@ A name without a title of its own stands as it is, so a new backbone or dataset 
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,8 +27,8 @@ NETWORKS_AND_METHODS = {
     "pcgrad": "PCGrad",
 }
 POLICIES = {"idt": "", "idt_drop": " (random drop)", "pdt": " (PDT)"}
-NO_METHOD = ("dataset", "profile", "seed")
-"""Keys of a configuration that say what a method is tried on, not what it is."""
+NO_METHOD = ("dataset", "profile", "seed", "test.metrics")
+"""Keys of a configuration that say what a method is tried on or scored by, not what it is."""
 
 
 def modality_title(name: str) -> str:
@@ -35,19 +36,25 @@ def modality_title(name: str) -> str:
     return MODALITIES.get(name, name.upper())
 
 
+def network_title(name: str) -> str:
+    """``rfnet`` -> ``RFNet``; of objectives too: ``passion`` -> ``PASSION``."""
+    return NETWORKS_AND_METHODS.get(name, name.rpartition(":")[2])
+
+
 def method_titles(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return one title per configuration; those that differ in more than the seed get different ones.
 
     Backbone, objective and policy come first; the options in which equally named ones differ follow in
-    brackets. All `configs` are of one dataset and profile.
+    brackets. What goes without saying is left out: a part that is on, an option without a value, a value that
+    more than half of them have. All `configs` are of one dataset.
     """
-    options = [_options(config) for config in configs]
+    every = [options(config) for config in configs]
     titles = [_title(config) for config in configs]
-    return [
-        titles[i]
-        + _difference(options[i], [o for o, t in zip(options, titles, strict=True) if t == titles[i]])
-        for i in range(len(configs))
-    ]
+    usual = {
+        title: _usual([own for own, other in zip(every, titles, strict=True) if other == title])
+        for title in dict.fromkeys(titles)
+    }
+    return [title + _in_brackets(own, usual[title]) for own, title in zip(every, titles, strict=True)]
 
 
 def method_order(config: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -56,7 +63,7 @@ def method_order(config: Mapping[str, Any]) -> tuple[Any, ...]:
     One with fewer options comes first: an option without a value is a method as published.
     """
     objective = config["objective"]["name"]
-    values = sorted(_options(config).items())
+    values = sorted(options(config).items())
     return (
         config["backbone"]["name"],
         objective != "baseline",
@@ -66,29 +73,47 @@ def method_order(config: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _title(config: Mapping[str, Any]) -> str:
-    backbone, objective = (
-        NETWORKS_AND_METHODS.get(name, name.rpartition(":")[2])
-        for name in (config["backbone"]["name"], config["objective"]["name"])
-    )
-    joint = " " if objective == "baseline" else " + "
-    return f"{backbone}{joint}{objective}{POLICIES.get(config['objective'].get('policy', 'idt'), '')}"
-
-
-def _options(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def options(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return what makes a configuration a method, flat: ``{"objective.tau": 4.0, ...}``."""
     leaves: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
-            leaves |= _options(value, f"{prefix}{key}.")
-        elif prefix or (key not in NO_METHOD and not (key == "split" and str(value).startswith("fold"))):
+            leaves |= options(value, f"{prefix}{key}.")
+        elif f"{prefix}{key}" not in NO_METHOD and not (key == "split" and str(value).startswith("fold")):
             leaves[f"{prefix}{key}"] = value
     return leaves
 
 
-def _difference(own: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
-    keys = sorted({key for options in alike for key in options})
-    differing = [key for key in keys if len({json.dumps(o.get(key)) for o in alike}) > 1]
-    parts = [f"{key.rpartition('.')[2]}={_short(own[key])}" for key in differing if key in own]
+def _title(config: Mapping[str, Any]) -> str:
+    backbone, objective = (network_title(config[part]["name"]) for part in ("backbone", "objective"))
+    joint = " " if objective == "baseline" else " + "
+    return f"{backbone}{joint}{objective}{POLICIES.get(config['objective'].get('policy', 'idt'), '')}"
+
+
+def _usual(alike: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The options in which equally titled methods differ, each with the value that is left out of titles."""
+    methods = list({json.dumps(own, sort_keys=True): own for own in alike}.values())
+    usual: dict[str, Any] = {}
+    for key in sorted({key for own in methods for key in own}):
+        values = [own.get(key) for own in methods]
+        if all(value == values[0] for value in values):
+            continue
+        common, times = Counter(map(json.dumps, values)).most_common(1)[0]
+        if None in values:
+            usual[key] = json.dumps(None)
+        elif any(isinstance(value, bool) for value in values):
+            usual[key] = json.dumps(True)
+        else:
+            usual[key] = common if 2 * times > len(methods) else ""
+    return usual
+
+
+def _in_brackets(own: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+    parts = [
+        f"{key.rpartition('.')[2]}={_short(own.get(key))}"
+        for key, value in usual.items()
+        if json.dumps(own.get(key)) != value
+    ]
     return f" ({', '.join(parts)})" if parts else ""
 
 

@@ -1,205 +1,174 @@
-"""The paper's table: methods by subsets of modalities, a block per region, with its conditions as caption.
+"""The main tables: methods by subsets of modalities, and methods by profiles of missing modalities.
 
-    table = subset_table(collected, study, "dice")
-    table.blocks[0].rows[0].mean        # one value per subset, the last their average
+table = subset_table(score(collected, study, "dice"))
+table.blocks[0].rows[0].cells       # one per subset, the last their average
 
-A `Table` says what stands where; `render` turns it into Markdown, LaTeX and csv.
+Which tables a report has is said in `contents`; those over options of a method are in `variants`.
 """
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
-from benchmark.metrics import METRICS
-from benchmark.report.collect import Collected, Study
+from benchmark.report.captions import caption
+from benchmark.report.collect import Study
 from benchmark.report.names import modality_title
-from datasets.vocabulary import presence, subset_name, table_subsets
+from benchmark.report.rows import Line, assemble, references
+from benchmark.report.scores import AVERAGE, Scores
+from benchmark.report.table import Column, Table
+from datasets.vocabulary import presence, table_subsets
 
-DECIMALS = 2
-SECOND_FROM = 3
-"""Number of methods from which on the second best is marked too."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method in one region.
-
-    Attributes:
-        method: its title.
-        runs: how many runs (seeds) the values are over.
-        mean: a value per subset and the average, in percent or in the metric's unit.
-        sd: their standard deviation over the runs; empty with one run.
-        marks: `best`, `second` or the empty string, for each value.
-    """
-
-    method: str
-    runs: int
-    mean: tuple[float, ...]
-    sd: tuple[float, ...]
-    marks: tuple[str, ...]
+OVER_SUBSETS = "mean over the subsets of modalities and over {tested}"
 
 
-@dataclass(frozen=True)
-class Block:
-    """The rows of one region."""
-
-    region: str
-    rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table before it is Markdown, LaTeX or csv.
-
-    Attributes:
-        name: for files and labels, such as ``phantom-mr2468-dice``.
-        title: the metric with its unit, such as ``Dice (%)``.
-        higher_is_better: direction of the metric.
-        policy: name of the metric policy.
-        modalities: titles, in the order of the head's rows.
-        subsets: names of the columns, in the paper's order, without the average.
-        present: for each subset, which of `modalities` are present.
-        blocks: one per region.
-        caption: the conditions, plain text that goes on from the title.
-    """
-
-    name: str
-    title: str
-    higher_is_better: bool
-    policy: str
-    modalities: tuple[str, ...]
-    subsets: tuple[str, ...]
-    present: tuple[tuple[bool, ...], ...]
-    blocks: tuple[Block, ...]
-    caption: str
-
-
-def metrics_of(collected: Collected) -> list[str]:
-    """Names of the recorded metrics, in the order of `METRICS`."""
-    recorded = set(collected.cases["metric"])
-    return [metric for metric in METRICS if metric in recorded]
-
-
-def subset_table(collected: Collected, study: Study, metric: str) -> Table:
-    """Return the table of a metric over all regions and subsets.
-
-    A value is the mean over the test cases of one run, then over the runs; the average is the plain mean over
-    the subsets. Metrics without a unit are given in percent.
-    """
+def subset_table(scores: Scores) -> Table:
+    """Return methods by subsets, a block per region; the last column is the plain mean over the subsets."""
+    study, better = scores.study, scores.higher_is_better
     description = study.description
-    subsets = table_subsets(description)
-    names = [subset_name(s, description.modalities) for s in subsets]
-    regions = [region.name for region in description.regions]
-    cases = collected.cases
-    folders = [run.folder for run in study.runs]
-    rows = cases[cases["run"].isin(folders) & (cases["metric"] == metric)]
-    means = (
-        rows.groupby(["method", "run", "region", "subset"])["value"]
-        .mean()
-        .unstack("subset")
-        .reindex(columns=names)
-    )
-    means["average"] = means.mean(axis=1, skipna=False)
-    if not METRICS[metric].unit:
-        means *= 100
-    return Table(
-        name=f"{study.name}-{metric}",
-        title=f"{METRICS[metric].title} ({METRICS[metric].unit or '%'})",
-        higher_is_better=METRICS[metric].higher_is_better,
-        policy=study.runs[0].content["metrics"]["policy"],
-        modalities=tuple(modality_title(m) for m in description.modalities),
-        subsets=tuple(names),
-        present=tuple(presence(s, description.modalities) for s in subsets),
-        blocks=tuple(
-            _block(region, means, study.methods, METRICS[metric].higher_is_better) for region in regions
-        ),
-        caption=_caption(study, rows),
-    )
-
-
-def _block(region: str, values: pd.DataFrame, methods: list[str], higher_is_better: bool) -> Block:
-    grouped = values.xs(region, level="region").groupby("method", sort=False)
-    mean, runs = grouped.mean().loc[methods], grouped.size()
-    ranks = mean.round(DECIMALS).rank(method="min", ascending=not higher_is_better).to_numpy()
-    means, sds = mean.to_numpy(), grouped.std().loc[methods].to_numpy()
-    rows = [
-        Row(
+    against = references(study.runs)
+    lines = [
+        Line(
+            region.name,
+            (method,),
             method,
-            int(runs[method]),
-            mean=tuple(means[i].tolist()),
-            sd=tuple(sds[i].tolist()) if runs[method] > 1 else (),
-            marks=tuple(
-                _mark(rank, column.max(), len(methods))
-                for rank, column in zip(ranks[i], ranks.T, strict=True)
-            ),
+            scores.runs[method][region.name],
+            scores.cases[method][region.name],
+            region.name,
+            against.get(method, ""),
         )
-        for i, method in enumerate(methods)
+        for region in description.regions
+        for method in study.methods
     ]
-    return Block(region, tuple(rows))
-
-
-def _mark(rank: float, last: float, methods: int) -> str:
-    """Name a rank out of 1 to `last`; where all methods are equal none is marked."""
-    if rank == 1 and last > 1:
-        return "best"
-    return "second" if rank == 2 and methods >= SECOND_FROM else ""
-
-
-def _caption(study: Study, rows: pd.DataFrame) -> str:
-    content = study.runs[0].content
-    cases = content["data"]["cases"]
-    folds = sorted({run.fold for run in study.runs})
-    tested, trained = counted(cases["test"], "test case"), "Trained"
-    if len(folds) > 1:
-        tested, trained = "the test cases of each fold", f"{study.runs[0].fold} trained"
-    sentences = [
-        f"on {study.dataset} for every subset of modalities, mean over {tested}; "
-        "Average: plain mean over the subsets.",
-        f"{trained} on {counted(cases['train'], 'case')} under profile {study.profile}: {rates(content)}; "
-        f"availability table {content['data']['availability']['hash']}, data {content['data']['hash']}.",
+    columns = [
+        Column(name, name, presence(s, description.modalities), better)
+        for s, name in zip(table_subsets(description), scores.subsets, strict=True)
     ]
-    outside = {run.config["test"].get("outside") for run in study.runs}
-    for quality in sorted(outside - {None}):
-        rows_of = f"In rows with outside={quality}" if len(outside) > 1 else "Here"
-        sentences.append(
-            f"{rows_of} the modalities outside a subset are not absent in testing, but degraded by {quality}."
-        )
-    fewest = rows.groupby("subset")["case"].nunique().min()
-    if fewest < rows["case"].nunique():
-        sentences.append(
-            f"Not every test case has every modality: a subset has {counted(fewest, 'case')} or more."
-        )
-    runs = sorted(Counter(run.method for run in study.runs).values())
-    if runs[-1] > 1:
-        number = runs[0] if runs[0] == runs[-1] else f"{runs[0]} to {runs[-1]}"
-        differ = "seed" if len(folds) == 1 else "seed or fold"
-        sentences.append(f"Mean and standard deviation over {number} runs of different {differ}.")
-    sentences += [
-        f"{region.name} is emptied when fewer than {region.min_voxels} of its voxels are predicted."
-        for region in study.description.regions
-        if region.min_voxels
-    ]
-    sentences.append(content["metrics"]["text"])
-    sentences.append(f"Code at commit {', '.join(sorted({run.commit for run in study.runs}))}.")
-    return " ".join(sentences)
-
-
-def rates(content: dict[str, Any]) -> str:
-    """Say how often each modality is missing or poor in training, from the content of a `config.yaml`."""
-    availability = content["data"]["availability"]
-    realised = availability["realised"]
-    parts = ", ".join(f"{modality_title(m)} {100 * rate:.1f} %" for m, rate in realised.items())
-    missing = f"realised missing rates {parts}" if any(realised.values()) else "no modality missing"
-    poor = ", ".join(
-        f"{modality_title(m)} {name} {100 * share:.1f} %"
-        for m, shares in availability.get("degraded", {}).items()
-        for name, share in shares.items()
+    return make_table(
+        [scores],
+        kind="subsets",
+        heading=scores.title,
+        labels=("Region", "Method"),
+        columns=[*columns, Column(AVERAGE, "Average", higher_is_better=better)],
+        lines=lines,
+        lead=" for every subset of modalities, mean over {tested}; Average: plain mean over the subsets",
+        modalities=tuple(modality_title(m) for m in description.modalities),
     )
-    return f"{missing}; in poor quality, of the cases that have it, {poor}" if poor else missing
 
 
-def counted(number: int, thing: str) -> str:
-    """``1 case``, ``2 cases``."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+def profile_table(every: Sequence[Scores]) -> Table | None:
+    """Return methods by profiles, a block per region; None where no method was run under two profiles.
+
+    Args:
+        every: of the studies of one dataset. Left out are methods under one profile alone, and studies that
+            have no other.
+    """
+    counts = Counter(method for scores in every for method in scores.runs)
+    shown = {method for method, times in counts.items() if times > 1}
+    every = [scores for scores in every if shown & set(scores.runs)]
+    if not every:
+        return None
+    better = every[0].higher_is_better
+    runs = [run for scores in every for run in scores.study.runs]
+    against = references(runs)
+    lines = [
+        Line(
+            region.name,
+            (method,),
+            method,
+            _beside({s.study.title: _by_seed(s, method, region.name) for s in every}),
+            _beside({s.study.title: _by_case(s, method, region.name) for s in every}),
+            region.name,
+            against.get(method, ""),
+        )
+        for region in every[0].study.description.regions
+        for method in dict.fromkeys(run.method for run in runs if run.method in shown)
+    ]
+    return make_table(
+        every,
+        kind="profiles",
+        heading=f"{every[0].title} under each profile",
+        labels=("Region", "Method"),
+        columns=[
+            *(Column(s.study.title, s.study.title, higher_is_better=better) for s in every),
+            Column(AVERAGE, "Average", higher_is_better=better),
+        ],
+        lines=lines,
+        lead=f" under several profiles of missing modalities, {OVER_SUBSETS}; Average: plain mean over "
+        "the profiles",
+    )
+
+
+def make_table(
+    every: Sequence[Scores],
+    *,
+    kind: str,
+    heading: str,
+    labels: tuple[str, ...],
+    columns: Sequence[Column],
+    lines: Sequence[Line],
+    lead: str,
+    part: str = "",
+    modalities: tuple[str, ...] = (),
+    others: Sequence[Study] = (),
+) -> Table:
+    """Put a table together: its rows with marks and tests, its name and its caption.
+
+    Args:
+        every: whose numbers stand in it, of one dataset and metric.
+        kind: as in `Table`.
+        heading: as in `Table`.
+        labels: as in `Table`.
+        columns: as in `Table`.
+        lines: its rows.
+        lead: what it shows, for the caption.
+        part: what tells its name from those of other tables of its kind.
+        modalities: as in `Table`.
+        others: further studies whose conditions the caption names.
+    """
+    first = every[0]
+    blocks, tests = assemble(lines, [column.name for column in columns], first.higher_is_better)
+    studies = [*(scores.study for scores in every), *others]
+    shown = {line.method for line in lines}
+    start = first.study.dataset if kind == "profiles" else first.study.name
+    words = [part or kind] if kind != "subsets" else []
+    return Table(
+        name="-".join([start, *words, first.metric]),
+        kind=kind,
+        metric=first.metric,
+        title=first.title,
+        higher_is_better=first.higher_is_better,
+        policy=first.study.runs[0].content["metrics"]["policy"],
+        labels=labels,
+        columns=tuple(columns),
+        blocks=blocks,
+        caption=caption(
+            studies,
+            lead,
+            [run for study in studies for run in study.runs if run.method in shown],
+            max(scores.fewest for scores in every),
+            tests,
+        ),
+        modalities=modalities,
+        heading=heading,
+        tests=tests,
+    )
+
+
+def _beside(parts: dict[str, pd.Series]) -> pd.DataFrame:
+    """Put series side by side and, where all have a value, their average."""
+    table = pd.DataFrame(parts)
+    table[AVERAGE] = table.mean(axis=1, skipna=False)
+    return table
+
+
+def _by_case(scores: Scores, method: str, region: str) -> pd.Series:
+    return scores.cases[method][region][AVERAGE] if method in scores.cases else pd.Series(dtype=float)
+
+
+def _by_seed(scores: Scores, method: str, region: str) -> pd.Series:
+    """The runs' averages by seed and fold, so that runs under several profiles can stand side by side."""
+    if method not in scores.runs:
+        return pd.Series(dtype=float)
+    runs = {run.folder: f"{run.config['seed']} {run.fold}" for run in scores.study.runs}
+    return scores.runs[method][region][AVERAGE].rename(index=runs)

@@ -1,30 +1,49 @@
-"""The report of a grid as files: ``write_report(Path("runs/demo"), Path("report/demo"))``.
+"""The report of one or several grids as files: ``write_report([Path("runs/demo")], Path("report/demo"))``.
 
-`report.md` with everything in it, `tables/` (Markdown, LaTeX, csv) and `figures/` (png, svg). A second report
-of the same runs has the same bytes.
+`report.md` with everything in it, `report.html` the same as a page that sorts and filters, `tables/`
+(Markdown, LaTeX, csv, HTML) and `figures/` (png, svg, pdf). A second report of the same runs has
+the same bytes.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench_errors import InputError
+from bench_registry import unknown
 from benchmark.record import STATES
-from benchmark.report.collect import Collected, Run, Study, collect
-from benchmark.report.figures import heat_map, preference_curves, save
-from benchmark.report.render import environment, latex, markdown, wide_csv
-from benchmark.report.tables import counted, metrics_of, rates, subset_table
+from benchmark.report.captions import counted
+from benchmark.report.collect import Collected, Run, collect
+from benchmark.report.contents import Section, contents
+from benchmark.report.figures.pictures import Picture, pictures
+from benchmark.report.figures.style import FORMATS, save
+from benchmark.report.page import page
+from benchmark.report.render import environment, html, latex, markdown, tests_csv, tests_markdown, wide_csv
+from benchmark.report.table import Table
 
 
-def write_report(grid_folder: Path, out: Path) -> list[Path]:
-    """Write the report of a grid's run folders into `out` and return the files, `report.md` first.
+def write_report(
+    grid_folders: Sequence[Path],
+    out: Path,
+    split_by: Sequence[str] = (),
+    published: bool = False,
+    formats: Sequence[str] = FORMATS,
+) -> list[Path]:
+    """Write the report of the grids' run folders into `out` and return the files, `report.md` first.
 
-    Raises `InputError` for a grid without a finished run, runs that cannot be compared (`collect`), and a
-    folder that cannot be written.
+    With `published`, what others reported stands under our rows; `collect` explains `split_by`; `formats` are
+    those of the figures, png always among them as the page is made of it. Raises `InputError` for an unknown
+    format, a grid without a finished run, runs that cannot be compared (`collect`), and a folder that cannot
+    be written.
     """
-    collected = collect(grid_folder)
+    for name in formats:
+        if name not in FORMATS:
+            raise InputError(f"--formats: {unknown('format', name, list(FORMATS))}")
+    formats = [name for name in FORMATS if name in ("png", *formats)]
+    collected = collect(grid_folders, split_by)
     try:
         for folder in (out / "tables", out / "figures"):
             folder.mkdir(parents=True, exist_ok=True)
-        return _write(collected, out)
+        return _write(collected, contents(collected, published), out, formats)
     except OSError as error:
         raise InputError(
             f"the report cannot be written to {error.filename or out} ({error.strerror}): choose another "
@@ -32,49 +51,61 @@ def write_report(grid_folder: Path, out: Path) -> list[Path]:
         ) from None
 
 
-def _write(collected: Collected, out: Path) -> list[Path]:
-    studies = collected.studies()
-    sections = [_write_study(collected, study, out) for study in studies]
-    report = out / "report.md"
+def _write(
+    collected: Collected, sections: Sequence[Section], out: Path, formats: Sequence[str]
+) -> list[Path]:
+    written: list[Path] = []
+    drawn: dict[str, list[Picture]] = {}
+    for section in sections:
+        for table in section.tables:
+            written += [_write_text(out / "tables" / name, text) for name, text in _files(table).items()]
+        own = drawn.setdefault(section.title, [])
+        for picture, figure in pictures(collected, section):
+            written += save(figure, out / "figures" / picture.name, formats)
+            own.append(picture)
     states = [run.state for run in collected.runs]
     text = (
         environment()
         .get_template("report.md.j2")
         .render(
-            grid=collected.grid,
+            grids=collected.grids,
             total=counted(len(states), "run"),
             states={s: states.count(s) for s in STATES if s in states},
             unfinished=[run for run in collected.runs if run.state != "done"],
+            repeated=collected.repeated,
             epochs=epochs,
-            sections=[section for section, _ in sections],
-            runs=[(run, _minutes(run)) for study in studies for run in study.runs],
-            left_out=_left_out(studies),
+            sections=[(section, drawn[section.title]) for section in sections],
+            markdown=markdown,
+            formats=formats,
+            runs=[(run, minutes(run)) for study in collected.studies() for run in study.runs],
+            left_out=left_out(collected),
         )
     )
-    report.write_text(text, encoding="utf-8")
-    return [report, *(path for _, paths in sections for path in paths)]
+    report = _write_text(out / "report.md", text)
+    return [
+        report,
+        _write_text(out / "report.html", page(collected, sections, drawn, out, formats)),
+        *written,
+    ]
 
 
-def _write_study(collected: Collected, study: Study, out: Path) -> tuple[dict[str, object], list[Path]]:
-    written, parts = [], []
-    for metric in metrics_of(collected):
-        table = subset_table(collected, study, metric)
-        for suffix, text in (("md", markdown(table)), ("tex", latex(table)), ("csv", wide_csv(table))):
-            path = out / "tables" / f"{table.name}.{suffix}"
-            path.write_text(text, encoding="utf-8")
-            written.append(path)
-        written += save(heat_map(table), out / "figures" / table.name)
-        parts.append({"table": table, "text": markdown(table)})
-    curves = preference_curves(study)
-    if curves:
-        written += save(curves, out / "figures" / f"{study.name}-preference")
-    section = {
-        "study": study,
-        "parts": parts,
-        "curves": curves is not None,
-        "rates": rates(study.runs[0].content),
+def _files(table: Table) -> dict[str, str]:
+    """The files of one table: itself in each format, and its tests where it has some."""
+    files = {
+        f"{table.name}.md": markdown(table),
+        f"{table.name}.tex": latex(table),
+        f"{table.name}.csv": wide_csv(table),
+        f"{table.name}.html": html(table),
     }
-    return section, written
+    if table.tests:
+        files[f"{table.name}-tests.md"] = tests_markdown(table)
+        files[f"{table.name}-tests.csv"] = tests_csv(table)
+    return files
+
+
+def _write_text(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def epochs(run: Run) -> str:
@@ -82,11 +113,12 @@ def epochs(run: Run) -> str:
     return f"{len(run.log)}/{run.content['config']['train'].get('epochs', '?')}"
 
 
-def _left_out(studies: list[Study]) -> list[str]:
+def left_out(collected: Collected) -> list[str]:
     """What networks could not give their objectives, once for each method."""
-    notes = [(run.method, run.environment.get("left_out")) for study in studies for run in study.runs]
+    notes = [(run.method, run.environment.get("left_out")) for run in collected.runs if run.method]
     return list(dict.fromkeys(f"{method}: {note}." for method, note in notes if note))
 
 
-def _minutes(run: Run) -> str:
+def minutes(run: Run) -> str:
+    """Return how long its training took."""
     return f"{sum(line['timing']['seconds'] for line in run.log) / 60:.1f}"

@@ -3,6 +3,9 @@
 import csv
 import json
 
+import numpy as np
+
+from benchmark.examples import FILE, Example, save
 from benchmark.record import RunFolder
 from datasets.brats import PHANTOM
 from datasets.myops import PHANTOM_HEART
@@ -105,3 +108,17 @@ def _write_cases(folder, description, cases, strength):
                     dice = 0.3 + 0.02 * s - 0.1 * r + 0.1 * c + strength
                     writer.writerow([case, name, region.name, "dice", "passion", repr(dice)])
                     writer.writerow([case, name, region.name, "hd95", "passion", repr(30 * (1 - dice))])
+
+
+def record_examples(folder, cases=("case 1", "case 2"), description=PHANTOM):
+    """Add slices of the cases to a run folder: a square as label, for subset s one that is s columns off."""
+    names = [subset_name(s, description.modalities) for s in table_subsets(description)]
+    square = np.zeros((20, 30), dtype=np.uint8)
+    square[5:15, 5:15] = 1
+    grey = np.tile(np.arange(30, dtype=np.uint8) * 8, (len(description.modalities), 20, 1))
+    shifted = {name: np.roll(square, s, axis=1) for s, name in enumerate(names)}
+    roles = [("first", "worst"), ("median", "best")]
+    save(
+        folder.path / FILE,
+        [Example(case, roles[i], 7 + i, grey, square, shifted) for i, case in enumerate(cases[:2])],
+    )

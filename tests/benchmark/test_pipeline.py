@@ -12,6 +12,7 @@ import pytest
 import yaml
 from test_cli import bench
 
+from benchmark.examples import ROLES, load
 from benchmark.record import RunFolder, run_folders
 
 
@@ -41,6 +42,10 @@ def test_every_run_is_done_and_whole(smoke):
         assert set(cases.policy) == {"passion"}
         assert [line["epoch"] for line in folder.log()] == [0, 1]
         assert set(folder.log()[0]["modality"]) == {"flair", "t1ce", "t1", "t2"}
+        examples = load(folder.path / "examples.npz")
+        assert {role for example in examples for role in example.roles} == set(ROLES)
+        assert {len(example.predictions) for example in examples} == {15}
+        assert all(example.label.any() and example.volumes.any(axis=(1, 2)).all() for example in examples)
         assert json.loads((folder.path / "environment.json").read_text())["precision"] == "fp32"
 
 
@@ -90,7 +95,7 @@ def test_killed_run_goes_on_to_the_same_result(smoke, tmp_path, monkeypatch):
     store = smoke / "smoke" / "data" / "phantom"
     folder = RunFolder(tmp_path / "killed")
     shutil.copytree(done.path, folder.path)
-    for name in ("done", "checkpoint.pt", "cases.csv", "weights.safetensors", "log.jsonl"):
+    for name in ("done", "checkpoint.pt", "cases.csv", "examples.npz", "weights.safetensors", "log.jsonl"):
         (folder.path / name).unlink()
     process = start_run(folder.path, store)
     deadline = time.monotonic() + 60
@@ -101,10 +106,10 @@ def test_killed_run_goes_on_to_the_same_result(smoke, tmp_path, monkeypatch):
     assert start_run(folder.path, store).wait() == 0
     whole = RunFolder(tmp_path / "whole")
     shutil.copytree(folder.path, whole.path)
-    for name in ("done", "checkpoint.pt", "cases.csv", "weights.safetensors", "log.jsonl"):
+    for name in ("done", "checkpoint.pt", "cases.csv", "examples.npz", "weights.safetensors", "log.jsonl"):
         (whole.path / name).unlink()
     assert start_run(whole.path, store).wait() == 0
-    for name in ("cases.csv", "weights.safetensors"):
+    for name in ("cases.csv", "examples.npz", "weights.safetensors"):
         assert (folder.path / name).read_bytes() == (whole.path / name).read_bytes()
 
 

@@ -1,6 +1,7 @@
 """The report of recorded runs: exact tables, averages by hand, the same bytes twice, and what is refused."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,11 @@ from recorded_runs import POLICY, record
 
 from bench_errors import InputError
 from benchmark.report.collect import collect
-from benchmark.report.figures import heat_map, preference_curves
+from benchmark.report.figures.curves import preference_curves
+from benchmark.report.figures.heat_map import heat_map
 from benchmark.report.names import method_titles, modality_title
 from benchmark.report.render import DASH, escape_latex, escape_markdown, latex, markdown
+from benchmark.report.scores import score
 from benchmark.report.tables import subset_table
 from benchmark.report.write import write_report
 from datasets.brats import BRATS2020
@@ -37,10 +40,14 @@ def grid(tmp_path_factory):
     return folder
 
 
+def marks(row):
+    return [cell.mark for cell in row.cells]
+
+
 @pytest.fixture(scope="module")
 def report(grid, tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "tiny"
-    return out, write_report(grid, out)
+    return out, write_report([grid], out)
 
 
 @pytest.mark.parametrize(
@@ -59,50 +66,54 @@ def test_every_file_is_there_and_a_second_report_has_the_same_bytes(grid, report
         f"{s}-{m}.{k}"
         for s in ("phantom-mr2468", "phantom-heart-mr357")
         for m in ("dice", "hd95")
-        for k in ("md", "tex", "csv")
+        for k in ("md", "tex", "csv", "html")
     }
     assert {p.name for p in (out / "tables").iterdir()} == tables
-    for path in write_report(grid, tmp_path):
+    for path in write_report([grid], tmp_path):
         assert path.read_bytes() == (out / path.relative_to(tmp_path)).read_bytes(), path
 
 
 def test_values_by_hand(grid):
-    collected = collect(grid)
+    collected = collect([grid])
     _, brain = collected.studies()
-    table = subset_table(collected, brain, "dice")
-    assert [block.region for block in table.blocks] == ["WT", "TC", "ET", "ETpp"]
+    table = subset_table(score(collected, brain, "dice"))
+    assert [block.title for block in table.blocks] == ["WT", "TC", "ET", "ETpp"]
     mmformer, baseline, passion = table.blocks[0].rows
     # Cases differ by 0.1, so their mean adds 0.05; the 15 subsets add 0, 0.02, ... 0.28, on average 0.14.
-    assert baseline.mean[0] == pytest.approx(100 * (0.3 + 0.05))
-    assert baseline.mean[-1] == pytest.approx(100 * (0.3 + 0.05 + 0.14))
-    assert (baseline.runs, baseline.sd) == (1, ())
+    assert baseline.cells[0].value == pytest.approx(100 * (0.3 + 0.05))
+    assert baseline.cells[-1].value == pytest.approx(100 * (0.3 + 0.05 + 0.14))
+    assert baseline.runs == 1
+    assert all(math.isnan(cell.sd) for cell in baseline.cells)
     # The two seeds are 0.05 and 0.07 better: mean 0.06, standard deviation 0.02 / sqrt(2).
-    assert passion.mean[-1] == pytest.approx(100 * (0.49 + 0.06))
-    assert passion.sd == pytest.approx([2 / 2**0.5] * 16)
-    assert passion.marks == ("best",) * 16
-    assert mmformer.marks == ("second",) * 16
-    assert set(baseline.marks) == {""}
-    distance = subset_table(collected, brain, "hd95").blocks[2].rows
-    assert distance[1].mean[-1] == pytest.approx(30 * (1 - 0.49 + 0.2))
-    assert distance[2].marks == ("best",) * 16
+    assert passion.cells[-1].value == pytest.approx(100 * (0.49 + 0.06))
+    assert [cell.sd for cell in passion.cells] == pytest.approx([2 / 2**0.5] * 16)
+    assert marks(passion) == ["best"] * 16
+    assert marks(mmformer) == ["second"] * 16
+    assert set(marks(baseline)) == {""}
+    distance = subset_table(score(collected, brain, "hd95")).blocks[2].rows
+    assert distance[1].cells[-1].value == pytest.approx(30 * (1 - 0.49 + 0.2))
+    assert marks(distance[2]) == ["best"] * 16
 
 
 def test_columns_come_from_the_description(grid):
-    collected = collect(grid)
-    table = subset_table(collected, collected.studies()[0], "dice")
-    assert table.subsets == ("bssfp", "lge", "t2", "bssfp+lge", "bssfp+t2", "lge+t2", "bssfp+lge+t2")
-    assert [block.region for block in table.blocks] == ["LVB", "RVB", "MYO"]
+    collected = collect([grid])
+    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    assert [column.name for column in table.columns] == [
+        *("bssfp", "lge", "t2", "bssfp+lge", "bssfp+t2", "lge+t2", "bssfp+lge+t2"),
+        "average",
+    ]
+    assert [block.title for block in table.blocks] == ["LVB", "RVB", "MYO"]
     assert [row.method for row in table.blocks[0].rows] == [
         "RFNet + PASSION (tau=2)",
         "RFNet + PASSION (tau=10)",
     ]
-    assert {mark for row in table.blocks[0].rows for mark in row.marks} == {"best", ""}
+    assert {mark for row in table.blocks[0].rows for mark in marks(row)} == {"best", ""}
     assert markdown(table).splitlines()[0] == "|  | bSSFP | ● | ○ | ○ | ● | ● | ○ | ● |  |"
 
 
 def test_all_cases_are_in_one_frame(grid):
-    collected = collect(grid)
-    conditions = ["run", "dataset", "profile", "method", "seed"]
+    collected = collect([grid])
+    conditions = ["run", "grid", "dataset", "profile", "variant", "method", "seed"]
     assert list(collected.cases.columns) == [
         *conditions,
         "case",
@@ -118,9 +129,9 @@ def test_all_cases_are_in_one_frame(grid):
 
 
 def test_figures_show_every_method_and_value(grid):
-    collected = collect(grid)
+    collected = collect([grid])
     brain = collected.studies()[1]
-    figure = heat_map(subset_table(collected, brain, "dice"))
+    figure = heat_map(subset_table(score(collected, brain, "dice")))
     first = figure.axes[0]
     assert [label.get_text() for label in first.get_yticklabels()] == brain.methods
     texts = [text.get_text() for text in first.texts]
@@ -141,7 +152,7 @@ def test_pictures_are_not_empty(report):
 
 def test_without_preference_there_are_no_curves(tmp_path):
     record(tmp_path / "g", "baseline")
-    assert preference_curves(collect(tmp_path / "g").studies()[0]) is None
+    assert preference_curves(collect([tmp_path / "g"]).studies()[0]) is None
 
 
 def test_what_a_network_could_not_give_is_said_under_the_runs(tmp_path):
@@ -149,7 +160,7 @@ def test_what_a_network_could_not_give_is_said_under_the_runs(tmp_path):
     record(tmp_path / "g", "passion")
     path = next((tmp_path / "g").glob("*passion*")) / "environment.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "left_out": "sep is left out"}))
-    text = write_report(tmp_path / "g", tmp_path / "report")[0].read_text()
+    text = write_report([tmp_path / "g"], tmp_path / "report")[0].read_text()
     assert "\n- RFNet + PASSION: sep is left out.\n\nMinutes are" in text
     assert text.count("left out") == 1
 
@@ -159,11 +170,11 @@ def test_equal_values_share_the_mark_and_a_missing_subset_has_a_dash(tmp_path):
         folder = record(tmp_path / "g", "baseline", backbone=backbone, strength=strength)
         rows = pd.read_csv(folder.path / "cases.csv")
         rows[rows["subset"] != "t2"].to_csv(folder.path / "cases.csv", index=False)
-    collected = collect(tmp_path / "g")
-    table = subset_table(collected, collected.studies()[0], "dice")
+    collected = collect([tmp_path / "g"])
+    table = subset_table(score(collected, collected.studies()[0], "dice"))
     first, second, third = table.blocks[0].rows
-    assert first.marks == second.marks == ("", *["best"] * 14, "")
-    assert third.marks == ("",) * 16
+    assert marks(first) == marks(second) == ["", *["best"] * 14, ""]
+    assert marks(third) == [""] * 16
     assert markdown(table).splitlines()[5].startswith(f"| WT | M2FTrans baseline | {DASH} | **47.00** |")
     assert "M2FTrans baseline & -- & \\textbf{47.00}" in latex(table)
 
@@ -171,15 +182,15 @@ def test_equal_values_share_the_mark_and_a_missing_subset_has_a_dash(tmp_path):
 def test_where_all_are_equal_none_is_best(tmp_path):
     record(tmp_path / "g", "baseline")
     record(tmp_path / "g", "passion")
-    collected = collect(tmp_path / "g")
-    table = subset_table(collected, collected.studies()[0], "dice")
-    assert {mark for block in table.blocks for row in block.rows for mark in row.marks} == {""}
+    collected = collect([tmp_path / "g"])
+    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    assert {mark for row in table.rows for mark in marks(row)} == {""}
 
 
 def test_a_profile_from_a_file_gets_a_file_name(tmp_path):
     record(tmp_path / "g", "baseline", profile="csv:/data/a_b & c.csv", name="from-file")
-    collected = collect(tmp_path / "g")
-    table = subset_table(collected, collected.studies()[0], "dice")
+    collected = collect([tmp_path / "g"])
+    table = subset_table(score(collected, collected.studies()[0], "dice"))
     assert table.name == "phantom-csv-ab1e-dice"
     assert r"profile csv:/data/a\_b \& c.csv" in latex(table)
 
@@ -189,8 +200,8 @@ def test_a_profile_of_yaml_gets_its_name_and_says_what_is_poor(tmp_path):
     content = folder.config()
     content["data"]["availability"]["degraded"] = {"t1ce": {"noise-2": 0.25}}
     folder.write_config(content)
-    collected = collect(tmp_path / "g")
-    table = subset_table(collected, collected.studies()[0], "dice")
+    collected = collect([tmp_path / "g"])
+    table = subset_table(score(collected, collected.studies()[0], "dice"))
     assert table.name == "phantom-sites-ab1e-dice"
     assert "in poor quality, of the cases that have it, T1ce noise-2 25.0 %" in table.caption
 
@@ -202,8 +213,8 @@ def test_absent_and_poor_stand_in_one_table(tmp_path):
         if outside:
             content["config"]["test"]["outside"] = outside
         folder.write_config(content)
-    collected = collect(tmp_path / "g")
-    table = subset_table(collected, collected.studies()[0], "dice")
+    collected = collect([tmp_path / "g"])
+    table = subset_table(score(collected, collected.studies()[0], "dice"))
     assert [row.method for row in table.blocks[0].rows] == [
         "RFNet baseline",
         "RFNet baseline (outside=noise-1)",
@@ -229,7 +240,7 @@ def test_runs_that_cannot_be_compared_are_named(tmp_path, changes, says):
     content["config"] = other.config()["config"]
     other.write_config(content)
     with pytest.raises(InputError, match=says):
-        collect(tmp_path / "g")
+        collect([tmp_path / "g"])
 
 
 def merged(tree, changes):
@@ -238,14 +249,14 @@ def merged(tree, changes):
 
 def test_wrong_input_is_refused(tmp_path):
     with pytest.raises(InputError, match="bench run --grid nothing"):
-        collect(tmp_path / "nothing")
+        collect([tmp_path / "nothing"])
     record(tmp_path / "g", "baseline", state="failed")
     with pytest.raises(InputError, match=r"no finished run at .* \(1 failed\)"):
-        collect(tmp_path / "g")
+        collect([tmp_path / "g"])
     folder = record(tmp_path / "g", "passion")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="choose another folder with --out"):
-        write_report(tmp_path / "g", tmp_path / "file" / "out")
+        write_report([tmp_path / "g"], tmp_path / "file" / "out")
     cases = folder.path / "cases.csv"
     whole = cases.read_text()
     for text, says in (
@@ -258,10 +269,10 @@ def test_wrong_input_is_refused(tmp_path):
     ):
         cases.write_text(text)
         with pytest.raises(InputError, match=says):
-            collect(tmp_path / "g")
+            collect([tmp_path / "g"])
     (folder.path / "config.yaml").write_text("{")
     with pytest.raises(InputError, match="is damaged"):
-        collect(tmp_path / "g")
+        collect([tmp_path / "g"])
 
 
 def test_names():

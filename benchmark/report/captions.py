@@ -1,0 +1,126 @@
+"""What stands under a table: the conditions of its numbers, in sentences.
+
+caption([study], "for every subset of modalities, mean over {tested}", coverage=...)
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from benchmark.report.collect import Run, Study
+from benchmark.report.names import modality_title
+from benchmark.report.table import LEVEL, Test
+
+NEEDED = 6
+"""Cases that must differ before Wilcoxon's test can give p < 0.05."""
+
+
+def caption(
+    studies: Sequence[Study],
+    lead: str,
+    runs: Sequence[Run],
+    fewest: int = 0,
+    tests: Sequence[Test] = (),
+    deviations: bool = True,
+) -> str:
+    """Return the caption of a table over `runs` of `studies` of one dataset; it goes on from the title.
+
+    Args:
+        studies: the groups that the runs are of; each has its conditions named.
+        lead: what the table shows; begins with a space or a colon, as it goes on from ``on phantom``;
+            ``{tested}`` in it stands for the test cases.
+        runs: the runs in the table.
+        fewest: the smallest number of cases of any subset, where a subset has not all of them; else 0.
+        tests: those that the table's stars come from.
+        deviations: whether values stand with their standard deviation over the seeds.
+    """
+    first = studies[0].runs[0]
+    folds = sorted({run.fold for run in runs})
+    tested = counted(first.content["data"]["cases"]["test"], "test case")
+    sentences = [
+        f"on {studies[0].dataset}"
+        + lead.format(tested="the test cases of each fold" if len(folds) > 1 else tested)
+        + "."
+    ]
+    sentences += [_training(study, len(folds) > 1) for study in studies]
+    sentences += _outside(runs)
+    if fewest:
+        sentences.append(
+            f"Not every test case has every modality: a subset has {counted(fewest, 'case')} or more."
+        )
+    if deviations:
+        sentences += _seeds(runs, "seed" if len(folds) == 1 else "seed or fold")
+    sentences += _significance(tests)
+    sentences += [
+        f"{region.name} is emptied when fewer than {region.min_voxels} of its voxels are predicted."
+        for region in studies[0].description.regions
+        if region.min_voxels
+    ]
+    sentences += dict.fromkeys(study.runs[0].content["metrics"]["text"] for study in studies)
+    sentences.append(f"Code at commit {', '.join(sorted({run.commit for run in runs}))}.")
+    return " ".join(sentences)
+
+
+def rates(content: dict[str, Any]) -> str:
+    """Say how often each modality is missing or poor in training, from the content of a `config.yaml`."""
+    availability = content["data"]["availability"]
+    realised = availability["realised"]
+    parts = ", ".join(f"{modality_title(m)} {100 * rate:.1f} %" for m, rate in realised.items())
+    missing = f"realised missing rates {parts}" if any(realised.values()) else "no modality missing"
+    poor = ", ".join(
+        f"{modality_title(m)} {name} {100 * share:.1f} %"
+        for m, shares in availability.get("degraded", {}).items()
+        for name, share in shares.items()
+    )
+    return f"{missing}; in poor quality, of the cases that have it, {poor}" if poor else missing
+
+
+def counted(number: int, thing: str) -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def _training(study: Study, folds: bool) -> str:
+    data = study.runs[0].content["data"]
+    start = f"{study.runs[0].fold} trained" if folds else "Trained"
+    return (
+        f"{start} on {counted(data['cases']['train'], 'case')} under profile {study.profile}: "
+        f"{rates(study.runs[0].content)}; availability table {data['availability']['hash']}, "
+        f"data {data['hash']}."
+    )
+
+
+def _outside(runs: Sequence[Run]) -> list[str]:
+    """What is shown of modalities outside a subset, where it is not nothing."""
+    qualities = {run.config["test"].get("outside") for run in runs}
+    return [
+        f"{f'In rows with outside={quality}' if len(qualities) > 1 else 'Here'} the modalities outside a "
+        f"subset are not absent in testing, but degraded by {quality}."
+        for quality in sorted(qualities - {None})
+    ]
+
+
+def _seeds(runs: Sequence[Run], differ: str) -> list[str]:
+    """How many runs a value is over, where it is over several."""
+    numbers = sorted(set(Counter((run.config["profile"], run.variant, run.method) for run in runs).values()))
+    if numbers == [1]:
+        return []
+    return [f"Mean and standard deviation over {_range(numbers)} runs of different {differ}."]
+
+
+def _significance(tests: Sequence[Test]) -> list[str]:
+    if not tests:
+        return []
+    cases = sorted({test.cases for test in tests})
+    references = sorted({test.reference for test in tests})
+    against = references[0] if len(references) == 1 else "the baseline of the same network"
+    few = f"; with fewer than {NEEDED} cases none can be" if cases[0] < NEEDED else ""
+    return [
+        f"*: differs from {against} with p < {LEVEL:g} (Wilcoxon signed-rank test, paired over "
+        f"{_range(cases)} cases, seeds averaged first, Holm-corrected over the table's {len(tests)} tests"
+        f"{few})."
+    ]
+
+
+def _range(numbers: Sequence[int]) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"

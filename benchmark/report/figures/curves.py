@@ -1,0 +1,103 @@
+"""What the records of training say over the epochs: ``preference_curves(study)``, ``loss_curves(study)``.
+
+Lines are means over a method's runs; several runs add a band from the lowest to the highest.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from benchmark.report.collect import Run, Study
+from benchmark.report.figures.style import STYLE, WIDTH, Look, legend, looks, new_figure, zero_line
+from benchmark.report.names import modality_title
+
+Curve = Mapping[int, float]
+"""Epoch -> value."""
+PANELS_A_ROW = 4
+TERMS = {"preference": ("relative preference", 0), "beta": ("beta", 1)}
+"""What is drawn per modality: its title, and the value that means no imbalance."""
+
+
+def preference_curves(study: Study) -> Figure | None:
+    """Draw relative preference and beta over the epochs, a row per method; None where no run has them."""
+    having = [run for run in study.runs if any(_per_modality(run, term) for term in TERMS)]
+    methods = [m for m in study.methods if any(run.method == m for run in having)]
+    if not methods:
+        return None
+    modalities = study.description.modalities
+    with rc_context(STYLE):
+        figure = new_figure(WIDTH, 1.9 * len(methods) + 0.9)
+        axes = figure.subplots(len(methods), 2, sharex=True, sharey="col", squeeze=False)
+        for row, method in zip(axes, methods, strict=True):
+            runs = [run for run in having if run.method == method]
+            for axis, (term, (title, neutral)) in zip(row, TERMS.items(), strict=True):
+                series = [_per_modality(run, term) for run in runs]
+                for modality, look in looks(modalities).items():
+                    curves = [own[modality] for own in series if modality in own]
+                    _draw_curve(axis, curves, look, modality_title(modality))
+                zero_line(axis, neutral)
+                axis.set_ylabel(title)
+            row[0].set_title(method, loc="left", fontweight="bold")
+        for axis in axes[-1]:
+            axis.set_xlabel("epoch")
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        legend(figure, *axes[0, 0].get_legend_handles_labels())
+    return figure
+
+
+def loss_curves(study: Study) -> Figure | None:
+    """Draw each part of the loss over the epochs, a line per method; None where nothing was recorded."""
+    losses = {run.folder: _losses(run) for run in study.runs}
+    parts = list(dict.fromkeys(part for own in losses.values() for part in own))
+    if not parts:
+        return None
+    rows = -(-len(parts) // PANELS_A_ROW)
+    columns = min(len(parts), PANELS_A_ROW)
+    with rc_context(STYLE):
+        figure = new_figure(WIDTH, 2.0 * rows + 0.6)
+        axes = figure.subplots(rows, columns, squeeze=False)
+        for axis, part in zip(axes.flat, parts, strict=False):
+            for method, look in looks(study.methods).items():
+                curves = [losses[run.folder].get(part, {}) for run in study.runs if run.method == method]
+                _draw_curve(axis, [curve for curve in curves if curve], look, method)
+            axis.set_title(part, loc="left")
+            axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
+        for axis in axes.flat[len(parts) :]:
+            axis.set_visible(False)
+        figure.supxlabel("epoch", size=9)
+        # The total comes first and every method has it.
+        legend(figure, *axes[0, 0].get_legend_handles_labels())
+    return figure
+
+
+def _per_modality(run: Run, term: str) -> dict[str, dict[int, float]]:
+    series: dict[str, dict[int, float]] = {}
+    for line in run.log:
+        for modality, terms in line["modality"].items():
+            if term in terms:
+                series.setdefault(modality, {})[line["epoch"]] = terms[term]
+    return series
+
+
+def _losses(run: Run) -> dict[str, dict[int, float]]:
+    series: dict[str, dict[int, float]] = {}
+    for line in run.log:
+        for part, value in line["loss"].items():
+            series.setdefault(part, {})[line["epoch"]] = value
+    return series
+
+
+def _draw_curve(axis: Axes, curves: Sequence[Curve], look: Look, label: str) -> None:
+    if not curves:
+        return
+    epochs = sorted(set().union(*curves))
+    at = [[curve[epoch] for curve in curves if epoch in curve] for epoch in epochs]
+    means = [sum(values) / len(values) for values in at]
+    axis.plot(epochs, means, linestyle=look.dash, color=look.colour, label=label, linewidth=1.6)
+    if len(curves) > 1:
+        bounds = [min(values) for values in at], [max(values) for values in at]
+        axis.fill_between(epochs, *bounds, color=look.colour, alpha=0.15, linewidth=0)

@@ -1,0 +1,144 @@
+"""Slices of tested cases with outlines of label and predictions: ``panel(rows, study)``.
+
+The subsets grow from the modality that training lacked most, so that a row shows what each one more brings.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from benchmark.examples import Example
+from benchmark.report.collect import Study
+from benchmark.report.figures.style import STYLE
+from benchmark.report.names import modality_title
+from benchmark.report.variants import plain_regions
+from datasets.vocabulary import Region, Subset, subset_name
+
+TILE = 1.3
+"""Inches of a picture's edge."""
+TITLE = 20
+"""Letters of a line of a row's title."""
+OUTLINES: tuple[tuple[str, Any], ...] = (
+    ("#56B4E9", "-"),
+    ("#F0E442", (0, (4, 1.2))),
+    ("#FF6B1A", (0, (1.2, 0.8))),
+    ("#CC79A7", (0, (5, 1, 1, 1))),
+)
+"""Colour and dash of the regions' outlines, bright as the ground is dark."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a panel: a case as one run segments it.
+
+    Attributes:
+        title: what stands at its left.
+        example: the slice.
+        scores: by name of the subset, what is written into the picture, such as ``Dice 81.2 %``.
+    """
+
+    title: str
+    example: Example
+    scores: Mapping[str, str]
+
+
+def panel(rows: Sequence[Row], study: Study) -> Figure:
+    """Draw a row per case: the label, then the prediction for each of the growing subsets.
+
+    The ground of a prediction is the modality that its subset has more than the one before.
+    """
+    description = study.description
+    chain = growing_subsets(study)
+    regions = [r for r in description.regions if r.name in plain_regions(study)]
+    shape = np.max([row.example.label.shape for row in rows], axis=0)
+    height, width = TILE * shape / shape.max()
+    titles = [fill(row.title, TITLE) for row in rows]
+    left, top, gap = 0.2 + 0.12 * max(title.count("\n") + 1 for title in titles), 0.55, 0.04
+    columns = len(chain) + 1
+    size = left + columns * (width + gap), top + len(rows) * (height + gap)
+    with rc_context(STYLE):
+        figure = Figure(figsize=size)
+        axes = figure.subplots(len(rows), columns, squeeze=False)
+        figure.subplots_adjust(
+            left / size[0], 0, 1, 1 - top / size[1], wspace=gap / width, hspace=gap / height
+        )
+        for line, row, title in zip(axes, rows, titles, strict=True):
+            example = row.example
+            ground = next((v for v in example.volumes if v.any()), example.volumes[0])
+            _draw_slice(line[0], ground, shape)
+            _draw_regions(line[0], example.label, regions)
+            for axis, subset in zip(line[1:], chain, strict=True):
+                newest = description.modalities.index(subset[-1])
+                _draw_slice(axis, example.volumes[newest], shape)
+                name = subset_name(subset, description.modalities)
+                if name in example.predictions:
+                    _draw_regions(axis, example.predictions[name], regions)
+                    _draw_outline(axis, example.label > 0, color="white", linewidth=0.6, linestyle="-")
+                    _write(axis, row.scores.get(name, ""))
+                else:
+                    _write(axis, "not in this case")
+            line[0].set_ylabel(title, size=7.5)
+        heads = ["Label", *("+ " * (i > 0) + modality_title(s[-1]) for i, s in enumerate(chain))]
+        for axis, head in zip(axes[0], heads, strict=True):
+            axis.set_title(head, size=9)
+        names = [region.name for region in regions]
+        handles = [Line2D([], [], color=c, linestyle=d, linewidth=1.5) for c, d in OUTLINES[: len(names)]]
+        outer = Line2D([], [], color="white", linewidth=0.8)
+        figure.legend(
+            [*handles, outer],
+            [*names, "label (outermost)"],
+            loc="upper center",
+            ncols=len(names) + 1,
+            facecolor="#333333",
+            edgecolor="none",
+            framealpha=1,
+            labelcolor="white",
+            fontsize=8,
+            borderaxespad=0.2,
+            columnspacing=1.5,
+        )
+    return figure
+
+
+def growing_subsets(study: Study) -> list[Subset]:
+    """Return one modality, then two, up to all; the one most often lacking in training comes first.
+
+    Each ends with the modality that it has more than the one before.
+    """
+    realised = study.runs[0].content["data"]["availability"]["realised"]
+    order = sorted(study.description.modalities, key=lambda m: -realised[m])
+    return [tuple(order[: i + 1]) for i in range(len(order))]
+
+
+def _draw_slice(axis: Axes, grey: NDArray[np.uint8], shape: NDArray[np.int64]) -> None:
+    room = np.zeros(shape, dtype=np.uint8)
+    room[: grey.shape[0], : grey.shape[1]] = grey
+    axis.imshow(room, cmap="gray", vmin=0, vmax=255, interpolation="none")
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.spines[:].set_visible(False)
+
+
+def _draw_regions(axis: Axes, classes: NDArray[np.uint8], regions: Sequence[Region]) -> None:
+    for region, (colour, dash) in zip(regions, OUTLINES, strict=False):
+        mask = np.isin(classes, region.classes)
+        _draw_outline(axis, mask, color=colour, linewidth=1.1, linestyle=dash)
+
+
+def _draw_outline(axis: Axes, mask: NDArray[np.bool_], color: str, linewidth: float, linestyle: Any) -> None:
+    if mask.any():
+        edged = np.pad(mask.astype(float), 1)
+        ys, xs = (np.arange(-1, n + 1) for n in mask.shape)
+        axis.contour(xs, ys, edged, [0.5], colors=[color], linewidths=linewidth, linestyles=[linestyle])
+
+
+def _write(axis: Axes, text: str) -> None:
+    axis.text(0.03, 0.03, text, transform=axis.transAxes, color="white", size=6.5, va="bottom")

@@ -1,0 +1,169 @@
+"""What all figures share: ``save(figure, Path("figures/phantom-mr2468-dice"))``, looks of methods, dots.
+
+The files hold no date and no random identifier, so equal data give equal bytes.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
+from PIL import Image
+
+DPI = 200
+METADATA: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+"""What of a format's metadata is left out."""
+FORMATS = tuple(METADATA)
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "passion-bench",
+    "pdf.fonttype": 42,  # journals refuse matplotlib's default, fonts of type 3
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "font.family": "DejaVu Sans",
+    "hatch.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A6D00")
+"""Okabe and Ito's palette for the colour-blind, its darker colours first; its yellow darkened."""
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (5, 2, 1, 2)), (0, (1, 1.5)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+HATCHES = ("", "////", "....", "\\\\\\\\", "xx", "--", "++", "oo")
+MOST = len(COLOURS)
+"""Methods that one figure can show so that they are told apart."""
+NEUTRAL = "#8c8c8c"
+GAP = 0.35
+"""Space in columns between the subsets and their average."""
+WIDTH = 7.2
+"""Inches across a page's two columns."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one method is drawn, in every figure of a study."""
+
+    colour: str
+    dash: Any
+    marker: str
+    hatch: str
+
+
+def looks(names: Sequence[str]) -> dict[str, Look]:
+    """Return a look for each of the first `MOST` names."""
+    return {
+        name: Look(COLOURS[i], DASHES[i % len(DASHES)], MARKERS[i], HATCHES[i])
+        for i, name in enumerate(names[:MOST])
+    }
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure that arranges its parts; to be made and filled within ``rc_context(STYLE)``."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Write ``<stem>.png`` (200 dpi) and what else of `FORMATS` is asked for; return the paths."""
+    paths = []
+    with rc_context(STYLE):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # arranged once is enough for all formats
+        for kind in formats:
+            path = stem.with_name(f"{stem.name}.{kind}")
+            content = io.BytesIO()
+            figure.savefig(content, format=kind, dpi=DPI, metadata=METADATA[kind])
+            path.write_bytes(_fewer_colours(content) if kind == "png" else content.getvalue())
+            paths.append(path)
+    return paths
+
+
+def _fewer_colours(png: BinaryIO) -> bytes:
+    """Give a picture a palette: half the size, and to the eye the same."""
+    content = io.BytesIO()
+    with Image.open(png) as picture:
+        palette = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        palette.save(content, "PNG", optimize=True, dpi=(DPI, DPI))
+    return content.getvalue()
+
+
+def places(columns: int, with_average: bool) -> list[float]:
+    """Where columns stand on the x-axis: 0, 1, 2, ..., an average as the last one set a little apart."""
+    return [i + (GAP if with_average and i == columns - 1 else 0) for i in range(columns)]
+
+
+def offsets(count: int, width: float = 0.7) -> list[float]:
+    """Return places around 0, within `width`, for `count` things side by side."""
+    return [width * ((i + 0.5) / count - 0.5) for i in range(count)]
+
+
+def draw_presence(
+    axis: Axes, modalities: Sequence[str], present: Sequence[Sequence[bool]], average: bool = True
+) -> None:
+    """Fill an axis with a column of dots per subset, full where a modality is present."""
+    for column, dots in enumerate(present):
+        for row, on in enumerate(dots):
+            face = "black" if on else "white"
+            axis.plot(
+                column, row, "o", markersize=5.5, markerfacecolor=face, markeredgecolor="black", mew=0.8
+            )
+    axis.set_yticks(range(len(modalities)), modalities)
+    axis.set_ylim(len(modalities) - 0.5, -0.5)
+    if average:
+        middle = (len(modalities) - 1) / 2
+        axis.text(len(present) + GAP, middle, "Average", ha="center", va="center")
+    axis.spines[:].set_visible(False)
+    axis.tick_params(left=False, bottom=False, labelbottom=False)
+
+
+def point_range(axis: Axes, x: float, value: float, ends: ArrayLike, look: Look, filled: bool = True) -> None:
+    """Draw a value as a marker, hollow if not `filled`, on the line of its interval (two ends, or none)."""
+    low_high = np.atleast_1d(ends)
+    if low_high.size == 2 and np.isfinite(low_high).all():
+        axis.plot([x, x], low_high, color=look.colour, linewidth=1.2, solid_capstyle="butt", zorder=2)
+    axis.plot(
+        x,
+        value,
+        look.marker,
+        color=look.colour,
+        markersize=4.5,
+        markerfacecolor=look.colour if filled else "white",
+        zorder=3,
+    )
+
+
+def zero_line(axis: Axes, at: float = 0) -> None:
+    """Draw the line of no effect."""
+    axis.axhline(at, color=NEUTRAL, linewidth=0.8, zorder=1)
+
+
+def legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:
+    """Put one legend above all panels, in as many columns as fit."""
+    width = figure.get_size_inches()[0]
+    longest = max(len(name) for name in names)
+    figure.legend(
+        handles,
+        names,
+        loc="outside upper center",
+        ncols=max(1, min(len(names), int(width / (0.075 * longest + 0.6)))),
+        frameon=False,
+        handlelength=2.6,
+    )
+
+
+def method_legend(figure: Figure, look_of: Mapping[str, Look]) -> None:
+    """Explain the markers and lines of the methods."""
+    handles = [
+        Line2D([], [], color=look.colour, linestyle=look.dash, marker=look.marker, markersize=4.5)
+        for look in look_of.values()
+    ]
+    legend(figure, handles, list(look_of))

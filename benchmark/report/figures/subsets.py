@@ -1,0 +1,128 @@
+"""Subset by subset: ``differences(table)`` to the baseline, and ``boxes(scores)`` over the cases."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from benchmark.report.figures.style import (
+    STYLE,
+    Look,
+    draw_presence,
+    legend,
+    looks,
+    method_legend,
+    new_figure,
+    offsets,
+    places,
+    point_range,
+    zero_line,
+)
+from benchmark.report.names import modality_title
+from benchmark.report.scores import Scores
+from benchmark.report.table import LEVEL, Table
+from datasets.vocabulary import parse_subset, presence
+
+ROW = 1.5
+"""Inches of a region's panel."""
+
+
+def differences(table: Table) -> Figure | None:
+    """Draw each method's mean difference to its baseline with its interval, a row per region.
+
+    Filled where the corrected test finds a difference. None where the table has no tests.
+    """
+    if not table.tests:
+        return None
+    tested = {test.method for test in table.tests}
+    every = looks([row.method for row in table.blocks[0].rows if not row.source])
+    look_of = {method: look for method, look in every.items() if method in tested}
+    names = [column.name for column in table.columns]
+    xs = dict(zip(names, places(len(names), with_average=True), strict=True))
+    shifts = dict(zip(look_of, offsets(len(look_of)), strict=True))
+    against = sorted({test.reference for test in table.tests})
+    with rc_context(STYLE):
+        figure, axes = _panels(len(table.blocks), len(names), len(look_of), len(table.modalities))
+        for axis, block in zip(axes, table.blocks, strict=False):
+            for test in table.tests:
+                if test.block == block.title and test.method in look_of:
+                    point_range(
+                        axis,
+                        xs[test.column] + shifts[test.method],
+                        test.difference,
+                        (test.low, test.high),
+                        look_of[test.method],
+                        filled=test.corrected < LEVEL,
+                    )
+            zero_line(axis)
+            axis.set_title(block.title, loc="left", fontweight="bold", pad=3)
+        figure.supylabel(
+            f"difference in {table.title} to {against[0] if len(against) == 1 else 'the baseline'}", size=9
+        )
+        draw_presence(axes[-1], table.modalities, [c.present for c in table.columns if c.present])
+        method_legend(figure, look_of)
+    return figure
+
+
+def boxes(scores: Scores) -> Figure:
+    """Draw the cases' scores as boxes, a row per region, side by side for the first `MOST` methods.
+
+    Box: quartiles and median; whiskers: the farthest case within 1.5 box heights; dots: cases beyond.
+    """
+    modalities = scores.study.description.modalities
+    look_of = looks(scores.study.methods)
+    xs = places(len(scores.subsets) + 1, with_average=True)
+    regions = [region.name for region in scores.study.description.regions]
+    with rc_context(STYLE):
+        figure, axes = _panels(len(regions), len(xs), len(look_of), len(modalities))
+        for axis, region in zip(axes, regions, strict=False):
+            for (method, look), shift in zip(look_of.items(), offsets(len(look_of)), strict=True):
+                columns = scores.cases[method][region].to_numpy(float).T
+                values = [column[np.isfinite(column)] for column in columns]
+                _draw_boxes(axis, values, [x + shift for x in xs], 0.6 / len(look_of), look)
+            axis.set_title(region, loc="left", fontweight="bold", pad=3)
+        figure.supylabel(scores.title, size=9)
+        dots = [presence(parse_subset(name, modalities), modalities) for name in scores.subsets]
+        draw_presence(axes[-1], [modality_title(m) for m in modalities], dots)
+        legend(figure, [Patch(**_box_style(look)) for look in look_of.values()], list(look_of))
+    return figure
+
+
+def _panels(regions: int, columns: int, methods: int, dots: int) -> tuple[Figure, Sequence[Axes]]:
+    """Return a figure with a panel per region and, below, room for the subsets' dots."""
+    heights = [ROW] * regions + [0.19 * dots]
+    width = 1.6 + columns * max(0.42, 0.16 * methods)
+    figure = new_figure(width, sum(heights) + 0.35 * regions + 0.3)
+    axes = figure.subplots(regions + 1, 1, sharex=True, gridspec_kw={"height_ratios": heights})
+    for axis in axes[:-1]:
+        axis.tick_params(bottom=False, labelbottom=False)
+        axis.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+        axis.set_axisbelow(True)
+    axes[0].set_xlim(-0.6, places(columns, with_average=True)[-1] + 0.6)
+    return figure, list(axes)
+
+
+def _box_style(look: Look) -> dict[str, Any]:
+    return {"facecolor": f"{look.colour}40", "edgecolor": look.colour, "hatch": look.hatch, "linewidth": 0.8}
+
+
+def _draw_boxes(
+    axis: Axes, values: Sequence[np.ndarray], xs: Sequence[float], width: float, look: Look
+) -> None:
+    line = {"color": look.colour, "linewidth": 0.8}
+    axis.boxplot(
+        values,
+        positions=xs,
+        widths=width,
+        manage_ticks=False,
+        patch_artist=True,
+        boxprops=_box_style(look),
+        medianprops={"color": "black", "linewidth": 1.4},
+        whiskerprops=line,
+        capprops=line,
+        flierprops={"marker": ".", "markersize": 3, "markerfacecolor": look.colour, "markeredgewidth": 0},
+    )

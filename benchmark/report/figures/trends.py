@@ -1,0 +1,135 @@
+"""Scores against modalities present, ``over_number(scores)``, and missing rates, ``over_missing(every)``."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmark.report.figures.style import (
+    STYLE,
+    WIDTH,
+    Look,
+    looks,
+    method_legend,
+    new_figure,
+    offsets,
+    point_range,
+)
+from benchmark.report.names import modality_title
+from benchmark.report.scores import Scores
+from benchmark.report.statistics import mean_interval
+
+PANEL = 2.1
+"""Inches of a panel's height."""
+
+
+def over_number(scores: Scores) -> Figure:
+    """Draw the mean over all subsets of a size against that size, a panel per region, with intervals.
+
+    The interval is that of the mean over the cases that have every subset.
+    """
+    regions = [region.name for region in scores.study.description.regions]
+    sizes = np.array([name.count("+") + 1 for name in scores.subsets])
+    numbers = sorted(set(sizes.tolist()))
+    look_of = looks(scores.study.methods)
+    shifts = offsets(len(look_of), 0.24)
+    with rc_context(STYLE):
+        figure = new_figure(max(WIDTH, 1.8 * len(regions)), PANEL + 0.7)
+        axes = figure.subplots(1, len(regions), sharex=True, sharey=True, squeeze=False)[0]
+        for axis, region in zip(axes, regions, strict=True):
+            for (method, look), shift in zip(look_of.items(), shifts, strict=True):
+                values = scores.cases[method][region][list(scores.subsets)].to_numpy(float)
+                values = values[np.isfinite(values).all(axis=1)]
+                by_size = np.stack([values[:, sizes == n].mean(axis=1) for n in numbers], axis=1)
+                _draw_line(axis, [n + shift for n in numbers], by_size, look)
+            axis.set_title(region, fontweight="bold")
+            axis.set_xticks(numbers)
+            axis.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+        axes[0].set_ylabel(scores.title)
+        figure.supxlabel("modalities present in testing", size=9)
+        method_legend(figure, look_of)
+    return figure
+
+
+def over_missing(every: Sequence[Scores]) -> Figure | None:
+    """Draw what a network makes of one modality alone against how often training lacked it.
+
+    Args:
+        every: of one study: a panel per region holds all modalities; of several of a dataset: a row per
+            modality, and the profiles lie along the x-axis.
+
+    None where all rates are the same.
+    """
+    description = every[0].study.description
+    points = pd.DataFrame([point for scores in every for point in _points(scores)])
+    if points["rate"].nunique() < 2:
+        return None
+    rows = [(m,) for m in description.modalities] if len(every) > 1 else [description.modalities]
+    look_of = looks(list(dict.fromkeys(m for scores in every for m in scores.study.methods)))
+    regions = [region.name for region in description.regions]
+    with rc_context(STYLE):
+        figure = new_figure(max(WIDTH, 1.8 * len(regions)), PANEL * 0.8 * len(rows) + 1.1)
+        axes = figure.subplots(len(rows), len(regions), sharex=True, sharey="row", squeeze=False)
+        for line, modalities in zip(axes, rows, strict=True):
+            for axis, region in zip(line, regions, strict=True):
+                here = points[(points["region"] == region) & points["modality"].isin(modalities)]
+                for method, look in look_of.items():
+                    means = here[here["method"] == method].groupby("rate")["value"].mean()
+                    axis.plot(
+                        means.index, means, color=look.colour, linestyle=look.dash, linewidth=1.3, zorder=2
+                    )
+                    axis.plot(means.index, means, look.marker, color=look.colour, markersize=4.5, zorder=3)
+                axis.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+            title = f"{modality_title(modalities[0])} alone\n" if len(every) > 1 else "one modality alone\n"
+            line[0].set_ylabel(title + every[0].title)
+        for axis, region in zip(axes[0], regions, strict=True):
+            axis.set_title(region, fontweight="bold", pad=18 if len(every) == 1 else 6)
+            if len(every) == 1:
+                _name_modalities(axis, points)
+        figure.supxlabel("missing rate of the modality in training (%)", size=9)
+        method_legend(figure, look_of)
+    return figure
+
+
+def _points(scores: Scores) -> list[dict[str, object]]:
+    realised = scores.study.runs[0].content["data"]["availability"]["realised"]
+    return [
+        {
+            "modality": modality,
+            "rate": round(100 * realised[modality], 1),
+            "method": method,
+            "region": region,
+            "value": frame[modality].mean(),
+        }
+        for method, frames in scores.cases.items()
+        for region, frame in frames.items()
+        for modality in scores.study.description.modalities
+    ]
+
+
+def _name_modalities(axis: Axes, points: pd.DataFrame) -> None:
+    """Write above a panel which modality lies at which rate."""
+    for rate, names in points.groupby("rate")["modality"]:
+        text = "\n".join(modality_title(name) for name in dict.fromkeys(names))
+        axis.annotate(
+            text,
+            (float(str(rate)), 1),
+            (0, 2),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            size=7.5,
+        )
+
+
+def _draw_line(axis: Axes, xs: Sequence[float], values: np.ndarray, look: Look) -> None:
+    if not len(values):
+        return
+    means = values.mean(axis=0)
+    axis.plot(xs, means, color=look.colour, linestyle=look.dash, linewidth=1.3, zorder=2)
+    for x, mean, ends in zip(xs, means, np.stack(mean_interval(values), axis=1), strict=True):
+        point_range(axis, x, float(mean), ends, look)

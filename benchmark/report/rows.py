@@ -1,0 +1,154 @@
+"""From lines of numbers to a table's rows: means, best and second best, tests against a reference.
+
+blocks, tests = assemble(lines, ["WT", "TC", "ET"], higher_is_better=True)
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.report.collect import Run
+from benchmark.report.names import options
+from benchmark.report.statistics import Array, Paired, holm, paired
+from benchmark.report.table import DECIMALS, SECOND_FROM, Block, Cell, Row, Test
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row before marks and tests.
+
+    Attributes:
+        block: title of its block.
+        labels: as in `Row`.
+        method: its title.
+        runs: a row per run, one column per column of the table.
+        cases: a row per case, the same columns.
+        region: as in `Block`.
+        reference: title of the method whose line in the same block it is tested against; empty: no test.
+        ranked: whether it may be marked as best.
+    """
+
+    block: str
+    labels: tuple[str | bool, ...]
+    method: str
+    runs: pd.DataFrame
+    cases: pd.DataFrame
+    region: str = ""
+    reference: str = ""
+    ranked: bool = True
+
+
+def assemble(
+    lines: Sequence[Line], columns: Sequence[str], higher_is_better: bool
+) -> tuple[tuple[Block, ...], tuple[Test, ...]]:
+    """Return the blocks of a table and its tests, corrected over all of them."""
+    tests = _tests(lines, columns)
+    corrected = {(t.block, t.method, t.column): t.corrected for t in tests}
+    blocks = []
+    for title in dict.fromkeys(line.block for line in lines):
+        own = [line for line in lines if line.block == title]
+        means, sds = (
+            np.array([getattr(line.runs[list(columns)], what)().to_numpy(float) for line in own])
+            for what in ("mean", "std")
+        )
+        marks = marked(means, [line.ranked for line in own], higher_is_better)
+        rows = []
+        for i, line in enumerate(own):
+            cells = tuple(
+                Cell(
+                    float(means[i, j]),
+                    float(sds[i, j]),
+                    mark=marks[i][j],
+                    p=corrected.get((title, line.method, column), math.nan),
+                )
+                for j, column in enumerate(columns)
+            )
+            rows.append(Row(line.labels, cells, line.method, len(line.runs)))
+        blocks.append(Block(title, tuple(rows), own[0].region))
+    return tuple(blocks), tests
+
+
+def marked(values: Array, ranked: Sequence[bool], higher_is_better: bool) -> list[list[str]]:
+    """Return `best`, `second` or nothing for each of [rows, columns]; equal as printed is equal.
+
+    Where all rows are equal none is marked; the second is from `SECOND_FROM` rows on. Rows that are not
+    `ranked` have no part in it.
+    """
+    rounded = np.where(np.array(ranked)[:, None], values.round(DECIMALS), np.nan)
+    ranks = pd.DataFrame(rounded).rank(method="min", ascending=not higher_is_better).to_numpy()
+    last = [max((rank for rank in column if rank == rank), default=math.nan) for column in ranks.T]
+    second = sum(ranked) >= SECOND_FROM
+    return [
+        [
+            "best" if rank == 1 and most > 1 else "second" if rank == 2 and second else ""
+            for rank, most in zip(row, last, strict=True)
+        ]
+        for row in ranks
+    ]
+
+
+def references(runs: Sequence[Run]) -> dict[str, str]:
+    """Return, for each method's title, that of the baseline it is tested against; none for such a baseline.
+
+    That is the baseline of the same network, training and policy; without one, the baseline on the
+    imperfect data as they are (`idt`).
+    """
+    baselines: dict[str, dict[str, str]] = {}
+    for run in runs:
+        if run.config["objective"]["name"] == "baseline":
+            baselines.setdefault(_setting(run), {}).setdefault(policy(run), run.method)
+    found = {}
+    for run in runs:
+        own = baselines.get(_setting(run), {})
+        drops = run.config["objective"]["name"] == "baseline" and policy(run) == "idt_drop"
+        reference = own.get("idt") if drops else own.get(policy(run), own.get("idt"))
+        if reference and reference != run.method:
+            found[run.method] = reference
+    return found
+
+
+def policy(run: Run) -> str:
+    """What a training case shows of itself: `idt`, `idt_drop` or `pdt`."""
+    return str(run.config["objective"].get("policy", "idt"))
+
+
+def _setting(run: Run) -> str:
+    """What a run shares with its baseline: everything that is not of the objective."""
+    kept: dict[str, Any] = {k: v for k, v in options(run.config).items() if not k.startswith("objective.")}
+    return json.dumps(kept, sort_keys=True)
+
+
+def _tests(lines: Sequence[Line], columns: Sequence[str]) -> tuple[Test, ...]:
+    known = {(line.block, line.method): line for line in lines}
+    found = []
+    for line in lines:
+        if reference := known.get((line.block, line.reference)):
+            difference = line.cases[list(columns)].sub(reference.cases[list(columns)])
+            found += _column_tests(line, columns, paired(difference.to_numpy(float)))
+    corrected = holm(np.array([test.p for test in found]))
+    return tuple(replace(test, corrected=float(p)) for test, p in zip(found, corrected, strict=True))
+
+
+def _column_tests(line: Line, columns: Sequence[str], result: Paired) -> list[Test]:
+    return [
+        Test(
+            line.block,
+            column,
+            line.method,
+            line.reference,
+            int(result.cases[i]),
+            float(result.difference[i]),
+            float(result.low[i]),
+            float(result.high[i]),
+            float(result.effect[i]),
+            float(result.p[i]),
+            math.nan,
+        )
+        for i, column in enumerate(columns)
+        if result.cases[i]
+    ]

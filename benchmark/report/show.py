@@ -1,0 +1,127 @@
+"""One run in the terminal: ``show_run("phantom-rfnet-passion-mr2468-s1037-1a2b3c4d5e", Path("runs"))``.
+
+What it is, where it stands, its conditions, the last values of its curves, and its scores by subset and
+region. An unfinished run is shown as far as it came.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from benchmark.metrics import METRICS
+from benchmark.report.captions import counted, rates
+from benchmark.report.collect import COLUMNS, Run, guarded
+from benchmark.report.find import find_run
+from benchmark.report.names import method_titles, modality_title
+from benchmark.report.render import ABSENT, DASH, PRESENT, number
+from benchmark.report.scores import AVERAGE, metric_title
+from datasets.vocabulary import Description, presence, subset_name, table_subsets
+
+WIDTH = 160
+"""Columns of the output where it is no terminal."""
+
+
+def show_run(text: str, runs: Path) -> None:
+    """Print all about one run; raise `InputError` where there is none or its folder is damaged."""
+    run = find_run(text, runs)
+    console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
+    console.print(escape(f"{method_titles([run.config])[0]}  ({run.folder})"), style="bold", soft_wrap=True)
+    console.print(escape(_state(run)), soft_wrap=True)
+    console.print(_pairs(_conditions(run)))
+    log = run.log
+    if log:
+        _print_log(log, console)
+    if (run.path / "cases.csv").exists():
+        _print_scores(run, console)
+
+
+def _state(run: Run) -> str:
+    reason = f": {run.reason}" if run.reason else ""
+    return f"{run.state}{reason}"
+
+
+def _conditions(run: Run) -> dict[str, str]:
+    config, content, environment = run.config, run.content, run.environment
+    parts = {
+        key: ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
+        for key, value in config.items()
+    }
+    policy = content["metrics"]["text"]
+    found = {"grid": run.grid, **parts, "metrics": policy}
+    if data := content.get("data"):
+        cases = ", ".join(f"{n} {part}" for part, n in data["cases"].items())
+        found["data"] = f"{data['hash']}: {cases}"
+        found["availability"] = f"{data['availability']['hash']}: {rates(content)}"
+    if run.model:
+        millions = run.model["parameters"] / 1e6
+        found["network"] = f"{millions:.2f} M parameters, {run.model['gflops']:.1f} GFLOPs a crop"
+    if environment:
+        versions = (
+            f"{name} {environment[name]}" for name in ("version", "python", "torch") if name in environment
+        )
+        found["code"] = ", ".join([f"commit {run.commit}", *versions])
+        found["ran on"] = f"{run.hardware}, begun {environment.get('started', 'unknown')}"
+    return found
+
+
+def _pairs(values: Mapping[str, str]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for key, value in values.items():
+        table.add_row(escape(key), escape(value))
+    return table
+
+
+def _print_log(log: list[dict[str, Any]], console: Console) -> None:
+    last = log[-1]
+    seconds = sum(line["timing"]["seconds"] for line in log)
+    losses = ", ".join(f"{name} {value:.4g}" for name, value in last["loss"].items())
+    console.print(f"\nlast of {counted(len(log), 'epoch')} ({seconds / 60:.1f} minutes): {escape(losses)}")
+    modalities = last["modality"]
+    terms = list(dict.fromkeys(term for values in modalities.values() for term in values))
+    if terms:
+        table = Table("modality", *terms)
+        for modality, values in modalities.items():
+            cells = [f"{values[term]:.4g}" if term in values else DASH for term in terms]
+            table.add_row(modality_title(modality), *cells)
+        console.print(table)
+
+
+def _print_scores(run: Run, console: Console) -> None:
+    path = run.path / "cases.csv"
+    rows = guarded(path, lambda: pd.read_csv(path, usecols=COLUMNS, dtype={"case": str}))
+    description = Description.from_dict(run.content["dataset"])
+    metrics = [metric for metric in METRICS if (rows["metric"] == metric).any()]
+    regions = [region.name for region in description.regions]
+    columns = [(metric, region) for metric in metrics for region in regions]
+    means = rows.groupby(["subset", "metric", "region"])["value"].mean()
+    names = [subset_name(s, description.modalities) for s in table_subsets(description)]
+    wide = pd.DataFrame(
+        {column: [means.get((name, *column), float("nan")) for name in names] for column in columns}, names
+    )
+    wide.loc[AVERAGE] = wide.mean(skipna=False)
+    tested, expected = rows["case"].nunique(), run.content.get("data", {}).get("cases", {}).get("test")
+    so_far = f" of {expected} so far" if expected and tested < expected else ""
+    titles = ", ".join(map(metric_title, metrics))
+    console.print(f"\n{escape(titles)}, mean over {counted(tested, 'test case')}{so_far}")
+    table = Table(*map(modality_title, description.modalities))
+    for metric, region in columns:
+        table.add_column(f"{METRICS[metric].title}\n{region}", justify="right")
+    for subset, name in zip([*table_subsets(description), None], wide.index, strict=True):
+        if subset is None:
+            dots = ["Average", *[""] * (len(description.modalities) - 1)]
+            table.add_section()
+        else:
+            dots = [PRESENT if on else ABSENT for on in presence(subset, description.modalities)]
+        values = [
+            number(value if METRICS[metric].unit else 100 * value)
+            for (metric, _), value in wide.loc[name].items()
+        ]
+        table.add_row(*dots, *values)
+    console.print(table)

@@ -1,0 +1,41 @@
+"""Make `docs/example-report`: ``.venv/bin/python docs/make_example_report.py``.
+
+Runs the grid `docs/example.yaml` (into `runs/`, where only what is missing is done), puts the small files of
+its run folders beside the report, so that the report's links lead somewhere, and writes the report.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from benchmark.examples import FILE
+from benchmark.execute import execute_grid
+from benchmark.grid import load_grid
+from benchmark.record import run_folders
+from benchmark.report.write import write_report
+
+DOCS = Path(__file__).parent
+REPORT = DOCS / "example-report"
+RUNS = DOCS.parent / "runs"
+KEPT = ("config.yaml", "environment.json", "model.json", "log.jsonl", "cases.csv", FILE, "done")
+
+
+def main() -> None:
+    """Run the grid and replace the report; exit with 1 where a run failed."""
+    grid = load_grid(str(DOCS / "example.yaml"))
+    if execute_grid(grid, RUNS, {}, "cpu", None, track=False):
+        sys.exit(1)
+    shutil.rmtree(REPORT, ignore_errors=True)
+    copies = REPORT / "runs" / grid.name
+    for run in run_folders(RUNS / grid.name):
+        copy = copies / run.path.name
+        copy.mkdir(parents=True)
+        for name in KEPT:
+            shutil.copyfile(run.path / name, copy / name)
+    write_report([copies], REPORT, formats=["png"])
+    size = sum(path.stat().st_size for path in REPORT.rglob("*") if path.is_file())
+    print(f"wrote {REPORT} ({size / 1e6:.1f} MB)")
+
+
+if __name__ == "__main__":
+    main()

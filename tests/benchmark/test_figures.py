@@ -1,0 +1,214 @@
+"""The report's figures: they show the numbers of the tables, in files that are the same every time."""
+
+import numpy as np
+import pytest
+from matplotlib import colors
+from matplotlib.image import imread
+from recorded_runs import record, record_examples
+
+from benchmark.report.collect import collect
+from benchmark.report.contents import contents
+from benchmark.report.figures.curves import loss_curves, preference_curves
+from benchmark.report.figures.panel import growing_subsets
+from benchmark.report.figures.pictures import pictures
+from benchmark.report.figures.style import (
+    COLOURS,
+    HATCHES,
+    MARKERS,
+    MOST,
+    draw_presence,
+    looks,
+    new_figure,
+    save,
+)
+from benchmark.report.figures.subsets import boxes, differences
+from benchmark.report.figures.trends import over_missing, over_number
+from benchmark.report.figures.worth import contributions
+from benchmark.report.scores import score
+from benchmark.report.tables import subset_table
+from benchmark.report.worth import marginal_table, shapley_table
+
+CASES = tuple(f"case {i}" for i in range(8))
+OTHER_RATES = {"flair": 0.2, "t1ce": 0.4, "t1": 0.6, "t2": 0.8}
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("figures") / "tiny"
+    record_examples(record(folder, "baseline", cases=CASES))
+    record_examples(record(folder, "passion", strength=0.05, cases=CASES))
+    record(folder, "passion", seed=1038, strength=0.07, cases=CASES)
+    for objective in ("baseline", "passion"):
+        other = record(folder, objective, profile="mr8642", cases=CASES)
+        content = other.config()
+        content["data"]["availability"] |= {"realised": OTHER_RATES, "hash": "0ther"}
+        other.write_config(content)
+    return collect([folder])
+
+
+@pytest.fixture(scope="module")
+def study(collected):
+    return next(study for study in collected.studies() if study.profile == "mr2468")
+
+
+def points(axis, marker):
+    return [(line.get_xdata()[0], line.get_ydata()[0]) for line in axis.lines if line.get_marker() == marker]
+
+
+def test_differences_are_those_of_the_tests(collected, study):
+    table = subset_table(score(collected, study, "dice"))
+    figure = differences(table)
+    assert [axis.get_title("left") for axis in figure.axes[:-1]] == ["WT", "TC", "ET", "ETpp"]
+    drawn = points(figure.axes[0], "s")
+    assert len(drawn) == 16
+    # PASSION's two seeds are better by 0.05 and 0.07 in every case and subset.
+    assert [y for _, y in drawn] == pytest.approx([6.0] * 16)
+    tests = [test for test in table.tests if test.block == "WT"]
+    faces = [line.get_markerfacecolor() for line in figure.axes[0].lines if line.get_marker() == "s"]
+    assert [face != "white" for face in faces] == [test.corrected < 0.05 for test in tests]
+    assert "RFNet baseline" in figure.get_supylabel()
+
+
+def test_without_a_baseline_there_are_no_differences(tmp_path):
+    record(tmp_path / "g", "passion")
+    alone = collect([tmp_path / "g"])
+    assert differences(subset_table(score(alone, alone.studies()[0], "dice"))) is None
+
+
+def test_boxes_have_the_medians_of_the_cases(collected, study):
+    scores = score(collected, study, "dice")
+    figure = boxes(scores)
+    medians = [
+        line for line in figure.axes[0].lines if line.get_color() == "black" and line.get_linewidth() > 1
+    ]
+    assert len(medians) == 2 * 16
+    drawn = sorted(line.get_ydata()[0] for line in medians)
+    expected = sorted(v for frames in scores.cases.values() for v in frames["WT"].median())
+    assert drawn == pytest.approx(expected)
+
+
+def test_contributions_are_those_of_the_tables(collected, study):
+    scores = score(collected, study, "dice")
+    tables = marginal_table(scores), shapley_table(scores)
+    figure = contributions(*tables)
+    for row, table in enumerate(tables):
+        drawn = [y for _, y in points(figure.axes[4 * row], "o")]
+        assert drawn == pytest.approx([cell.value for cell in table.blocks[0].rows[0].cells[:4]])
+    assert [label.get_text() for label in figure.axes[4].get_xticklabels()] == ["FLAIR", "T1ce", "T1", "T2"]
+
+
+def test_lines_over_the_number_of_modalities_are_means_by_size(collected, study):
+    scores = score(collected, study, "dice")
+    drawn = [y for _, y in points(over_number(scores).axes[0], "o")]
+    frame = scores.cases["RFNet baseline"]["WT"]
+    sizes = {n: [name for name in scores.subsets if name.count("+") == n - 1] for n in (1, 2, 3, 4)}
+    assert drawn[: len(sizes)] == pytest.approx([frame[names].to_numpy().mean() for names in sizes.values()])
+
+
+def test_missing_rates_of_one_profile_and_of_several(collected, study):
+    one = over_missing([score(collected, study, "dice")])
+    line = one.axes[0].lines[0]
+    rates = study.runs[0].content["data"]["availability"]["realised"]
+    order = sorted(rates, key=rates.get)
+    assert line.get_xdata().tolist() == pytest.approx([round(100 * rates[m], 1) for m in order])
+    frame = score(collected, study, "dice").cases["RFNet baseline"]["WT"]
+    assert line.get_ydata().tolist() == pytest.approx([frame[m].mean() for m in order])
+    several = over_missing([score(collected, s, "dice") for s in collected.studies()])
+    assert len(several.axes) == 4 * 4
+    assert several.axes[0].lines[0].get_xdata().tolist() == [20.0, 57.1]
+
+
+def test_equal_missing_rates_have_no_figure(tmp_path):
+    folder = record(tmp_path / "g", "baseline", profile="complete")
+    content = folder.config()
+    content["data"]["availability"]["realised"] = dict.fromkeys(OTHER_RATES, 0.0)
+    folder.write_config(content)
+    complete = collect([tmp_path / "g"])
+    assert over_missing([score(complete, complete.studies()[0], "dice")]) is None
+
+
+def test_curves_are_the_records(study):
+    losses = loss_curves(study)
+    assert [axis.get_title("left") for axis in losses.axes] == ["total"]
+    assert losses.axes[0].lines[0].get_ydata().tolist() == [3.0] * 3
+    curves = preference_curves(study)
+    # Two seeds: their mean, and a band between them.
+    assert curves.axes[0].lines[0].get_ydata().tolist() == pytest.approx([-0.275, -0.1375, -0.275 / 3])
+    assert len(curves.axes[0].collections) == 4
+
+
+def test_subsets_of_a_panel_grow_from_what_training_lacked_most(study):
+    assert growing_subsets(study) == [
+        ("t2",),
+        ("t2", "flair"),
+        ("t2", "flair", "t1ce"),
+        ("t2", "flair", "t1ce", "t1"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def drawn(collected, study):
+    section = next(section for section in contents(collected) if section.study == study)
+    return list(pictures(collected, section))
+
+
+def test_a_study_has_every_kind_of_figure(drawn):
+    names = [picture.name for picture, _ in drawn]
+    assert len(names) == len(set(names))
+    kinds = [name.removeprefix("phantom-mr2468-") for name in names]
+    of_metric = [f"{kind}{m}" for m in ("dice", "hd95") for kind in ("", "difference-", "boxes-", "worth-")]
+    slices = ["slices", "slices-1", "slices-2"]
+    assert kinds == [*of_metric, "number-dice", "missing-dice", "preference", "loss", *slices]
+    for picture, figure in drawn:
+        assert picture.title
+        assert len(picture.alt) > 20
+        assert picture.text.endswith(".")
+        assert picture.inches == figure.get_figwidth()
+
+
+def test_panels_show_cases_by_method_and_role(drawn):
+    by_name = {picture.name.removeprefix("phantom-mr2468-"): (picture, figure) for picture, figure in drawn}
+    picture, figure = by_name["slices"]
+    assert picture.title == "Case case 1 by method"
+    titles = [axis.get_title() for axis in figure.axes[:5]]
+    assert titles == ["Label", "T2", "+ FLAIR", "+ T1ce", "+ T1"]
+    assert [axis.get_ylabel() for axis in figure.axes[::5]] == ["RFNet baseline", "RFNet + PASSION"]
+    # Dice of case 1 with T2 alone, subset 0: 0.4 in WT, 0.3 in TC, 0.2 in ET.
+    assert figure.axes[1].texts[0].get_text() == "30.0 %"
+    rows = [axis.get_ylabel() for axis in by_name["slices-1"][1].axes[::5]]
+    assert rows == ["worst: case 1", "median: case 2", "best: case 2"]
+
+
+def test_files_of_all_formats_have_the_same_bytes_again(drawn, collected, study, tmp_path):
+    section = next(section for section in contents(collected) if section.study == study)
+    again = {picture.name: figure for picture, figure in pictures(collected, section)}
+    for picture, figure in drawn:
+        if not picture.name.endswith(("difference-dice", "preference", "slices")):
+            continue
+        first = save(figure, tmp_path / "first")
+        second = save(again[picture.name], tmp_path / "second")
+        assert [path.suffix for path in first] == [".png", ".svg", ".pdf"]
+        for one, other in zip(first, second, strict=True):
+            assert one.read_bytes() == other.read_bytes(), (picture.name, one.suffix)
+        assert imread(first[0]).std() > 0.05
+        pdf = first[2].read_bytes()
+        assert b"CreationDate" not in pdf
+        assert b"/Type3" not in pdf.replace(b" ", b"")
+
+
+def test_methods_differ_without_colour_and_their_colours_in_grey(drawn):
+    names = [f"m{i}" for i in range(MOST + 3)]
+    look_of = looks(names)
+    assert len(look_of) == MOST == len(MARKERS) == len(HATCHES)
+    assert len({look.marker for look in look_of.values()}) == MOST
+    assert len({look.hatch for look in look_of.values()}) == MOST
+    # The first four lines differ in their dashes, and the first two colours in their grey.
+    assert len({str(look.dash) for look in list(look_of.values())[:4]}) == 4
+    grey = [float(np.dot(colors.to_rgb(c), (0.2126, 0.7152, 0.0722))) for c in COLOURS[:2]]
+    assert abs(grey[0] - grey[1]) > 0.02
+
+
+def test_dots_are_full_where_a_modality_is_there():
+    axis = new_figure(3, 1).subplots()
+    draw_presence(axis, ["A", "B"], [(True, False)], average=False)
+    assert [line.get_markerfacecolor() for line in axis.lines] == ["black", "white"]
