@@ -129,7 +129,7 @@ class Passion(Objective):
         )
 
     def end_epoch(self) -> dict[str, list[float]] | None:
-        """Move beta; return the epoch's `preference`, `beta` and `distance`; None in the warm-up or unmeasured."""
+        """Move beta; return the `preference`, `beta` and `distance` of the epoch, if any."""
         changed = self.balance.end_epoch(self.epoch)
         super().end_epoch()
         return changed if self.measured else None
