@@ -300,6 +300,13 @@ def test_without_javascript_everything_can_be_read(chromium, path, width):
     assert page.run("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_cases_named_by_digits_keep_their_names(tmp_path):
+    record_examples(record(tmp_path / "g", "baseline", cases=("007", "10", "NA")), ("007", "NA"))
+    found = browser(collect([tmp_path / "g"]))
+    assert found.data[0]["cases"] == ["007", "10", "NA"]
+    assert [example["case"] for example in found.data[0]["examples"]] == [0, 2]
+
+
 def test_a_damaged_file_of_slices_is_named(grid, tmp_path):
     folder = record(tmp_path / "g", "baseline")
     (folder.path / FILE).write_bytes(b"nothing")
