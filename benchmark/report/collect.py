@@ -251,9 +251,10 @@ def _studies(done: Sequence[Run]) -> list[Study]:
     for run in done:
         key = (run.config["dataset"], run.config["profile"], run.variant)
         grouped.setdefault(key, []).append(run)
+    datasets = list(dict.fromkeys(dataset for dataset, *_ in grouped))
     return [
         Study(*key, tuple(sorted(runs, key=lambda r: (method_order(r.config), r.config["seed"]))))
-        for key, runs in grouped.items()
+        for key, runs in sorted(grouped.items(), key=lambda item: (datasets.index(item[0][0]), item[0]))
     ]
 
 

@@ -102,7 +102,8 @@ def _interval(values: Array) -> Array:
         # A resample without any of a column's cases has no mean; the others decide.
         tail = (1 - LEVEL) / 2
         quantile = np.nanquantile if np.isnan(draws).any() else np.quantile
-        interval[:, enough] = quantile(draws, [tail, 1 - tail], axis=0)
+        # Rounded, as the order of a sum, and so its last digit, depends on the machine.
+        interval[:, enough] = quantile(draws, [tail, 1 - tail], axis=0).round(DIGITS)
     return interval
 
 
