@@ -81,7 +81,8 @@ def add_reported(table: Table, dataset: str, place: Callable[[str], tuple[str, s
         table,
         blocks=tuple(blocks),
         caption=f"{table.caption} Rows reported by others are set apart and have no part in marks and tests; "
-        f"they may differ in split, training and metric: {'; '.join(sources)}.",
+        "they may differ in split, training and metric, and their averages are as reported: "
+        f"{'; '.join(sources)}.",
     )
 
 

@@ -319,7 +319,7 @@ def test_averages_of_published_tables_are_those_of_their_subsets():
             own = [v for (_, subset, r), v in one.values.items() if r == region and subset != "average"]
             if own:
                 assert len(own) == 15
-                assert one.values["complete", "average", region] == pytest.approx(sum(own) / 15, abs=0.1)
+                assert one.values["complete", "average", region] == pytest.approx(sum(own) / 15, abs=0.25)
 
 
 def test_every_renderer_gets_through_odd_cells():
