@@ -95,7 +95,9 @@ def _make(
     except Exception as error:  # whatever MONAI says to arguments or sizes that do not fit
         text = " ".join(str(error).split())
         raise InputError(
-            f"{what} does not work with crop {crop} and arguments {arguments}: {type(error).__name__}: {text}"
+            f"{what} does not work with crop {crop} and arguments {arguments} "
+            f"({type(error).__name__}: {text}): "
+            "try another crop, such as 64 or 96, or other arguments"
         ) from None
     return EarlyFusion(network, modalities, classes, spatial_dims, head, sides_in_training, presence_code)
 

@@ -1,6 +1,7 @@
 """Testing: one pass over a case gives all its subsets.
 
-    rows = evaluate_case(backbone, store, case, window=80, policy=POLICIES["passion"], device=device)
+    maps = segment_case(backbone, store, case, window=80, device=device)
+    rows = score_maps(store, case, maps, POLICIES["passion"])
 
 Each window is encoded once and fused for every subset; softmax probabilities of overlapping windows (stride
 half a window, the last aligned to the end) are averaged uniformly (PROTOCOL: as in the released evaluation).
@@ -8,7 +9,7 @@ What lies outside a subset is absent, or with `outside` there in poor quality: t
 twice, and a subset's features are mixed of both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
@@ -38,37 +39,6 @@ class Row(NamedTuple):
     value: float
 
 
-def evaluate_case(
-    backbone: Backbone,
-    store: Store,
-    case: str,
-    *,
-    window: int,
-    policy: MetricPolicy,
-    device: torch.device,
-    metrics: Sequence[str] = ("dice", "hd95"),
-    outside: Degradation | None = None,
-) -> list[Row]:
-    """Score one case for every subset of what it has.
-
-    `outside`: the quality in which the case's modalities outside a subset are shown; None: they are absent.
-
-    Returns rows ordered by subset (as in the tables), region and metric; `backbone` stays in its mode.
-    """
-    description = store.description
-    maps = segment_case(backbone, store, case, window=window, device=device, outside=outside)
-    scores = score_case(
-        maps.items(),
-        np.asarray(store.labels(case)),
-        description.regions,
-        policy,
-        spacing=(1.0, 1.0, 1.0),
-        spatial_dims=description.spatial_dims,
-        metrics=metrics,
-    )
-    return [Row(case, *score) for score in scores]
-
-
 def segment_case(
     backbone: Backbone,
     store: Store,
@@ -78,9 +48,12 @@ def segment_case(
     device: torch.device,
     outside: Degradation | None = None,
 ) -> dict[str, NDArray[np.uint8]]:
-    """Segment one case for every subset of what it has; `outside` as in `evaluate_case`.
+    """Segment one case for every subset of what it has.
 
-    Returns the most probable class [*space] by name of the subset, in the order of the tables.
+    `outside`: the quality in which the case's modalities outside a subset are shown; None: they are absent.
+
+    Returns the most probable class [*space] by name of the subset, in the order of the tables; `backbone`
+    stays in its mode.
     """
     description = store.description
     has = {m for m, there in zip(description.modalities, store.available(case), strict=True) if there}
@@ -94,6 +67,27 @@ def segment_case(
                 poor[m] = torch.from_numpy(degraded_volume(store, case, m, outside))
     maps = predict(backbone, volumes, subsets, description.modalities, window, device, poor).numpy()
     return {subset_name(s, description.modalities): found for s, found in zip(subsets, maps, strict=True)}
+
+
+def score_maps(
+    store: Store,
+    case: str,
+    maps: Mapping[str, NDArray[np.uint8]],
+    policy: MetricPolicy,
+    metrics: Sequence[str] = ("dice", "hd95"),
+) -> list[Row]:
+    """Score what `segment_case` returned; rows ordered by subset (as in the tables), region and metric."""
+    description = store.description
+    scores = score_case(
+        maps.items(),
+        np.asarray(store.labels(case)),
+        description.regions,
+        policy,
+        spacing=(1.0, 1.0, 1.0),
+        spatial_dims=description.spatial_dims,
+        metrics=metrics,
+    )
+    return [Row(case, *score) for score in scores]
 
 
 @torch.inference_mode()

@@ -1,7 +1,8 @@
 """Examples: one slice of a few tested cases with label and predictions, a run's `examples.npz`.
 
-    chosen = choose(rows)                                       # {"case 7": ("first", "worst"), ...}
-    save(path, [cut(case, roles, volumes, label, predictions, affine) for case, roles in ...])
+    example = cut(case, volumes, label, predictions, affine)
+    chosen = choose(rows)               # {"case 7": ("first", "worst"), ...}
+    save(path, examples)
     examples = load(path)
 
 They are what can be shown of a run where its data are not. Needs neither torch nor a store.
@@ -37,7 +38,7 @@ class Example:
 
     Attributes:
         case: its name.
-        roles: why it was chosen, out of `ROLES`.
+        roles: why it was chosen, out of `ROLES`; empty before.
         place: index of the slice on the last axis of the stored volume.
         volumes: grey values uint8 [M, rows, columns]; zeros where the case lacks the modality.
         label: class indices uint8 [rows, columns].
@@ -77,7 +78,6 @@ def choose(rows: Sequence[Sequence[str]]) -> dict[str, tuple[str, ...]]:
 
 def cut(
     case: str,
-    roles: tuple[str, ...],
     volumes: NDArray[np.float32],
     label: Slice,
     predictions: Mapping[str, Slice],
@@ -87,7 +87,6 @@ def cut(
 
     Args:
         case: its name.
-        roles: why it was chosen.
         volumes: [M, *space]; zeros where the case lacks the modality.
         label: class indices [*space].
         predictions: class indices [*space] by name of the subset.
@@ -97,7 +96,7 @@ def cut(
     place = int(area.argmax()) if area.any() else label.shape[-1] // 2
     return Example(
         case,
-        roles,
+        (),
         place,
         np.stack([upright(_grey(volume[..., place]), affine) for volume in volumes]),
         upright(label[..., place], affine),

@@ -42,11 +42,11 @@ def execute_grid(
     _name_teachers(grid, console)
     missing = {config: folder for config, folder in folders.items() if folder.state() != "done"}
     if missing:
-        device = _device(device)
+        device = chosen_device(device)
         located = _stores(grid, runs, stores, console)
         _check_sizes(missing, located)
         jobs = [_job(grid, config, runs, located[config.dataset]) for config in missing]
-        cores = _cores() if device == "cpu" else 1
+        cores = available_cores() if device == "cpu" else 1
         launch(jobs, device, workers or min(len(jobs), cores), track, console)
     states = [folder.state() for folder in folders.values()]
     console.print(
@@ -141,7 +141,8 @@ def _check_description(path: Path, wanted: Description) -> None:
             )
 
 
-def _device(name: str) -> str:
+def chosen_device(name: str) -> str:
+    """Return cpu or cuda for `auto`, `cpu` or `cuda`; `InputError` where CUDA is asked for and not there."""
     if name == "cpu":
         return name
     if name not in ("auto", "cuda"):
@@ -155,7 +156,8 @@ def _device(name: str) -> str:
     return "cpu"
 
 
-def _cores() -> int:
+def available_cores() -> int:
+    """How many processors this process may use."""
     import os
 
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

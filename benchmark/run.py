@@ -13,8 +13,9 @@ import shutil
 import signal
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from bench_errors import InputError
 from benchmark import conditions, examples, tracking
@@ -26,7 +27,6 @@ from datasets.store import Store
 
 if TYPE_CHECKING:
     from backbones.contract import Backbone
-    from benchmark.evaluate import Row
 
 HEADER = ["case", "subset", "region", "metric", "policy", "value"]
 
@@ -53,7 +53,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     import torch
 
     from benchmark.checkpoint import save_weights
-    from benchmark.evaluate import evaluate_case, mean_dice, segment_case
+    from benchmark.evaluate import mean_dice, score_maps, segment_case
     from benchmark.metrics import POLICIES
     from benchmark.precision import autocast, check_precision
     from benchmark.size import model_size
@@ -106,21 +106,18 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     policy = POLICIES[config.test.metrics]
     outside = Degradation.parse(config.test.outside) if config.test.outside else None
 
-    def score(case: str, metrics: tuple[str, ...]) -> "list[Row]":
+    def segment(case: str) -> dict[str, Any]:
         with autocast(config.precision, device):
-            return evaluate_case(
-                backbone,
-                store,
-                case,
-                window=config.window,
-                policy=policy,
-                device=device,
-                metrics=metrics,
-                outside=outside,
-            )
+            return segment_case(backbone, store, case, window=config.window, device=device, outside=outside)
+
+    def cut(case: str, maps: dict[str, Any]) -> examples.Example:
+        volumes, label = np.asarray(store.volumes(case)), np.asarray(store.labels(case))
+        return examples.cut(case, volumes, label, maps, store.record(case).affine)
 
     def validate() -> float:
-        return mean_dice([row for case in parts.val for row in score(case, ("dice",))])
+        return mean_dice(
+            [row for case in parts.val for row in score_maps(store, case, segment(case), policy, ("dice",))]
+        )
 
     if config.test.select == "best" and not parts.val:
         raise InputError("test.select: best needs validation cases and the split has none: use select: last")
@@ -143,20 +140,23 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     shutil.rmtree(degraded, ignore_errors=True)
     rows = _finished_rows(folder)
     tested = {row[0] for row in rows}
+    slices = {}
     for case in parts.test:
         if case not in tested:
+            maps = segment(case)
             rows += [
                 [r.case, r.subset, r.region, r.metric, policy.name, repr(r.value)]
-                for r in score(case, ("dice", "hd95"))
+                for r in score_maps(store, case, maps, policy)
             ]
             _write_rows(folder, rows)
-    kept = []
-    for case, roles in examples.choose(rows).items():
-        with autocast(config.precision, device):
-            maps = segment_case(backbone, store, case, window=config.window, device=device, outside=outside)
-        volumes, label = np.asarray(store.volumes(case)), np.asarray(store.labels(case))
-        kept.append(examples.cut(case, roles, volumes, label, maps, store.record(case).affine))
-    examples.save(folder.path / examples.FILE, kept)
+            slices[case] = cut(case, maps)
+    examples.save(
+        folder.path / examples.FILE,
+        [
+            replace(slices.get(case) or cut(case, segment(case)), roles=roles)
+            for case, roles in examples.choose(rows).items()
+        ],
+    )
     tracker.finish(folder.path / "cases.csv")
     folder.mark_done()
 

@@ -129,7 +129,7 @@ def _epoch(
         optimiser.zero_grad(set_to_none=True)
         if losses.total.requires_grad:
             objective.backward(_scaled(losses, scale), weights)
-            _fill_gradients(optimiser)
+            fill_gradients(optimiser)
             scale.step(optimiser)
             scale.update()
         for name, value in {"total": losses.total.detach(), **losses.terms}.items():
@@ -159,7 +159,7 @@ def _scaled(losses: Losses, scale: torch.amp.GradScaler) -> Losses:
     return replace(losses, total=scale.scale(losses.total), tasks=tasks)
 
 
-def _fill_gradients(optimiser: torch.optim.Optimizer) -> None:
+def fill_gradients(optimiser: torch.optim.Optimizer) -> None:
     """Give parameters that took no part a zero gradient, as in the released code, where all are run.
 
     So momentum and weight decay act on an absent modality's encoder at every step.

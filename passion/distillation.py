@@ -88,8 +88,10 @@ def semantic_distillation(student: Tensor, teacher: Tensor, labels: CaseLabels) 
 def dice_distance(student: Tensor, teacher: Tensor) -> Tensor:
     """1 - mean over classes of the soft Dice of two outputs, 0 where they are equal: [R].
 
-    Soft Dice with squared sums, 2 sum(p q) / (sum p^2 + sum q^2) (V-Net, Milletari et al., 3DV 2016).
+    Soft Dice with squared sums, 2 sum(p q) / (sum p^2 + sum q^2) (V-Net, Milletari et al., 3DV 2016); 1 for a
+    class that neither gives a probability above zero.
     `student` logits [R, classes, *space], `teacher` [1, classes, *space].
     """
     p, q = probabilities(student).flatten(2), probabilities(teacher).flatten(2)
-    return 1 - (2 * (p * q).sum(dim=2) / (p.square() + q.square()).sum(dim=2)).mean(dim=1)
+    sizes = (p.square() + q.square()).sum(dim=2)
+    return 1 - torch.where(sizes > 0, 2 * (p * q).sum(dim=2) / sizes, 1).mean(dim=1)

@@ -24,6 +24,7 @@ from passion.preference import GradientBalance, relative_preference
 
 VARIANTS = ("released", "paper")
 PREFERENCES = ("prototype", "dice", "kl")
+MEASURES = ("distance", "preference")
 
 
 class Passion(Objective):
@@ -37,8 +38,8 @@ class Passion(Objective):
     Its four parts can be switched off: `pixel` (kl), `semantic` (proto), `delta` (which then is 1
     throughout) and `beta` (which then stays 1). `preference` is the distance between a student and the
     teacher that relative preference goes by: `prototype`, the mean absolute difference of similarity maps;
-    `dice`, of the fused outputs; or `kl`, the pixel-wise distillation loss. What no part needs is not
-    computed, and its term is 0.
+    `dice`, of the fused outputs; or `kl`, the pixel-wise distillation loss. A part that is off
+    has a term of 0; where no part needs a distance, there is no `distance` and no `preference`.
 
     `variant`: `released` follows the released code. `paper` differs in three things: delta does not gate sep;
     w is 1 / (1 - missing rate) whatever the batch size; cases in which a modality is its own teacher do not
@@ -90,6 +91,11 @@ class Passion(Objective):
         """The gradient weights of the modalities, float64 [M]."""
         return self.balance.beta
 
+    @property
+    def measured(self) -> bool:
+        """Whether the distances of the students from the teacher are known."""
+        return self.semantic or self.preference is not None
+
     def loss(self, backbone: Backbone, batch: Batch) -> Losses:
         """Return the losses of `batch`, from one `encode`, one `unimodal` and one `fuse` of all rows."""
         device = batch.volumes.device
@@ -116,17 +122,17 @@ class Passion(Objective):
                 losses.append(Losses(self._total(terms, beta, weights), terms))
                 if torch.is_grad_enabled():
                     self._count(terms["distance"], case_taught, students)
-        names = losses[0].terms
+        names = [name for name in losses[0].terms if self.measured or name not in MEASURES]
         return Losses(
             torch.stack([case.total for case in losses]).sum(),
             {name: torch.stack([case.terms[name].detach() for case in losses]).sum(dim=0) for name in names},
         )
 
     def end_epoch(self) -> dict[str, list[float]] | None:
-        """Move beta; return the epoch's `preference`, `beta` and `distance`, or None in the warm-up."""
+        """Move beta; return the `preference`, `beta` and `distance` of the epoch, if any."""
         changed = self.balance.end_epoch(self.epoch)
         super().end_epoch()
-        return changed
+        return changed if self.measured else None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch, beta and the sums of the epoch so far."""
@@ -189,7 +195,8 @@ class Passion(Objective):
     def _warmup(self, sep: Tensor) -> Losses:
         total = (self.beta.to(sep) * self.weights.to(sep) * sep).sum()
         terms = {name: sep.new_zeros(()) for name in ("fuse", "prm")}
-        terms |= {name: torch.zeros_like(sep) for name in ("kl", "proto", "distance", "preference")}
+        names = ("kl", "proto", *(MEASURES if self.measured else ()))
+        terms |= {name: torch.zeros_like(sep) for name in names}
         return Losses(total, {**terms, "sep": sep.detach()})
 
     def _count(self, distance: Tensor, taught: Tensor, students: Tensor) -> None:

@@ -320,7 +320,10 @@ def read_cases(run: Run) -> pd.DataFrame:
     path = run.path / "cases.csv"
     advice = "remove the run's folder and run it again"
     try:
-        rows = pd.read_csv(path, dtype=dict.fromkeys(COLUMNS[:-1], "category"))
+        # As words first: a category of digits would become numbers, and case 007 lose its name.
+        words = dict.fromkeys(COLUMNS[:-1], str)
+        rows = pd.read_csv(path, dtype=words, keep_default_na=False, na_values={"value": ["nan"]})
+        rows = rows.astype({name: "category" for name in words if name in rows})
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({' '.join(str(error).split())}): {advice}") from None
     if list(rows.columns) != COLUMNS or not pd.api.types.is_numeric_dtype(rows["value"]):

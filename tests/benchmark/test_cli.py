@@ -66,6 +66,7 @@ def test_report_imports_no_torch():
         (["report", "--grid", "demo", "--out", "x", "--split-by", "dat"], "did you mean data"),
         (["show", "nothing"], "no run or grid 'nothing'"),
         (["compare", "nothing", "else"], "no run or grid 'nothing'"),
+        (["report", "--grid", "demo", "--out", "x", "--formats", "jpg"], "did you mean png"),
         (["profile", "mr246", "--cases", "names.txt"], "mr246"),
         (["profile", "mr2468", "--cases", "nothing.txt"], "cannot be read"),
         (["profile", "mr2468"], "--cases FILE"),

@@ -172,11 +172,11 @@ def test_panels_show_cases_by_method_and_role(drawn):
     assert picture.title == "Case case 1 by method"
     titles = [axis.get_title() for axis in figure.axes[:5]]
     assert titles == ["Label", "T2", "+ FLAIR", "+ T1ce", "+ T1"]
-    assert [axis.get_ylabel() for axis in figure.axes[::5]] == ["RFNet baseline", "RFNet + PASSION"]
+    assert [axis.get_ylabel() for axis in figure.axes[::5]] == ["RFNet\nbaseline", "RFNet +\nPASSION"]
     # Dice of case 1 with T2 alone, subset 0: 0.4 in WT, 0.3 in TC, 0.2 in ET.
     assert figure.axes[1].texts[0].get_text() == "30.0 %"
-    rows = [axis.get_ylabel() for axis in by_name["slices-1"][1].axes[::5]]
-    assert rows == ["worst: case 1", "median: case 2", "best: case 2"]
+    rows = [axis.get_ylabel().split() for axis in by_name["slices-1"][1].axes[::5]]
+    assert rows == [["worst:", "case", "1"], ["median:", "case", "2"], ["best:", "case", "2"]]
 
 
 def test_files_of_all_formats_have_the_same_bytes_again(drawn, collected, study, tmp_path):

@@ -261,7 +261,9 @@ def test_a_case_can_be_looked_at(chromium, path):
     assert ours[:3] == ["RFNet + PASSION", "26.0", "28.0"]
     assert baseline[-1] == "34.0"
     choose(page, "#browser", "subset", "3")
-    paths = page.run("[...document.querySelectorAll('#slice > svg path')].map((p) => p.getAttribute('d'))")
+    paths = page.run(
+        "[...document.querySelectorAll('#slice > svg path:not(.halo)')].map((p) => p.getAttribute('d'))"
+    )
     assert paths[-1].startswith("M5 5 ")  # the label's square
     assert paths[0].startswith("M8 5 ")  # subset 3 is three columns off
     assert "the first test case and the run's worst case" in page.run(
@@ -298,6 +300,13 @@ def test_without_javascript_everything_can_be_read(chromium, path, width):
     page.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     assert page.run("document.querySelectorAll('#cases tbody tr').length") == 3 + 2
     assert page.run("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_cases_named_by_digits_keep_their_names(tmp_path):
+    record_examples(record(tmp_path / "g", "baseline", cases=("007", "10", "NA")), ("007", "NA"))
+    found = browser(collect([tmp_path / "g"]))
+    assert found.data[0]["cases"] == ["007", "10", "NA"]
+    assert [example["case"] for example in found.data[0]["examples"]] == [0, 2]
 
 
 def test_a_damaged_file_of_slices_is_named(grid, tmp_path):

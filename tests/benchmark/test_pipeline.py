@@ -112,6 +112,15 @@ def test_killed_run_goes_on_to_the_same_result(smoke, tmp_path, monkeypatch):
     assert start_run(whole.path, store).wait() == 0
     for name in ("cases.csv", "examples.npz", "weights.safetensors"):
         assert (folder.path / name).read_bytes() == (whole.path / name).read_bytes()
+    # Killed in testing, after the first case: its slices are gone and have to be made again.
+    kept = {name: (whole.path / name).read_bytes() for name in ("cases.csv", "examples.npz")}
+    rows = kept["cases.csv"].decode().splitlines(keepends=True)
+    first = rows[1].partition(",")[0]
+    (whole.path / "cases.csv").write_text("".join(r for r in rows if r.startswith(("case,", f"{first},"))))
+    for name in ("done", "examples.npz"):
+        (whole.path / name).unlink()
+    assert start_run(whole.path, store).wait() == 0
+    assert {name: (whole.path / name).read_bytes() for name in kept} == kept
 
 
 def test_poor_quality_in_training_and_testing(smoke, tmp_path):

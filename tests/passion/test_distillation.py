@@ -7,7 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from passion.distillation import pixel_distillation, semantic_distillation, similarity_maps, temperature_kl
+from passion.distillation import (
+    dice_distance,
+    pixel_distillation,
+    semantic_distillation,
+    similarity_maps,
+    temperature_kl,
+)
 from passion.losses import CaseLabels
 
 SIZE = (3, 4, 5)
@@ -117,3 +123,18 @@ def test_features_of_zeros_give_finite_losses_and_gradients() -> None:
     assert distance.item() == pytest.approx(1, abs=1e-4)
     assert student.grad is not None
     assert student.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("gap", [0.5, 200.0])
+def test_dice_distance_between_equal_outputs_is_zero_even_where_a_class_has_no_probability(
+    gap: float,
+) -> None:
+    logits = torch.zeros(1, 4, *SIZE)
+    logits[:, 0] = gap
+    assert dice_distance(logits, logits).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_dice_distance_has_a_closed_form_for_constant_outputs() -> None:
+    student, teacher = two_classes(0.2, tau=1.0), two_classes(0.5, tau=1.0)
+    first, second = 2 * 0.2 * 0.5 / (0.04 + 0.25), 2 * 0.8 * 0.5 / (0.64 + 0.25)
+    assert dice_distance(student, teacher).item() == pytest.approx(1 - (first + second) / 2)

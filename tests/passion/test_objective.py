@@ -302,6 +302,14 @@ def test_without_beta_the_gradient_weights_stay_one() -> None:
         assert any(changed["preference"])
 
 
+@pytest.mark.parametrize("warmup_epochs", [0, 1])
+def test_what_is_not_measured_is_not_reported(warmup_epochs: int) -> None:
+    objective = create(semantic=False, delta=False, beta=False, warmup_epochs=warmup_epochs)
+    terms = objective.loss(network(), tiny_batch("1110")).terms
+    assert terms.keys() == {"fuse", "prm", "sep", "kl", "proto"}
+    assert objective.end_epoch() is None
+
+
 def test_distances_agree_with_their_definitions() -> None:
     net, batch = network(), tiny_batch("1100")
     features = net.encode(batch.volumes, batch.present)

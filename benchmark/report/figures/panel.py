@@ -13,6 +13,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from benchmark.examples import Example
@@ -24,8 +25,8 @@ from datasets.vocabulary import Region, Subset, subset_name
 
 TILE = 1.3
 """Inches of a picture's edge."""
-TITLE = 20
-"""Letters of a line of a row's title."""
+LETTERS = 13
+"""Letters of a row's title to an inch."""
 OUTLINES: tuple[tuple[str, Any], ...] = (
     ("#56B4E9", "-"),
     ("#F0E442", (0, (4, 1.2))),
@@ -60,7 +61,7 @@ def panel(rows: Sequence[Row], study: Study) -> Figure:
     regions = [r for r in description.regions if r.name in plain_regions(study)]
     shape = np.max([row.example.label.shape for row in rows], axis=0)
     height, width = TILE * shape / shape.max()
-    titles = [fill(row.title, TITLE) for row in rows]
+    titles = [fill(row.title, max(8, int(LETTERS * height))) for row in rows]
     left, top, gap = 0.2 + 0.12 * max(title.count("\n") + 1 for title in titles), 0.55, 0.04
     columns = len(chain) + 1
     size = left + columns * (width + gap), top + len(rows) * (height + gap)
@@ -137,7 +138,11 @@ def _draw_outline(axis: Axes, mask: NDArray[np.bool_], color: str, linewidth: fl
     if mask.any():
         edged = np.pad(mask.astype(float), 1)
         ys, xs = (np.arange(-1, n + 1) for n in mask.shape)
-        axis.contour(xs, ys, edged, [0.5], colors=[color], linewidths=linewidth, linestyles=[linestyle])
+        halo = withStroke(linewidth=linewidth + 1.2, foreground="black")
+        drawn = axis.contour(
+            xs, ys, edged, [0.5], colors=[color], linewidths=linewidth, linestyles=[linestyle]
+        )
+        drawn.set_path_effects([halo])  # or in grey it could not be seen on grey
 
 
 def _write(axis: Axes, text: str) -> None:

@@ -43,6 +43,8 @@ HATCHES = ("", "////", "....", "\\\\\\\\", "xx", "--", "++", "oo")
 MOST = len(COLOURS)
 """Methods that one figure can show so that they are told apart."""
 NEUTRAL = "#8c8c8c"
+LEAST = 1.0
+"""Per cent or mm that an axis covers at least."""
 GAP = 0.35
 """Space in columns between the subsets and their average."""
 WIDTH = 7.2
@@ -144,6 +146,14 @@ def point_range(axis: Axes, x: float, value: float, ends: ArrayLike, look: Look,
 def zero_line(axis: Axes, at: float = 0) -> None:
     """Draw the line of no effect."""
     axis.axhline(at, color=NEUTRAL, linewidth=0.8, zorder=1)
+
+
+def widen(axis: Axes) -> None:
+    """Keep differences that nobody could see from filling an axis; to be called when all is drawn."""
+    low, high = axis.get_ylim()
+    if high - low < LEAST:
+        middle = (low + high) / 2
+        axis.set_ylim(middle - LEAST / 2, middle + LEAST / 2)
 
 
 def legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:

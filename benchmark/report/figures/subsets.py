@@ -20,6 +20,7 @@ from benchmark.report.figures.style import (
     offsets,
     places,
     point_range,
+    widen,
     zero_line,
 )
 from benchmark.report.names import modality_title
@@ -59,6 +60,7 @@ def differences(table: Table) -> Figure | None:
                         filled=test.corrected < LEVEL,
                     )
             zero_line(axis)
+            widen(axis)
             axis.set_title(block.title, loc="left", fontweight="bold", pad=3)
         figure.supylabel(
             f"difference in {table.title} to {against[0] if len(against) == 1 else 'the baseline'}", size=9
@@ -84,6 +86,7 @@ def boxes(scores: Scores) -> Figure:
                 columns = scores.cases[method][region].to_numpy(float).T
                 values = [column[np.isfinite(column)] for column in columns]
                 _draw_boxes(axis, values, [x + shift for x in xs], 0.6 / len(look_of), look)
+            widen(axis)
             axis.set_title(region, loc="left", fontweight="bold", pad=3)
         figure.supylabel(scores.title, size=9)
         dots = [presence(parse_subset(name, modalities), modalities) for name in scores.subsets]
@@ -95,7 +98,7 @@ def boxes(scores: Scores) -> Figure:
 def _panels(regions: int, columns: int, methods: int, dots: int) -> tuple[Figure, Sequence[Axes]]:
     """Return a figure with a panel per region and, below, room for the subsets' dots."""
     heights = [ROW] * regions + [0.19 * dots]
-    width = 1.6 + columns * max(0.42, 0.16 * methods)
+    width = 1.6 + columns * max(0.42, 0.11 * methods)
     figure = new_figure(width, sum(heights) + 0.35 * regions + 0.3)
     axes = figure.subplots(regions + 1, 1, sharex=True, gridspec_kw={"height_ratios": heights})
     for axis in axes[:-1]:

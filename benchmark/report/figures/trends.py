@@ -17,6 +17,7 @@ from benchmark.report.figures.style import (
     new_figure,
     offsets,
     point_range,
+    widen,
 )
 from benchmark.report.names import modality_title
 from benchmark.report.scores import Scores
@@ -48,6 +49,7 @@ def over_number(scores: Scores) -> Figure:
             axis.set_title(region, fontweight="bold")
             axis.set_xticks(numbers)
             axis.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+        widen(axes[0])
         axes[0].set_ylabel(scores.title)
         figure.supxlabel("modalities present in testing", size=9)
         method_legend(figure, look_of)
@@ -83,6 +85,7 @@ def over_missing(every: Sequence[Scores]) -> Figure | None:
                     )
                     axis.plot(means.index, means, look.marker, color=look.colour, markersize=4.5, zorder=3)
                 axis.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+            widen(line[0])
             title = f"{modality_title(modalities[0])} alone\n" if len(every) > 1 else "one modality alone\n"
             line[0].set_ylabel(title + every[0].title)
         for axis, region in zip(axes[0], regions, strict=True):

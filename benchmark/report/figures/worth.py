@@ -11,6 +11,7 @@ from benchmark.report.figures.style import (
     new_figure,
     offsets,
     point_range,
+    widen,
     zero_line,
 )
 from benchmark.report.table import Table
@@ -21,7 +22,7 @@ def contributions(marginal: Table, shapley: Table) -> Figure:
     look_of = looks([row.method for row in marginal.blocks[0].rows])
     regions, modalities = len(marginal.blocks), len(marginal.columns) - 1
     with rc_context(STYLE):
-        figure = new_figure(max(WIDTH, 1.1 + regions * modalities * (0.2 + 0.09 * len(look_of))), 4.6)
+        figure = new_figure(max(WIDTH, 1.1 + regions * modalities * (0.15 + 0.06 * len(look_of))), 4.6)
         axes = figure.subplots(2, regions, sharex=True, sharey="row", squeeze=False)
         titles = ("matched marginal\ncontribution", "Shapley value")
         for row, table, title in zip(axes, (marginal, shapley), titles, strict=True):
@@ -31,6 +32,7 @@ def contributions(marginal: Table, shapley: Table) -> Figure:
                     for m, cell in enumerate(found.cells[:modalities]):
                         point_range(axis, m + shift, cell.value, cell.interval, look_of[found.method])
                 zero_line(axis)
+            widen(row[0])
             row[0].set_ylabel(f"{title}\n{table.title}")
         for axis, block in zip(axes[0], marginal.blocks, strict=True):
             axis.set_title(block.title, fontweight="bold")

@@ -150,6 +150,9 @@ function browsing(box, studies) {
     sortable(table);
   }
 
+  // On a black line, or in grey it could not be seen on grey.
+  const draw = (svg, d, look) => svg.append(make("path", { d, class: "halo" }), make("path", { d, ...look }));
+
   function showSlice() {
     const of = study(), figure = one("#slice", box);
     const example = examples().find((found) => found.method === Number(choice.method.value));
@@ -174,9 +177,9 @@ function browsing(box, studies) {
     regions.forEach((region, i) => {
       const [colour, dash] = OUTLINES[i % OUTLINES.length];
       const inside = (map) => map.map((value) => region.classes.includes(value));
-      if (predicted) svg.append(make("path", { d: outline(inside(predicted), width), stroke: colour, "stroke-dasharray": dash }));
+      if (predicted) draw(svg, outline(inside(predicted), width), { stroke: colour, "stroke-dasharray": dash });
     });
-    svg.append(make("path", { d: outline(label.map((value) => value > 0), width), stroke: "#fff", style: "stroke-width: 1" }));
+    draw(svg, outline(label.map((value) => value > 0), width), { stroke: "#fff", style: "stroke-width: 1" });
     const line = (colour, dash, text, thin) => make("li", {},
       make("svg", { viewBox: "0 0 48 14", "aria-hidden": "true" },
         make("path", { d: "M2 7H46", stroke: colour, "stroke-dasharray": dash, style: thin ? "stroke-width: 1" : "" })), text);

@@ -1,0 +1,201 @@
+"""What `bench speed` does: measure, print, save, compare.
+
+    report = measure(["rfnet"], ["passion", "baseline"], Setting())
+    print_report(report, console)
+    print_comparison(report, json.loads(Path("before.json").read_text()), console)
+
+A ratio to the machine's own limit says how much of a step is left to gain: the time its convolutions and
+matrix products would take at the rate of the best large ones here, over the time it takes.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from backbones import BACKBONES
+from bench_errors import InputError
+from benchmark.conditions import environment
+from benchmark.execute import available_cores, chosen_device
+from benchmark.launch.local import MALLOC
+from benchmark.precision import check_precision
+from benchmark.speed import tasks
+from benchmark.speed.tasks import Setting
+from datasets.brats import BRATS2020
+from datasets.missing import availability
+
+PROFILE, CASES = "mr2468", 219
+"""The missing rates over which a mean step is taken: those of BraTS2020's training cases."""
+
+
+def run_speed(
+    names: Sequence[str] | None,
+    device: str,
+    threads: int | None,
+    precision: str,
+    repeats: int,
+    out: Path | None,
+    against: Path | None,
+) -> None:
+    """Measure the named backbones (all by default), print the figures, save and compare them where asked."""
+    import torch
+
+    other = read_report(against) if against else None
+    device = chosen_device(device)
+    check_precision(precision, torch.device(device))
+    chosen = [BACKBONES.check(name) for name in names] if names else list(BACKBONES)
+    console = Console(width=None if Console().is_terminal else 120)
+    setting = Setting(device, threads or available_cores(), precision, repeats)
+    report = measure(chosen, ("passion", "baseline"), setting, Console(stderr=True).print)
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    print_report(report, console)
+    if other:
+        print_comparison(report, other, console)
+
+
+def measure(
+    names: Sequence[str],
+    objectives: Sequence[str],
+    setting: Setting,
+    note: Callable[[str], object] = lambda text: None,
+) -> dict[str, Any]:
+    """Measure everything; each task in a fresh process.
+
+    Args:
+        names: backbones.
+        objectives: whose steps are timed.
+        setting: how.
+        note: called with what is about to be measured.
+    """
+    os.environ.update({**MALLOC, "OMP_NUM_THREADS": str(setting.threads)} | os.environ)
+    counts = profile_counts()
+
+    def run(label: str, task: Callable[..., Any], *arguments: Any) -> Any:
+        note(label)
+        return alone(task, *arguments, setting)
+
+    report: dict[str, Any] = {
+        "setting": asdict(setting),
+        "environment": environment(device_name(setting.device), setting.threads, setting.precision),
+        "limits": run("limits of the machine", tasks.limits),
+        "metrics": run("Dice and HD95", tasks.metrics),
+        "sample": run("training samples", tasks.sample),
+        "backbones": {},
+    }
+    for name in names:
+        steps = {
+            objective: {p: run(f"{name}, {objective}, {p}", tasks.step, name, objective, p) for p in counts}
+            for objective in objectives
+        }
+        report["backbones"][name] = {
+            "steps": steps,
+            "mean_step": {
+                o: mean_seconds({p: s["seconds"] for p, s in of.items()}) for o, of in steps.items()
+            },
+            "window": run(f"{name}, 15 subsets of a window", tasks.window, name),
+            "case": run(f"{name}, a case", tasks.case, name),
+        }
+    return report
+
+
+def profile_counts() -> dict[str, int]:
+    """Cases of BraTS2020's training part with each subset under mr2468: ``{"1111": 8, ...}``."""
+    table = availability(PROFILE, [f"{i:03d}" for i in range(CASES)], BRATS2020).table
+    rows = ["".join("1" if has else "0" for has in row) for row in table]
+    return {row: rows.count(row) for row in sorted(set(rows), reverse=True)}
+
+
+def mean_seconds(seconds: dict[str, float]) -> float:
+    """Mean over the training cases of mr2468, given the seconds of each subset."""
+    return sum(seconds[row] * count for row, count in profile_counts().items()) / CASES
+
+
+def alone(task: Callable[..., Any], *arguments: Any) -> Any:
+    """Run a task in a fresh process, whose peak memory is then its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(task, *arguments).result()
+
+
+def device_name(device: str) -> str:
+    """The GPU's name, or cpu."""
+    if device == "cpu":
+        return device
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
+def limit_seconds(step: dict[str, Any], limits: dict[str, float]) -> float:
+    """What the step's convolutions and matrix products alone would take at the machine's best rates."""
+    return sum(step["gflops"][kind] / limits[kind] for kind in ("convolution", "matrix"))
+
+
+def figures(report: dict[str, Any]) -> dict[str, tuple[float, str]]:
+    """Return the report's figures by name, each with its unit."""
+    rows: dict[str, tuple[float, str]] = {
+        "limit of convolutions": (report["limits"]["convolution"], "GFLOP/s"),
+        "limit of matrix products": (report["limits"]["matrix"], "GFLOP/s"),
+        "metrics of a case": (report["metrics"]["seconds"], "s"),
+        "training sample": (report["sample"]["seconds"], "s"),
+        "waited for a sample": (report["sample"]["wait"], "s"),
+    }
+    for name, of in report["backbones"].items():
+        for objective, steps in of["steps"].items():
+            full = next(iter(steps.values()))
+            rows |= {
+                f"{name} {objective} step, all modalities": (full["seconds"], "s"),
+                f"{name} {objective} step, {PROFILE}": (of["mean_step"][objective], "s"),
+                f"{name} {objective} peak memory": (full["peak_bytes"] / 2**30, "GiB"),
+                f"{name} {objective} step at the limit": (limit_seconds(full, report["limits"]), "s"),
+            }
+            total = sum(full["stages"].values())
+            for stage, seconds in full["stages"].items():
+                rows[f"{name} {objective} share of {stage}"] = (100 * seconds / total, "%")
+        rows[f"{name} 15 subsets of a window"] = (of["window"]["seconds"], "s")
+        rows[f"{name} window peak memory"] = (of["window"]["peak_bytes"] / 2**30, "GiB")
+        rows[f"{name} test of a case"] = (of["case"]["seconds"], "s")
+    return rows
+
+
+def print_report(report: dict[str, Any], console: Console) -> None:
+    """Print the figures of one report."""
+    table = Table("figure", "value", "unit")
+    for name, (value, unit) in figures(report).items():
+        table.add_row(name, f"{value:.3g}", unit)
+    console.print(table)
+
+
+def print_comparison(report: dict[str, Any], other: dict[str, Any], console: Console) -> None:
+    """Print two reports side by side, with the ratio of the other to this one."""
+    ours, theirs = figures(report), figures(other)
+    table = Table("figure", "here", "against", "ratio", "unit")
+    for name in [n for n in ours if n in theirs]:
+        value, unit = ours[name]
+        before = theirs[name][0]
+        table.add_row(name, f"{value:.3g}", f"{before:.3g}", f"{before / value:.2f}" if value else "", unit)
+    console.print(table)
+    for key in ("cpu", "device", "threads", "precision", "torch"):
+        here, there = report["environment"].get(key), other["environment"].get(key)
+        if here != there:
+            console.print(f"not alike: {key} is {here} here, {there} there: a ratio may be the machine's")
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Read a saved report; `InputError` if it is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        figures(content)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): give a file of bench speed") from None
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise InputError(f"{path} is no report of bench speed ({error!r}): make one with --out") from None
+    return dict(content)

@@ -1,0 +1,80 @@
+"""Speed reports: what they hold and how they compare. Times themselves are never tested."""
+
+import json
+
+import pytest
+from rich.console import Console
+
+from bench_errors import InputError
+from benchmark.speed import bench, tasks
+from benchmark.speed.tasks import Setting
+
+TINY = Setting(repeats=1, width=2)
+
+
+@pytest.fixture(scope="module")
+def report():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks, "CROP", 16)
+        patch.setattr(tasks, "CASE", (24, 20, 16))
+        patch.setattr(tasks, "STUDY", (32, 32, 32))
+        patch.setattr(bench, "alone", lambda task, *arguments: task(*arguments))
+        patch.setattr(bench, "profile_counts", lambda: {"1111": 179, "0001": 40})
+        report = bench.measure(["rfnet"], ("passion", "baseline"), TINY)
+    return report
+
+
+def test_rows_are_those_of_the_219_training_cases():
+    counts = bench.profile_counts()
+    assert sum(counts.values()) == 219
+    assert len(counts) == 15
+    assert next(iter(counts)) == "1111"
+
+
+def test_the_mean_weighs_subsets_by_their_cases():
+    counts = bench.profile_counts()
+    seconds = dict.fromkeys(counts, 1.0) | {"0001": 3.0}
+    assert bench.mean_seconds(seconds) == pytest.approx(1 + 2 * counts["0001"] / 219)
+
+
+def test_a_report_holds_every_figure_with_its_conditions(report):
+    figures = bench.figures(report)
+    assert all(value >= 0 for value, _ in figures.values())
+    shares = [value for name, (value, _) in figures.items() if name.startswith("rfnet passion share of")]
+    assert len(shares) == 6
+    assert sum(shares) == pytest.approx(100)
+    assert {"cpu", "torch", "commit", "threads", "precision"} <= set(report["environment"])
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_absent_modalities_cost_no_work(report):
+    steps = report["backbones"]["rfnet"]["steps"]["passion"]
+    assert steps["0001"]["gflops"]["convolution"] < steps["1111"]["gflops"]["convolution"] / 3
+
+
+def test_the_limit_is_work_over_rate():
+    step = {"gflops": {"convolution": 30.0, "matrix": 8.0}}
+    assert bench.limit_seconds(step, {"convolution": 10.0, "matrix": 4.0}) == 5.0
+
+
+def test_reports_compare_by_name_and_say_what_is_not_alike(report, tmp_path):
+    other = json.loads(json.dumps(report))
+    other["metrics"]["seconds"] = 2 * report["metrics"]["seconds"]
+    other["environment"]["threads"] = 64
+    path = tmp_path / "before.json"
+    path.write_text(json.dumps(other))
+    console = Console(width=120, record=True)
+    bench.print_comparison(report, bench.read_report(path), console)
+    text = console.export_text()
+    assert "2.00" in next(line for line in text.splitlines() if "metrics of a case" in line)
+    assert "threads is 1 here, 64 there" in text
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"limits": {}}'])
+def test_what_is_no_report_is_refused(content, tmp_path):
+    path = tmp_path / "no.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match="is no report of bench speed"):
+        bench.read_report(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        bench.read_report(tmp_path / "absent.json")
