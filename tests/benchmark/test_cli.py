@@ -20,7 +20,15 @@ def phantom(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "command", [["--help"], ["report", "--help"], ["status", "--help"], ["check-backbone", "--help"]]
+    "command",
+    [
+        ["--help"],
+        ["report", "--help"],
+        ["status", "--help"],
+        ["compare", "--help"],
+        ["show", "--help"],
+        ["check-backbone", "--help"],
+    ],
 )
 def test_help_imports_nothing_heavy(command):
     code = (
@@ -55,6 +63,9 @@ def test_report_imports_no_torch():
         (["run", "--grid", "demo", "--store", "phantom=nowhere"], "bench data prepare"),
         (["status", "--grid", "nowhere.yaml"], "no grid file"),
         (["report", "--grid", "demo", "--out", "x"], "bench run --grid demo"),
+        (["report", "--grid", "demo", "--out", "x", "--split-by", "dat"], "did you mean data"),
+        (["show", "nothing"], "no run or grid 'nothing'"),
+        (["compare", "nothing", "else"], "no run or grid 'nothing'"),
         (["report", "--grid", "demo", "--out", "x", "--formats", "jpg"], "did you mean png"),
         (["profile", "mr246", "--cases", "names.txt"], "mr246"),
         (["profile", "mr2468", "--cases", "nothing.txt"], "cannot be read"),
@@ -77,6 +88,8 @@ def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, arguments, says):
             "run",
             "status",
             "report",
+            "show",
+            "compare",
         )
         else bench(*arguments, cwd=tmp_path)
     )

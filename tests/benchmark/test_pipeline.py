@@ -47,6 +47,7 @@ def test_every_run_is_done_and_whole(smoke):
         assert {len(example.predictions) for example in examples} == {15}
         assert all(example.label.any() and example.volumes.any(axis=(1, 2)).all() for example in examples)
         assert json.loads((folder.path / "environment.json").read_text())["precision"] == "fp32"
+        assert set(json.loads((folder.path / "model.json").read_text())) == {"parameters", "gflops"}
 
 
 def test_second_launch_changes_nothing(smoke):

@@ -172,7 +172,8 @@ def test_without_preference_there_are_no_curves(tmp_path):
     assert preference_curves(collect([tmp_path / "g"]).studies()[0]) is None
 
 
-def test_what_a_network_could_not_give_is_said_under_the_runs(tmp_path):
+def test_what_a_network_could_not_give_is_said_under_the_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.report.write.pictures", lambda *_: [])
     record(tmp_path / "g", "baseline")
     record(tmp_path / "g", "passion")
     path = next((tmp_path / "g").glob("*passion*")) / "environment.json"
