@@ -115,10 +115,10 @@ def _significance(tests: Sequence[Test]) -> list[str]:
     references = sorted({test.reference for test in tests})
     against = references[0] if len(references) == 1 else "the baseline of the same network"
     few = f"; with fewer than {NEEDED} cases none can be" if cases[0] < NEEDED else ""
+    paired = "1 case" if cases == [1] else f"{_range(cases)} cases"
     return [
-        f"*: differs from {against} with p < {LEVEL:g} (Wilcoxon signed-rank test, paired over "
-        f"{_range(cases)} cases, seeds averaged first, Holm-corrected over the table's {len(tests)} tests"
-        f"{few})."
+        f"*: differs from {against} with p < {LEVEL:g} (Wilcoxon signed-rank test, paired over {paired}, "
+        f"seeds averaged first, Holm-corrected over the table's {len(tests)} tests{few})."
     ]
 
 
