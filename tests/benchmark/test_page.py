@@ -194,6 +194,18 @@ METHODS = """
 
 
 @needs_chromium
+@pytest.mark.parametrize("script", [True, False])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_dots_stand_beside_the_names_of_their_modalities(chromium, path, width, script):
+    page = chromium.open(path, width=width, script=script)
+    tops = "((head) => [...head.querySelectorAll('.dots > span')].map((s) => s.getBoundingClientRect().top))"
+    heads = "document.querySelectorAll('#phantom-mr2468-dice thead th')"
+    names, first, last = (page.run(f"{tops}({heads}[{i}])") for i in (1, 2, 16))
+    assert len(names) == 4
+    assert first == last == pytest.approx(names, abs=1)
+
+
+@needs_chromium
 def test_heads_sort_by_mouse_and_keyboard(chromium, path):
     page = chromium.open(path)
     before = page.run(METHODS)

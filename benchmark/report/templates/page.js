@@ -179,10 +179,10 @@ function browsing(box, studies) {
       const inside = (map) => map.map((value) => region.classes.includes(value));
       if (predicted) draw(svg, outline(inside(predicted), width), { stroke: colour, "stroke-dasharray": dash });
     });
-    draw(svg, outline(label.map((value) => value > 0), width), { stroke: "#fff", style: "stroke-width: 1" });
+    draw(svg, outline(label.map((value) => value > 0), width), { stroke: "#fff", style: "stroke-width: 1.5" });
     const line = (colour, dash, text, thin) => make("li", {},
       make("svg", { viewBox: "0 0 48 14", "aria-hidden": "true" },
-        make("path", { d: "M2 7H46", stroke: colour, "stroke-dasharray": dash, style: thin ? "stroke-width: 1" : "" })), text);
+        make("path", { d: "M2 7H46", stroke: colour, "stroke-dasharray": dash, style: thin ? "stroke-width: 1.5" : "" })), text);
     const legend = make("ul", {}, ...regions.map((region, i) => {
       const value = scores(example.method, 0, region.i)[subset];
       return line(...OUTLINES[i % OUTLINES.length], `${region.name}: ${of.metrics[0].title} ${print(value)} of the whole case`);
