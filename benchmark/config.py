@@ -29,6 +29,8 @@ class TrainConfig(Frozen):
 
     `crop`: edge of the training crop in voxels. `label_share`: share of crops centred on a labelled voxel.
     `augment`: the published augmentation, its intensity change per channel or as `released` (per slice).
+    `recompute`: compute feature maps again in the backward pass instead of keeping them: slower, a fraction
+    of the memory.
     """
 
     epochs: int = Field(300, ge=1)
@@ -38,6 +40,7 @@ class TrainConfig(Frozen):
     weight_decay: float = Field(1e-4, ge=0)
     label_share: float = Field(0.0, ge=0, le=1)
     augment: bool | Literal["released"] = True
+    recompute: bool = Field(False, exclude_if=lambda value: value is False)
 
 
 class TestConfig(Frozen):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from backbones.contract import Backbone
+from backbones.recompute import Recomputed
 from benchmark.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.config import RunConfig
 from benchmark.precision import autocast, scaler
@@ -115,12 +116,13 @@ def _epoch(
     seen = torch.zeros(backbone.modalities)
     cases = 0
     weights = [p for p in backbone.parameters() if p.requires_grad]
+    network = Recomputed(backbone) if config.train.recompute else backbone
     for step, batch in enumerate(loader.batches(epoch)):
         # Dropout draws depend on the step alone, so a resumed run repeats them.
         torch.manual_seed(torch_seed(config.seed, f"step {step}", epoch))
         moved = batch.to(device)
         with autocast(config.precision, device):
-            losses = objective.loss(backbone, moved)
+            losses = objective.loss(network, moved)
         if not torch.isfinite(losses.total):
             raise FloatingPointError(
                 f"the loss is {losses.total.item()} in epoch {epoch} at {', '.join(batch.cases)}: "
