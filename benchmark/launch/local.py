@@ -7,25 +7,21 @@ workers write their checkpoints; a second one kills them at once.
 """
 
 import os
-import signal
 import subprocess
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from benchmark.launch.slots import Slot
-from benchmark.launch.stopping import StopRequests
+from benchmark.launch.stopping import StopRequests, kill_group, stop
 from benchmark.launch.view import View, make_view
 from benchmark.launch.worker import STOPPED, WRONG_INPUT, Job, longest_first, worker_command
 from benchmark.reasons import exit_reason, memory_kills
 
 POLL_SECONDS = 0.5
-STOP_SECONDS = 120.0
-"""How long workers have to end the step they are at and write a checkpoint; then they are killed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +60,8 @@ def launch(jobs: list[Job], slots: list[Slot], track: bool, console: Console, re
                         waiting.append(worker.job)
                         _announce(worker.job, f"retry {retried[path]} of {retries}", view)
         finally:
-            _stop(workers, asked, view)
+            if workers:
+                _stop(workers, asked, view)
     if asked.count:
         raise KeyboardInterrupt
 
@@ -98,6 +95,7 @@ def _fail_untaught(waiting: list[Job], running: list[Job]) -> None:
 
 def _start(job: Job, slot: Slot, track: bool) -> _Worker:
     command, variables = worker_command(job, slot, track)
+    killed_before = memory_kills()
     if job.folder.state() != "running":
         (job.folder.path / "failed").unlink(missing_ok=True)  # else it would be taken for this try's reason
     with _output(job).open("ab") as output:
@@ -109,13 +107,13 @@ def _start(job: Job, slot: Slot, track: bool) -> _Worker:
             env={**os.environ, **variables},
             start_new_session=True,
         )
-    return _Worker(job, slot, process, memory_kills())
+    return _Worker(job, slot, process, killed_before)
 
 
 def _note_death(worker: _Worker, stopping: bool) -> bool:
     """Record why an ended worker did not finish its run, if it did not itself; say if a retry makes sense."""
     folder, code = worker.job.folder, worker.process.returncode
-    _kill_group(worker)
+    kill_group(worker.process)  # what it has started would otherwise keep the run's lease
     if code == 0 or folder.state() in ("done", "running"):  # running: another process has it
         return False
     if code == STOPPED:
@@ -136,27 +134,10 @@ def _announce(job: Job, retry: str, view: View) -> None:
 
 
 def _stop(workers: list[_Worker], asked: StopRequests, view: View) -> None:
-    """End what still works: by SIGTERM, and by SIGKILL when it takes too long or the user asks again."""
-    if not workers:
-        return
-    view.say(f"stopping, {len(workers)} runs write their checkpoints; once more Ctrl-C kills them at once")
-    for worker in workers:
-        worker.process.terminate()
-    deadline = time.monotonic() + STOP_SECONDS
-    while any(worker.process.poll() is None for worker in workers):
-        if asked.count > 1 or time.monotonic() > deadline:
-            break
-        time.sleep(POLL_SECONDS / 5)
-    for worker in workers:
-        _kill_group(worker)
-    for worker in workers:
-        worker.process.wait()
-
-
-def _kill_group(worker: _Worker) -> None:
-    """Kill a worker and what it started, which would otherwise keep the run's lease."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(worker.process.pid, signal.SIGKILL)
+    try:
+        view.say(f"stopping {len(workers)} runs with a checkpoint; Ctrl-C again kills them at once")
+    finally:  # the terminal may be what has gone
+        stop([worker.process for worker in workers], at_once=lambda: asked.count > 1)
 
 
 def _output(job: Job) -> Path:

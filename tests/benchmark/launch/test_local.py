@@ -9,9 +9,10 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from benchmark.launch import local
+from benchmark.launch import local, stopping
 from benchmark.launch.local import launch
 from benchmark.launch.slots import Slot
+from benchmark.launch.view import make_view
 from benchmark.launch.worker import Job
 from benchmark.record import RunFolder
 
@@ -163,7 +164,7 @@ def test_the_first_ctrl_c_gives_time_for_a_checkpoint(workers):
     assert workers.started == ["run"]
     assert (run.folder.path / "saved").exists()
     assert [run.folder.state(), run.folder.reason()] == ["partial", ""]
-    assert "once more Ctrl-C" in workers.said
+    assert "Ctrl-C again kills" in workers.said
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -179,7 +180,7 @@ def test_sigterm_stops_like_ctrl_c(workers):
 @pytest.mark.parametrize("why", ["twice", "too slow"])
 def test_the_second_ctrl_c_and_too_long_a_stop_leave_nobody_behind(workers, monkeypatch, why):
     if why == "too slow":
-        monkeypatch.setattr(local, "STOP_SECONDS", 0.1)
+        monkeypatch.setattr(stopping, "STOP_SECONDS", 0.1)
     again = "kill -INT $PPID" if why == "twice" else "true"
     stubborn = (
         f"trap '{again}' TERM; sleep 1000 & echo $! > child; kill -INT $PPID; while true; do sleep 0.01; done"
@@ -191,10 +192,33 @@ def test_the_second_ctrl_c_and_too_long_a_stop_leave_nobody_behind(workers, monk
     assert _ends(int((run.folder.path / "child").read_text()))
 
 
+def test_a_launcher_that_cannot_print_leaves_nobody_behind(workers, monkeypatch):
+    run = workers.job("run", "sleep 1000 & echo $! > child; wait")
+
+    def broken(*_, **__):
+        until(lambda: (run.folder.path / "child").exists())
+        raise BrokenPipeError
+
+    monkeypatch.setattr(local, "make_view", lambda *_: make_view([], workers.console))
+    monkeypatch.setattr(workers.console, "print", broken)
+    monkeypatch.setattr("benchmark.launch.view._PlainView.refresh", broken)
+    with pytest.raises(BrokenPipeError):
+        workers.launch(run)
+    assert _ends(int((run.folder.path / "child").read_text()))
+
+
 def test_what_a_dead_worker_started_ends_with_it(workers):
     run = workers.job("run", "sleep 1000 & echo $! > child; kill -KILL $$")
     workers.launch(run)
     assert _ends(int((run.folder.path / "child").read_text()))
+
+
+def until(condition):
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen in 10 s")
 
 
 def _ends(pid):
