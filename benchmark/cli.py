@@ -58,8 +58,18 @@ def run(
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, help="Runs at a time (default: cores on a CPU, 1 on CUDA)."),
+        typer.Option("--workers", min=1, help="Runs at a time on a CPU (default: one a core)."),
     ] = None,
+    gpus: Annotated[
+        str | None, typer.Option("--gpus", help="Numbers of the GPUs to use, such as 0,1 (default: all).")
+    ] = None,
+    runs_per_gpu: Annotated[
+        int | None, typer.Option("--runs-per-gpu", min=1, help="Runs at a time on each GPU (default: 1).")
+    ] = None,
+    retries: Annotated[
+        int,
+        typer.Option("--retries", min=0, help="Tries after the first for a run that dies, each going on."),
+    ] = 1,
     no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
     plugin: PluginOption = None,
 ) -> None:
@@ -69,7 +79,9 @@ def run(
 
     _register(plugin)
     stores = dict(_name_and_folder(item) for item in store or [])
-    failed = execute_grid(load_grid(grid), runs, stores, device, workers, not no_track)
+    failed = execute_grid(
+        load_grid(grid), runs, stores, device, workers, not no_track, gpus, runs_per_gpu, retries
+    )
     raise typer.Exit(1 if failed else 0)
 
 

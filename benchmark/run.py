@@ -21,6 +21,7 @@ from bench_errors import InputError
 from benchmark import conditions, examples, tracking
 from benchmark.build import build_backbone, build_objective
 from benchmark.config import RunConfig
+from benchmark.reasons import error_reason
 from benchmark.record import RunFolder, write_atomically
 from datasets.degrade import Degradation, DegradedStore
 from datasets.store import Store
@@ -43,8 +44,7 @@ def execute(folder: RunFolder, store_path: Path, device: str, threads: int, trac
         try:
             _execute(folder, store_path, device, threads, track)
         except Exception as error:
-            text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            folder.mark_failed(" ".join(text.split()), traceback.format_exc())
+            folder.mark_failed(error_reason(error), traceback.format_exc())
             raise
 
 
