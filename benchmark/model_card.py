@@ -1,7 +1,7 @@
 """The card of a published model: ``model_card(content, Path("cases.csv"), "cc-by-4.0")``, Markdown.
 
-`content` is that of a model folder's `config.json`. Every figure in the card stands in the run's records; what
-they do not say is said to be unknown.
+`content` is that of a model folder's `config.json`. Every figure in the card stands in the run's records;
+what they do not say is said to be unknown.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,10 +43,10 @@ def model_card(content: Mapping[str, Any], cases: Path, licence: str) -> str:
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {title} on {description.name}",
         f"Segments {', '.join(description.classes[1:])} from any subset of "
-        f"{', '.join(map(modality_title, description.modalities))}. Made with passion-bench, whose configuration "
-        f"{content['hash']} it is.",
+        f"{', '.join(map(modality_title, description.modalities))}. Made with passion-bench; "
+        f"configuration {content['hash']}.",
         f"## Use\n\n```sh\nbench predict THIS_FOLDER --image {description.modalities[0]}=FILE.nii.gz --out "
-        "segmentation.nii.gz\n```\n\nAny non-empty subset of the modalities does: give `--image` once for each.",
+        "segmentation.nii.gz\n```\n\nAny non-empty subset of the modalities does: `--image` once for each.",
         f"## Input and output\n\n{_input(content, description)}",
         f"## Training\n\n{_training(content)}",
         f"## Scores\n\n{_scores(content, description, means)}",
@@ -65,9 +65,7 @@ def _title(content: Mapping[str, Any]) -> str:
 
 
 def _input(content: Mapping[str, Any], description: Description) -> str:
-    lines = [
-        "- Intensities as the scanner made them, 0 outside the head; cropping and z-scores are done by `bench`."
-    ]
+    lines = ["- Intensities as the scanner made them, 0 outside the head; `bench` crops and normalises."]
     if "images" in content:
         like = Likeness.from_dict(content["images"])
         edges = " x ".join(
@@ -93,8 +91,8 @@ def _training(content: Mapping[str, Any]) -> str:
     if "imported" in content:
         imported = content["imported"]
         return (
-            f"Weights imported from `{imported['file']}` (SHA-256 {imported['sha256']}). How they were trained is not "
-            "known to passion-bench: see those who published them."
+            f"Weights imported from `{imported['file']}` (SHA-256 {imported['sha256']}). How they were "
+            "trained is not known to passion-bench: see those who published them."
         )
     config, data, environment = content["config"], content["data"], content["environment"]
     availability = data["availability"]
@@ -139,14 +137,15 @@ def _scores(content: Mapping[str, Any], description: Description, means: pd.Data
     if means is None:
         return "Not tested with passion-bench."
     test = content["data"]["cases"]["test"]
-    columns = [f"{metric_title(metric)} {region}" for metric, region in means.columns]
-    body = [[str(name), *_numbers(means.columns, row)] for name, row in means.iterrows()]
-    body.append(["**average**", *_numbers(means.columns, means.mean(skipna=False))])
+    scored: list[tuple[str, str]] = list(means.columns.to_flat_index())
+    columns = [f"{metric_title(metric)} {region}" for metric, region in scored]
+    body = [[str(name), *_numbers(scored, row)] for name, row in means.iterrows()]
+    body.append(["**average**", *_numbers(scored, means.mean(skipna=False))])
     outside = content["config"]["test"].get("outside")
     shown = f" Modalities outside a subset were not absent but degraded by {outside}." if outside else ""
     return (
-        f"Mean over {test} test case{'s' * (test != 1)} for every subset.{shown} {content['metrics']['text']}\n\n"
-        + _table(["Subset", *columns], body)
+        f"Mean over {test} test case{'s' * (test != 1)} for every subset.{shown} "
+        f"{content['metrics']['text']}\n\n" + _table(["Subset", *columns], body)
     )
 
 
@@ -175,10 +174,10 @@ def _licence(licence: str) -> str:
 
 def _limits(content: Mapping[str, Any], description: Description, means: pd.DataFrame | None) -> str:
     lines = [
-        "- For research on segmentation with missing modalities. Not a medical device: no clinical decision may "
-        "rest on it.",
-        f"- Known is only how it does on {description.name}; other scanners, protocols, diseases and ages may give "
-        "wrong segmentations without a sign of it.",
+        "- For research on segmentation with missing modalities. Not a medical device: no clinical "
+        "decision may rest on it.",
+        f"- Known is only how it does on {description.name}; other scanners, protocols, diseases and ages "
+        "may give wrong segmentations without a sign of it.",
         "- Every head gets a segmentation of some kind, also one without a lesion, or of another organ.",
     ]
     realised = content.get("data", {}).get("availability", {}).get("realised", {})
@@ -191,7 +190,7 @@ def _limits(content: Mapping[str, Any], description: Description, means: pd.Data
     if content.get("config", {}).get("split") == "same":
         lines.append("- Trained and tested on the same cases: the scores say nothing about new patients.")
     if means is not None:
-        dice = means["dice"].mean(axis=1).dropna()
+        dice = pd.DataFrame(means["dice"]).mean(axis=1).dropna()
         lines.append(
             f"- Weakest subset in its test: {dice.idxmin()} (mean Dice {100 * dice.min():.1f} %), "
             f"best: {dice.idxmax()} ({100 * dice.max():.1f} %)."

@@ -30,7 +30,7 @@ from datasets.vocabulary import subsets
 
 CARD = "README.md"
 TOLERANCE = 1e-5
-"""Probabilities of the folder's network, loaded in another process, may differ from the run's by this much."""
+"""Probabilities of the folder's network, in another process, may differ from the run's by this much."""
 
 
 def export_model(run: str, out: Path, runs: Path, licence: str) -> None:
@@ -94,8 +94,8 @@ def _check(model: Trained, folder: Path) -> None:
         found, expected = np.load(file), _probabilities(model)
     if np.abs(found - expected).max() > TOLERANCE:
         raise InputError(
-            f"a new process predicts otherwise with the model folder (by {np.abs(found - expected).max():.2g}): "
-            "report this"
+            "a new process predicts otherwise with the model folder "
+            f"(by {np.abs(found - expected).max():.2g}): report this"
         )
 
 

@@ -6,8 +6,6 @@
 Images are checked, cropped and normalised by the code that prepares studies for training, turned to the
 orientation that training saw, and the result goes back to the grid and under the header of the first image,
 with the labels of the dataset's files. One pass of windows fuses the one subset that is there.
-
-Measured on one core of a busy AMD EPYC, RFNet of width 8, four modalities of 240x240x155: see docs/predict.md.
 """
 
 import csv
@@ -96,11 +94,12 @@ def predict_images(
         for model in models:
             if modality in model.unseen:
                 raise InputError(
-                    f"--image {modality}: no training case of {model.name} had {modality} (missing rate 100 %), "
-                    "so the network does not know it: leave it out, or use another run"
+                    f"--image {modality}: no training case of {model.name} had {modality} (missing rate "
+                    "100 %), so the network does not know it: leave it out, or use another run"
                 )
+    absolute = {modality: Path.cwd() / path for modality, path in images.items()}
     # Each file holds one volume, also of a dataset that keeps several in one.
-    case = Case(out.name, Path(), dict(images), None, (), {})
+    case = Case("patient", Path.cwd(), absolute, None, (), {}, {})
     segmentation = segment_patient(models, case, replace(study, channels=()), place, resample, probabilities)
     for warning in segmentation.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -124,8 +123,8 @@ def predict_study(
 ) -> int:
     """Segment every case of a study into `out`, with a table of volumes; return how many could not be.
 
-    `out` gets `<case>.nii.gz` and `volumes.csv`: a row a case with the images it had, a column a region in mL,
-    and its warnings, or why it has no segmentation. The files lie as those the run was trained on, or as
+    `out` gets `<case>.nii.gz` and `volumes.csv`: a row a case with the images it had, a column a region in
+    mL, and its warnings, or why it has no segmentation. The files lie as those the run was trained on, or as
     `dataset` says (a name, or the path of a YAML file); labels are not looked at.
     """
     place = torch.device(chosen_device(device))
@@ -229,7 +228,7 @@ def segment_patient(
 
 
 def write_segmentation(segmentation: Segmentation, description: Description, out: Path) -> list[Path]:
-    """Write a segmentation in the values of the dataset's label files, and its probabilities if it has them."""
+    """Write a segmentation in the values of the dataset's label files, and what probabilities it has."""
     value_of = {index: value for value, index in description.file_labels.items()}
     values = np.array([value_of[index] for index in range(len(description.classes))])
     labels = values.astype(np.min_scalar_type(int(values.max())))[segmentation.classes]
@@ -269,8 +268,8 @@ def _warnings(
 ) -> list[str]:
     if model.likeness is None:
         return [
-            f"{model.name} was made by an earlier version and does not say what its training images looked like: "
-            "these are taken as they lie, see that they are like them"
+            f"{model.name} was made by an earlier version and does not say what its training images "
+            "looked like: these are taken as they lie, see that they are like them"
         ]
     found = model.likeness.differences(volumes, turned_sizes(like.affine, wanted))
     if not model.likeness.orientation:

@@ -138,7 +138,7 @@ def _cases(model: Trained, store: Store) -> tuple[list[str], list[str]]:
     names, prints = conditions.learnt_from(model.path)
     if not prints:
         print(
-            f"{model.name} does not say which cases it has learnt from: see that none of them is in {store.path}",
+            f"{model.name} does not say which cases it has learnt from: see that none is in {store.path}",
             file=sys.stderr,
         )
     patients = {patient(name, model.description) for name in names}

@@ -73,7 +73,7 @@ class Trained:
         return tuple(m for m in self.description.modalities if realised.get(m, 0) >= 1)
 
     def class_sums(self, volumes: Tensor, subset: Subset, device: torch.device) -> Tensor:
-        """Return what `evaluate.class_sums` does for one subset [C, *space], as the run's test computes it."""
+        """Return what `evaluate.class_sums` does for one subset [C, *space], as the run's test does."""
         with autocast(self.precision(device), device):
             return class_sums(
                 self.backbone, volumes, [subset], self.description.modalities, self.config.window, device
@@ -119,7 +119,8 @@ def _read(text: str, runs: Path) -> tuple[Path, dict[str, Any], dict[str, Tensor
     run = find_run(text, runs)
     if "evaluated" in run.content:
         raise InputError(
-            f"{text} is an evaluation and has no weights of its own: give the run, {run.content['evaluated']['run']}"
+            f"{text} is an evaluation and has no weights of its own: give the run, "
+            f"{run.content['evaluated']['run']}"
         )
     return run.path, run.content, load_weights(RunFolder(run.path))
 

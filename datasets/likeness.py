@@ -91,8 +91,8 @@ class Likeness:
             below = np.count_nonzero(volume < 0) / np.count_nonzero(volume)
             if below > NEGATIVE:
                 found.append(
-                    f"{modality} looks normalised already: {below:.0%} of its voxels that are not 0 are negative; "
-                    "give the intensities as the scanner made them, 0 outside the head"
+                    f"{modality} looks normalised already: {below:.0%} of its voxels that are not 0 are "
+                    "negative; give the intensities as the scanner made them, 0 outside the head"
                 )
         if any(
             not low / SPARE <= e <= high * SPARE for e, (low, high) in zip(edges, self.spacing, strict=True)
@@ -101,8 +101,8 @@ class Likeness:
                 f"{low:g}" if low == high else f"{low:g}-{high:g}" for low, high in self.spacing
             )
             found.append(
-                f"the voxels are {'x'.join(f'{edge:.3g}' for edge in edges)} mm, in training they were {trained}: "
-                "resample the images to that"
+                f"the voxels are {'x'.join(f'{edge:.3g}' for edge in edges)} mm, in training they "
+                f"were {trained}: resample the images to that"
             )
         tissue = np.count_nonzero(sum_of(list(volumes.values())) > 0) * float(np.prod(edges)) / 1000
         if self.tissue and not self.tissue[0] / SPARE / SPARE <= tissue <= self.tissue[1] * SPARE:
@@ -113,7 +113,8 @@ class Likeness:
             )
             found.append(
                 f"the voxels above 0 fill {tissue:.4g} mL, in training {self.tissue[0]:.4g} to "
-                f"{self.tissue[1]:.4g}: it looks like {what}; bring the images into the form of the training data"
+                f"{self.tissue[1]:.4g}: it looks like {what}; bring the images into the form of "
+                "the training data"
             )
         return found
 

@@ -187,7 +187,7 @@ class Crop(NamedTuple):
         volumes = np.zeros((len(modalities), *shape), dtype=np.float32)
         for m, modality in enumerate(modalities):
             if modality in self.crops:
-                mean, std = np.float32(self.statistics[modality])
+                mean, std = np.array(self.statistics[modality], dtype=np.float32)
                 volumes[m] = normalised(self.crops[modality], mean, std)
         return volumes
 

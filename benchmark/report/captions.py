@@ -101,7 +101,7 @@ def _training(study: Study, folds: bool) -> str:
 
 
 def _evaluated(runs: Sequence[Run]) -> list[str]:
-    """What runs were tested on after their training was done, where that is not what they tested at its end."""
+    """What runs were tested on after their training was done, where that is not its own test."""
     found = {
         run.config["test"]["evaluated"]: (
             f"tested after training on {run.config['dataset']} data {run.content['data']['hash']}"
