@@ -137,7 +137,7 @@ def _scores(content: Mapping[str, Any], description: Description, means: pd.Data
     if means is None:
         return "Not tested with passion-bench."
     test = content["data"]["cases"]["test"]
-    scored: list[tuple[str, str]] = [(str(m), str(r)) for m, r in means.columns]
+    scored: list[tuple[str, str]] = [(str(column[0]), str(column[1])) for column in means.columns]
     columns = [f"{metric_title(metric)} {region}" for metric, region in scored]
     body = [[str(name), *_numbers(scored, row)] for name, row in means.iterrows()]
     body.append(["**average**", *_numbers(scored, means.mean(skipna=False))])
