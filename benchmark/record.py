@@ -4,8 +4,9 @@
     folder.state()          # "absent", "partial", "running", "failed" or "done"
 
 `config.yaml` (what it is), `environment.json` (where it ran), `model.json` (how large the network is),
-`log.jsonl` (a line per epoch), `cases.csv` (a row per case, subset, region and metric), `examples.npz`
-(slices with predictions), `checkpoint.pt`, `weights.safetensors`, and `done` or `failed`.
+`split.json` (who trained, validated and tested), `log.jsonl` (a line per epoch), `cases.csv` (a row per
+case, subset, region and metric), `examples.npz` (slices with predictions), `checkpoint.pt`,
+`weights.safetensors`, and `done` or `failed`.
 """
 
 import fcntl

@@ -5,20 +5,17 @@ at once, a killed one goes on from its checkpoint and from the first case that i
 """
 
 import argparse
-import csv
-import io
 import json
 import os
 import shutil
 import signal
 import sys
 import traceback
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bench_errors import InputError
-from benchmark import conditions, examples, tracking
+from benchmark import conditions, tracking
 from benchmark.build import build_backbone, build_objective
 from benchmark.config import RunConfig
 from benchmark.reasons import error_reason
@@ -28,8 +25,6 @@ from datasets.store import Store
 
 if TYPE_CHECKING:
     from backbones.contract import Backbone
-
-HEADER = ["case", "subset", "region", "metric", "policy", "value"]
 
 
 def execute(folder: RunFolder, store_path: Path, device: str, threads: int, track: bool) -> None:
@@ -49,7 +44,6 @@ def execute(folder: RunFolder, store_path: Path, device: str, threads: int, trac
 
 
 def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int, track: bool) -> None:
-    import numpy as np
     import torch
 
     from benchmark.checkpoint import save_weights
@@ -57,6 +51,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     from benchmark.metrics import POLICIES
     from benchmark.precision import autocast, check_precision
     from benchmark.size import model_size
+    from benchmark.testing import test_cases
     from benchmark.train import train
     from datasets.loader import Loader
     from datasets.randomness import torch_seed
@@ -76,6 +71,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     environment = conditions.environment(_device_text(device), threads, config.precision)
     _write_environment(folder, environment)
     parts = conditions.run_split(config, store)
+    conditions.write_learnt_from(folder.path, store, parts)
     table = conditions.training_availability(config, store, parts.train)
     if table.hash != content["data"]["availability"]["hash"]:
         raise InputError(
@@ -110,10 +106,6 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
         with autocast(config.precision, device):
             return segment_case(backbone, store, case, window=config.window, device=device, outside=outside)
 
-    def cut(case: str, maps: dict[str, Any]) -> examples.Example:
-        volumes, label = np.asarray(store.volumes(case)), np.asarray(store.labels(case))
-        return examples.cut(case, volumes, label, maps, store.record(case).affine)
-
     def validate() -> float:
         return mean_dice(
             [row for case in parts.val for row in score_maps(store, case, segment(case), policy, ("dice",))]
@@ -138,25 +130,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     )
     save_weights(folder, backbone.state_dict())
     shutil.rmtree(degraded, ignore_errors=True)
-    rows = _finished_rows(folder)
-    tested = {row[0] for row in rows}
-    slices = {}
-    for case in parts.test:
-        if case not in tested:
-            maps = segment(case)
-            rows += [
-                [r.case, r.subset, r.region, r.metric, policy.name, repr(r.value)]
-                for r in score_maps(store, case, maps, policy)
-            ]
-            _write_rows(folder, rows)
-            slices[case] = cut(case, maps)
-    examples.save(
-        folder.path / examples.FILE,
-        [
-            replace(slices.get(case) or cut(case, segment(case)), roles=roles)
-            for case, roles in examples.choose(rows).items()
-        ],
-    )
+    test_cases(folder, store, parts.test, segment, policy)
     tracker.finish(folder.path / "cases.csv")
     folder.mark_done()
 
@@ -180,23 +154,6 @@ def _teacher(folder: RunFolder, config: RunConfig, network: "Backbone") -> "Back
         )
     network.load_state_dict(load_weights(teacher))
     return network
-
-
-def _finished_rows(folder: RunFolder) -> list[list[str]]:
-    path = folder.path / "cases.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.reader(file))[1:]
-
-
-def _write_rows(folder: RunFolder, rows: list[list[str]]) -> None:
-    """Replace `cases.csv` as a whole, so that a case is either in it with all its rows or not at all."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
-    writer.writerows(rows)
-    write_atomically(folder.path / "cases.csv", text.getvalue().encode())
 
 
 def _device_text(device: object) -> str:
