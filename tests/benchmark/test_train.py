@@ -8,6 +8,7 @@ import torch
 import backbones
 import passion
 from benchmark import train as training
+from benchmark.checkpoint import load_checkpoint
 from benchmark.config import RunConfig
 from benchmark.record import RunFolder
 from passion import OBJECTIVES
@@ -87,7 +88,7 @@ def test_what_an_objective_learns_is_optimised_without_decay(name, tmp_path):
     parameter = learnt[{"uncertainty": "log_variance", "gradnorm": "theta"}[name]]
     assert (parameter != 0).all()
     assert {"weight"} <= log[-1]["modality"]["one"].keys()
-    checkpoint = torch.load(folder.path / "checkpoint.pt", weights_only=True)
+    checkpoint = load_checkpoint(folder, torch.device("cpu"))
     groups = checkpoint["optimiser"]["param_groups"]
     assert [group["weight_decay"] for group in groups] == [1e-4, 0.0]
     assert groups[0]["lr"] == groups[1]["lr"]
