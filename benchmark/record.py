@@ -73,9 +73,11 @@ class RunFolder:
         return [json.loads(line) for line in lines[:-1]]
 
     def append_log(self, line: dict[str, Any]) -> None:
-        """Add one epoch's line."""
+        """Add one epoch's line, on the disk when this returns: no checkpoint may be ahead of the log."""
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def truncate_log(self, epochs: int) -> None:
         """Keep the lines of the first `epochs` epochs: what came after the checkpoint is run again."""

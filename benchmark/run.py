@@ -13,8 +13,10 @@ import shutil
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bench_errors import InputError
@@ -31,24 +33,39 @@ if TYPE_CHECKING:
 HEADER = ["case", "subset", "region", "metric", "policy", "value"]
 
 
-def execute(folder: RunFolder, store_path: Path, device: str, threads: int, track: bool) -> None:
+def execute(
+    folder: RunFolder,
+    store_path: Path,
+    device: str,
+    threads: int,
+    track: bool,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
     """Train and test the run that `folder` describes, unless it is done or another process has it.
 
-    Raises whatever went wrong; the reason is then in the folder's `failed`.
+    `stop` is asked after each step and each tested case; at a yes, what is done is saved and
+    KeyboardInterrupt raised. Raises whatever else went wrong; the reason is then in the folder's `failed`.
     """
     with folder.lease() as mine:
         if not mine or folder.state() == "done":
             return
         (folder.path / "failed").unlink(missing_ok=True)
         try:
-            _execute(folder, store_path, device, threads, track)
+            _execute(folder, store_path, device, threads, track, stop)
         except Exception as error:
             text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
             folder.mark_failed(" ".join(text.split()), traceback.format_exc())
             raise
 
 
-def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int, track: bool) -> None:
+def _execute(
+    folder: RunFolder,
+    store_path: Path,
+    device_name: str,
+    threads: int,
+    track: bool,
+    stop: Callable[[], bool],
+) -> None:
     import numpy as np
     import torch
 
@@ -135,6 +152,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
         device,
         on_epoch=tracker.log_epoch,
         validate=validate if config.test.select == "best" else None,
+        stop=stop,
     )
     save_weights(folder, backbone.state_dict())
     shutil.rmtree(degraded, ignore_errors=True)
@@ -150,6 +168,8 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
             ]
             _write_rows(folder, rows)
             slices[case] = cut(case, maps)
+            if stop():
+                raise KeyboardInterrupt
     examples.save(
         folder.path / examples.FILE,
         [
@@ -205,6 +225,20 @@ def _device_text(device: object) -> str:
     return torch.cuda.get_device_name() if str(device).startswith("cuda") else "cpu"
 
 
+def _stop_signals() -> Event:
+    """Return what SIGTERM and SIGINT set, so that the step under way can end; a second one exits at once."""
+    asked = Event()
+
+    def ask(*_: object) -> None:
+        if asked.is_set():
+            sys.exit(130)
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
+    return asked
+
+
 def main() -> NoReturn:
     """Execute one run folder; exit code 0 done, 1 failed, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.run", description=__doc__)
@@ -214,10 +248,15 @@ def main() -> NoReturn:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--no-track", action="store_true")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
+    asked = _stop_signals()
     try:
         execute(
-            RunFolder(options.folder), options.store, options.device, options.threads, not options.no_track
+            RunFolder(options.folder),
+            options.store,
+            options.device,
+            options.threads,
+            not options.no_track,
+            asked.is_set,
         )
     except KeyboardInterrupt:
         sys.exit(130)

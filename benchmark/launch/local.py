@@ -21,7 +21,8 @@ from rich.table import Table
 from benchmark.record import RunFolder
 
 POLL_SECONDS = 0.5
-STOP_SECONDS = 10.0
+STOP_SECONDS = 60.0
+"""How long stopped workers may take to end their step and write a checkpoint."""
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
 """Let glibc keep freed memory: giving feature maps back to the system was seen to double a step's time."""
 
@@ -82,7 +83,7 @@ def _fail_untaught(waiting: list[Job], running: list[Job]) -> None:
         if state not in ("done", "running"):
             waiting.remove(job)
             reason = f" ({job.teacher.reason()})" if job.teacher.reason() else ""
-            job.folder.mark_failed(f"its teacher {job.teacher.path.name} is {state}{reason}")
+            _mark_failed(job, f"its teacher {job.teacher.path.name} is {state}{reason}")
 
 
 def _start(job: Job, device: str, threads: int, track: bool) -> "subprocess.Popen[bytes]":
@@ -103,21 +104,28 @@ def _start(job: Job, device: str, threads: int, track: bool) -> "subprocess.Pope
 def _note_death(job: Job, code: int) -> None:
     """A worker that was killed could not write its own reason."""
     if code < 0:
-        job.folder.mark_failed(f"the worker was killed by {signal.Signals(-code).name}")
+        _mark_failed(job, f"the worker was killed by {signal.Signals(-code).name}")
     elif code not in (0, 130) and not job.folder.reason():
-        job.folder.mark_failed(
-            f"the worker ended with exit code {code}: see {job.folder.path / 'output.txt'}"
-        )
+        _mark_failed(job, f"the worker ended with exit code {code}: see {job.folder.path / 'output.txt'}")
+
+
+def _mark_failed(job: Job, reason: str) -> None:
+    """Record a failure, unless another process executes the run or has finished it."""
+    with job.folder.lease() as mine:
+        if mine and not (job.folder.path / "done").exists():
+            job.folder.mark_failed(reason)
 
 
 def _stop(processes: "list[subprocess.Popen[bytes]]") -> None:
+    """Let the workers write their checkpoints; a second interruption kills them at once."""
     for process in processes:
         process.terminate()
     deadline = time.monotonic() + STOP_SECONDS
-    for process in processes:
-        try:
+    try:
+        for process in processes:
             process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        for process in processes:
             process.kill()
 
 
