@@ -74,9 +74,11 @@ class RunFolder:
         return [json.loads(line) for line in lines[:-1]]
 
     def append_log(self, line: dict[str, Any]) -> None:
-        """Add one epoch's line."""
+        """Add one epoch's line, on the disk when this returns: no checkpoint may be ahead of the log."""
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def truncate_log(self, epochs: int) -> None:
         """Keep the lines of the first `epochs` epochs: what came after the checkpoint is run again."""
@@ -131,6 +133,16 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk: without it, a rename can be lost in a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def run_folders(grid_folder: Path) -> list[RunFolder]:

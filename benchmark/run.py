@@ -11,7 +11,9 @@ import shutil
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bench_errors import InputError
@@ -27,23 +29,38 @@ if TYPE_CHECKING:
     from backbones.contract import Backbone
 
 
-def execute(folder: RunFolder, store_path: Path, device: str, threads: int, track: bool) -> None:
+def execute(
+    folder: RunFolder,
+    store_path: Path,
+    device: str,
+    threads: int,
+    track: bool,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
     """Train and test the run that `folder` describes, unless it is done or another process has it.
 
-    Raises whatever went wrong; the reason is then in the folder's `failed`.
+    `stop` is asked after each step and each tested case; at a yes, what is done is saved and
+    KeyboardInterrupt raised. Raises whatever else went wrong; the reason is then in the folder's `failed`.
     """
     with folder.lease() as mine:
         if not mine or folder.state() == "done":
             return
         (folder.path / "failed").unlink(missing_ok=True)
         try:
-            _execute(folder, store_path, device, threads, track)
+            _execute(folder, store_path, device, threads, track, stop)
         except Exception as error:
             folder.mark_failed(error_reason(error), traceback.format_exc())
             raise
 
 
-def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int, track: bool) -> None:
+def _execute(
+    folder: RunFolder,
+    store_path: Path,
+    device_name: str,
+    threads: int,
+    track: bool,
+    stop: Callable[[], bool],
+) -> None:
     import torch
 
     from benchmark.checkpoint import save_weights
@@ -127,10 +144,11 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
         device,
         on_epoch=tracker.log_epoch,
         validate=validate if config.test.select == "best" else None,
+        stop=stop,
     )
     save_weights(folder, backbone.state_dict())
     shutil.rmtree(degraded, ignore_errors=True)
-    test_cases(folder, store, parts.test, segment, policy)
+    test_cases(folder, store, parts.test, segment, policy, stop)
     tracker.finish(folder.path / "cases.csv")
     folder.mark_done()
 
@@ -162,6 +180,20 @@ def _device_text(device: object) -> str:
     return torch.cuda.get_device_name() if str(device).startswith("cuda") else "cpu"
 
 
+def _stop_signals() -> Event:
+    """Return what SIGTERM and SIGINT set, so that the step under way can end; a second one exits at once."""
+    asked = Event()
+
+    def ask(*_: object) -> None:
+        if asked.is_set():
+            sys.exit(130)
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
+    return asked
+
+
 def main() -> NoReturn:
     """Execute one run folder; exit code 0 done, 1 failed, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.run", description=__doc__)
@@ -171,10 +203,15 @@ def main() -> NoReturn:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--no-track", action="store_true")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
+    asked = _stop_signals()
     try:
         execute(
-            RunFolder(options.folder), options.store, options.device, options.threads, not options.no_track
+            RunFolder(options.folder),
+            options.store,
+            options.device,
+            options.threads,
+            not options.no_track,
+            asked.is_set,
         )
     except KeyboardInterrupt:
         sys.exit(130)

@@ -30,10 +30,12 @@ def test_cases(
     cases: Sequence[str],
     segment: Callable[[str], Maps],
     policy: MetricPolicy,
+    stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Test `cases` of `store` and record them in `folder`, going on from the first that is not recorded.
 
-    `segment` returns a case's class maps [*space] by name of the subset.
+    `segment` returns a case's class maps [*space] by name of the subset. `stop` is asked after each case; at
+    a yes, KeyboardInterrupt is raised.
     """
     rows = _finished_rows(folder)
     tested = {row[0] for row in rows}
@@ -47,6 +49,8 @@ def test_cases(
             ]
             _write_rows(folder, rows)
             slices[case] = _cut(store, case, maps)
+            if stop():
+                raise KeyboardInterrupt
     examples.save(
         folder.path / examples.FILE,
         [
