@@ -69,7 +69,7 @@ def test_report_imports_no_torch():
         (["report", "--grid", "demo", "--out", "x", "--formats", "jpg"], "did you mean png"),
         (["profile", "mr246", "--cases", "names.txt"], "mr246"),
         (["profile", "mr2468", "--cases", "nothing.txt"], "cannot be read"),
-        (["profile", "mr2468"], "--cases FILE"),
+        (["profile", "mr2468"], "give a profile with --cases"),
         (["data", "check", "nowhere"], "nowhere"),
         (["data", "prepare", "study", "--dataset", "bratz2020", "--out", "s"], "did you mean brats2020"),
         (["data", "check", "study", "--dataset", "custom"], "give the path of its YAML file"),
