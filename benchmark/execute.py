@@ -61,15 +61,14 @@ def execute_grid(
 def print_status(grid: Grid, runs: Path) -> None:
     """Print a table of the grid's runs and their states on standard output."""
     folders = [run_folder(grid, config, runs) for config in grid.configs]
+    states = [folder.state() for folder in folders]
     table = Table("run", "state", "epochs", "reason")
-    for folder, config in zip(folders, grid.configs, strict=True):
-        table.add_row(
-            folder.path.name, folder.state(), f"{len(folder.log())}/{config.train.epochs}", folder.reason()
-        )
+    for folder, state, config in zip(folders, states, grid.configs, strict=True):
+        epochs = f"{folder.epochs()}/{config.train.epochs}"
+        table.add_row(folder.path.name, state, epochs, folder.reason())
     console = Console(width=None if Console().is_terminal else 200)
     console.print(table)
     _name_teachers(grid, console)
-    states = [folder.state() for folder in folders]
     console.print(", ".join(f"{states.count(s)} {s}" for s in STATES if s in states))
 
 
