@@ -14,7 +14,7 @@ settings for its points under `with`: ``{value: myops2020, with: {train.crop: 25
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
@@ -90,9 +90,9 @@ def load_grid(name_or_path: str, settings: Sequence[str] = ()) -> Grid:
             raise file.error((key,), unknown("key", str(key), list(_KEYS)))
     given = tuple(parse_setting(text) for text in settings)
     found: dict[RunConfig, tuple[Point, Description]] = {}
-    pin = cache(lambda profile, dataset: pinned(profile, DATASETS.get(dataset)))
+    check = _Checker(file)
     for point in _points(file):
-        config, description = _config(file, (*point, *given), pin)
+        config, description = check.config((*point, *given))
         if config in found and not given:
             raise file.error(
                 _place_of_repeat(point, found[config][0]),
@@ -271,24 +271,43 @@ def _set(tree: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
     tree[keys[-1]] = value
 
 
-def _config(file: GridFile, point: Point, pin: Callable[[str, str], str]) -> tuple[RunConfig, Description]:
-    """One run and its dataset, which the run knows by name where the grid gives the path of its file."""
-    tree = _tree(point)
-    key: tuple[str, ...] = ()
-    try:
-        for key, registry in ((("backbone",), BACKBONES), (("objective",), OBJECTIVES), (("dataset",), DATASETS)):
-            _check_name(tree, key[0], registry)
-        config = RunConfig.model_validate(tree)
-        key = ("dataset",)
-        description = DATASETS.get(config.dataset)
-        key = ("profile",)
-        profile = pin(config.profile, config.dataset)
-    except ValidationError as error:
-        errors = error.errors()
-        raise _error(file, point, error_key(errors[0]), readable_errors(errors)) from None
-    except InputError as error:
-        raise _error(file, point, key, str(error)) from None
-    return config.model_copy(update={"dataset": description.name, "profile": profile}), description
+class _Checker:
+    """Turns points into runs; a part that many points share is checked once, as a grid may have thousands."""
+
+    def __init__(self, file: GridFile):
+        self._file = file
+        self._parts: dict[tuple[str, str], Any] = {}
+        self._pinned = cache(lambda profile, dataset: pinned(profile, DATASETS.get(dataset)))
+
+    def config(self, point: Point) -> tuple[RunConfig, Description]:
+        """One run and its dataset, which the run knows by name where the grid gives the path of its file."""
+        tree = _tree(point)
+        key = ""
+        try:
+            for key, registry in (("backbone", BACKBONES), ("objective", OBJECTIVES), ("dataset", DATASETS)):
+                if (key, repr(tree.get(key))) not in self._parts:
+                    _check_name(tree, key, registry)
+            config = self._validated(tree)
+            key = "dataset"
+            description = DATASETS.get(config.dataset)
+            key = "profile"
+            profile = self._pinned(config.profile, config.dataset)
+        except ValidationError as error:
+            errors = error.errors()
+            raise _error(self._file, point, error_key(errors[0]), readable_errors(errors)) from None
+        except InputError as error:
+            raise _error(self._file, point, (key,), str(error)) from None
+        same = (config.dataset, config.profile) == (description.name, profile)
+        if not same:
+            config = config.model_copy(update={"dataset": description.name, "profile": profile})
+        return config, description
+
+    def _validated(self, tree: dict[str, Any]) -> RunConfig:
+        texts = {key: (key, repr(value)) for key, value in tree.items() if isinstance(value, dict)}
+        known = {key: self._parts[text] for key, text in texts.items() if text in self._parts}
+        config = RunConfig.model_validate({**tree, **known})
+        self._parts |= {text: getattr(config, key) for key, text in texts.items() if key not in known}
+        return config
 
 
 def _check_name(tree: dict[str, Any], key: str, registry: Registry) -> None:
