@@ -105,15 +105,19 @@ def _check_sizes(configs: Iterable[RunConfig], stores: dict[str, Path]) -> None:
         check_sizes(config, Store.open(stores[config.dataset]).description)
 
 
-def _stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -> dict[str, Path]:
-    names = list(dict.fromkeys(config.dataset for config in grid.configs))
+def check_store_names(grid: Grid, stores: dict[str, Path]) -> None:
+    """Raise `InputError` for a store of a dataset that no run of the grid uses."""
     for name in stores:
-        if name not in names:
+        if name not in grid.datasets:
             raise InputError(
-                f"--store {name}=...: grid {grid.name} has no dataset {name}, only {', '.join(names)}"
+                f"--store {name}=...: grid {grid.name} has no dataset {name}, only {', '.join(grid.datasets)}"
             )
+
+
+def _stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -> dict[str, Path]:
+    check_store_names(grid, stores)
     located = {}
-    for name in names:
+    for name in grid.datasets:
         if name in stores:
             located[name] = stores[name]
         elif name in grid.data:

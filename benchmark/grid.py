@@ -196,7 +196,9 @@ def _rules(file: GridFile, name: str) -> list[tuple[Place, Point]]:
         raise file.error((name,), f"{name}: expected a list of mappings, found {rules!r}")
     for i in range(len(rules)):
         if not _mapping(file, (name, i)):
-            raise file.error((name, i), f"{name}: expected mappings such as {{seed: 1037}}, found an empty one")
+            raise file.error(
+                (name, i), f"{name}: expected mappings such as {{seed: 1037}}, found an empty one"
+            )
     return [((name, i), _settings(file, (name, i))) for i in range(len(rules))]
 
 
@@ -205,9 +207,7 @@ def _block_points(file: GridFile, block: Place) -> list[Point]:
     axes = []
     for name, values in _mapping(file, block).items():
         if not isinstance(values, list) or not values:
-            raise file.error(
-                (*block, name), f"axis {name}: expected a non-empty list, found {values!r}"
-            )
+            raise file.error((*block, name), f"axis {name}: expected a non-empty list, found {values!r}")
         axes.append([_entry(file, (*block, name, i)) for i in range(len(values))])
     return [tuple(itertools.chain(*entries)) for entries in itertools.product(*axes)]
 
@@ -325,7 +325,9 @@ def _error(file: GridFile, point: Point, keys: tuple[str, ...], text: str) -> In
     """
     settings = list(reversed(point))
     named = [s for s in settings if not keys and (".".join(s.keys) in text or s.keys[-1] in text.split())]
-    about = [s for s in settings if keys and s.holds(keys)] or [s for s in settings if s.keys[0] in keys] or named
+    about = (
+        [s for s in settings if keys and s.holds(keys)] or [s for s in settings if s.keys[0] in keys] or named
+    )
     if not about:
         return file.error(("axes",), text)
     setting = about[0]

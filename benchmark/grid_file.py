@@ -47,7 +47,7 @@ class GridFile:
     lines: dict[Place, int]
 
     def error(self, place: Place, text: str) -> InputError:
-        """Return the error `text` with the file and the line of `place`, or of the nearest place around it."""
+        """Return the error `text` with the file and the line of `place`, or of what is around it."""
         while place and place not in self.lines:
             place = place[:-1]
         return InputError(f"{self.path}, line {self.lines.get(place, 1)}: {text}")
@@ -69,7 +69,7 @@ def read_grid_file(path: Path) -> GridFile:
 
 
 def _note_lines(path: Path, node: yaml.Node, place: Place, line: int, lines: dict[Place, int]) -> None:
-    """Note the lines below `node`; that of a mapping's value is its key's, so that aliases stand where used."""
+    """Note the lines below `node`; a value has its key's line, so that aliases stand where they are used."""
     lines[place] = line
     if isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):

@@ -96,9 +96,15 @@ def test_the_ablation_has_the_six_rows(name):
         ("axes: {seed: [1]}\ndata:\n  brats2020: {cases: 4}", "line 3: data.brats2020 has no effect"),
         ("axes: {seed: [1]}\nbase: [1]", "line 2: base: expected a mapping"),
         ("axes:\n  seed: [1]\n  seed: [2]", "line 3: the key seed stands there twice"),
-        ("axes:\n  backbone:\n  - rfnet\n  - rfnett", "line 4: unknown backbone 'rfnett': did you mean rfnet"),
+        (
+            "axes:\n  backbone:\n  - rfnet\n  - rfnett",
+            "line 4: unknown backbone 'rfnett': did you mean rfnet",
+        ),
         ("axes:\n  seed: [1]\nbase:\n  train:\n    crop: 32\n    epoch: 3", "line 6: train.epoch: no such"),
-        ("axes:\n  seed: [1]\n  train.epoch: [3]", "line 3: train.epoch: no such option here, did you mean ep"),
+        (
+            "axes:\n  seed: [1]\n  train.epoch: [3]",
+            "line 3: train.epoch: no such option here, did you mean ep",
+        ),
         ("axes:\n  seed: [1]\n  sed: [3]", "line 3: sed: no such option here, did you mean seed"),
         ("axes:\n  objective:\n  - {name: passion,\n     tua: 2}", "line 4: objective.tua: no such option"),
         ("axes:\n  dataset: [brats2020]\n  profile: [mr2468, mr357]", "line 3: profile mr357"),
@@ -131,7 +137,9 @@ def test_runs_follow_the_content_of_a_profile_file(tmp_path):
         hashes.append(load_grid(str(grid)).configs[0].hash)
     assert hashes[0] == hashes[1] != hashes[2]
     profile.write_text("rates: {t1: 1.5}")
-    with pytest.raises(InputError, match=r"mine.yaml, line 1: profile .*rates.yaml: rates.t1: expected a rate"):
+    with pytest.raises(
+        InputError, match=r"mine.yaml, line 1: profile .*rates.yaml: rates.t1: expected a rate"
+    ):
         load_grid(str(grid))
 
 
