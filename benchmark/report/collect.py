@@ -207,8 +207,9 @@ def collect(
 def _read_grid(folder: Path, only: Collection[str] | None) -> list[Run]:
     runs = [read_run(run) for run in run_folders(folder) if only is None or run.path.name in only]
     if not runs:
+        which = "of these settings " if only is not None else ""
         raise InputError(
-            f"no runs {'of these settings ' if only is not None else ''}at {folder}: start them with 'bench run --grid {folder.name}', or say with --runs "
+            f"no runs {which}at {folder}: start them with 'bench run --grid {folder.name}', or say with --runs "
             "where they are"
         )
     return runs
