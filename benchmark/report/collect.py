@@ -209,8 +209,8 @@ def _read_grid(folder: Path, only: Collection[str] | None) -> list[Run]:
     if not runs:
         which = "of these settings " if only is not None else ""
         raise InputError(
-            f"no runs {which}at {folder}: start them with 'bench run --grid {folder.name}', or say with --runs "
-            "where they are"
+            f"no runs {which}at {folder}: start them with 'bench run --grid {folder.name}', or say with "
+            "--runs where they are"
         )
     return runs
 
