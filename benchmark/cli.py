@@ -33,6 +33,14 @@ OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
 DatasetOption = Annotated[
     str, typer.Option("--dataset", help="Name (see bench list), or path of a YAML file.")
 ]
+StoreOption = Annotated[
+    list[str] | None,
+    typer.Option("--store", help="NAME=DIR: where a dataset's store is (default data/NAME)."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE for every run of the grid, such as train.epochs=20; repeatable."),
+]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Cases at a time (default: one a core).")
 ]
@@ -53,10 +61,7 @@ ArgumentOption = Annotated[
 def run(
     grid: GridOption,
     runs: RunsOption = Path("runs"),
-    store: Annotated[
-        list[str] | None,
-        typer.Option("--store", help="NAME=DIR: where a dataset's store is (default data/NAME)."),
-    ] = None,
+    store: StoreOption = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[
         int | None,
@@ -73,6 +78,10 @@ def run(
         typer.Option("--retries", min=0, help="Tries after the first for a run that dies, each going on."),
     ] = 1,
     no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be run and how much disk it takes; run nothing.")
+    ] = False,
+    settings: SetOption = None,
     plugin: PluginOption = None,
 ) -> None:
     """Execute what is missing of a grid. Exit code 0: all done, 1: some failed, 130: interrupted."""
@@ -81,20 +90,46 @@ def run(
 
     _register(plugin)
     stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
-    failed = execute_grid(
-        load_grid(grid), runs, stores, device, workers, not no_track, gpus, runs_per_gpu, retries
-    )
+    wanted = load_grid(grid, settings or [])
+    if dry_run:
+        from benchmark.plan import print_plan
+
+        print_plan(wanted, runs, stores)
+        return
+    failed = execute_grid(wanted, runs, stores, device, workers, not no_track, gpus, runs_per_gpu, retries)
     raise typer.Exit(1 if failed else 0)
 
 
 @app.command()
-def status(grid: GridOption, runs: RunsOption = Path("runs"), plugin: PluginOption = None) -> None:
+def plan(
+    grid: GridOption,
+    runs: RunsOption = Path("runs"),
+    store: StoreOption = None,
+    settings: SetOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Show what is missing of a grid and how much disk it takes, without running anything."""
+    from benchmark.grid import load_grid
+    from benchmark.plan import print_plan
+
+    _register(plugin)
+    stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
+    print_plan(load_grid(grid, settings or []), runs, stores)
+
+
+@app.command()
+def status(
+    grid: GridOption,
+    runs: RunsOption = Path("runs"),
+    settings: SetOption = None,
+    plugin: PluginOption = None,
+) -> None:
     """Show where each run of a grid stands."""
     from benchmark.execute import print_status
     from benchmark.grid import load_grid
 
     _register(plugin)
-    print_status(load_grid(grid), runs)
+    print_status(load_grid(grid, settings or []), runs)
 
 
 @app.command()
@@ -112,13 +147,18 @@ def report(
     formats: Annotated[
         str, typer.Option("--formats", help="Formats of the figures; fewer are quicker.")
     ] = "png,svg,pdf",
+    settings: SetOption = None,
 ) -> None:
     """Turn the run folders of one or several grids into the tables and figures of a paper."""
     from benchmark.report.write import write_report
 
-    written = write_report(
-        [runs / Path(name).stem for name in grid], out, split_by or [], published, formats.split(",")
-    )
+    only = None
+    if settings:
+        from benchmark.grid import load_grid
+
+        only = {config.folder for name in grid for config in load_grid(name, settings).configs}
+    folders = [runs / Path(name).stem for name in grid]
+    written = write_report(folders, out, split_by or [], published, formats.split(","), only)
     typer.echo(f"wrote {len(written)} files, begin with {out / 'report.html'} or {out / 'report.md'}")
 
 

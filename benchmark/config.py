@@ -8,6 +8,7 @@ backbone or an objective does not have is an error, not ignored.
 """
 
 import json
+from functools import cached_property
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
@@ -135,7 +136,7 @@ class RunConfig(Frozen):
         profile = self.profile if imperfect else "complete"
         return self.model_copy(update={"objective": objective, "profile": profile})
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """First 10 hex digits of the SHA-256 of the resolved configuration, the teacher's included."""
         content = self.model_dump()
@@ -163,6 +164,11 @@ class RunConfig(Frozen):
     def __hash__(self) -> int:
         return int(self.hash, 16)
 
+    def __copy__(self) -> "RunConfig":
+        copied = super().__copy__()
+        copied.__dict__.pop("hash", None)  # copies are made to be changed: see model_copy
+        return copied
+
 
 def readable_errors(errors: list[Any]) -> str:
     """Put pydantic's list of errors into one line: ``train.epochs: Input should be ... (found -1)``."""
@@ -176,6 +182,12 @@ def readable_errors(errors: list[Any]) -> str:
         else:
             parts.append(f"{place}: {error['msg']} (found {error['input']!r})")
     return "; ".join(parts)
+
+
+def error_key(error: Any) -> tuple[str, ...]:
+    """The keys that lead to one of pydantic's errors; empty for one of a whole configuration."""
+    option = (error["ctx"]["option"],) if error["type"] == "unknown_option" else ()
+    return (*_place(error["loc"]), *option)
 
 
 def _place(location: tuple[Any, ...]) -> list[str]:

@@ -78,15 +78,14 @@ def execute_grid(
 def print_status(grid: Grid, runs: Path) -> None:
     """Print a table of the grid's runs and their states on standard output."""
     folders = [run_folder(grid, config, runs) for config in grid.configs]
+    states = [folder.state() for folder in folders]
     table = Table("run", "state", "epochs", "reason")
-    for folder, config in zip(folders, grid.configs, strict=True):
-        table.add_row(
-            folder.path.name, folder.state(), f"{len(folder.log())}/{config.train.epochs}", folder.reason()
-        )
+    for folder, state, config in zip(folders, states, grid.configs, strict=True):
+        epochs = f"{folder.epochs()}/{config.train.epochs}"
+        table.add_row(folder.path.name, state, epochs, folder.reason())
     console = Console(width=None if Console().is_terminal else 200)
     console.print(table)
     _name_teachers(grid, console)
-    states = [folder.state() for folder in folders]
     console.print(", ".join(f"{states.count(s)} {s}" for s in STATES if s in states))
 
 
@@ -132,15 +131,19 @@ def _check_sizes(configs: Iterable[RunConfig], stores: dict[str, Path]) -> None:
         check_sizes(config, Store.open(stores[config.dataset]).description)
 
 
-def _stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -> dict[str, Path]:
-    names = list(dict.fromkeys(config.dataset for config in grid.configs))
+def check_store_names(grid: Grid, stores: dict[str, Path]) -> None:
+    """Raise `InputError` for a store of a dataset that no run of the grid uses."""
     for name in stores:
-        if name not in names:
+        if name not in grid.datasets:
             raise InputError(
-                f"--store {name}=...: grid {grid.name} has no dataset {name}, only {', '.join(names)}"
+                f"--store {name}=...: grid {grid.name} has no dataset {name}, only {', '.join(grid.datasets)}"
             )
+
+
+def _stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -> dict[str, Path]:
+    check_store_names(grid, stores)
     located = {}
-    for name in names:
+    for name in grid.datasets:
         if name in stores:
             located[name] = stores[name]
         elif name in grid.data:

@@ -73,6 +73,11 @@ class RunFolder:
         lines = path.read_text(encoding="utf-8").split("\n")
         return [json.loads(line) for line in lines[:-1]]
 
+    def epochs(self) -> int:
+        """How many epochs are logged, without reading what stands in their lines."""
+        path = self.path / "log.jsonl"
+        return path.read_bytes().count(b"\n") if path.exists() else 0
+
     def append_log(self, line: dict[str, Any]) -> None:
         """Add one epoch's line, on the disk when this returns: no checkpoint may be ahead of the log."""
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:

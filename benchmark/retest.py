@@ -26,7 +26,7 @@ from benchmark.execute import chosen_device
 from benchmark.metrics import POLICIES
 from benchmark.precision import autocast
 from benchmark.record import RunFolder, write_atomically
-from benchmark.testing import Maps, test_cases
+from benchmark.testing import Maps
 from benchmark.trained import Trained, load_trained
 from datasets.degrade import Degradation, DegradedStore
 from datasets.missing import Availability, store_availability
@@ -101,7 +101,7 @@ def _test(
                 model.backbone, seen, case, window=model.config.window, device=device, outside=outside
             )
 
-    test_cases(folder, seen, cases, segment, POLICIES[model.config.test.metrics])
+    score_cases(folder, seen, cases, segment, POLICIES[model.config.test.metrics])
     shutil.rmtree(degraded, ignore_errors=True)
     folder.mark_done()
 

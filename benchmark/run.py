@@ -68,7 +68,7 @@ def _execute(
     from benchmark.metrics import POLICIES
     from benchmark.precision import autocast, check_precision
     from benchmark.size import model_size
-    from benchmark.testing import test_cases
+    from benchmark.testing import score_cases
     from benchmark.train import train
     from datasets.loader import Loader
     from datasets.randomness import torch_seed
@@ -148,7 +148,7 @@ def _execute(
     )
     save_weights(folder, backbone.state_dict())
     shutil.rmtree(degraded, ignore_errors=True)
-    test_cases(folder, store, parts.test, segment, policy, stop)
+    score_cases(folder, store, parts.test, segment, policy, stop)
     tracker.finish(folder.path / "cases.csv")
     folder.mark_done()
 

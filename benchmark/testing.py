@@ -1,6 +1,6 @@
 """The test of a run: every case once, its rows into `cases.csv`, slices of some into `examples.npz`.
 
-    test_cases(folder, store, cases, segment, policy)
+    score_cases(folder, store, cases, segment, policy)
 
 What is in `cases.csv` is not done again. `benchmark.run` tests so what it has trained, `benchmark.retest` a
 finished run on other data.
@@ -24,7 +24,7 @@ HEADER = ["case", "subset", "region", "metric", "policy", "value"]
 Maps = dict[str, NDArray[np.uint8]]
 
 
-def test_cases(
+def score_cases(
     folder: RunFolder,
     store: Store,
     cases: Sequence[str],
