@@ -26,7 +26,7 @@ from benchmark.execute import chosen_device
 from benchmark.metrics import POLICIES
 from benchmark.precision import autocast
 from benchmark.record import RunFolder, write_atomically
-from benchmark.testing import Maps
+from benchmark.testing import Maps, score_cases
 from benchmark.trained import Trained, load_trained
 from datasets.degrade import Degradation, DegradedStore
 from datasets.missing import Availability, store_availability
