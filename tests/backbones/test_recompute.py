@@ -16,7 +16,7 @@ OBJECTIVES = ["passion", "baseline"]
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_losses_and_gradients_are_equal(name, objective):
     torch.manual_seed(0)
-    dropout = {"dropout": 0.0} if name in ("mmformer", "m2ftrans") else {}
+    dropout = {} if name == "rfnet" else {"dropout": 0.0}
     net = backbones.create(name, modalities=3, classes=4, crop=32, spatial_dims=2, width=2, **dropout)
     batch = ordinary(3, 2, 0)
     found = []
