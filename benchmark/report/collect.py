@@ -9,6 +9,7 @@ collected.studies()         # what goes into one table: the finished runs of a d
 import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,16 @@ class Run:
     def log(self) -> list[dict[str, Any]]:
         """The lines of `log.jsonl`, read anew each time: those of a thousand runs would fill the memory."""
         return guarded(self.path, RunFolder(self.path).log)
+
+    @cached_property
+    def trained(self) -> tuple[int, float]:
+        """How many epochs it trained, and the minutes they took."""
+
+        def read() -> tuple[int, float]:
+            seconds = [line["timing"]["seconds"] for line in self.log]
+            return len(seconds), sum(seconds) / 60
+
+        return guarded(self.path, read)
 
     @property
     def examples(self) -> list[Example]:

@@ -62,7 +62,7 @@ def _write(
         for table in section.tables:
             written += [_write_text(out / "tables" / name, text) for name, text in _files(table).items()]
         own = drawn.setdefault(section.title, [])
-        for picture, figure in pictures(collected, section):
+        for picture, figure in pictures(section):
             written += save(figure, out / "figures" / picture.name, formats)
             own.append(picture)
     states = [run.state for run in collected.runs]
@@ -112,7 +112,7 @@ def _write_text(path: Path, text: str) -> Path:
 
 def epochs(run: Run) -> str:
     """Return ``3/12``: epochs trained of those asked for."""
-    return f"{len(run.log)}/{run.content['config']['train'].get('epochs', '?')}"
+    return f"{run.trained[0]}/{run.content['config']['train'].get('epochs', '?')}"
 
 
 def left_out(collected: Collected) -> list[str]:
@@ -123,4 +123,4 @@ def left_out(collected: Collected) -> list[str]:
 
 def minutes(run: Run) -> str:
     """Return how long its training took."""
-    return f"{sum(line['timing']['seconds'] for line in run.log) / 60:.1f}"
+    return f"{run.trained[1]:.1f}"
