@@ -15,6 +15,7 @@ def job(name, work, teacher=None):
 
 
 def test_command_and_environment_of_a_worker(monkeypatch):
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)  # which the test command sets
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
     command, variables = worker_command(job("run", 1), Slot("cuda", 3, "5"), track=False)
     words = "-m benchmark.run run --store store --device cuda --threads 3 --no-track"
