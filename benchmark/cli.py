@@ -62,7 +62,7 @@ def run(
     grid: GridOption,
     runs: RunsOption = Path("runs"),
     store: StoreOption = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    device: DeviceOption = "auto",
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=1, help="Runs at a time on a CPU (default: one a core)."),
@@ -256,17 +256,20 @@ def speed(
     backbone: Annotated[
         list[str] | None, typer.Option("--backbone", help="Give it once for each; default: all.")
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    device: DeviceOption = "auto",
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="On a CPU; default: all.")] = None,
     precision: Annotated[Literal["fp32", "bf16", "fp16"], typer.Option("--precision")] = "fp32",
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Counted repeats of each.")] = 3,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Steps with train.recompute: slower, less memory.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Save the figures as JSON.")] = None,
     against: Annotated[Path | None, typer.Option("--against", help="Compare with a saved file.")] = None,
 ) -> None:
     """Measure what a step, a test and a wait for data cost here, and how far from the limit that is."""
     from benchmark.speed.bench import run_speed
 
-    run_speed(backbone, device, threads, precision, repeats, out, against)
+    run_speed(backbone, device, threads, precision, repeats, recompute, out, against)
 
 
 @app.command("list")
