@@ -120,7 +120,7 @@ def _job(grid: Grid, config: RunConfig, runs: Path, store_path: Path) -> Job:
         config.train.epochs,
         cases["test"],
         teacher,
-        work=(config.train.epochs - len(folder.log())) * cases["train"] * crop,
+        work=(config.train.epochs - folder.epochs()) * cases["train"] * crop,
     )
 
 
