@@ -24,7 +24,7 @@ STAR = "*"
 ARROWS = (r"$\uparrow$", r"$\downarrow$")
 """LaTeX's arrows, up and down."""
 LINES = 40
-"""Lines below its head that a page of LaTeX takes, with room for a long caption; more go into several parts."""
+"""Lines below its head that a page of LaTeX takes beside a long caption; more go into several parts."""
 
 _LATEX = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
@@ -297,7 +297,7 @@ def _parts(blocks: list[list[list[list[str]]]]) -> list[list[list[list[str]]]]:
 
 
 def _latex_block(columns: tuple[Column, ...], block: Block, beside: list[bool]) -> list[list[list[str]]]:
-    """The rows of a block: of each its line of numbers, and one with what stands under them where there is."""
+    """The rows of a block: of each the line of its numbers, and one of what stands under them, if any."""
     rows = []
     for i, row in enumerate(block.rows):
         title = escape_latex(block.title) if i == 0 else ""

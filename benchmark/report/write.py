@@ -5,7 +5,11 @@
 the same bytes.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from bench_errors import InputError
@@ -19,6 +23,11 @@ from benchmark.report.figures.style import FORMATS, save
 from benchmark.report.page import page
 from benchmark.report.render import environment, html, latex, markdown, tests_csv, tests_markdown, wide_csv
 from benchmark.report.table import Table
+
+MANY = 4
+"""Sections from which on starting processes to draw their figures pays."""
+Figures = tuple[list[Picture], list[Path]]
+"""The figures of a section and their files."""
 
 
 def write_report(
@@ -56,13 +65,11 @@ def _write(
 ) -> list[Path]:
     written: list[Path] = []
     drawn: dict[str, list[Picture]] = {}
-    for section in sections:
+    for section, (own, paths) in zip(sections, _draw_all(sections, out / "figures", formats), strict=True):
         for table in section.tables:
             written += [_write_text(out / "tables" / name, text) for name, text in _files(table).items()]
-        own = drawn.setdefault(section.title, [])
-        for picture, figure in pictures(section):
-            written += save(figure, out / "figures" / picture.name, formats)
-            own.append(picture)
+        drawn[section.title] = own
+        written += paths
     states = [run.state for run in collected.runs]
     text = (
         environment()
@@ -87,6 +94,25 @@ def _write(
         _write_text(out / "report.html", page(collected, sections, drawn, out, formats)),
         *written,
     ]
+
+
+def _draw_all(sections: Sequence[Section], folder: Path, formats: Sequence[str]) -> Iterable[Figures]:
+    """Draw the figures of each section; of many sections in as many processes as there are processors."""
+    draw = partial(_draw, folder=folder, formats=formats)
+    if len(sections) < MANY:
+        yield from map(draw, sections)
+        return
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ProcessPoolExecutor(min(processors, len(sections)), mp_context=get_context("spawn")) as pool:
+        yield from pool.map(draw, sections)
+
+
+def _draw(section: Section, folder: Path, formats: Sequence[str]) -> Figures:
+    shown, paths = [], []
+    for picture, figure in pictures(section):
+        paths += save(figure, folder / picture.name, formats)
+        shown.append(picture)
+    return shown, paths
 
 
 def _files(table: Table) -> dict[str, str]:

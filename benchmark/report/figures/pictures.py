@@ -16,7 +16,7 @@ from benchmark.report.figures.curves import loss_curves, preference_curves
 from benchmark.report.figures.heat_map import MOST_ROWS, heat_map
 from benchmark.report.figures.panel import Row, panel
 from benchmark.report.figures.style import MOST
-from benchmark.report.figures.subsets import boxes, differences
+from benchmark.report.figures.subsets import box_text, boxes, differences
 from benchmark.report.figures.trends import over_missing, over_number
 from benchmark.report.figures.worth import contributions
 from benchmark.report.scores import Scores
@@ -115,9 +115,8 @@ def _of_metric(section: Section, scores: Scores, shown: Sequence[str]) -> Iterat
     yield _drawn(
         f"{name}-boxes-{metric}",
         f"{table.title} of the test cases",
-        "Box: quartiles and median over the cases, seeds averaged first; whiskers: farthest case within 1.5 "
-        "box heights; dots: cases beyond." + which,
-        f"Box plots of {table.title} over the test cases for every subset, one panel per region",
+        box_text(scores) + which,
+        f"{table.title} of the test cases for every subset, one panel per region",
         boxes(_narrow(scores, shown)),
         metric,
     )
