@@ -1,8 +1,8 @@
 """A `Table` as text: ``markdown(table)``, ``latex(table)``, ``wide_csv(table)``, ``html(table)``.
 
 Best is bold, second best underlined, a star marks a significant difference from the reference, and arrows say
-which way is better. Markdown needs nothing; LaTeX compiles in any document that loads booktabs; the HTML is
-one `<table>` that names region, metric and method of each row in data attributes.
+which way is better. Markdown needs nothing; LaTeX compiles in any document that loads booktabs and graphicx;
+the HTML is one `<table>` that names region, metric and method of each row in data attributes.
 """
 
 import csv

@@ -25,7 +25,7 @@ OBJECTIVES = (
     "own",
 )
 DOCUMENT = (
-    r"\documentclass[twocolumn]{article}\usepackage{booktabs}\usepackage[margin=1in]{geometry}"
+    r"\documentclass[twocolumn]{article}\usepackage{booktabs,graphicx}\usepackage[margin=1in]{geometry}"
     r"\begin{document}%s\end{document}"
 )
 
@@ -83,4 +83,5 @@ def test_all_compile_and_fit_a_page(tables, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Float too large" not in done.stdout
+    assert "Overfull" not in done.stdout
     assert (tmp_path / "all.pdf").exists()

@@ -69,7 +69,8 @@ def loss_curves(study: Study) -> Figure | None:
                 _draw_curve(axis, [curve for curve in curves if curve], look, method)
             axis.set_title(part, loc="left")
             axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-            axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
+            low, high = axis.get_ylim()
+            axis.set_ylim(min(0, low), high + 0.05 * (high - min(0, low)))
         for axis in axes.flat[len(parts) :]:
             axis.set_visible(False)
         figure.supxlabel("epoch", size=9)

@@ -45,7 +45,12 @@ def heat_map(table: Table) -> Figure:
             axis.set_title(title, loc="left", fontweight="bold", pad=3)
             axis.set_yticks(range(methods), [row.method for row in rows], size=9 if methods <= ROOMY else 7)
             axis.tick_params(bottom=False, labelbottom=False)
-        draw_presence(axes[-1], table.modalities, [c.present for c in table.columns if c.present])
+        draw_presence(
+            axes[-1],
+            table.modalities,
+            [c.present for c in table.columns if c.present],
+            narrow=methods > ROOMY,
+        )
         arrow = "higher" if table.higher_is_better else "lower"
         bar = figure.colorbar(
             ScalarMappable(scale, colours), ax=list(axes[:-1]), fraction=0.02, pad=0.01, aspect=30

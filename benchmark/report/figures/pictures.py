@@ -193,9 +193,14 @@ def _panels(section: Section, study: Study) -> Iterator[Drawn]:
     which = _shown(section, extremes, "There is such a figure of")
     for i, method in enumerate(extremes):
         run, own = kept[method], examples[method]
-        of_role = {role: e for role in ROLES[1:] for e in own if role in e.roles}
-        if of_role:
-            rows = [Row(f"{role}: {_short(e.case)}", e, _dice(run, e, plain)) for role, e in of_role.items()]
+        roles = [[role for role in ROLES[1:] if role in e.roles] for e in own]
+        found = sorted(
+            (ROLES.index(of[0]), f"{', '.join(of)}: {_short(e.case)}", e)
+            for of, e in zip(roles, own, strict=True)
+            if of
+        )
+        if len(found) > 1:  # a study of one test case has shown it above
+            rows = [Row(title, e, _dice(run, e, plain)) for _, title, e in found]
             yield _drawn(
                 f"{study.name}-slices-{i + 1}",
                 f"Worst, median and best case of {method}",

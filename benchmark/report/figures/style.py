@@ -48,6 +48,8 @@ LEAST = 1.0
 """Per cent or mm that an axis covers at least."""
 GAP = 0.35
 """Space in columns between the subsets and their average."""
+LEGEND = {"letter": 0.072, "handle": 0.6, "line": 0.19, "lines": 2}
+"""Inches of a letter, of a handle with its gaps and of a line, and the lines that figures have room for."""
 WIDTH = 7.2
 """Inches across a page's two columns."""
 
@@ -113,9 +115,16 @@ def offsets(count: int, width: float = 0.7) -> list[float]:
 
 
 def draw_presence(
-    axis: Axes, modalities: Sequence[str], present: Sequence[Sequence[bool]], average: bool = True
+    axis: Axes,
+    modalities: Sequence[str],
+    present: Sequence[Sequence[bool]],
+    average: bool = True,
+    narrow: bool = False,
 ) -> None:
-    """Fill an axis with a column of dots per subset, full where a modality is present."""
+    """Fill an axis with a column of dots per subset, full where a modality is present.
+
+    After them stands the word for their average, upright where columns are `narrow`.
+    """
     for face, full in (("black", True), ("white", False)):
         dots = [(x, y) for x, column in enumerate(present) for y, on in enumerate(column) if on == full]
         if dots:
@@ -131,7 +140,7 @@ def draw_presence(
     axis.set_ylim(len(modalities) - 0.5, -0.5)
     if average:
         middle = (len(modalities) - 1) / 2
-        axis.text(len(present) + GAP, middle, "Average", ha="center", va="center")
+        axis.text(len(present) + GAP, middle, "Average", ha="center", va="center", rotation=90 * narrow)
     axis.spines[:].set_visible(False)
     axis.tick_params(left=False, bottom=False, labelbottom=False)
 
@@ -181,17 +190,25 @@ def widen(axis: Axes) -> None:
 
 
 def legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:
-    """Put one legend above all panels, in as many columns as fit."""
-    width = figure.get_size_inches()[0]
-    longest = max(len(name) for name in names)
+    """Put one legend above all panels, in as many columns as fit; the figure grows with its lines."""
+    width, height = figure.get_size_inches()
+    columns = next((n for n in range(len(names), 1, -1) if _legend_width(names, n) <= width), 1)
+    more = max(0, -(-len(names) // columns) - LEGEND["lines"])
+    figure.set_size_inches(width, height + more * LEGEND["line"])
     figure.legend(
         handles,
         names,
         loc="outside upper center",
-        ncols=max(1, min(len(names), int(width / (0.075 * longest + 0.6)))),
+        ncols=columns,
         frameon=False,
         handlelength=2.6,
     )
+
+
+def _legend_width(names: Sequence[str], columns: int) -> float:
+    """Inches that a legend takes: of each column its longest name and a handle."""
+    parts = np.array_split(np.array([len(name) for name in names]), columns)
+    return float(sum(LEGEND["letter"] * part.max() + LEGEND["handle"] for part in parts))
 
 
 def method_legend(figure: Figure, look_of: Mapping[str, Look]) -> None:

@@ -39,7 +39,7 @@ BOXES = (
     "Box: quartiles and median over the cases, seeds averaged first; whiskers: farthest case within 1.5 box "
     "heights; dots: cases beyond."
 )
-MARKERS = "A marker per case, seeds averaged first, as so few cases have no quartiles."
+EACH_CASE = "A marker per case, seeds averaged first, as so few cases have no quartiles."
 
 
 def differences(table: Table) -> Figure | None:
@@ -121,7 +121,7 @@ def boxes(scores: Scores) -> Figure:
 def box_text(scores: Scores) -> str:
     """What `boxes` draws of the cases, for its caption."""
     first = next(iter(scores.cases[scores.study.methods[0]].values()))
-    return BOXES if len(first) >= BOX_FROM else MARKERS
+    return BOXES if len(first) >= BOX_FROM else EACH_CASE
 
 
 def _panels(regions: int, columns: int, methods: int, dots: int) -> tuple[Figure, Sequence[Axes]]:
