@@ -96,14 +96,23 @@ def report(
         bool, typer.Option("--published", help="Add rows that others reported under ours, set apart.")
     ] = False,
     formats: Annotated[
-        str, typer.Option("--formats", help="Formats of the figures; fewer are quicker.")
-    ] = "png,svg,pdf",
+        str | None,
+        typer.Option(
+            "--formats",
+            help="Formats of the figures; by default png,svg,pdf, and png alone where studies are many.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Turn the run folders of one or several grids into the tables and figures of a paper."""
     from benchmark.report.write import write_report
 
     written = write_report(
-        [runs / Path(name).stem for name in grid], out, split_by or [], published, formats.split(",")
+        [runs / Path(name).stem for name in grid],
+        out,
+        split_by or [],
+        published,
+        formats.split(",") if formats is not None else None,
     )
     typer.echo(f"wrote {len(written)} files, begin with {out / 'report.html'} or {out / 'report.md'}")
 

@@ -273,6 +273,8 @@ def guarded(path: Path, read: Callable[[], Any]) -> Any:
     """Return what `read` finds in a run folder; raise `InputError` where that is damaged."""
     try:
         return read()
+    except InputError:  # has said so already
+        raise
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise InputError(
             f"{path} is damaged ({' '.join(str(error).split())}): remove the folder and run it again"
@@ -331,10 +333,11 @@ def read_cases(run: Run) -> pd.DataFrame:
     path = run.path / "cases.csv"
     advice = "remove the run's folder and run it again"
     try:
-        # As words first: a category of digits would become numbers, and case 007 lose its name.
-        words = dict.fromkeys(COLUMNS[:-1], str)
-        rows = pd.read_csv(path, dtype=words, keep_default_na=False, na_values={"value": ["nan"]})
-        rows = rows.astype({name: "category" for name in words if name in rows})
+        kinds: dict[str, Any] = dict.fromkeys(COLUMNS[:-1], "category")
+        # As words first: categories of digits would become numbers, and case 007 lose its name.
+        kinds |= {"case": str, "region": str}
+        rows = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={"value": ["nan"]})
+        rows = rows.astype({name: "category" for name in ("case", "region") if name in rows})
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({' '.join(str(error).split())}): {advice}") from None
     if list(rows.columns) != COLUMNS or not pd.api.types.is_numeric_dtype(rows["value"]):

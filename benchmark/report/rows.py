@@ -6,7 +6,7 @@ blocks, tests = assemble(lines, ["WT", "TC", "ET"], higher_is_better=True)
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -48,14 +48,14 @@ def assemble(
     lines: Sequence[Line], columns: Sequence[str], higher_is_better: bool
 ) -> tuple[tuple[Block, ...], tuple[Test, ...]]:
     """Return the blocks of a table and its tests, corrected over all of them."""
+    lines = [replace(line, runs=line.runs[list(columns)], cases=line.cases[list(columns)]) for line in lines]
     tests = _tests(lines, columns)
     corrected = {(t.block, t.method, t.column): t.corrected for t in tests}
     blocks = []
     for title in dict.fromkeys(line.block for line in lines):
         own = [line for line in lines if line.block == title]
         means, sds = (
-            np.array([getattr(line.runs[list(columns)], what)().to_numpy(float) for line in own])
-            for what in ("mean", "std")
+            np.array([getattr(line.runs, what)().to_numpy(float) for line in own]) for what in ("mean", "std")
         )
         marks = marked(means, [line.ranked for line in own], higher_is_better)
         rows = []
@@ -129,10 +129,7 @@ def _tests(lines: Sequence[Line], columns: Sequence[str]) -> tuple[Test, ...]:
     tested = [line for line in lines if (line.block, line.reference) in known]
     if not tested:
         return ()
-    differences = [
-        line.cases[list(columns)].sub(known[line.block, line.reference].cases[list(columns)])
-        for line in tested
-    ]
+    differences = [line.cases.sub(known[line.block, line.reference].cases) for line in tested]
     # All at once, as the many small steps of many lines would take longer than their arithmetic.
     result = paired(pd.concat(differences, axis=1).to_numpy(float))
     corrected = holm(result.p)

@@ -26,6 +26,8 @@ from benchmark.report.table import Table
 
 MANY = 4
 """Sections from which on starting processes to draw their figures pays."""
+FEW_FORMATS = 6
+"""Sections from which on figures are png alone, unless other formats are asked for: they are hundreds."""
 Figures = tuple[list[Picture], list[Path]]
 """The figures of a section and their files."""
 
@@ -35,24 +37,28 @@ def write_report(
     out: Path,
     split_by: Sequence[str] = (),
     published: bool = False,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] | None = None,
 ) -> list[Path]:
     """Write the report of the grids' run folders into `out` and return the files, `report.md` first.
 
     With `published`, what others reported stands under our rows; `collect` explains `split_by`; `formats` are
-    those of the figures, png always among them as the page is made of it. Raises `InputError` for an unknown
+    those of the figures, png always among them as the page is made of it; by default all, and png alone from
+    `FEW_FORMATS` sections on. Raises `InputError` for an unknown
     format, a grid without a finished run, runs that cannot be compared (`collect`), and a folder that cannot
     be written.
     """
-    for name in formats:
+    for name in formats or ():
         if name not in FORMATS:
             raise InputError(f"--formats: {unknown('format', name, list(FORMATS))}")
-    formats = [name for name in FORMATS if name in ("png", *formats)]
     collected = collect(grid_folders, split_by)
+    sections = contents(collected, published)
+    if formats is None:
+        formats = FORMATS if len(sections) < FEW_FORMATS else ()
+    formats = [name for name in FORMATS if name in ("png", *formats)]
     try:
         for folder in (out / "tables", out / "figures"):
             folder.mkdir(parents=True, exist_ok=True)
-        return _write(collected, contents(collected, published), out, formats)
+        return _write(collected, sections, out, formats)
     except OSError as error:
         raise InputError(
             f"the report cannot be written to {error.filename or out} ({error.strerror}): choose another "

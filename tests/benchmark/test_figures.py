@@ -178,6 +178,9 @@ def test_captions_say_which_methods_are_shown(tmp_path, monkeypatch):
         entries = [text.get_text() for text in figure.legends[0].get_texts()]
         assert entries in (["RFNet baseline", "RFNet + PMR"], ["RFNet + PMR"]), name
     assert "Shown are 3 of 4 methods" in drawn["dice"][0].text
+    # The preference is that of a method that keeps it, though others are better.
+    assert [axis.get_title("left") for axis in drawn["preference"][1].axes[::2]] == ["RFNet + PASSION"]
+    assert "Of those" not in drawn["preference"][0].text
 
 
 def test_equal_missing_rates_have_no_figure(tmp_path):

@@ -12,7 +12,7 @@ from benchmark.examples import ROLES, Example
 from benchmark.report.collect import Run, Study, read_cases
 from benchmark.report.contents import Section
 from benchmark.report.figures.choice import chosen, chosen_text, only, only_rows
-from benchmark.report.figures.curves import loss_curves, preference_curves
+from benchmark.report.figures.curves import loss_curves, preference_curves, with_preference
 from benchmark.report.figures.heat_map import MOST_ROWS, heat_map
 from benchmark.report.figures.panel import Row, panel
 from benchmark.report.figures.style import MOST
@@ -22,8 +22,9 @@ from benchmark.report.figures.worth import contributions
 from benchmark.report.scores import Scores
 from benchmark.report.variants import plain_regions
 
-MOST_EXTREMES = 4
-"""Methods whose worst, median and best cases are shown."""
+MOST_PANELS = 4
+"""Methods that have panels of their own: curves of their modalities, their worst, median and best cases."""
+OVER_RUNS = "Lines: mean over the runs of a method; bands: from the lowest to the highest run."
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def pictures(section: Section) -> Iterator[Drawn]:
         first.metric,
     )
     yield from _missing([_narrow(first, shown)], study.name, which)
-    yield from _curves(only(study, shown), which)
+    yield from _preference(section)
+    yield from _losses(only(study, shown), which)
     yield from _panels(section, only(study, shown))
 
 
@@ -147,22 +149,29 @@ def _missing(every: Sequence[Scores], name: str, which: str) -> Iterator[Drawn]:
         )
 
 
-def _curves(study: Study, which: str) -> Iterator[Drawn]:
-    over = "Lines: mean over the runs of a method; bands: from the lowest to the highest run."
-    if figure := preference_curves(study):
+def _preference(section: Section) -> Iterator[Drawn]:
+    study, scores = section.study, section.scores[0]
+    assert study is not None
+    having = with_preference(study)
+    shown = chosen([_narrow(scores, having)], MOST_PANELS) if having else []
+    if figure := preference_curves(only(study, shown)):
+        which = chosen_text(len(having), shown, scores.title, "Of those with such records, shown are")
         yield _drawn(
             f"{study.name}-preference",
             "Relative preference and beta",
             "Below zero, a modality lags behind the others; beta is the weight that its gradient gets in "
-            f"answer. {over}{which}",
+            f"answer. {OVER_RUNS}{which}",
             "Relative preference and beta over the epochs, one line per modality",
             figure,
         )
+
+
+def _losses(study: Study, which: str) -> Iterator[Drawn]:
     if figure := loss_curves(study):
         yield _drawn(
             f"{study.name}-loss",
             "Losses",
-            f"Mean of each part of the loss over an epoch's training cases. {over}{which}",
+            f"Mean of each part of the loss over an epoch's training cases. {OVER_RUNS}{which}",
             "Each part of the loss over the epochs, one line per method",
             figure,
         )
@@ -189,7 +198,7 @@ def _panels(section: Section, study: Study) -> Iterator[Drawn]:
             "for growing subsets of modalities",
             panel(rows, study),
         )
-    extremes = chosen([_narrow(section.scores[0], study.methods)], MOST_EXTREMES)
+    extremes = chosen([_narrow(section.scores[0], study.methods)], MOST_PANELS)
     which = _shown(section, extremes, "There is such a figure of")
     for i, method in enumerate(extremes):
         run, own = kept[method], examples[method]

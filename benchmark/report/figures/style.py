@@ -81,8 +81,9 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[P
     """Write ``<stem>.png`` (200 dpi) and what else of `FORMATS` is asked for; return the paths."""
     paths = []
     with rc_context(STYLE):
-        figure.draw_without_rendering()
-        figure.set_layout_engine(None)  # arranged once is enough for all formats
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
+            figure.set_layout_engine(None)  # arranged once is enough for all formats
         for kind in formats:
             path = stem.with_name(f"{stem.name}.{kind}")
             content = io.BytesIO()

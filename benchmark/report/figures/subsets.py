@@ -127,7 +127,7 @@ def box_text(scores: Scores) -> str:
 def _panels(regions: int, columns: int, methods: int, dots: int) -> tuple[Figure, Sequence[Axes]]:
     """Return a figure with a panel per region and, below, room for the subsets' dots."""
     heights = [ROW] * regions + [0.19 * dots]
-    width = 1.6 + columns * max(0.42, 0.11 * methods)
+    width = 1.6 + columns * max(0.42, 0.085 * methods)
     figure = new_figure(width, sum(heights) + 0.35 * regions + 0.3)
     axes = figure.subplots(regions + 1, 1, sharex=True, gridspec_kw={"height_ratios": heights})
     for axis in axes[:-1]:
