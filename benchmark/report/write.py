@@ -6,8 +6,9 @@ the same bytes.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,8 +27,8 @@ from benchmark.report.table import Table
 
 MANY = 4
 """Sections from which on starting processes to draw their figures pays."""
-FEW_FORMATS = 6
-"""Sections from which on figures are png alone, unless other formats are asked for: they are hundreds."""
+BRIEF = 6
+"""Sections from which on each has fewer figures, png alone unless other formats are asked for."""
 Figures = tuple[list[Picture], list[Path]]
 """The figures of a section and their files."""
 
@@ -43,7 +44,7 @@ def write_report(
 
     With `published`, what others reported stands under our rows; `collect` explains `split_by`; `formats` are
     those of the figures, png always among them as the page is made of it; by default all, and png alone from
-    `FEW_FORMATS` sections on. Raises `InputError` for an unknown
+    `BRIEF` sections on. Raises `InputError` for an unknown
     format, a grid without a finished run, runs that cannot be compared (`collect`), and a folder that cannot
     be written.
     """
@@ -53,7 +54,7 @@ def write_report(
     collected = collect(grid_folders, split_by)
     sections = contents(collected, published)
     if formats is None:
-        formats = FORMATS if len(sections) < FEW_FORMATS else ()
+        formats = FORMATS if len(sections) < BRIEF else ()
     formats = [name for name in FORMATS if name in ("png", *formats)]
     try:
         for folder in (out / "tables", out / "figures"):
@@ -71,11 +72,13 @@ def _write(
 ) -> list[Path]:
     written: list[Path] = []
     drawn: dict[str, list[Picture]] = {}
-    for section, (own, paths) in zip(sections, _draw_all(sections, out / "figures", formats), strict=True):
-        for table in section.tables:
-            written += [_write_text(out / "tables" / name, text) for name, text in _files(table).items()]
-        drawn[section.title] = own
-        written += paths
+    with _drawing(sections, out / "figures", formats) as results:
+        runs = [(run, minutes(run)) for study in collected.studies() for run in study.runs]
+        for section, (own, paths) in zip(sections, results, strict=True):
+            for table in section.tables:
+                written += [_write_text(out / "tables" / name, text) for name, text in _files(table).items()]
+            drawn[section.title] = own
+            written += paths
     states = [run.state for run in collected.runs]
     text = (
         environment()
@@ -90,7 +93,7 @@ def _write(
             sections=[(section, drawn[section.title]) for section in sections],
             markdown=markdown,
             formats=formats,
-            runs=[(run, minutes(run)) for study in collected.studies() for run in study.runs],
+            runs=runs,
             left_out=left_out(collected),
         )
     )
@@ -102,20 +105,23 @@ def _write(
     ]
 
 
-def _draw_all(sections: Sequence[Section], folder: Path, formats: Sequence[str]) -> Iterable[Figures]:
+@contextmanager
+def _drawing(
+    sections: Sequence[Section], folder: Path, formats: Sequence[str]
+) -> Iterator[Iterable[Figures]]:
     """Draw the figures of each section; of many sections in as many processes as there are processors."""
-    draw = partial(_draw, folder=folder, formats=formats)
+    draw = partial(_draw, folder=folder, formats=formats, brief=len(sections) >= BRIEF)
     if len(sections) < MANY:
-        yield from map(draw, sections)
+        yield map(draw, sections)
         return
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ProcessPoolExecutor(min(processors, len(sections)), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(draw, sections)
+        yield pool.map(draw, sections)
 
 
-def _draw(section: Section, folder: Path, formats: Sequence[str]) -> Figures:
+def _draw(section: Section, folder: Path, formats: Sequence[str], brief: bool) -> Figures:
     shown, paths = [], []
-    for picture, figure in pictures(section):
+    for picture, figure in pictures(section, brief):
         paths += save(figure, folder / picture.name, formats)
         shown.append(picture)
     return shown, paths

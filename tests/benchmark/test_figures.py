@@ -231,6 +231,12 @@ def test_a_study_has_every_kind_of_figure(drawn):
         assert picture.inches == figure.get_figwidth()
 
 
+def test_many_studies_have_no_panels_of_single_methods(collected, study):
+    section = next(section for section in contents(collected) if section.study == study)
+    names = [picture.name for picture, _ in pictures(section, brief=True)]
+    assert [name for name in names if "slices" in name] == ["phantom-mr2468-slices"]
+
+
 def test_panels_show_cases_by_method_and_role(drawn):
     by_name = {picture.name.removeprefix("phantom-mr2468-"): (picture, figure) for picture, figure in drawn}
     picture, figure = by_name["slices"]

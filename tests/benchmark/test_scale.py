@@ -10,7 +10,7 @@ from benchmark.speed import scale
 def small(monkeypatch):
     monkeypatch.setattr(scale, "CASES", scale.CASES[:4])
     monkeypatch.setattr(scale, "EPOCHS", 2)
-    monkeypatch.setattr("benchmark.report.write.pictures", lambda section: [])
+    monkeypatch.setattr("benchmark.report.write.pictures", lambda *_: [])
 
 
 def test_runs_differ_in_method_and_seed(small, tmp_path):

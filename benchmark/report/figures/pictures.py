@@ -51,8 +51,11 @@ class Picture:
 Drawn = tuple[Picture, Figure]
 
 
-def pictures(section: Section) -> Iterator[Drawn]:
-    """Draw the figures of one section of the report, each to be saved before the next is asked for."""
+def pictures(section: Section, brief: bool = False) -> Iterator[Drawn]:
+    """Draw the figures of one section of the report, each to be saved before the next is asked for.
+
+    `brief` leaves out the worst, median and best cases of single methods, for reports of many studies.
+    """
     first = section.scores[0]
     shown = chosen(section.scores if section.study is None else [first], MOST)
     if section.study is None:
@@ -74,7 +77,7 @@ def pictures(section: Section) -> Iterator[Drawn]:
     yield from _missing([_narrow(first, shown)], study.name, which)
     yield from _preference(section)
     yield from _losses(only(study, shown), which)
-    yield from _panels(section, only(study, shown))
+    yield from _panels(section, only(study, shown), 0 if brief else MOST_PANELS)
 
 
 def _narrow(scores: Scores, methods: Sequence[str]) -> Scores:
@@ -177,7 +180,7 @@ def _losses(study: Study, which: str) -> Iterator[Drawn]:
         )
 
 
-def _panels(section: Section, study: Study) -> Iterator[Drawn]:
+def _panels(section: Section, study: Study, single: int) -> Iterator[Drawn]:
     """The common case by method, and the worst, median and best of the leading methods, by first runs."""
     assert section.study is not None
     kept = {method: study.first_run(method) for method in study.methods}
@@ -198,7 +201,7 @@ def _panels(section: Section, study: Study) -> Iterator[Drawn]:
             "for growing subsets of modalities",
             panel(rows, study),
         )
-    extremes = chosen([_narrow(section.scores[0], study.methods)], MOST_PANELS)
+    extremes = chosen([_narrow(section.scores[0], study.methods)], single)
     which = _shown(section, extremes, "There is such a figure of")
     for i, method in enumerate(extremes):
         run, own = kept[method], examples[method]
