@@ -6,7 +6,7 @@ the same bytes.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -39,19 +39,20 @@ def write_report(
     split_by: Sequence[str] = (),
     published: bool = False,
     formats: Sequence[str] | None = None,
+    only: Collection[str] | None = None,
 ) -> list[Path]:
     """Write the report of the grids' run folders into `out` and return the files, `report.md` first.
 
     With `published`, what others reported stands under our rows; `collect` explains `split_by`; `formats` are
-    those of the figures, png always among them as the page is made of it; by default all, and png alone from
-    `BRIEF` sections on. Raises `InputError` for an unknown
-    format, a grid without a finished run, runs that cannot be compared (`collect`), and a folder that cannot
-    be written.
+    those of the figures, png always among them as the page is made of it: by default all, and png alone from
+    `BRIEF` sections on; `only` are the names of the run folders to read, where not all are. Raises
+    `InputError` for an unknown format, a grid without a finished run, runs that cannot be compared
+    (`collect`), and a folder that cannot be written.
     """
     for name in formats or ():
         if name not in FORMATS:
             raise InputError(f"--formats: {unknown('format', name, list(FORMATS))}")
-    collected = collect(grid_folders, split_by)
+    collected = collect(grid_folders, split_by, only)
     sections = contents(collected, published)
     if formats is None:
         formats = FORMATS if len(sections) < BRIEF else ()
