@@ -72,12 +72,15 @@ def _write(
     collected: Collected, sections: Sequence[Section], out: Path, formats: Sequence[str]
 ) -> list[Path]:
     written: list[Path] = []
+    texts: dict[str, str] = {}
     drawn: dict[str, list[Picture]] = {}
     with _drawing(sections, out / "figures", formats) as results:
         runs = [(run, minutes(run)) for study in collected.studies() for run in study.runs]
         for section, (own, paths) in zip(sections, results, strict=True):
             for table in section.tables:
-                written += [_write_text(out / "tables" / name, text) for name, text in _files(table).items()]
+                files = _files(table)
+                texts[table.name] = files[f"{table.name}.md"]
+                written += [_write_text(out / "tables" / name, text) for name, text in files.items()]
             drawn[section.title] = own
             written += paths
     states = [run.state for run in collected.runs]
@@ -92,7 +95,7 @@ def _write(
             repeated=collected.repeated,
             epochs=epochs,
             sections=[(section, drawn[section.title]) for section in sections],
-            markdown=markdown,
+            texts=texts,
             formats=formats,
             runs=runs,
             left_out=left_out(collected),
