@@ -145,8 +145,13 @@ def report(
         bool, typer.Option("--published", help="Add rows that others reported under ours, set apart.")
     ] = False,
     formats: Annotated[
-        str, typer.Option("--formats", help="Formats of the figures; fewer are quicker.")
-    ] = "png,svg,pdf",
+        str | None,
+        typer.Option(
+            "--formats",
+            help="Formats of the figures; by default png,svg,pdf, and png alone where studies are many.",
+            show_default=False,
+        ),
+    ] = None,
     settings: SetOption = None,
 ) -> None:
     """Turn the run folders of one or several grids into the tables and figures of a paper."""
@@ -158,7 +163,8 @@ def report(
 
         only = {config.folder for name in grid for config in load_grid(name, settings).configs}
     folders = [runs / Path(name).stem for name in grid]
-    written = write_report(folders, out, split_by or [], published, formats.split(","), only)
+    kinds = formats.split(",") if formats is not None else None
+    written = write_report(folders, out, split_by or [], published, kinds, only)
     typer.echo(f"wrote {len(written)} files, begin with {out / 'report.html'} or {out / 'report.md'}")
 
 
