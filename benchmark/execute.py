@@ -5,6 +5,7 @@ failed = execute_grid(load_grid("demo"), Path("runs"), stores={}, device="auto",
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -43,8 +44,8 @@ def execute_grid(
     missing = {config: folder for config, folder in folders.items() if folder.state() != "done"}
     if missing:
         device = chosen_device(device)
-        located = _stores(grid, runs, stores, console)
-        _check_sizes(missing, located)
+        located = find_stores(grid, runs, stores, console)
+        check_networks(missing, located)
         jobs = [_job(grid, config, runs, located[config.dataset]) for config in missing]
         cores = available_cores() if device == "cpu" else 1
         launch(jobs, device, workers or min(len(jobs), cores), track, console)
@@ -85,6 +86,18 @@ def _name_teachers(grid: Grid, console: Console) -> None:
 
 
 def _job(grid: Grid, config: RunConfig, runs: Path, store_path: Path) -> Job:
+    folder, conditions = begin_run(grid, config, runs, store_path)
+    teacher = run_folder(grid, config.teacher, runs) if config.teacher else None
+    return Job(folder, store_path, config.train.epochs, conditions["data"]["cases"]["test"], teacher)
+
+
+def begin_run(
+    grid: Grid, config: RunConfig, runs: Path, store_path: Path
+) -> tuple[RunFolder, dict[str, Any]]:
+    """Return a run's folder, with its `config.yaml`, and the content of that.
+
+    Raises `InputError` where the run was begun with other data than the store's.
+    """
     folder = run_folder(grid, config, runs)
     store = Store.open(store_path)
     conditions = run_conditions(config, grid.name, store)
@@ -95,18 +108,22 @@ def _job(grid: Grid, config: RunConfig, runs: Path, store_path: Path) -> Job:
             f"{folder.path} was begun with data {begun}, the store {store_path} now holds {store.hash}: "
             "restore the data, or remove the run folder to start afresh"
         )
-    teacher = run_folder(grid, config.teacher, runs) if config.teacher else None
-    return Job(folder, store_path, config.train.epochs, conditions["data"]["cases"]["test"], teacher)
+    return folder, conditions
 
 
-def _check_sizes(configs: Iterable[RunConfig], stores: dict[str, Path]) -> None:
+def check_networks(configs: Iterable[RunConfig], stores: dict[str, Path]) -> None:
     """Build each different network once, so that one that cannot be built stops the grid before it starts."""
     different = {(str(c.backbone), c.dataset, c.train.crop, c.window): c for c in configs}
     for config in different.values():
         check_sizes(config, Store.open(stores[config.dataset]).description)
 
 
-def _stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -> dict[str, Path]:
+def find_stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -> dict[str, Path]:
+    """Return the grid's stores by dataset name and make its phantom studies.
+
+    Raises `InputError` where a store is missing or not of its dataset, or `stores` names one that the grid
+    does not use.
+    """
     names = list(dict.fromkeys(config.dataset for config in grid.configs))
     for name in stores:
         if name not in names:

@@ -72,23 +72,26 @@ def load_grid(name_or_path: str) -> Grid:
     for key in content:
         if key not in _KEYS:
             raise InputError(f"{path}: {unknown('key', str(key), list(_KEYS))}")
+    return make_grid(path.stem, content)
+
+
+def make_grid(name: str, content: dict[str, Any]) -> Grid:
+    """Return the grid `name` of a grid file with this content; raise `InputError` as `load_grid`."""
     try:
         points = [_config(point) for point in _points(content)]
     except InputError as error:
-        raise InputError(f"grid {path.stem}: {error}") from None
+        raise InputError(f"grid {name}: {error}") from None
     configs = [config for config, _ in points]
     if len({c.hash for c in configs}) < len(configs):
-        raise InputError(
-            f"grid {path.stem}: two points of the grid are the same run; remove the repeated value"
-        )
+        raise InputError(f"grid {name}: two points of the grid are the same run; remove the repeated value")
     data = content.get("data") or {}
-    for name, options in data.items():
+    for study, options in data.items():
         for key in options:
             if key not in _PHANTOM_KEYS:
-                raise InputError(f"{path}: data.{name}: {unknown('key', key, list(_PHANTOM_KEYS))}")
+                raise InputError(f"grid {name}: data.{study}: {unknown('key', key, list(_PHANTOM_KEYS))}")
     taught = list(dict.fromkeys(c.teacher for c in configs if c.teacher))
     return Grid(
-        name=path.stem,
+        name=name,
         about=_about(content),
         configs=tuple(dict.fromkeys([*taught, *configs])),
         datasets={description.name: description for _, description in points},

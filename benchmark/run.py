@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import traceback
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,33 +23,42 @@ from benchmark import conditions, examples, tracking
 from benchmark.build import build_backbone, build_objective
 from benchmark.config import RunConfig
 from benchmark.record import RunFolder, write_atomically
+from benchmark.trial import VALIDATED, Pruned, Trial
 from datasets.degrade import Degradation, DegradedStore
 from datasets.store import Store
 
 if TYPE_CHECKING:
     from backbones.contract import Backbone
+    from benchmark.evaluate import Row
 
 HEADER = ["case", "subset", "region", "metric", "policy", "value"]
 
 
-def execute(folder: RunFolder, store_path: Path, device: str, threads: int, track: bool) -> None:
+def execute(
+    folder: RunFolder, store_path: Path, device: str, threads: int, track: bool, trial: Trial | None = None
+) -> None:
     """Train and test the run that `folder` describes, unless it is done or another process has it.
 
-    Raises whatever went wrong; the reason is then in the folder's `failed`.
+    A `trial` is trained and validated instead, and is whole with its `VALIDATED`. Raises whatever went wrong;
+    the reason is then in the folder's `failed`; but a trial that was `Pruned` has not failed.
     """
     with folder.lease() as mine:
-        if not mine or folder.state() == "done":
+        if not mine or ((folder.path / VALIDATED).exists() if trial else folder.state() == "done"):
             return
         (folder.path / "failed").unlink(missing_ok=True)
         try:
-            _execute(folder, store_path, device, threads, track)
+            _execute(folder, store_path, device, threads, track, trial)
+        except Pruned:
+            raise
         except Exception as error:
             text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
             folder.mark_failed(" ".join(text.split()), traceback.format_exc())
             raise
 
 
-def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int, track: bool) -> None:
+def _execute(
+    folder: RunFolder, store_path: Path, device_name: str, threads: int, track: bool, trial: Trial | None
+) -> None:
     import numpy as np
     import torch
 
@@ -57,7 +67,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     from benchmark.metrics import POLICIES
     from benchmark.precision import autocast, check_precision
     from benchmark.size import model_size
-    from benchmark.train import train
+    from benchmark.train import Validation, train
     from datasets.loader import Loader
     from datasets.randomness import torch_seed
 
@@ -114,11 +124,18 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
         volumes, label = np.asarray(store.volumes(case)), np.asarray(store.labels(case))
         return examples.cut(case, volumes, label, maps, store.record(case).affine)
 
-    def validate() -> float:
-        return mean_dice(
-            [row for case in parts.val for row in score_maps(store, case, segment(case), policy, ("dice",))]
-        )
+    def validate(cases: Iterable[str]) -> "list[Row]":
+        return [row for case in cases for row in score_maps(store, case, segment(case), policy, ("dice",))]
 
+    validation = None
+    if config.test.select == "best":
+        validation = Validation(
+            lambda: mean_dice(validate(parts.val)), config.test.validate_every or 10, keep_best=True
+        )
+    elif trial:
+        validation = Validation(lambda: trial.score(validate(trial.cases)), trial.every)
+    if validation and trial:
+        validation = replace(validation, hopeless=trial.hopeless)
     if config.test.select == "best" and not parts.val:
         raise InputError("test.select: best needs validation cases and the split has none: use select: last")
     size = model_size(backbone, config.train.crop)
@@ -126,29 +143,34 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     tracker = tracking.start(folder.path, content, "auto" if track else "off")
     for line in folder.log():
         tracker.log_epoch(line)
-    train(
-        config,
-        backbone,
-        objective,
-        loader,
-        folder,
-        device,
-        on_epoch=tracker.log_epoch,
-        validate=validate if config.test.select == "best" else None,
-    )
+    try:
+        train(
+            config,
+            backbone,
+            objective,
+            loader,
+            folder,
+            device,
+            on_epoch=tracker.log_epoch,
+            validation=validation,
+        )
+    except Pruned:
+        tracker.finish()
+        raise
     save_weights(folder, backbone.state_dict())
     shutil.rmtree(degraded, ignore_errors=True)
+    if trial:
+        _write_rows(folder.path / VALIDATED, [_cells(row, policy.name) for row in validate(parts.val)])
+        tracker.finish()
+        return
     rows = _finished_rows(folder)
     tested = {row[0] for row in rows}
     slices = {}
     for case in parts.test:
         if case not in tested:
             maps = segment(case)
-            rows += [
-                [r.case, r.subset, r.region, r.metric, policy.name, repr(r.value)]
-                for r in score_maps(store, case, maps, policy)
-            ]
-            _write_rows(folder, rows)
+            rows += [_cells(row, policy.name) for row in score_maps(store, case, maps, policy)]
+            _write_rows(folder.path / "cases.csv", rows)
             slices[case] = cut(case, maps)
     examples.save(
         folder.path / examples.FILE,
@@ -190,13 +212,17 @@ def _finished_rows(folder: RunFolder) -> list[list[str]]:
         return list(csv.reader(file))[1:]
 
 
-def _write_rows(folder: RunFolder, rows: list[list[str]]) -> None:
-    """Replace `cases.csv` as a whole, so that a case is either in it with all its rows or not at all."""
+def _cells(row: "Row", policy: str) -> list[str]:
+    return [row.case, row.subset, row.region, row.metric, policy, repr(row.value)]
+
+
+def _write_rows(path: Path, rows: list[list[str]]) -> None:
+    """Replace the file as a whole, so that a case is either in it with all its rows or not at all."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)
     writer.writerows(rows)
-    write_atomically(folder.path / "cases.csv", text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode())
 
 
 def _device_text(device: object) -> str:

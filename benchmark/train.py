@@ -6,7 +6,7 @@ training case once. Epochs are logged as they end, and a checkpoint lets a kille
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,12 +17,30 @@ from benchmark.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.config import RunConfig
 from benchmark.precision import autocast, scaler
 from benchmark.record import RunFolder
+from benchmark.trial import Pruned
 from datasets.loader import Loader
 from datasets.randomness import torch_seed
 from passion.objective import Losses, Objective
 
 CHECKPOINT_SECONDS = 60.0
 """A checkpoint is written when this much time has passed since the last one, and after the last epoch."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How a training looks at the validation cases.
+
+    Attributes:
+        score: the score of the current weights, higher is better; stands as `validation` in the epoch's line.
+        every: epochs between two looks.
+        keep_best: end with the weights of the best look, of which the last epoch is one.
+        hopeless: asked after each look, with the number of epochs done and the score, whether to give up.
+    """
+
+    score: Callable[[], float]
+    every: int
+    keep_best: bool = False
+    hopeless: Callable[[int, float], bool] = lambda epochs, score: False
 
 
 def train(
@@ -33,7 +51,7 @@ def train(
     folder: RunFolder,
     device: torch.device,
     on_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
-    validate: Callable[[], float] | None = None,
+    validation: Validation | None = None,
 ) -> None:
     """Train `backbone` in place, from the folder's checkpoint if there is one.
 
@@ -45,7 +63,9 @@ def train(
         folder: receives log lines and checkpoints.
         device: where to compute.
         on_epoch: called with each new log line.
-        validate: for `select: best`, the score of the current weights on the validation cases.
+        validation: how to look at the validation cases; None: not at all.
+
+    Raises `Pruned`, after a checkpoint, where a look at the validation cases was `hopeless`.
     """
     optimiser = torch.optim.AdamW(
         backbone.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay, amsgrad=True
@@ -69,14 +89,16 @@ def train(
     for epoch in range(start, config.train.epochs):
         line = _epoch(config, epoch, backbone, objective, optimiser, scale, loader, device)
         last = epoch + 1 == config.train.epochs
-        if validate and (last or (epoch + 1) % (config.test.validate_every or 10) == 0):
-            line["validation"] = validate()
-            if line["validation"] > best["score"]:
+        hopeless = False
+        if validation and ((epoch + 1) % validation.every == 0 or (last and validation.keep_best)):
+            line["validation"] = validation.score()
+            hopeless = not last and validation.hopeless(epoch + 1, line["validation"])
+            if validation.keep_best and line["validation"] > best["score"]:
                 weights = {k: v.detach().clone() for k, v in backbone.state_dict().items()}
                 best = {"score": line["validation"], "epoch": epoch, "weights": weights}
         folder.append_log(line)
         on_epoch(line)
-        if last or time.monotonic() - saved > CHECKPOINT_SECONDS:
+        if last or hopeless or time.monotonic() - saved > CHECKPOINT_SECONDS:
             content = {
                 "epoch": epoch + 1,
                 "weights": backbone.state_dict(),
@@ -87,6 +109,10 @@ def train(
             }
             save_checkpoint(folder, content)
             saved = time.monotonic()
+        if hopeless:
+            raise Pruned(
+                f"given up after {epoch + 1} epochs, at {line['validation']:.4f} on validation cases"
+            )
     if best["weights"] is not None:
         backbone.load_state_dict(best["weights"])
 
