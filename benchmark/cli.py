@@ -23,6 +23,8 @@ data = typer.Typer(no_args_is_help=True, help="Make, check, prepare and verify s
 app.add_typer(data, name="data")
 weights = typer.Typer(no_args_is_help=True, help="Use published weights.")
 app.add_typer(weights, name="weights")
+tune = typer.Typer(help="Search for the best options of a run with Optuna: bench tune --study NAME.")
+app.add_typer(tune, name="tune")
 
 GridOption = Annotated[str, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")]
 GridsOption = Annotated[
@@ -38,6 +40,11 @@ WorkersOption = Annotated[
 ]
 
 
+StoreOption = Annotated[
+    list[str] | None,
+    typer.Option("--store", help="NAME=DIR: where a dataset's store is (default data/NAME)."),
+]
+NoTrackOption = Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")]
 PluginOption = Annotated[
     list[str] | None,
     typer.Option("--plugin", help="module:Class, a backbone or objective of yours; repeatable."),
@@ -49,27 +56,34 @@ ArgumentOption = Annotated[
 
 @app.command()
 def run(
-    grid: GridOption,
-    runs: RunsOption = Path("runs"),
-    store: Annotated[
-        list[str] | None,
-        typer.Option("--store", help="NAME=DIR: where a dataset's store is (default data/NAME)."),
+    grid: Annotated[
+        str | None, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")
     ] = None,
+    runs: RunsOption = Path("runs"),
+    store: StoreOption = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=1, help="Runs at a time (default: cores on a CPU, 1 on CUDA)."),
     ] = None,
-    no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
+    no_track: NoTrackOption = False,
     plugin: PluginOption = None,
+    params: Annotated[
+        Path | None, typer.Option("--params", help="In place of --grid: the best.yaml of a study.")
+    ] = None,
 ) -> None:
     """Execute what is missing of a grid. Exit code 0: all done, 1: some failed, 130: interrupted."""
     from benchmark.execute import execute_grid
     from benchmark.grid import load_grid
 
     _register(plugin)
+    if (grid is None) == (params is None):
+        raise InputError("expected --grid GRID, or --params FILE with the parameters that a study found")
+    if params:
+        from benchmark.tune.plan import load_parameters
+    chosen = load_parameters(params) if params else load_grid(str(grid))
     stores = dict(_name_and_folder(item) for item in store or [])
-    failed = execute_grid(load_grid(grid), runs, stores, device, workers, not no_track)
+    failed = execute_grid(chosen, runs, stores, device, workers, not no_track)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -282,6 +296,79 @@ def import_(
 
     folder = import_weights(file, backbone, out)
     typer.echo(f"imported {file} to {folder.path}")
+
+
+StudyOption = Annotated[
+    str, typer.Option("--study", help="Name of a shipped study (see bench list), or path of a study file.")
+]
+StorageOption = Annotated[
+    str | None,
+    typer.Option("--storage", help="URL of a database (default: a journal file in the study's folder)."),
+]
+
+
+@tune.callback(invoke_without_command=True)
+def tune_study(
+    context: typer.Context,
+    study: Annotated[
+        str | None, typer.Option("--study", help="Name of a shipped study, or path of a study file.")
+    ] = None,
+    runs: RunsOption = Path("runs"),
+    trials: Annotated[
+        int, typer.Option("--trials", min=1, help="How many the study will have, those it has included.")
+    ] = 50,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0, help="Seconds after which no trial begins.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Trials at a time (default: cores on a CPU, 1 a GPU)."),
+    ] = None,
+    gpus: Annotated[str, typer.Option("--gpus", help="Their numbers, 0,1: one a worker in turn.")] = "",
+    storage: StorageOption = None,
+    store: StoreOption = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    no_track: NoTrackOption = False,
+) -> None:
+    """Search for the best options of a run; the same command goes on with a study.
+
+    Exit code 0: done, 1: no trial is complete, 130: interrupted.
+    """
+    if context.invoked_subcommand:
+        return
+    if study is None:
+        raise InputError("expected --study NAME or --study FILE.yaml: bench list names the shipped ones")
+    from benchmark.tune.command import tune_study
+
+    stores = dict(_name_and_folder(item) for item in store or [])
+    numbers = [part for part in gpus.split(",") if part]
+    complete = tune_study(
+        study, runs, stores, device, workers, numbers, trials, timeout, storage, not no_track
+    )
+    raise typer.Exit(0 if complete else 1)
+
+
+@tune.command("report")
+def tune_report(study: StudyOption, runs: RunsOption = Path("runs"), storage: StorageOption = None) -> None:
+    """Print a study's trials and write what has come of it so far; it may be running meanwhile."""
+    from benchmark.tune.command import report_study
+
+    written = report_study(study, runs, storage)
+    typer.echo(f"wrote {len(written)} files, begin with {written[0]}")
+
+
+@tune.command()
+def dashboard(
+    study: StudyOption,
+    runs: RunsOption = Path("runs"),
+    storage: StorageOption = None,
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8080,
+) -> None:
+    """Serve a study to a browser with optuna-dashboard."""
+    from benchmark.tune.command import serve_dashboard
+
+    serve_dashboard(study, runs, storage, host, port)
 
 
 def _register(plugins: list[str] | None) -> None:

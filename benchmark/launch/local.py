@@ -63,7 +63,7 @@ def launch(jobs: list[Job], device: str, workers: int, track: bool, console: Con
                         _note_death(job, process.returncode)
                 view.refresh()
         except BaseException:
-            _stop([process for _, process in running.values()])
+            stop([process for _, process in running.values()])
             raise
 
 
@@ -110,7 +110,8 @@ def _note_death(job: Job, code: int) -> None:
         )
 
 
-def _stop(processes: "list[subprocess.Popen[bytes]]") -> None:
+def stop(processes: "list[subprocess.Popen[bytes]]") -> None:
+    """Ask processes to end, and kill those that do not within `STOP_SECONDS`."""
     for process in processes:
         process.terminate()
     deadline = time.monotonic() + STOP_SECONDS

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from bench_errors import InputError
 from bench_registry import unknown
-from benchmark.config import RunConfig, readable_errors
+from benchmark.config import NAMED, RunConfig, readable_errors
 from benchmark.grid import Grid, make_grid
 from benchmark.sections import Frozen
 from datasets.randomness import generator
@@ -42,11 +42,11 @@ class Range(Frozen):
         if not self.low < self.high:
             raise ValueError(f"low {self.low:g} is not below high {self.high:g}: expected low < high")
         if self.log and self.low <= 0:
-            raise ValueError(f"a range with log needs low > 0, found {self.low:g}: raise it, or leave out log")
+            raise ValueError(f"a range with log needs low > 0, found {self.low:g}: raise it")
         if self.log and self.step:
             raise ValueError("a range has log or step, not both: leave one out")
         if self.whole and self.step and self.step != int(self.step):
-            raise ValueError(f"step {self.step:g} of a range of whole numbers: write low and high with a point")
+            raise ValueError(f"step {self.step:g} of whole numbers: write low and high with a point")
         return self
 
     @property
@@ -72,8 +72,8 @@ class ValidationPlan(Frozen):
     def _refuse_test(cls, value: object) -> object:
         if isinstance(value, str):
             raise ValueError(
-                f"validation.cases is '{value}', expected how many of the validation cases to look at; a study "
-                "never sees the test cases"
+                f"validation.cases is '{value}', expected how many of the validation cases to look at; a "
+                "study never sees the test cases"
             )
         return value
 
@@ -157,8 +157,7 @@ class Plan(Frozen):
 
     def grid(self, name: str, params: dict[str, Any]) -> Grid:
         """Return the grid of one trial, its last run the trial itself; `InputError` if it cannot be a run."""
-        axes = {key: [value] for key, value in params.items()}
-        return make_grid(name, {"axes": axes, "base": self.base, "data": self.data})
+        return _one_run(name, params, self.base, self.data)
 
     def first(self, name: str) -> dict[str, Any]:
         """The values of `base` at the keys of the space, which are tried first.
@@ -177,7 +176,7 @@ class Plan(Frozen):
                 continue
             if found not in known:
                 raise InputError(
-                    f"study {name}: {key} is {found!r} in base (or by default), which the space does not have: "
+                    f"study {name}: {key} is {found!r} in base (or by default), which the space has not: "
                     "the study tries it first, so widen the space or set another in base"
                 )
             if isinstance(known, Range):
@@ -231,6 +230,25 @@ def check_parts(name: str, parts: Split) -> None:
         )
 
 
+def load_parameters(path: Path) -> Grid:
+    """Return the grid of the one run that a file of parameters is of, as a study writes it: `best.yaml`.
+
+    It is of the study's folder, so that the trial's own run is tested instead of trained again.
+    """
+    content = _read(path, "file of parameters")
+    keys = ("study", "params", "base", "data")
+    if not {"study", "params", "base"} <= set(content) <= set(keys):
+        raise InputError(f"{path} is no file of parameters: expected the keys {', '.join(keys)}")
+    return _one_run(content["study"], content["params"], content["base"], content.get("data") or {})
+
+
+def _one_run(name: str, params: dict[str, Any], base: dict[str, Any], data: dict[str, Any]) -> Grid:
+    defaults = {key: {"name": RunConfig.model_fields[key].default.name} for key in NAMED}
+    named = {key: {"name": base[key]} for key in NAMED if isinstance(base.get(key), str)}
+    axes = {key: [value] for key, value in params.items()}
+    return make_grid(name, {"axes": axes, "base": {**defaults, **base, **named}, "data": data})
+
+
 def plan_names() -> list[str]:
     """Names of the shipped studies."""
     return sorted(p.stem for p in SPACES.glob("*.yaml"))
@@ -248,18 +266,25 @@ def load_plan(name_or_path: str) -> tuple[str, Plan]:
         if not name_or_path.endswith((".yaml", ".yml")):
             raise InputError(unknown("study", name_or_path, plan_names()))
         path = Path(name_or_path)
+    content = _read(path, "study file")
+    if "space" not in content:
+        keys = ", ".join(Plan.model_fields)
+        raise InputError(f"{path} is no study: expected a mapping with the keys {keys}")
+    try:
+        return path.stem, Plan.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"study {path.stem}: {readable_errors(error.errors())}") from None
+
+
+def _read(path: Path, what: str) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not YAML ({' '.join(str(error).split())}): mend the file") from None
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read ({error.strerror}): give the path of a YAML file or one of "
-            f"{', '.join(plan_names())}"
+            f"the {what} {path} cannot be read ({error.strerror}): give the path of a YAML file"
         ) from None
-    if not isinstance(content, dict) or "space" not in content:
-        raise InputError(f"{path} is no study: expected a mapping with the keys {', '.join(Plan.model_fields)}")
-    try:
-        return path.stem, Plan.model_validate(content)
-    except ValidationError as error:
-        raise InputError(f"study {path.stem}: {readable_errors(error.errors())}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no {what}: expected a mapping")
+    return content
