@@ -25,7 +25,7 @@ from benchmark.tune.view import shown
 POINTS = "trials"
 """How the groups of points of complete trials are called in an SVG."""
 CONTOURED = 4
-"""Parameters, the most important ones, that contours are drawn of."""
+"""Parameters with a range, the most important ones, that contours are drawn of."""
 LEVELS = 10
 
 
@@ -47,7 +47,8 @@ def draw(
             figures[f"slice{end}"] = _slices(plan, trials, i, goal)
             if importances[goal]:
                 figures[f"importances{end}"] = _importances(importances[goal], goal)
-            keys = [*importances[goal], *(k for k in plan.space if k not in importances[goal])][:CONTOURED]
+            ranked = [*importances[goal], *(k for k in plan.space if k not in importances[goal])]
+            keys = [key for key in ranked if isinstance(plan.space[key], Range)][:CONTOURED]
             if len(keys) > 1:
                 figures[f"contour{end}"] = _contours(plan, trials, keys, i, goal)
         if len(plan.goals) > 1:
@@ -81,15 +82,7 @@ def _history(trials: Sequence[FrozenTrial], goal: int, title: str) -> Figure:
     complete = _complete(trials)
     numbers, values = [t.number for t in complete], [t.values[goal] for t in complete]
     best = np.maximum.accumulate(values)
-    order = np.argsort(numbers)
-    axis.step(
-        np.array(numbers)[order],
-        np.maximum.accumulate(np.array(values)[order]) if len(order) else best,
-        where="post",
-        color=COLOURS[0],
-        linewidth=1.2,
-        label="best so far",
-    )
+    axis.step(numbers, best, where="post", color=COLOURS[0], linewidth=1.2, label="best so far")
     _points(axis, numbers, values, 0, label="complete")
     pruned = _pruned(trials) if goal == 0 else []
     if pruned:
@@ -126,13 +119,14 @@ def _slices(plan: Plan, trials: Sequence[FrozenTrial], goal: int, title: str) ->
                 s=18,
                 facecolors="none",
                 edgecolors=NEUTRAL,
+                label=None if i else "pruned",
             )
         places = [_place(known, t.params[key]) for t in complete]
-        _points(axis, places, [t.values[goal] for t in complete], i)
-        _scale(axis, "x", known)
-        axis.set_xlabel(key)
+        _points(axis, places, [t.values[goal] for t in complete], i, label=None if i else "complete")
+        _scale(axis, "x", key, known)
     for axis in axes[:, 0]:
         axis.set_ylabel(title)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     for axis in axes.flat[len(plan.space) :]:
         axis.set_visible(False)
     return figure
@@ -156,8 +150,7 @@ def _contours(
         places = np.array(
             [[_place(plan.space[key], t.params[key]) for key in (x, y)] for t in complete], dtype=float
         )
-        flat = np.column_stack([_even(plan.space[key], places[:, k]) for k, key in enumerate((x, y))])
-        if _spans(flat):
+        if _spans(places):
             axis.tricontourf(places[:, 0], places[:, 1], values, levels=levels, cmap="viridis", alpha=0.75)
         shown_points = axis.scatter(
             places[:, 0],
@@ -172,9 +165,8 @@ def _contours(
             zorder=3,
         )
         shown_points.set_gid(f"{POINTS}-{i}")
-        _scale(axis, "x", plan.space[x])
-        _scale(axis, "y", plan.space[y])
-        axis.set(xlabel=x, ylabel=y)
+        _scale(axis, "x", x, plan.space[x])
+        _scale(axis, "y", y, plan.space[y])
     for axis in axes.flat[len(pairs) :]:
         axis.set_visible(False)
     figure.colorbar(shown_points, ax=axes, label=title, fraction=0.03, pad=0.01)
@@ -216,23 +208,28 @@ def _pruned(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def _place(known: Range | list[Any], value: Any) -> float:
-    """Where a value stands on an axis: choices in their order."""
-    return float(known.index(value)) if isinstance(known, list) else float(value)
-
-
-def _even(known: Range | list[Any], places: Any) -> Any:
-    return np.log(places) if isinstance(known, Range) and known.log else places
-
-
-def _scale(axis: Axes, which: str, known: Range | list[Any]) -> None:
-    own = getattr(axis, f"{which}axis")
+    """Where a value stands on an axis: choices in their order, a range with log by its logarithm."""
     if isinstance(known, list):
-        own.set_ticks(range(len(known)), [shown(value) for value in known])
-    elif known.log:
-        getattr(axis, f"set_{which}scale")("log")
+        return float(known.index(value))
+    return math.log10(value) if known.log else float(value)
 
 
-def _spans(places: Any) -> bool:
+def _scale(axis: Axes, which: str, key: str, known: Range | list[Any]) -> None:
+    """Let an axis span the whole range or all choices, and name its ticks."""
+    own = getattr(axis, f"{which}axis")
+    own.set_label_text(key.rpartition(".")[2])
+    ticks: list[Any] = known if isinstance(known, list) else [known.low, known.high]
+    if isinstance(known, Range) and known.log:
+        ticks = [known.low, math.sqrt(known.low * known.high), known.high]
+    places = [_place(known, value) for value in ticks]
+    if isinstance(known, list) or known.log:
+        own.set_ticks(places, [f"{value:.3g}" if isinstance(value, float) else str(value) for value in ticks])
+    margin = 0.04 * (places[-1] - places[0])
+    getattr(axis, f"set_{which}lim")(places[0] - margin, places[-1] + margin)
+
+
+def _spans(points: Any) -> bool:
     """Whether the points span a surface, so that there is something to triangulate."""
-    different = np.unique(places, axis=0)
-    return len(different) > 3 and np.linalg.matrix_rank(different - different.mean(axis=0), tol=1e-9) == 2
+    different = np.unique(points, axis=0)
+    spread = (different - different.mean(axis=0)) / np.maximum(np.ptp(different, axis=0), 1e-12)
+    return len(different) > 3 and np.linalg.matrix_rank(spread, tol=1e-6) == 2
