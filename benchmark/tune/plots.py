@@ -38,11 +38,7 @@ def draw(
     figures = {}
     with rc_context(STYLE):
         for i, goal in enumerate(plan.goals):
-            end = (
-                f"-{plan.goal if len(plan.goals) == 1 else ('mean', 'worst')[i]}"
-                if len(plan.goals) > 1
-                else ""
-            )
+            end = f"-{('mean', 'worst')[i]}" if plan.goal == "both" else ""
             figures[f"history{end}"] = _history(trials, i, goal)
             figures[f"slice{end}"] = _slices(plan, trials, i, goal)
             if importances[goal]:
