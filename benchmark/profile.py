@@ -42,7 +42,11 @@ def print_profile(
     elif name and cases:
         table = availability(name, _read_names(cases), description, seed)
     else:
-        raise InputError("expected a profile and --cases FILE, or --from-csv FILE")
+        lacking = f"no cases for {name}" if name else "no profile"
+        raise InputError(
+            f"found {lacking}: give a profile with --cases (a store, or a file with one case name a line), "
+            "or --from-csv FILE"
+        )
     if picture:
         from benchmark.profile_picture import draw_table
 

@@ -8,17 +8,17 @@ and of class prototypes (`proto`). Modalities that lag get more weight: within a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from backbones.contract import Backbone, Fused
+from backbones.contract import Backbone, Features, Fused
 from bench_errors import InputError
 from bench_registry import unknown
 from passion.distillation import dice_distance, pixel_distillation, semantic_distillation
-from passion.losses import CaseLabels, deep_supervision, probabilities, task_loss
+from passion.losses import CaseLabels, deep_supervision, output_loss
 from passion.objective import Batch, Losses, Objective, labels_of, per_modality, unimodal_losses
 from passion.preference import GradientBalance, relative_preference
 
@@ -101,31 +101,29 @@ class Passion(Objective):
         device = batch.volumes.device
         taught = self.taught(batch)
         features = backbone.encode(batch.volumes, taught.to(device))
-        own = self.own_logits(backbone, features, taught)
-        if not self.warming_up:
-            rows = plan_rows(batch.present.detach().cpu().bool(), taught)
-            fused = backbone.fuse(features, rows.present.to(device), rows.case.to(device))
+        if self.warming_up:
+            return self._warmup(self._sep(backbone, features, taught, taught, batch).sum(dim=0))
+        rows = plan_rows(batch.present.detach().cpu().bool(), taught)
+        fused = backbone.fuse(features, rows.present.to(device), rows.case.to(device))
+        cases = []
         with torch.autocast(device.type, enabled=False):
-            labels = labels_of(batch, self.classes)
-            sep = unimodal_losses(own, taught, labels)
-            if self.warming_up:
-                return self._warmup(torch.stack(sep).sum(dim=0))
-            weights = self.weights.to(sep[0])
-            beta = self.beta.to(sep[0])
-            losses = []
-            for parts, students, case_taught, case_sep, case_labels in zip(
-                split_rows(fused, rows), rows.students, taught, sep, labels, strict=True
+            for parts, students, case_taught, case_labels in zip(
+                split_rows(fused, rows), rows.students, taught, labels_of(batch, self.classes), strict=True
             ):
                 terms = self._case_terms(parts, students.to(device), case_labels, batch.target.shape[1:])
-                terms["sep"] = case_sep
                 terms["preference"] = relative_preference(terms["distance"], case_taught.to(device))
-                losses.append(Losses(self._total(terms, beta, weights), terms))
+                cases.append(terms)
                 if torch.is_grad_enabled():
                     self._count(terms["distance"], case_taught, students)
-        names = [name for name in losses[0].terms if self.measured or name not in MEASURES]
+        terms = {name: torch.stack([case[name] for case in cases]) for name in cases[0]}
+        weights = self.weights.to(terms["fuse"])
+        delta = (terms["preference"] < 0).to(weights) if self.delta else torch.ones_like(terms["preference"])
+        gate = delta if self.variant == "released" else torch.ones_like(delta)
+        terms["sep"] = self._sep(backbone, features, taught, taught & gate.cpu().bool(), batch)
+        names = [name for name in terms if self.measured or name not in MEASURES]
         return Losses(
-            torch.stack([case.total for case in losses]).sum(),
-            {name: torch.stack([case.terms[name].detach() for case in losses]).sum(dim=0) for name in names},
+            self._total(terms, delta, gate, weights),
+            {name: terms[name].detach().sum(dim=0) for name in names},
         )
 
     def end_epoch(self) -> dict[str, list[float]] | None:
@@ -156,7 +154,7 @@ class Passion(Objective):
     ) -> dict[str, Tensor]:
         teacher = parts.teacher
         terms = {
-            "fuse": task_loss(probabilities(teacher.logits), labels).squeeze(0),
+            "fuse": output_loss(teacher.logits, labels).squeeze(0),
             "prm": deep_supervision(teacher.side_logits, labels, size).squeeze(0),
         }
         zeros = terms["fuse"].new_zeros(self.modalities)
@@ -181,12 +179,30 @@ class Passion(Objective):
         filled = {k: per_modality(v, students, self.modalities) for k, v in placed.items()}
         return {**terms, **{k: filled.get(k, zeros) for k in ("kl", "proto", "distance")}}
 
-    def _total(self, terms: dict[str, Tensor], beta: Tensor, weights: Tensor) -> Tensor:
-        delta = (terms["preference"] < 0).to(weights) if self.delta else torch.ones_like(weights)
-        gate = delta if self.variant == "released" else torch.ones_like(delta)
+    def _sep(
+        self, backbone: Backbone, features: Features, taught: Tensor, felt: Tensor, batch: Batch
+    ) -> Tensor:
+        """Task loss of each taught modality's own output [B, M], with gradients where `felt` bool [B, M].
+
+        A loss whose weight is 0 is only recorded: its backward pass, half the cost of a decoder, is left out.
+        """
+        labels = labels_of(batch, self.classes)
+        sep = torch.zeros(taught.shape, device=batch.volumes.device, dtype=labels[0].count.dtype)
+        for part, learning in ((felt, True), (taught & ~felt, False)):
+            if not part.any():
+                continue
+            chosen = replace(features, available=part.to(features.available.device))
+            with torch.set_grad_enabled(learning and torch.is_grad_enabled()):
+                own = self.own_logits(backbone, chosen, part)
+                with torch.autocast(batch.volumes.device.type, enabled=False):
+                    values = torch.stack(unimodal_losses(own, part, labels))
+            sep = sep + values
+        return sep
+
+    def _total(self, terms: dict[str, Tensor], delta: Tensor, gate: Tensor, weights: Tensor) -> Tensor:
+        beta = self.beta.to(weights)
         return (
-            terms["fuse"]
-            + terms["prm"]
+            (terms["fuse"] + terms["prm"]).sum()
             + (gate * beta * weights * terms["sep"]).sum()
             + self.lambda1 * (beta * weights * terms["kl"]).sum()
             + self.lambda2 * (delta * weights * terms["proto"]).sum()

@@ -1,10 +1,9 @@
 """What `bench tune` does: run a study with workers on this machine, show it, serve it to a browser.
 
-complete = tune_study("tune-smoke", Path("runs"), stores={}, device="auto", workers=2, gpus=(), trials=24,
-                      timeout=None, storage=None, track=True)
+complete = tune_study("tune-smoke", Path("runs"), stores={}, slots=make_slots("cpu", cores=2, jobs=24),
+                      trials=24, timeout=None, storage=None, track=True)
 """
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,9 @@ from rich.console import Console
 
 from bench_errors import InputError
 from benchmark.conditions import run_split
-from benchmark.execute import available_cores, check_networks, chosen_device, find_stores
+from benchmark.execute import check_networks, find_stores
+from benchmark.launch.slots import Slot
+from benchmark.launch.stopping import StopRequests
 from benchmark.tune.outcome import write_outcome
 from benchmark.tune.plan import Plan, check_parts, load_plan
 from benchmark.tune.pool import Pool
@@ -30,9 +31,7 @@ def tune_study(
     name_or_path: str,
     runs: Path,
     stores: dict[str, Path],
-    device: str,
-    workers: int | None,
-    gpus: Sequence[str],
+    slots: Sequence[Slot],
     trials: int,
     timeout: float | None,
     storage: str | None,
@@ -44,21 +43,19 @@ def tune_study(
         name_or_path: of the study file.
         runs: where the study's folder is or will be.
         stores: store folders by dataset name; others are looked for at `data/NAME`.
-        device: `auto`, `cpu` or `cuda`.
-        workers: trials at a time; None: the number of cores on a CPU, one per GPU on CUDA.
-        gpus: numbers of the GPUs to use, one per worker in turn; empty: what CUDA shows.
+        slots: where trials may run on this machine, one at a time in each.
         trials: how many the study will have; those that it has already count.
         timeout: seconds after which no trial begins.
         storage: URL of a database; None: a journal file in the study's folder.
         track: log the trials to Weights & Biases.
 
-    Raises `InputError` before anything starts for a study that cannot run, and where workers cannot.
+    Raises `InputError` before anything starts for a study that cannot run, and where workers cannot; and
+    KeyboardInterrupt after stopping the workers when the user interrupts.
     """
     console = Console(stderr=True)
     name, plan = load_plan(name_or_path)
     plan.check(name)
     grid = plan.grid(name, plan.first(name))
-    device = chosen_device("cuda" if gpus else device)
     located = find_stores(grid, runs, stores, console)
     check_networks(grid.configs, located)
     config = grid.configs[-1]
@@ -67,16 +64,14 @@ def tune_study(
     place = Place(name, runs, storage)
     study = begin(plan, place, store.hash)
     until = None if timeout is None else time.time() + timeout
-    workers = workers or (available_cores() if device == "cpu" else max(1, len(gpus)))
-    threads = max(1, (os.cpu_count() or 1) // workers)
     arguments = [name_or_path, "--runs", str(runs), "--store", str(located[config.dataset])]
-    arguments += ["--trials", str(trials), "--device", device, "--threads", str(threads)]
+    arguments += ["--trials", str(trials)]
     arguments += [] if storage is None else ["--storage", storage]
     arguments += [] if until is None else ["--until", str(until)]
     arguments += [] if track else ["--no-track"]
-    pool = Pool(arguments, place.own, threads, gpus)
-    with TrialView(study, plan, console, trials, workers, until) as view:
-        _run(study, place, pool, view, workers, trials, until)
+    pool = Pool(arguments, place.own, slots)
+    with TrialView(study, plan, console, trials, len(slots), until) as view:
+        _run(study, place, pool, view, trials, until)
     outcome = write_outcome(study, plan, place)
     print_study(study, plan)
     console.print(f"wrote {len(outcome)} files, begin with {outcome[0]}", soft_wrap=True, markup=False)
@@ -88,27 +83,27 @@ def _run(
     place: Place,
     pool: Pool,
     view: TrialView,
-    workers: int,
     total: int,
     until: float | None,
 ) -> None:
-    """Keep `workers` at work until the study has its trials, and replace those that are killed."""
+    """Keep the slots at work until the study has its trials, and replace workers that are killed."""
     give_up_lost(study, place)
-    try:
-        while True:
-            missing = total - counted(study.get_trials(deepcopy=False))
-            if missing > 0 and (until is None or time.time() < until):
-                pool.fill(min(workers, len(pool) + missing))
-            if not len(pool):
-                return
-            time.sleep(POLL_SECONDS)
-            if (failed := pool.ended()) and not give_up_lost(study, place):
-                code, output = failed[0]
-                raise InputError(f"a worker ended with exit code {code} and had no trial: see {output}")
-            view.refresh()
-    except BaseException:
-        pool.stop()
-        raise
+    with StopRequests() as asked:
+        try:
+            while not asked.count:
+                missing = total - counted(study.get_trials(deepcopy=False))
+                if missing > 0 and (until is None or time.time() < until):
+                    pool.fill(len(pool) + missing)
+                if not len(pool):
+                    return
+                time.sleep(POLL_SECONDS)
+                if (failed := pool.ended()) and not give_up_lost(study, place):
+                    code, output = failed[0]
+                    raise InputError(f"a worker ended with exit code {code} and had no trial: see {output}")
+                view.refresh()
+        finally:
+            pool.stop(lambda: asked.count > 1)
+    raise KeyboardInterrupt
 
 
 def open_study(name_or_path: str, runs: Path, storage: str | None) -> tuple[optuna.Study, Plan, Place]:

@@ -8,6 +8,7 @@ share, as in a grid file), and optionally `about`, `data` (as in a grid file), `
 `sampler` and `seed`. The values of `base`, by default those of the paper, are tried first.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from bench_errors import InputError
 from bench_registry import unknown
 from benchmark.config import NAMED, RunConfig, readable_errors
 from benchmark.grid import Grid, make_grid
+from benchmark.grid_file import GridFile
 from benchmark.sections import Frozen
 from datasets.randomness import generator
 from datasets.split import Split
@@ -230,23 +232,33 @@ def check_parts(name: str, parts: Split) -> None:
         )
 
 
-def load_parameters(path: Path) -> Grid:
+def load_parameters(path: Path, settings: Sequence[str] = ()) -> Grid:
     """Return the grid of the one run that a file of parameters is of, as a study writes it: `best.yaml`.
 
-    It is of the study's folder, so that the trial's own run is tested instead of trained again.
+    It is of the study's folder, so that the trial's own run is tested instead of trained again. `settings`
+    as in `load_grid`: another seed, say.
     """
     content = _read(path, "file of parameters")
     keys = ("study", "params", "base", "data")
     if not {"study", "params", "base"} <= set(content) <= set(keys):
         raise InputError(f"{path} is no file of parameters: expected the keys {', '.join(keys)}")
-    return _one_run(content["study"], content["params"], content["base"], content.get("data") or {})
+    return _one_run(content["study"], content["params"], content["base"], content.get("data") or {}, settings)
 
 
-def _one_run(name: str, params: dict[str, Any], base: dict[str, Any], data: dict[str, Any]) -> Grid:
-    defaults = {key: {"name": RunConfig.model_fields[key].default.name} for key in NAMED}
-    named = {key: {"name": base[key]} for key in NAMED if isinstance(base.get(key), str)}
-    axes = {key: [value] for key, value in params.items()}
-    return make_grid(name, {"axes": axes, "base": {**defaults, **base, **named}, "data": data})
+def _one_run(
+    name: str,
+    params: dict[str, Any],
+    base: dict[str, Any],
+    data: dict[str, Any],
+    settings: Sequence[str] = (),
+) -> Grid:
+    named = dict(base)
+    for key in NAMED:
+        default = {"name": RunConfig.model_fields[key].default.name}
+        if isinstance(base.get(key, {}), dict):
+            named[key] = {**default, **base.get(key, {})}
+    content = {"axes": {key: [value] for key, value in params.items()}, "base": named, "data": data}
+    return make_grid(GridFile(Path(f"{name}.yaml"), content, {}), settings)
 
 
 def plan_names() -> list[str]:

@@ -1,42 +1,42 @@
-"""Worker processes of a study on this machine: ``pool = Pool(command, ...); pool.fill(2)``.
+"""Worker processes of a study on this machine: ``pool = Pool(arguments, outputs, slots); pool.fill(2)``.
 
-Each writes what it prints into a file of its own; on GPUs each gets one of them, in turn.
+Each has a slot (its threads, its GPU) and writes what it prints into a file of its own.
 """
 
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmark.launch.local import MALLOC, stop
+from benchmark.launch.slots import Slot
+from benchmark.launch.stopping import kill_group, stop
+from benchmark.launch.worker import malloc_variables
 
 
 class Pool:
-    """Workers that are alike but for their number.
+    """Workers that are alike but for their slots.
 
     Args:
-        arguments: of `python -m benchmark.tune.worker`.
+        arguments: of `python -m benchmark.tune.worker`; device and threads come from the slots.
         outputs: folder of the files that they print into.
-        threads: of each.
-        gpus: what each in turn sees as its GPU; empty: whatever this process sees.
+        slots: a place for one worker each.
     """
 
-    def __init__(self, arguments: Sequence[str], outputs: Path, threads: int, gpus: Sequence[str] = ()):
+    def __init__(self, arguments: Sequence[str], outputs: Path, slots: Sequence[Slot]):
         self._command = [sys.executable, "-m", "benchmark.tune.worker", *arguments]
         self._outputs = outputs
-        self._threads = threads
-        self._gpus = gpus
+        self._slots = slots
         self._running: dict[int, subprocess.Popen[bytes]] = {}
 
     def __len__(self) -> int:
         return len(self._running)
 
     def fill(self, workers: int) -> None:
-        """Start workers until `workers` are running."""
-        for place in range(workers):
-            if place not in self._running:
-                self._running[place] = self._start(place)
+        """Start workers until `workers` are running, or all slots are taken."""
+        for place, slot in enumerate(self._slots):
+            if len(self) < workers and place not in self._running:
+                self._running[place] = self._start(slot, self._output(place))
 
     def ended(self) -> list[tuple[int, Path]]:
         """Forget the workers that have ended; return the exit code and output of those that had an error."""
@@ -44,26 +44,25 @@ class Pool:
         for place, process in list(self._running.items()):
             code = process.poll()
             if code is not None:
+                kill_group(process)  # what it has started would otherwise keep its lease
                 del self._running[place]
                 if code:
                     failed.append((code, self._output(place)))
         return failed
 
-    def stop(self) -> None:
-        """End all workers; what they were at is lost, and given up when the study goes on."""
-        stop(list(self._running.values()))
+    def stop(self, at_once: Callable[[], bool]) -> None:
+        """End all workers at the next step, with a checkpoint; `at_once` as in `launch.stopping.stop`."""
+        stop(list(self._running.values()), at_once)
 
-    def _start(self, place: int) -> "subprocess.Popen[bytes]":
-        environment = {**MALLOC, **os.environ, "OMP_NUM_THREADS": str(self._threads)}
-        if self._gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = self._gpus[place % len(self._gpus)]
-        with self._output(place).open("ab") as output:
+    def _start(self, slot: Slot, output: Path) -> "subprocess.Popen[bytes]":
+        command = [*self._command, "--device", slot.device, "--threads", str(slot.threads)]
+        with output.open("ab") as file:
             return subprocess.Popen(
-                self._command,
-                stdout=output,
-                stderr=output,
+                command,
+                stdout=file,
+                stderr=file,
                 stdin=subprocess.DEVNULL,
-                env=environment,
+                env={**os.environ, **malloc_variables(), **slot.environment()},
                 start_new_session=True,
             )
 

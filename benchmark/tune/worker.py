@@ -7,7 +7,6 @@ that is not there yet is begun by `bench tune`.
 
 import argparse
 import os
-import signal
 import socket
 import sys
 import time
@@ -16,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 import optuna
@@ -26,6 +24,7 @@ from bench_errors import InputError
 from benchmark import run
 from benchmark.conditions import run_split
 from benchmark.execute import begin_run
+from benchmark.reasons import error_reason
 from benchmark.record import RunFolder
 from benchmark.trial import VALIDATED, Pruned, Trial
 from benchmark.tune.plan import Plan, load_plan
@@ -38,12 +37,16 @@ POLL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Means:
-    """What a worker computes with: the store, the device, its threads, and whether runs are tracked."""
+    """What a worker computes with: the store, the device, its threads, whether runs are tracked.
+
+    `stop` is asked after each step; at a yes, the run is saved and the worker ends.
+    """
 
     store: Path
     device: str
     threads: int
     track: bool
+    stop: Callable[[], bool] = lambda: False
 
 
 Objective = Callable[[optuna.Trial], Sequence[float]]
@@ -72,8 +75,7 @@ def work(
             except Pruned:
                 study.tell(trial, state=TrialState.PRUNED)
             except Exception as error:
-                text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-                trial.set_user_attr("reason", " ".join(text.split()))
+                trial.set_user_attr("reason", error_reason(error))
                 study.tell(trial, state=TrialState.FAIL)
                 traceback.print_exc()
 
@@ -127,8 +129,10 @@ def _pruning(trial: optuna.Trial, folder: RunFolder) -> Callable[[int, float], b
 def _execute(folder: RunFolder, mark: str, means: Means, trial: Trial | None = None) -> None:
     """Execute a run until its `mark` is there; where another process has it, wait for that."""
     while not (folder.path / mark).exists():
-        run.execute(folder, means.store, means.device, means.threads, means.track, trial)
+        run.execute(folder, means.store, means.device, means.threads, means.track, means.stop, trial)
         if not (folder.path / mark).exists():
+            if means.stop():
+                raise KeyboardInterrupt
             time.sleep(POLL_SECONDS)
 
 
@@ -145,11 +149,11 @@ def main() -> NoReturn:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--no-track", action="store_true")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupted)
+    asked = run.stop_signals()
     try:
         name, plan = load_plan(options.study)
         place = Place(name, options.runs, options.storage)
-        means = Means(options.store, options.device, options.threads, not options.no_track)
+        means = Means(options.store, options.device, options.threads, not options.no_track, asked.is_set)
         study = resume(plan, place)
         work(study, plan, place, run_objective(plan, place, means), options.trials, options.until)
     except KeyboardInterrupt:
@@ -158,10 +162,6 @@ def main() -> NoReturn:
         traceback.print_exc()
         sys.exit(2 if isinstance(error, InputError) else 1)
     sys.exit(0)
-
-
-def _interrupted(signum: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(130)
 
 
 if __name__ == "__main__":

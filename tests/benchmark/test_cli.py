@@ -58,6 +58,7 @@ def test_report_imports_no_torch():
     [
         (["run", "--grid", "dmo"], "did you mean demo"),
         (["run", "--grid", "demo", "--device", "tpu"], "choose auto, cpu or cuda"),
+        (["run", "--grid", "demo", "--device", "cpu", "--gpus", "0"], "--gpus 0 has no effect on a CPU"),
         (["run", "--grid", "demo", "--store", "phantom"], "expected NAME=DIR"),
         (["run", "--grid", "demo", "--store", "brats=x"], "has no dataset brats"),
         (["run", "--grid", "demo", "--store", "phantom=nowhere"], "bench data prepare"),
@@ -69,7 +70,7 @@ def test_report_imports_no_torch():
         (["report", "--grid", "demo", "--out", "x", "--formats", "jpg"], "did you mean png"),
         (["profile", "mr246", "--cases", "names.txt"], "mr246"),
         (["profile", "mr2468", "--cases", "nothing.txt"], "cannot be read"),
-        (["profile", "mr2468"], "--cases FILE"),
+        (["profile", "mr2468"], "give a profile with --cases"),
         (["data", "check", "nowhere"], "nowhere"),
         (["data", "prepare", "study", "--dataset", "bratz2020", "--out", "s"], "did you mean brats2020"),
         (["data", "check", "study", "--dataset", "custom"], "give the path of its YAML file"),

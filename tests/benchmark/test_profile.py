@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from bench_errors import InputError
 from benchmark.cli import app
+from benchmark.profile import print_profile
 from benchmark.profile_picture import HAS, LACKS, NARROW, POOR
 from datasets.brats import BRATS2020, PHANTOM
 from datasets.missing import availability
@@ -131,3 +132,9 @@ def test_a_picture_that_cannot_be_written(tmp_path):
         profile("complete", "--cases", names, "--picture", tmp_path / "none" / "p.png")
     assert len({HAS, LACKS, *POOR.values()}) == 5
     assert 0 < NARROW < 1
+
+
+@pytest.mark.parametrize(("name", "found"), [("mr2468", "no cases for mr2468"), ("", "no profile")])
+def test_what_is_lacking_is_said(name, found):
+    with pytest.raises(InputError, match=f"found {found}: give a profile with --cases"):
+        print_profile(name, None, None, "brats2020", 1037, None)
