@@ -43,9 +43,9 @@ def execute(
 ) -> None:
     """Train and test the run that `folder` describes, unless it is done or another process has it.
 
-    A `trial` is trained and validated instead, and is whole with its `VALIDATED`. `stop` is asked after each step and each tested case; at a yes, what is done is saved and
-    KeyboardInterrupt raised. Raises whatever else went wrong; the reason is then in the folder's `failed`,
-    but a trial that was `Pruned` has not failed.
+    A `trial` is trained and validated instead, and is whole with its `VALIDATED`. `stop` is asked after each
+    step and each tested case; at a yes, what is done is saved and KeyboardInterrupt raised. Raises whatever
+    else went wrong; the reason is then in the folder's `failed`, but a `Pruned` trial has not failed.
     """
     with folder.lease() as mine:
         if not mine or ((folder.path / VALIDATED).exists() if trial else folder.state() == "done"):

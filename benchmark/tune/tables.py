@@ -10,6 +10,7 @@ can reach, not what it alone changes; for that, give a grid the parameter as an 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from optuna.trial import FrozenTrial
@@ -140,13 +141,13 @@ def _by_value(known: Range) -> bool:
     return known.whole and known.high - known.low < WHOLE
 
 
-def _part(known: Range | list[Choice], value: object) -> int:
+def _part(known: Range | list[Choice], value: Any) -> int:
     """Which row a value belongs to: its place among the choices, itself, or the part of the range."""
     if isinstance(known, list):
         return known.index(value)
     if _by_value(known):
-        return int(value)  # type: ignore[call-overload]
-    return int(np.clip(np.searchsorted(_edges(known), value, side="right") - 1, 0, PARTS - 1))  # type: ignore[call-overload]
+        return int(value)
+    return int(np.clip(np.searchsorted(_edges(known), value, side="right") - 1, 0, PARTS - 1))
 
 
 def _title(known: Range | list[Choice], part: int) -> str:

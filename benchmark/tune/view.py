@@ -18,7 +18,7 @@ from rich.text import Text
 from benchmark.tune.plan import Plan
 from benchmark.tune.study import counted, queued_again
 
-LOST = "its worker was killed"
+LOST = "its worker was killed or stopped"
 STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
