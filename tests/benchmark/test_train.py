@@ -122,7 +122,7 @@ def test_looking_at_a_training_or_giving_it_up_on_the_way_changes_nothing(tmp_pa
         asked.append((epochs, score))
         return epochs == 2
 
-    with pytest.raises(Pruned, match="after 2 epochs, at 0.2000"):
+    with pytest.raises(Pruned, match=r"after 2 epochs, at 0\.2000"):
         run("passion", looked_at, validation=Validation(lambda: next(scores), 1, hopeless=hopeless))
     assert asked == [(1, 0.3), (2, 0.2)]
     assert [line["validation"] for line in looked_at.log()] == [0.3, 0.2]
