@@ -23,6 +23,8 @@ data = typer.Typer(no_args_is_help=True, help="Make, check, prepare and verify s
 app.add_typer(data, name="data")
 weights = typer.Typer(no_args_is_help=True, help="Use published weights, and publish your own.")
 app.add_typer(weights, name="weights")
+tune = typer.Typer(help="Search for the best options of a run with Optuna: bench tune --study NAME.")
+app.add_typer(tune, name="tune")
 
 GridOption = Annotated[str, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")]
 GridsOption = Annotated[
@@ -59,7 +61,9 @@ ArgumentOption = Annotated[
 
 @app.command()
 def run(
-    grid: GridOption,
+    grid: Annotated[
+        str | None, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")
+    ] = None,
     runs: RunsOption = Path("runs"),
     store: StoreOption = None,
     device: DeviceOption = "auto",
@@ -83,6 +87,9 @@ def run(
     ] = False,
     settings: SetOption = None,
     plugin: PluginOption = None,
+    params: Annotated[
+        Path | None, typer.Option("--params", help="In place of --grid: the best.yaml of a study.")
+    ] = None,
 ) -> None:
     """Execute what is missing of a grid. Exit code 0: all done, 1: some failed, 130: interrupted."""
     from benchmark.execute import execute_grid
@@ -90,7 +97,13 @@ def run(
 
     _register(plugin)
     stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
-    wanted = load_grid(grid, settings or [])
+    if params:
+        from benchmark.tune.plan import load_parameters
+    elif grid is None:
+        raise InputError("expected --grid GRID, or --params FILE with the parameters that a study found")
+    if params and grid:
+        raise InputError(f"--grid {grid} and --params {params}: give one of them, the file says it all")
+    wanted = load_parameters(params, settings or []) if params else load_grid(str(grid), settings or [])
     if dry_run:
         from benchmark.plan import print_plan
 
@@ -428,6 +441,82 @@ def export(
     _register(plugin)
     export_model(run, out, runs, license_)
     typer.echo(f"exported {run} to {out}; a new process predicts the same with it. Read {out / 'README.md'}")
+
+
+StudyOption = Annotated[
+    str, typer.Option("--study", help="Name of a shipped study (see bench list), or path of a study file.")
+]
+StorageOption = Annotated[
+    str | None,
+    typer.Option("--storage", help="URL of a database (default: a journal file in the study's folder)."),
+]
+
+
+@tune.callback(invoke_without_command=True)
+def tune_study(
+    context: typer.Context,
+    study: Annotated[
+        str | None, typer.Option("--study", help="Name of a shipped study, or path of a study file.")
+    ] = None,
+    runs: RunsOption = Path("runs"),
+    trials: Annotated[
+        int, typer.Option("--trials", min=1, help="How many the study will have, those it has included.")
+    ] = 50,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0, help="Seconds after which no trial begins.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Trials at a time on a CPU (default: one a core).")
+    ] = None,
+    gpus: Annotated[
+        str | None, typer.Option("--gpus", help="Numbers of the GPUs to use, such as 0,1 (default: all).")
+    ] = None,
+    runs_per_gpu: Annotated[
+        int | None, typer.Option("--runs-per-gpu", min=1, help="Trials at a time on each GPU (default: 1).")
+    ] = None,
+    storage: StorageOption = None,
+    store: StoreOption = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
+) -> None:
+    """Search for the best options of a run; the same command goes on with a study.
+
+    Exit code 0: done, 1: no trial is complete, 130: interrupted.
+    """
+    if context.invoked_subcommand:
+        return
+    if study is None:
+        raise InputError("expected --study NAME or --study FILE.yaml: bench list names the shipped ones")
+    from benchmark.execute import available_slots
+    from benchmark.tune.command import tune_study
+
+    stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
+    slots = available_slots(device, trials, workers, gpus, runs_per_gpu)
+    complete = tune_study(study, runs, stores, slots, trials, timeout, storage, not no_track)
+    raise typer.Exit(0 if complete else 1)
+
+
+@tune.command("report")
+def tune_report(study: StudyOption, runs: RunsOption = Path("runs"), storage: StorageOption = None) -> None:
+    """Print a study's trials and write what has come of it so far; it may be running meanwhile."""
+    from benchmark.tune.command import report_study
+
+    written = report_study(study, runs, storage)
+    typer.echo(f"wrote {len(written)} files, begin with {written[0]}")
+
+
+@tune.command()
+def dashboard(
+    study: StudyOption,
+    runs: RunsOption = Path("runs"),
+    storage: StorageOption = None,
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8080,
+) -> None:
+    """Serve a study to a browser with optuna-dashboard."""
+    from benchmark.tune.command import serve_dashboard
+
+    serve_dashboard(study, runs, storage, host, port)
 
 
 def _register(plugins: list[str] | None) -> None:

@@ -34,7 +34,7 @@ class Tracker:
     def log_epoch(self, line: Mapping[str, Any]) -> None:
         """Log one line of `log.jsonl`, its nested names joined by slashes (`modality/flair/beta`)."""
 
-    def finish(self, cases: Path) -> None:
+    def finish(self, cases: Path | None = None) -> None:
         """Log the means over the cases of a `cases.csv` as `test/<region>/<subset>/<metric>`, and close."""
 
 
@@ -53,12 +53,13 @@ class WandbTracker(Tracker):
         except Exception as error:
             self._give_up(error)
 
-    def finish(self, cases: Path) -> None:
+    def finish(self, cases: Path | None = None) -> None:
         """As `Tracker.finish`; waits at most `FINISH_SECONDS` for what is not yet uploaded."""
         if self._run is None:
             return
         try:
-            self._run.summary.update(summary_of(cases))
+            if cases:
+                self._run.summary.update(summary_of(cases))
             self._run.finish()
         except TimeoutError:
             _warn(f"not all is uploaded, do it later with: wandb sync {Path(self._run.dir).parent}")
