@@ -6,7 +6,6 @@ import sys
 
 import pytest
 import yaml
-from test_cli import bench
 
 from benchmark.record import run_folders
 
@@ -15,11 +14,11 @@ from benchmark.record import run_folders
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("at-once")
     content = {
-        "axes": {"seed": [1, 2, 3, 4, 5, 6]},
+        "axes": {"seed": [1, 2, 3]},
         "base": {
             "profile": "ir2468",
             "objective": "baseline",
-            "backbone": {"width": 1},
+            "backbone": {"width": 2},
             "train": {"epochs": 1, "crop": 32},
         },
         "data": {"phantom": {"cases": 6, "size": 32, "seed": 0}},
@@ -41,10 +40,10 @@ def test_four_launchers_share_a_grid(place):
     ]
     said = [launcher.communicate()[1] for launcher in launchers]
     assert [launcher.returncode for launcher in launchers] == [0] * 4, said
-    assert all("6 done of grid tiny" in text for text in said)
+    assert all("3 done of grid tiny" in text for text in said)
     assert sum("making the phantom study" in text for text in said) == 1
     folders = run_folders(place / "tiny")
-    assert [folder.state() for folder in folders] == ["done"] * 6
+    assert [folder.state() for folder in folders] == ["done"] * 3
     for folder in folders:
         # One session each, ended by the process that began it: nothing was begun twice, let alone at once.
         begun, done = sessions(folder)
@@ -52,8 +51,4 @@ def test_four_launchers_share_a_grid(place):
         assert begun["pid"] == done["pid"]
         assert len(folder.log()) == 1
         assert not (folder.path / "holder").exists()
-    assert len({session["pid"] for folder in folders for session in sessions(folder)}) == 6
-    executed_elsewhere = [
-        int(line.split()[0]) for text in said for line in text.splitlines() if "by other processes" in line
-    ]
-    assert sum(6 - count for count in executed_elsewhere) + 6 * (4 - len(executed_elsewhere)) == 6
+    assert len({session["pid"] for folder in folders for session in sessions(folder)}) == 3
