@@ -196,14 +196,14 @@ def _take(path: Path, owner: Owner, stop: Callable[[], bool]) -> bool:
 def _place(path: Path, owner: Owner) -> bool:
     """Put a lease in its place; False if one is there."""
     beside = path.with_name(f".{path.name}.{owner.token}.partial")
+    beside.mkdir()
     try:
-        beside.mkdir()
         (beside / owner.token).write_text(json.dumps(asdict(owner)))
         beside.rename(path)
     except OSError as error:
         if (path / owner.token).exists():  # NFS repeats a call whose answer was lost
             return True
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
             raise
         return False
     finally:

@@ -184,5 +184,6 @@ def sync_folder(path: Path) -> None:
 
 
 def run_folders(grid_folder: Path) -> list[RunFolder]:
-    """The run folders of a grid, sorted by name."""
-    return [RunFolder(p.parent) for p in sorted(grid_folder.glob("*/config.yaml"))]
+    """The run folders of a grid, sorted by name; one that was being removed when that was cut off is none."""
+    found = sorted(grid_folder.glob("*/config.yaml"))
+    return [RunFolder(path.parent) for path in found if not path.parent.name.startswith(".")]
