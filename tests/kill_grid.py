@@ -77,7 +77,7 @@ def kill_and_restart(options: argparse.Namespace, place: Path, length: float, ru
     draw, states = random.Random(options.seed), list[str]()
     for left in range(options.kills, 0, -1):
         process = start(options, place)
-        delay = draw.uniform(0, 2 * length * (1 - states.count("done") / runs) / left)
+        delay = draw.uniform(0, length * (1 - states.count("done") / runs) / left)
         try:
             process.wait(delay)
             sys.exit(f"the grid ended {left} kills too early: give it more to do, or another --seed")
