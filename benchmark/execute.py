@@ -111,9 +111,10 @@ def begin_run(
 ) -> tuple[RunFolder, dict[str, Any]]:
     """Return a run's folder, with its `config.yaml`, and the content of that.
 
-    Raises `InputError` where the run was begun with other data than the store's.
+    Raises `InputError` where the run was begun with other data than the store's, or cannot be written.
     """
     folder = run_folder(grid, config, runs)
+    folder.check_writable()
     store = Store.open(store_path)
     conditions = run_conditions(config, grid.name, store)
     if folder.state() == "absent":

@@ -30,6 +30,16 @@ from benchmark.lease import Owner, check, hold, living_owner, remove_dead, silen
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The fast one where PyYAML was built with it: a report reads a thousand files."""
 STATES = ("done", "running", "failed", "partial", "absent")
+RESULTS = (
+    "checkpoint.pt",
+    "checkpoint.previous.pt",
+    "log.jsonl",
+    "cases.csv",
+    "validation.csv",
+    "examples.npz",
+    "weights.safetensors",
+)
+"""What training and testing write."""
 HOLDER = "holder"
 """The name of the lease in a run folder."""
 PARTIAL = ".partial"
@@ -68,6 +78,14 @@ class RunFolder:
         """The content of `config.yaml`."""
         return dict(yaml.load((self.path / "config.yaml").read_text(encoding="utf-8"), Loader=LOADER))
 
+    def check_writable(self) -> None:
+        """Raise `InputError` if the folder is there and this process may not write into it."""
+        if self.path.exists() and not os.access(self.path, os.W_OK):
+            raise InputError(
+                f"{self.path} cannot be written, and the run in it is not done: make it writable, or choose "
+                "another place with --runs"
+            )
+
     def write_config(self, content: dict[str, Any]) -> None:
         """Create the folder with its `config.yaml`; raise `InputError` where it cannot be written."""
         try:
@@ -100,6 +118,12 @@ class RunFolder:
         """Keep the lines of the first `epochs` epochs: what came after the checkpoint is run again."""
         lines = [json.dumps(line) + "\n" for line in self.log() if line["epoch"] < epochs]
         write_atomically(self.path / "log.jsonl", "".join(lines).encode())
+
+    def forget_results(self) -> None:
+        """Remove what training and testing have come to, so that the run begins afresh."""
+        check(self.path / HOLDER)
+        for name in RESULTS:
+            (self.path / name).unlink(missing_ok=True)
 
     def mark_done(self) -> None:
         """Say that the run is finished and whole."""

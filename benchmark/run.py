@@ -11,8 +11,8 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -51,16 +51,23 @@ def execute(
     KeyboardInterrupt raised. Raises whatever else went wrong; the reason is then in the folder's `failed`,
     but a `Pruned` trial has not failed.
     """
+    whole = folder.path / (VALIDATED if trial else "done")
+    if whole.exists():
+        return True
+    folder.check_writable()
     with folder.lease(stop) as mine:
         if not mine:
             return False
-        if (folder.path / VALIDATED).exists() if trial else folder.state() == "done":
+        if whole.exists():
             return True
         (folder.path / "failed").unlink(missing_ok=True)
         end = "stopped"
         try:
             folder.note_session("begun")
-            _execute(folder, store_path, device, threads, track, stop, trial)
+            with _unchanged(store_path, folder):
+                _execute(folder, store_path, device, threads, track, stop, trial)
+            if not trial:
+                folder.mark_done()
             end = "done"
         except LeaseLost as error:
             print(f"stopping: {error}", flush=True)
@@ -191,7 +198,24 @@ def _execute(
         return
     score_cases(folder, store, parts.test, segment, policy, stop)
     tracker.finish(folder.path / "cases.csv")
-    folder.mark_done()
+
+
+@contextmanager
+def _unchanged(store_path: Path, folder: RunFolder) -> Iterator[None]:
+    """Forget what the run has come to, and raise `InputError`, where voxels change while it reads them."""
+    store = Store.open(store_path)
+    before = store.file_states()
+    try:
+        yield
+    finally:
+        now = store.file_states()
+        touched = {case for case in store.cases if now[case] and now[case] != before[case]}
+        if changed := [case for case in sorted(touched) if store.damaged(case)]:
+            folder.forget_results()
+            raise InputError(
+                f"the store {store_path} changed while the run read it ({', '.join(changed[:3])}), so what "
+                "the run has come to is removed: restore the data (bench data verify) and run the grid again"
+            )
 
 
 def _write_environment(folder: RunFolder, content: dict[str, object]) -> None:
