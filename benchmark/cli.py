@@ -146,6 +146,45 @@ def status(
 
 
 @app.command()
+def clean(
+    grid: Annotated[
+        str | None, typer.Option("--grid", help="Name or path of a grid (default: all that --runs has).")
+    ] = None,
+    runs: RunsOption = Path("runs"),
+    remove: Annotated[
+        list[str] | None,
+        typer.Option("--remove", help="temporary, checkpoints or orphans: remove these; repeatable."),
+    ] = None,
+    settings: SetOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Show what run folders hold that nobody needs, with its size, and remove what --remove names."""
+    from benchmark.clean import clean
+    from benchmark.grid import load_grid
+
+    _register(plugin)
+    clean(load_grid(grid, settings or []) if grid else None, runs, remove or [])
+
+
+@app.command("export")
+def export_run(
+    run: Annotated[str, typer.Argument(help="Path or name of a run folder.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write, .tar.gz (default: named as the run, here).")
+    ] = None,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Also of a run that is not done: what there is.")
+    ] = False,
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Pack a run into one archive to share: configuration, environment, scores by case, log, weights."""
+    from benchmark.archive import export_run
+
+    written = export_run(run, runs, out, unfinished)
+    typer.echo(f"wrote {written}; unpack it where runs are, with: tar xzf {written.name} -C runs")
+
+
+@app.command()
 def report(
     grid: GridsOption,
     out: OutOption,

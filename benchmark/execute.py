@@ -17,7 +17,9 @@ from benchmark.config import RunConfig
 from benchmark.grid import Grid
 from benchmark.launch.local import launch
 from benchmark.launch.slots import Slot, make_slots, visible_gpus
+from benchmark.launch.view import duration
 from benchmark.launch.worker import Job
+from benchmark.lease import SILENT_SECONDS
 from benchmark.record import STATES, RunFolder
 from benchmark.studies import phantom_store
 from datasets.store import Store
@@ -65,9 +67,9 @@ def execute_grid(
     console.print(
         ", ".join(f"{states.count(s)} {s}" for s in STATES if s in states) + f" of grid {grid.name}"
     )
-    for folder in folders.values():
-        if reason := folder.reason():
-            console.print(f"failed {folder.path.name}: {reason}", soft_wrap=True, markup=False)
+    for folder, state in zip(folders.values(), states, strict=True):
+        if note := _note(folder, state):
+            console.print(f"{state} {folder.path.name}: {note}", soft_wrap=True, markup=False)
     return sum(state != "done" for state in states)
 
 
@@ -75,14 +77,22 @@ def print_status(grid: Grid, runs: Path) -> None:
     """Print a table of the grid's runs and their states on standard output."""
     folders = [run_folder(grid, config, runs) for config in grid.configs]
     states = [folder.state() for folder in folders]
-    table = Table("run", "state", "epochs", "reason")
+    table = Table("run", "state", "epochs", "by, or why")
     for folder, state, config in zip(folders, states, grid.configs, strict=True):
         epochs = f"{folder.epochs()}/{config.train.epochs}"
-        table.add_row(folder.path.name, state, epochs, folder.reason())
+        table.add_row(folder.path.name, state, epochs, _note(folder, state))
     console = Console(width=None if Console().is_terminal else 200)
     console.print(table)
     _name_teachers(grid, console)
     console.print(", ".join(f"{states.count(s)} {s}" for s in STATES if s in states))
+
+
+def _note(folder: RunFolder, state: str) -> str:
+    """Who runs it, or why it has failed."""
+    if state != "running":
+        return folder.reason()
+    holder, silent = str(folder.holder() or ""), folder.silence()
+    return f"{holder}, silent for {duration(silent)}" if silent > SILENT_SECONDS else holder
 
 
 def run_folder(grid: Grid, config: RunConfig, runs: Path) -> RunFolder:
@@ -101,9 +111,10 @@ def begin_run(
 ) -> tuple[RunFolder, dict[str, Any]]:
     """Return a run's folder, with its `config.yaml`, and the content of that.
 
-    Raises `InputError` where the run was begun with other data than the store's.
+    Raises `InputError` where the run was begun with other data than the store's, or cannot be written.
     """
     folder = run_folder(grid, config, runs)
+    folder.check_writable()
     store = Store.open(store_path)
     conditions = run_conditions(config, grid.name, store)
     if folder.state() == "absent":

@@ -11,7 +11,8 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -21,6 +22,8 @@ from bench_errors import InputError
 from benchmark import conditions, tracking
 from benchmark.build import build_backbone, build_objective
 from benchmark.config import RunConfig
+from benchmark.launch.worker import HELD
+from benchmark.lease import LeaseLost
 from benchmark.reasons import error_reason
 from benchmark.record import RunFolder, write_atomically
 from benchmark.trial import VALIDATED, Pruned, Trial
@@ -40,24 +43,46 @@ def execute(
     track: bool,
     stop: Callable[[], bool] = lambda: False,
     trial: Trial | None = None,
-) -> None:
-    """Train and test the run that `folder` describes, unless it is done or another process has it.
+) -> bool:
+    """Train and test the run that `folder` describes; False: another process has it, or has taken it over.
 
-    A `trial` is trained and validated instead, and is whole with its `VALIDATED`. `stop` is asked after each
-    step and each tested case; at a yes, what is done is saved and KeyboardInterrupt raised. Raises whatever
-    else went wrong; the reason is then in the folder's `failed`, but a `Pruned` trial has not failed.
+    What is done already is not done again. A `trial` is trained and validated instead, and is whole with its
+    `VALIDATED`. `stop` is asked after each step and each tested case; at a yes, what is done is saved and
+    KeyboardInterrupt raised. Raises whatever else went wrong; the reason is then in the folder's `failed`,
+    but a `Pruned` trial has not failed.
     """
-    with folder.lease() as mine:
-        if not mine or ((folder.path / VALIDATED).exists() if trial else folder.state() == "done"):
-            return
+    whole = folder.path / (VALIDATED if trial else "done")
+    if whole.exists():
+        return True
+    folder.check_writable()
+    with folder.lease(stop) as mine:
+        if not mine:
+            return False
+        if whole.exists():
+            return True
         (folder.path / "failed").unlink(missing_ok=True)
+        end = "stopped"
         try:
-            _execute(folder, store_path, device, threads, track, stop, trial)
+            folder.note_session("begun")
+            with _unchanged(store_path, folder):
+                _execute(folder, store_path, device, threads, track, stop, trial)
+            if not trial:
+                folder.mark_done()
+            end = "done"
+        except LeaseLost as error:
+            print(f"stopping: {error}", flush=True)
+            return False
         except Pruned:
+            end = "pruned"
             raise
         except Exception as error:
+            end = "failed"
             folder.mark_failed(error_reason(error), traceback.format_exc())
             raise
+        finally:
+            with suppress(OSError, LeaseLost):
+                folder.note_session(end)
+    return True
 
 
 def _execute(
@@ -173,7 +198,24 @@ def _execute(
         return
     score_cases(folder, store, parts.test, segment, policy, stop)
     tracker.finish(folder.path / "cases.csv")
-    folder.mark_done()
+
+
+@contextmanager
+def _unchanged(store_path: Path, folder: RunFolder) -> Iterator[None]:
+    """Forget what the run has come to, and raise `InputError`, where voxels change while it reads them."""
+    store = Store.open(store_path)
+    before = store.file_states()
+    try:
+        yield
+    finally:
+        now = store.file_states()
+        touched = {case for case in store.cases if now[case] and now[case] != before[case]}
+        if changed := [case for case in sorted(touched) if store.damaged(case)]:
+            folder.forget_results()
+            raise InputError(
+                f"the store {store_path} changed while the run read it ({', '.join(changed[:3])}), so what "
+                "the run has come to is removed: restore the data (bench data verify) and run the grid again"
+            )
 
 
 def _write_environment(folder: RunFolder, content: dict[str, object]) -> None:
@@ -218,7 +260,7 @@ def stop_signals() -> Event:
 
 
 def main() -> NoReturn:
-    """Execute one run folder; exit code 0 done, 1 failed, 130 interrupted."""
+    """Execute one run folder; exit code 0 done, 1 failed, 75 held by another process, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.run", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--store", type=Path, required=True)
@@ -228,7 +270,7 @@ def main() -> NoReturn:
     options = parser.parse_args()
     asked = stop_signals()
     try:
-        execute(
+        done = execute(
             RunFolder(options.folder),
             options.store,
             options.device,
@@ -241,7 +283,7 @@ def main() -> NoReturn:
     except Exception as error:
         traceback.print_exc()
         sys.exit(2 if isinstance(error, InputError) else 1)
-    sys.exit(0)
+    sys.exit(0 if done else HELD)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class Pool:
         for place, process in list(self._running.items()):
             code = process.poll()
             if code is not None:
-                kill_group(process)  # what it has started would otherwise keep its lease
+                kill_group(process)  # what it has started would otherwise go on
                 del self._running[place]
                 if code:
                     failed.append((code, self._output(place)))
