@@ -25,6 +25,8 @@ def test_the_page_works_as_written(place, capsys):
     (place / "strokes.yaml").write_text(yaml.safe_dump(content))
     said = []
     for command in commands(PAGE):
+        if "RUN" in command:
+            command[command.index("RUN")] = run_folders(place / "runs" / "strokes")[0].path.name
         assert run(command) == 0
         said.append(capsys.readouterr().out)
     assert "stroke: 4 cases of 3 patients" in said[0]
@@ -32,4 +34,5 @@ def test_the_page_works_as_written(place, capsys):
     runs = run_folders(place / "runs" / "strokes")
     assert [folder.state() for folder in runs] == ["done"] * 2
     assert sum(folder.config()["data"]["cases"]["test"] for folder in runs) == 4
+    assert "4 of 4 cases segmented" in said[-1]
     assert "| lesion" in (place / "report" / "strokes" / "report.md").read_text()
