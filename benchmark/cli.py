@@ -3,6 +3,7 @@
 Heavy libraries are imported by the functions that need them, so that `bench --help` answers at once.
 """
 
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,6 +39,9 @@ WorkersOption = Annotated[
 ]
 
 
+LogWeightsOption = Annotated[
+    bool, typer.Option("--log-weights", help="Log the weights to W&B too (as WANDB_LOG_MODEL=end does).")
+]
 PluginOption = Annotated[
     list[str] | None,
     typer.Option("--plugin", help="module:Class, a backbone or objective of yours; repeatable."),
@@ -61,6 +65,7 @@ def run(
         typer.Option("--workers", min=1, help="Runs at a time (default: cores on a CPU, 1 on CUDA)."),
     ] = None,
     no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
+    log_weights: LogWeightsOption = False,
     plugin: PluginOption = None,
 ) -> None:
     """Execute what is missing of a grid. Exit code 0: all done, 1: some failed, 130: interrupted."""
@@ -68,9 +73,23 @@ def run(
     from benchmark.grid import load_grid
 
     _register(plugin)
+    _log_weights(log_weights)
     stores = dict(_name_and_folder(item) for item in store or [])
     failed = execute_grid(load_grid(grid), runs, stores, device, workers, not no_track)
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def sync(
+    grid: GridOption,
+    runs: RunsOption = Path("runs"),
+    log_weights: LogWeightsOption = False,
+) -> None:
+    """Upload to Weights & Biases what a grid's runs have logged offline. Exit code 1: not all went well."""
+    from benchmark.tracking.sync import sync_grid
+
+    _log_weights(log_weights)
+    raise typer.Exit(1 if sync_grid(runs / Path(grid).stem) else 0)
 
 
 @app.command()
@@ -289,6 +308,12 @@ def _register(plugins: list[str] | None) -> None:
         from benchmark.plugins import register
 
         register(plugins)
+
+
+def _log_weights(asked: bool) -> None:
+    """Set W&B's own variable, which reaches the workers wherever they run."""
+    if asked:
+        os.environ["WANDB_LOG_MODEL"] = "end"
 
 
 def _name_and_folder(text: str) -> tuple[str, Path]:

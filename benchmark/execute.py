@@ -17,6 +17,7 @@ from benchmark.grid import Grid
 from benchmark.launch.local import Job, launch
 from benchmark.record import STATES, RunFolder
 from benchmark.studies import phantom_store
+from benchmark.tracking.uploaded import command, waiting
 from datasets.store import Store
 from datasets.vocabulary import Description
 
@@ -55,6 +56,8 @@ def execute_grid(
     for folder in folders.values():
         if reason := folder.reason():
             console.print(f"failed {folder.path.name}: {reason}", soft_wrap=True, markup=False)
+    if track and (left := waiting(folders.values())):
+        console.print(f"{len(left)} tracked offline, upload with: {command(left[0].path)}", soft_wrap=True)
     return sum(state != "done" for state in states)
 
 

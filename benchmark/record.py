@@ -3,9 +3,10 @@
     folder = RunFolder(Path("runs/demo/phantom-rfnet-passion-mr2468-s1037-1a2b3c4d5e"))
     folder.state()          # "absent", "partial", "running", "failed" or "done"
 
-`config.yaml` (what it is), `environment.json` (where it ran), `model.json` (how large the network is),
-`log.jsonl` (a line per epoch), `cases.csv` (a row per case, subset, region and metric), `examples.npz`
-(slices with predictions), `checkpoint.pt`, `weights.safetensors`, and `done` or `failed`.
+`config.yaml` (what it is), `environment.json` (where it ran), `availability.csv` (who lacks what in
+training), `model.json` (how large the network is), `log.jsonl` (a line per epoch), `cases.csv` (a row per
+case, subset, region and metric), `examples.npz` (slices with predictions), `checkpoint.pt`,
+`weights.safetensors`, `wandb/` (what Weights & Biases writes), and `done` or `failed`.
 """
 
 import fcntl

@@ -82,6 +82,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
             f"the table of profile {config.profile} has hash {table.hash}, the run was begun with "
             f"{content['data']['availability']['hash']}: restore it, or remove the run folder to start afresh"
         )
+    write_atomically(folder.path / "availability.csv", table.to_csv().encode())
     torch.manual_seed(torch_seed(config.seed, "weights"))
     backbone = build_backbone(config, store.description).to(device)
     degraded = folder.path / "degraded"
@@ -157,7 +158,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
             for case, roles in examples.choose(rows).items()
         ],
     )
-    tracker.finish(folder.path / "cases.csv")
+    tracker.finish()
     folder.mark_done()
 
 

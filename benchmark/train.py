@@ -15,6 +15,7 @@ from torch import Tensor
 from backbones.contract import Backbone
 from benchmark.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.config import RunConfig
+from benchmark.memory import peak
 from benchmark.precision import autocast, scaler
 from benchmark.record import RunFolder
 from datasets.loader import Loader
@@ -147,6 +148,7 @@ def _epoch(
             "seconds": round(time.monotonic() - began, 3),
             "step": round((time.monotonic() - began) / len(loader), 4),
             "loader_wait": round(loader.wait, 4),
+            "peak_gib": round(peak(device) / 2**30, 3),
         },
     }
 

@@ -13,13 +13,12 @@ from benchmark.report.collect import Collected, Run, Study
 from benchmark.report.contents import Section
 from benchmark.report.figures.curves import loss_curves, preference_curves
 from benchmark.report.figures.heat_map import heat_map
-from benchmark.report.figures.panel import Row, panel
+from benchmark.report.figures.panel import Row, dice_by_subset, panel
 from benchmark.report.figures.style import MOST
 from benchmark.report.figures.subsets import boxes, differences
 from benchmark.report.figures.trends import over_missing, over_number
 from benchmark.report.figures.worth import contributions
 from benchmark.report.scores import metrics_of, score
-from benchmark.report.variants import plain_regions
 
 
 @dataclass(frozen=True)
@@ -190,14 +189,7 @@ def _panels(collected: Collected, study: Study) -> Iterator[Drawn]:
 
 def _dice(collected: Collected, study: Study, run: Run, example: Example) -> dict[str, str]:
     rows = collected.cases
-    rows = rows[
-        (rows["run"] == run.folder)
-        & (rows["case"] == example.case)
-        & (rows["metric"] == "dice")
-        & rows["region"].isin(plain_regions(study))
-    ]
-    means = rows.groupby("subset", observed=True)["value"].mean()
-    return {str(subset): f"{100 * value:.1f} %" for subset, value in means.items()}
+    return dice_by_subset(rows[rows["run"] == run.folder], example.case, study)
 
 
 def _drawn(name: str, title: str, text: str, alt: str, figure: Figure, metric: str = "") -> Drawn:

@@ -1,0 +1,84 @@
+"""Whether a run can be tracked online: ``why_offline()`` is empty, or says what speaks against it.
+
+Online needs a key and a server that answers a query within `PROBE_SECONDS`. Which server and which key is
+W&B's own business: its variables, its settings files, the user's netrc.
+"""
+
+import os
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+PROJECT = "passion-bench"
+PROBE_SECONDS = 2.0
+OFFLINE = ("offline", "dryrun")
+
+
+def settings_for(folder: Path) -> Any:
+    """Return W&B's settings, and let it keep its files in `folder` and be quiet.
+
+    Variables that the user has set stay. `WANDB_CONFIG_DIR` always does: a run writes nothing there, and the
+    user's own server is read from it. Error reports are off because their upload holds the process for ten
+    seconds when the server hangs.
+    """
+    for variable, name in (
+        ("WANDB_DATA_DIR", "data"),
+        ("WANDB_CACHE_DIR", "cache"),
+        ("WANDB_ARTIFACT_DIR", "artifacts"),
+    ):
+        os.environ.setdefault(variable, str(folder.absolute() / name))
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
+
+    return wandb.setup().settings
+
+
+def why_offline(settings: Any) -> str:
+    """Say why nothing can be uploaded now; the empty string if it can."""
+    from wandb.sdk.lib.wbauth import read_netrc_auth
+
+    if not (settings.api_key or settings.identity_token_file or read_netrc_auth(host=settings.base_url)):
+        return f"there is no key for {settings.base_url} (wandb login)"
+    if not answers(settings.base_url):
+        return f"{settings.base_url} does not answer"
+    return ""
+
+
+def address(settings: Any) -> str:
+    """Return where runs go: server, entity if one is set, project."""
+    parts = (settings.base_url, settings.entity, project())
+    return "/".join(part.rstrip("/") for part in parts if part)
+
+
+def project() -> str:
+    """Return the project's name."""
+    return os.environ.get("WANDB_PROJECT", PROJECT)
+
+
+def answers(base_url: str) -> bool:
+    """Say whether the server answers a query within `PROBE_SECONDS`, name look-up included."""
+    answered = threading.Event()
+
+    def ask() -> None:
+        request = urllib.request.Request(
+            f"{base_url.rstrip('/')}/graphql",
+            data=b'{"query": "{ serverInfo { cliVersionInfo } }"}',
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                answered.set()
+        except (OSError, ValueError):
+            return
+        else:
+            answered.set()
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return answered.is_set()

@@ -1,0 +1,238 @@
+"""One run's tracking while it trains: `start` and the `Tracker` that it returns; see `benchmark.tracking`."""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark import examples
+from benchmark.record import RunFolder
+from benchmark.tracking import server
+from benchmark.tracking.uploaded import FOLDER, Uploaded, command
+
+log = logging.getLogger(__name__)
+
+INIT_SECONDS = 3.0
+FINISH_SECONDS = 3.0
+"""With `server.PROBE_SECONDS` at the start and at the end, what a server can cost a run."""
+WEIGHTS = "weights.safetensors"
+TAG_LENGTH = 64
+"""The longest tag that the service takes."""
+
+
+class Tracker:
+    """Tracks nothing; what `start` returns when tracking is off."""
+
+    def log_epoch(self, line: Mapping[str, Any]) -> None:
+        """Log a line of `log.jsonl`, its nested names joined by slashes (`modality/flair/beta`).
+
+        An epoch that W&B has is not logged again: a resumed run repeats what came after its checkpoint.
+        """
+
+    def finish(self) -> None:
+        """Log what the run folder holds of results, and close."""
+
+
+class WandbTracker(Tracker):
+    """Tracks to an open W&B run; the first error is warned of and ends the tracking."""
+
+    def __init__(self, run: Any, folder: RunFolder, address: str):
+        """Take over a run.
+
+        Args:
+            run: W&B's; what it has of earlier starts is not logged again.
+            folder: the run folder.
+            address: where the run is uploaded to; empty for an offline run.
+        """
+        self._run = run
+        self._folder = folder
+        self._address = address
+        self._epochs = int(run.summary.get("epoch", -1)) + 1
+        if self._epochs > len(folder.log()):
+            _warn(
+                f"the server has {self._epochs} epochs of run {run.id}, more than its folder: they stay as "
+                "they are; delete the run there to have it logged anew"
+            )
+
+    def log_epoch(self, line: Mapping[str, Any]) -> None:
+        """As `Tracker.log_epoch`; curves stand over our own `epoch`, since offline runs lose their step."""
+        if self._run is None or line["epoch"] < self._epochs:
+            return
+        try:
+            self._run.log(flat(line))
+            self._epochs = line["epoch"] + 1
+        except Exception as error:
+            self._give_up(error)
+
+    def finish(self) -> None:
+        """As `Tracker.finish`; waits at most the run's `finish_timeout` for what is not yet uploaded."""
+        if self._run is None:
+            return
+        try:
+            # Tables wait for the server, which therefore has to be there; curves are sent by another process.
+            there = not self._address or server.answers(self._run.settings.base_url)
+            logged = self._log_results() if there else Uploaded()
+            self._run.finish()
+            if self._address:
+                logged.save(self._folder.path)
+        except TimeoutError:
+            _warn(f"not all is uploaded, do it later with: {command(self._folder.path)}")
+        except Exception as error:
+            self._give_up(error)
+
+    def _log_results(self) -> Uploaded:
+        from benchmark.tracking.results import media, summary
+
+        logged = Uploaded(self._address, self._epochs, has_results(self._folder), has_weights(self._folder))
+        if logged.results:
+            self._run.log(media(self._folder.path))
+            self._run.summary.update(summary(self._folder.path))
+        if logged.weights:
+            self._log_weights()
+        return logged
+
+    def _log_weights(self) -> None:
+        import wandb
+
+        artifact = wandb.Artifact(f"weights-{self._run.id}", type="model")
+        artifact.add_file(str(self._folder.path / WEIGHTS), policy="immutable")  # no second copy
+        self._run.log_artifact(artifact)
+
+    def _give_up(self, error: Exception) -> None:
+        later = f"; upload the rest later with: {command(self._folder.path)}" if self._address else ""
+        _warn(f"tracking ends here, the run goes on{later}", error)
+        self._run = None
+
+
+def start(run_folder: Path, config: Mapping[str, Any], mode: str) -> Tracker:
+    """Open the W&B run of a run folder.
+
+    Args:
+        run_folder: receives W&B's files, in `wandb/`; its `environment.json` is logged too.
+        config: the content of its `config.yaml`.
+        mode: `auto`, or `off` for no tracking.
+
+    Raises `ValueError` for another mode, and nothing else.
+    """
+    if mode not in ("auto", "off"):
+        raise ValueError(f"unknown tracking mode {mode!r}")
+    if mode == "off" or os.environ.get("WANDB_MODE") == "disabled":
+        return Tracker()
+    try:
+        return _start(run_folder, config)
+    except Exception as error:
+        _warn("this run is not tracked", error)
+        return Tracker()
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested mappings, named by their path: ``{"loss/total": 1.0}``."""
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        leaves |= flat(value, f"{name}/") if isinstance(value, Mapping) else {name: value}
+    return leaves
+
+
+def in_one_line(error: Exception) -> str:
+    """Return what an error says, shortened, or its kind where it says nothing."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def has_results(folder: RunFolder) -> bool:
+    """Say whether all test cases are in the folder: the slices are kept after the last of them."""
+    return (folder.path / examples.FILE).exists()
+
+
+def has_weights(folder: RunFolder) -> bool:
+    """Say whether there are weights and they are asked for, in W&B's own way: `WANDB_LOG_MODEL=end`."""
+    asked = os.environ.get("WANDB_LOG_MODEL", "").lower() in ("end", "checkpoint", "true")
+    return asked and (folder.path / WEIGHTS).exists()
+
+
+def open_run(
+    run_folder: Path,
+    config: Mapping[str, Any],
+    mode: str,
+    files: Path,
+    init_seconds: float = INIT_SECONDS,
+    finish_seconds: float = FINISH_SECONDS,
+) -> Any:
+    """Open the W&B run whose id is the run's hash; online it goes on where the server has it already.
+
+    Args:
+        run_folder: the run folder.
+        config: the content of its `config.yaml`.
+        mode: `online` or `offline`.
+        files: folder that receives W&B's `wandb/`.
+        init_seconds: how long the server may take to open it.
+        finish_seconds: how long it may take to receive the rest, at the end.
+    """
+    import wandb
+
+    choice = config["config"]
+    tags = [choice["dataset"], choice["backbone"]["name"], choice["objective"]["name"], choice["profile"]]
+    environment = run_folder / "environment.json"
+    run = wandb.init(
+        project=server.project(),
+        dir=files,
+        mode=mode,  # type: ignore[arg-type]
+        id=config["hash"],
+        resume="allow" if mode == "online" else None,
+        group=config["grid"],
+        job_type="train",
+        name=config["name"],
+        tags=[tag[-TAG_LENGTH:] for tag in tags],
+        config={
+            **config,
+            "environment": json.loads(environment.read_text()) if environment.exists() else {},
+        },
+        settings=wandb.Settings(
+            silent=True,
+            console="off",
+            save_code=False,
+            disable_code=True,
+            disable_git=True,
+            symlink=False,
+            init_timeout=init_seconds,
+            finish_timeout=finish_seconds,
+            finish_timeout_raises=True,
+        ),
+    )
+    run.define_metric("epoch", hidden=True)
+    run.define_metric("*", step_metric="epoch")
+    return run
+
+
+def _start(run_folder: Path, config: Mapping[str, Any]) -> Tracker:
+    settings = server.settings_for(run_folder / FOLDER)
+    if settings.mode == "disabled":
+        return Tracker()
+    chosen = settings.mode in server.OFFLINE
+    reason = f"WANDB_MODE is {settings.mode}" if chosen else server.why_offline(settings)
+    if not reason:
+        try:
+            run = open_run(run_folder, config, "online", run_folder)
+            return WandbTracker(run, RunFolder(run_folder), server.address(settings))
+        except Exception as error:
+            import wandb
+
+            wandb.teardown()  # its service still holds the run's id
+            reason = in_one_line(error)
+    _warn(f"{reason}, so this run is tracked offline; upload it later with: {command(run_folder)}")
+    _remove_parts(run_folder)
+    run = open_run(run_folder, config, "offline", run_folder)
+    return WandbTracker(run, RunFolder(run_folder), "")
+
+
+def _remove_parts(run_folder: Path) -> None:
+    """Remove what earlier offline starts wrote: this one logs all of it again, as W&B cannot add to it."""
+    for part in (run_folder / FOLDER).glob("offline-run-*"):
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _warn(consequence: str, error: Exception | None = None) -> None:
+    log.warning("W&B: %s%s", consequence, f" ({in_one_line(error)})" if error else "")
