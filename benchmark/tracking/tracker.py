@@ -208,6 +208,8 @@ def open_run(
 
 
 def _start(run_folder: Path, config: Mapping[str, Any]) -> Tracker:
+    # What waits for single answers at the end would wait ten seconds for each of a server that has just died.
+    os.environ.setdefault("WANDB_HTTP_TIMEOUT", f"{server.PROBE_SECONDS:g}")
     settings = server.settings_for(run_folder / FOLDER)
     if settings.mode == "disabled":
         return Tracker()
