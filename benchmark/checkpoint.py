@@ -4,6 +4,7 @@ Both are written whole or not at all, and read as data only, never as code.
 """
 
 import io
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -11,22 +12,37 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from bench_errors import InputError
-from benchmark.record import RunFolder, write_atomically
+from benchmark.record import RunFolder, sync_folder, write_atomically
+
+FILES = ("checkpoint.pt", "checkpoint.previous.pt")
+"""Newest first; each is the SHA-256 of what follows it, then what `torch.save` wrote."""
+DIGEST = 32
 
 
 def save_checkpoint(folder: RunFolder, content: dict[str, Any]) -> None:
-    """Write everything that a killed run needs to go on."""
+    """Write everything that a killed run needs to go on; the one before stays as the previous one."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    write_atomically(folder.path / "checkpoint.pt", buffer.getvalue())
+    payload = buffer.getvalue()
+    newest, previous = (folder.path / name for name in FILES)
+    fresh = folder.path / "checkpoint.new.pt"
+    write_atomically(fresh, sha256(payload).digest() + payload)
+    if newest.exists():
+        newest.replace(previous)
+    fresh.replace(newest)
+    sync_folder(folder.path)
 
 
 def load_checkpoint(folder: RunFolder, device: torch.device) -> dict[str, Any] | None:
-    """Return what `save_checkpoint` wrote, or None if there is nothing yet."""
-    path = folder.path / "checkpoint.pt"
-    if not path.exists():
-        return None
-    return dict(torch.load(path, map_location=device, weights_only=True))
+    """Return the newest whole checkpoint, or None without one; a damaged one is named in a printed line."""
+    for path in (folder.path / name for name in FILES):
+        if not path.exists():
+            continue
+        content = path.read_bytes()
+        if sha256(content[DIGEST:]).digest() == content[:DIGEST]:
+            return dict(torch.load(io.BytesIO(content[DIGEST:]), map_location=device, weights_only=True))
+        print(f"{path} is damaged: going on from what was before it", flush=True)
+    return None
 
 
 def save_weights(folder: RunFolder, weights: dict[str, Tensor]) -> None:

@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 data = typer.Typer(no_args_is_help=True, help="Make, check, prepare and verify studies.")
 app.add_typer(data, name="data")
-weights = typer.Typer(no_args_is_help=True, help="Use published weights.")
+weights = typer.Typer(no_args_is_help=True, help="Use published weights, and publish your own.")
 app.add_typer(weights, name="weights")
 
 GridOption = Annotated[str, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")]
@@ -33,6 +33,14 @@ RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of the run fold
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
 DatasetOption = Annotated[
     str, typer.Option("--dataset", help="Name (see bench list), or path of a YAML file.")
+]
+StoreOption = Annotated[
+    list[str] | None,
+    typer.Option("--store", help="NAME=DIR: where a dataset's store is (default data/NAME)."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE for every run of the grid, such as train.epochs=20; repeatable."),
 ]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Cases at a time (default: one a core).")
@@ -46,6 +54,8 @@ PluginOption = Annotated[
     list[str] | None,
     typer.Option("--plugin", help="module:Class, a backbone or objective of yours; repeatable."),
 ]
+RunArgument = Annotated[str, typer.Argument(help="Path or name of a run folder, or a model folder.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 ArgumentOption = Annotated[
     list[str] | None, typer.Option("--argument", help="NAME=VALUE for its class; repeatable.")
 ]
@@ -55,17 +65,28 @@ ArgumentOption = Annotated[
 def run(
     grid: GridOption,
     runs: RunsOption = Path("runs"),
-    store: Annotated[
-        list[str] | None,
-        typer.Option("--store", help="NAME=DIR: where a dataset's store is (default data/NAME)."),
-    ] = None,
+    store: StoreOption = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, help="Runs at a time (default: cores on a CPU, 1 on CUDA)."),
+        typer.Option("--workers", min=1, help="Runs at a time on a CPU (default: one a core)."),
     ] = None,
+    gpus: Annotated[
+        str | None, typer.Option("--gpus", help="Numbers of the GPUs to use, such as 0,1 (default: all).")
+    ] = None,
+    runs_per_gpu: Annotated[
+        int | None, typer.Option("--runs-per-gpu", min=1, help="Runs at a time on each GPU (default: 1).")
+    ] = None,
+    retries: Annotated[
+        int,
+        typer.Option("--retries", min=0, help="Tries after the first for a run that dies, each going on."),
+    ] = 1,
     no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
     log_weights: LogWeightsOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be run and how much disk it takes; run nothing.")
+    ] = False,
+    settings: SetOption = None,
     plugin: PluginOption = None,
 ) -> None:
     """Execute what is missing of a grid. Exit code 0: all done, 1: some failed, 130: interrupted."""
@@ -73,33 +94,59 @@ def run(
     from benchmark.grid import load_grid
 
     _register(plugin)
-    _log_weights(log_weights)
-    stores = dict(_name_and_folder(item) for item in store or [])
-    failed = execute_grid(load_grid(grid), runs, stores, device, workers, not no_track)
+    stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
+    wanted = load_grid(grid, settings or [])
+    if dry_run:
+        from benchmark.plan import print_plan
+
+        print_plan(wanted, runs, stores)
+        return
+    if log_weights:
+        _ask_for_weights()
+    failed = execute_grid(wanted, runs, stores, device, workers, not no_track, gpus, runs_per_gpu, retries)
     raise typer.Exit(1 if failed else 0)
 
 
 @app.command()
-def sync(
-    grid: GridOption,
-    runs: RunsOption = Path("runs"),
-    log_weights: LogWeightsOption = False,
-) -> None:
+def sync(grid: GridOption, runs: RunsOption = Path("runs"), log_weights: LogWeightsOption = False) -> None:
     """Upload to Weights & Biases what a grid's runs have logged offline. Exit code 1: not all went well."""
     from benchmark.tracking.sync import sync_grid
 
-    _log_weights(log_weights)
+    if log_weights:
+        _ask_for_weights()
     raise typer.Exit(1 if sync_grid(runs / Path(grid).stem) else 0)
 
 
 @app.command()
-def status(grid: GridOption, runs: RunsOption = Path("runs"), plugin: PluginOption = None) -> None:
+def plan(
+    grid: GridOption,
+    runs: RunsOption = Path("runs"),
+    store: StoreOption = None,
+    settings: SetOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Show what is missing of a grid and how much disk it takes, without running anything."""
+    from benchmark.grid import load_grid
+    from benchmark.plan import print_plan
+
+    _register(plugin)
+    stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
+    print_plan(load_grid(grid, settings or []), runs, stores)
+
+
+@app.command()
+def status(
+    grid: GridOption,
+    runs: RunsOption = Path("runs"),
+    settings: SetOption = None,
+    plugin: PluginOption = None,
+) -> None:
     """Show where each run of a grid stands."""
     from benchmark.execute import print_status
     from benchmark.grid import load_grid
 
     _register(plugin)
-    print_status(load_grid(grid), runs)
+    print_status(load_grid(grid, settings or []), runs)
 
 
 @app.command()
@@ -117,13 +164,18 @@ def report(
     formats: Annotated[
         str, typer.Option("--formats", help="Formats of the figures; fewer are quicker.")
     ] = "png,svg,pdf",
+    settings: SetOption = None,
 ) -> None:
     """Turn the run folders of one or several grids into the tables and figures of a paper."""
     from benchmark.report.write import write_report
 
-    written = write_report(
-        [runs / Path(name).stem for name in grid], out, split_by or [], published, formats.split(",")
-    )
+    only = None
+    if settings:
+        from benchmark.grid import load_grid
+
+        only = {config.folder for name in grid for config in load_grid(name, settings).configs}
+    folders = [runs / Path(name).stem for name in grid]
+    written = write_report(folders, out, split_by or [], published, formats.split(","), only)
     typer.echo(f"wrote {len(written)} files, begin with {out / 'report.html'} or {out / 'report.md'}")
 
 
@@ -149,6 +201,71 @@ def show(
     from benchmark.report.show import show_run
 
     show_run(run, runs)
+
+
+@app.command()
+def predict(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option("--out", help="File to write (.nii.gz), or folder with --study.")],
+    image: Annotated[
+        list[str] | None, typer.Option("--image", help="MODALITY=FILE, such as flair=a.nii.gz; repeatable.")
+    ] = None,
+    study: Annotated[
+        Path | None, typer.Option("--study", help="Segment every case of this folder instead.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", help="How the files of --study lie (default: as the run's): name or YAML."),
+    ] = None,
+    ensemble: Annotated[
+        list[str] | None, typer.Option("--ensemble", help="Another run to average with; repeatable.")
+    ] = None,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Bring images on another grid to that of the first.")
+    ] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write each class's probability.")
+    ] = False,
+    device: DeviceOption = "auto",
+    runs: RunsOption = Path("runs"),
+    plugin: PluginOption = None,
+) -> None:
+    """Segment new patients from whatever modalities there are. Exit code 1: some cases could not be."""
+    _register(plugin)
+    if bool(image) == bool(study):
+        raise InputError("give either --image MODALITY=FILE, once or more, or --study FOLDER")
+    from benchmark.predict import predict_images, predict_study
+
+    options = (ensemble or [], device, resample, probabilities)
+    if study:
+        raise typer.Exit(1 if predict_study(run, study, out, runs, *options, dataset) else 0)
+    if dataset:
+        raise InputError("--dataset says how the files of --study lie: leave it out with --image")
+    predict_images(
+        run, _pairs("--image", image or [], "MODALITY=FILE, such as flair=a.nii.gz"), out, runs, *options
+    )
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    dataset: Annotated[Path, typer.Option("--dataset", help="Folder of a store (bench data prepare).")],
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="What test cases lack: mr2468, FILE.yaml, csv:FILE.")
+    ] = None,
+    outside: Annotated[
+        str | None, typer.Option("--outside", help="Show what is outside a subset so: noise-2, slab-3.")
+    ] = None,
+    device: DeviceOption = "auto",
+    runs: RunsOption = Path("runs"),
+    plugin: PluginOption = None,
+) -> None:
+    """Test a finished run again, on other data or in other quality, into a run folder of its own."""
+    from benchmark.retest import evaluate_run
+
+    _register(plugin)
+    folder = evaluate_run(run, dataset, runs, profile, outside, device)
+    typer.echo(f"evaluated {run} to {folder.path}; see: bench report --grid {folder.path.parent.name}")
 
 
 @app.command()
@@ -303,6 +420,24 @@ def import_(
     typer.echo(f"imported {file} to {folder.path}")
 
 
+@weights.command()
+def export(
+    run: RunArgument,
+    out: OutOption,
+    license_: Annotated[
+        str, typer.Option("--license", help="Of the weights, as hubs call it: cc-by-4.0, other.")
+    ] = "unknown",
+    runs: RunsOption = Path("runs"),
+    plugin: PluginOption = None,
+) -> None:
+    """Make a model folder to publish: safetensors, configuration and model card; checked by using it."""
+    from benchmark.model_folder import export_model
+
+    _register(plugin)
+    export_model(run, out, runs, license_)
+    typer.echo(f"exported {run} to {out}; a new process predicts the same with it. Read {out / 'README.md'}")
+
+
 def _register(plugins: list[str] | None) -> None:
     if plugins:
         from benchmark.plugins import register
@@ -310,17 +445,22 @@ def _register(plugins: list[str] | None) -> None:
         register(plugins)
 
 
-def _log_weights(asked: bool) -> None:
+def _ask_for_weights() -> None:
     """Set W&B's own variable, which reaches the workers wherever they run."""
-    if asked:
-        os.environ["WANDB_LOG_MODEL"] = "end"
+    os.environ["WANDB_LOG_MODEL"] = "end"
 
 
-def _name_and_folder(text: str) -> tuple[str, Path]:
-    name, equals, folder = text.partition("=")
-    if not (name and equals and folder):
-        raise InputError(f"--store {text}: expected NAME=DIR, such as brats2020=/data/brats2020")
-    return name, Path(folder)
+def _pairs(option: str, items: list[str], expected: str) -> dict[str, Path]:
+    """Read what was given to an option as NAME=PATH, each name once."""
+    found: dict[str, Path] = {}
+    for item in items:
+        name, equals, path = item.partition("=")
+        if not (name and equals and path):
+            raise InputError(f"{option} {item}: expected {expected}")
+        if name in found:
+            raise InputError(f"{option} {name} is given twice: name each at most once")
+        found[name] = Path(path)
+    return found
 
 
 def _check_our_datasets() -> None:

@@ -4,6 +4,7 @@
 """
 
 import inspect
+import json
 import os
 import platform
 import subprocess
@@ -17,12 +18,18 @@ from typing import Any
 from backbones import BACKBONES
 from benchmark.config import RunConfig
 from benchmark.metrics import POLICIES
+from benchmark.record import write_atomically
+from datasets.likeness import Likeness
 from datasets.missing import Availability, store_availability
 from datasets.split import Split, split
-from datasets.store import Store
+from datasets.store import CaseRecord, Store
 from passion import OBJECTIVES
 
 SPLIT_SEED = 1037
+SPLIT = "split.json"
+"""In a run folder: which cases it trained, validated and tested on."""
+PRINTS = "learnt_from.json"
+"""In a model folder: the hashes of the volumes that the model has learnt from, without names."""
 
 
 def training_availability(config: RunConfig, store: Store, cases: tuple[str, ...]) -> Availability:
@@ -33,6 +40,37 @@ def training_availability(config: RunConfig, store: Store, cases: tuple[str, ...
 def run_split(config: RunConfig, store: Store) -> Split:
     """Training, validation and test cases: equal for all seeds, so that results can be paired by case."""
     return split(store.cases, store.description, config.split, SPLIT_SEED)
+
+
+def write_learnt_from(folder: Path, store: Store, parts: Split) -> None:
+    """Write `split.json`: the cases of each part, and of each the first digits of its volumes' SHA-256.
+
+    With it a run is never tested on a patient that it has learnt from, whatever the data are called then.
+    """
+    content = {
+        part: {case: short_prints(store.records[case]) for case in getattr(parts, part)}
+        for part in ("train", "val", "test")
+    }
+    write_atomically(folder / SPLIT, json.dumps(content).encode())
+
+
+def learnt_from(folder: Path) -> tuple[set[str], set[str]]:
+    """Return names and `short_prints` of the cases that trained and validated a run.
+
+    A model folder has the latter alone; both are empty where a run of an older version does not say.
+    """
+    if (folder / PRINTS).exists():
+        return set(), set(json.loads((folder / PRINTS).read_text(encoding="utf-8")))
+    if not (folder / SPLIT).exists():
+        return set(), set()
+    content = json.loads((folder / SPLIT).read_text(encoding="utf-8"))
+    seen = {**content["train"], **content["val"]}
+    return set(seen), {digits for digits_of in seen.values() for digits in digits_of}
+
+
+def short_prints(record: CaseRecord) -> list[str]:
+    """Return the first 16 digits of the SHA-256 of each volume of a case."""
+    return [digest[:16] for digest in record.prints.values()]
 
 
 def run_conditions(config: RunConfig, grid: str, store: Store) -> dict[str, Any]:
@@ -48,6 +86,8 @@ def run_conditions(config: RunConfig, grid: str, store: Store) -> dict[str, Any]
         "dataset": store.description.to_dict(),
         "metrics": {"policy": policy.name, "text": policy.text},
         **_plugins(config),
+        "preparation": store.preparation,
+        "images": Likeness.of(store, parts.train).to_dict(),
         "data": {
             "hash": store.hash,
             "split": config.split,

@@ -8,6 +8,7 @@ backbone or an objective does not have is an error, not ignored.
 """
 
 import json
+from functools import cached_property
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
@@ -29,6 +30,8 @@ class TrainConfig(Frozen):
 
     `crop`: edge of the training crop in voxels. `label_share`: share of crops centred on a labelled voxel.
     `augment`: the published augmentation, its intensity change per channel or as `released` (per slice).
+    `recompute`: compute feature maps again in the backward pass instead of keeping them: slower, a fraction
+    of the memory.
     """
 
     epochs: int = Field(300, ge=1)
@@ -38,6 +41,7 @@ class TrainConfig(Frozen):
     weight_decay: float = Field(1e-4, ge=0)
     label_share: float = Field(0.0, ge=0, le=1)
     augment: bool | Literal["released"] = True
+    recompute: bool = Field(False, exclude_if=lambda value: value is False)
 
 
 class TestConfig(Frozen):
@@ -132,7 +136,7 @@ class RunConfig(Frozen):
         profile = self.profile if imperfect else "complete"
         return self.model_copy(update={"objective": objective, "profile": profile})
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """First 10 hex digits of the SHA-256 of the resolved configuration, the teacher's included."""
         content = self.model_dump()
@@ -160,6 +164,11 @@ class RunConfig(Frozen):
     def __hash__(self) -> int:
         return int(self.hash, 16)
 
+    def __copy__(self) -> "RunConfig":
+        copied = super().__copy__()
+        copied.__dict__.pop("hash", None)  # copies are made to be changed: see model_copy
+        return copied
+
 
 def readable_errors(errors: list[Any]) -> str:
     """Put pydantic's list of errors into one line: ``train.epochs: Input should be ... (found -1)``."""
@@ -173,6 +182,12 @@ def readable_errors(errors: list[Any]) -> str:
         else:
             parts.append(f"{place}: {error['msg']} (found {error['input']!r})")
     return "; ".join(parts)
+
+
+def error_key(error: Any) -> tuple[str, ...]:
+    """The keys that lead to one of pydantic's errors; empty for one of a whole configuration."""
+    option = (error["ctx"]["option"],) if error["type"] == "unknown_option" else ()
+    return (*_place(error["loc"]), *option)
 
 
 def _place(location: tuple[Any, ...]) -> list[str]:

@@ -90,7 +90,6 @@ def score_maps(
     return [Row(case, *score) for score in scores]
 
 
-@torch.inference_mode()
 def predict(
     backbone: Backbone,
     volumes: Tensor,
@@ -100,7 +99,26 @@ def predict(
     device: torch.device,
     poor: Tensor | None = None,
 ) -> Tensor:
-    """Segment one case for several subsets.
+    """Segment one case for several subsets: the arguments of `class_sums`.
+
+    Returns the most probable class, uint8 [S, *space] on the CPU.
+    """
+    return (
+        class_sums(backbone, volumes, subsets, modalities, window, device, poor).argmax(dim=1).to(torch.uint8)
+    )
+
+
+@torch.inference_mode()
+def class_sums(
+    backbone: Backbone,
+    volumes: Tensor,
+    subsets: Sequence[Subset],
+    modalities: Sequence[str],
+    window: int,
+    device: torch.device,
+    poor: Tensor | None = None,
+) -> Tensor:
+    """Sum the softmax probabilities of one case over the windows, for several subsets.
 
     Args:
         backbone: any backbone; used in evaluation mode, left in the mode it was.
@@ -112,7 +130,8 @@ def predict(
         poor: what to show of the modalities outside a subset, like `volumes`; None: nothing. A modality that
             is in none of the subsets stays absent.
 
-    Returns the most probable class, uint8 [S, *space] on the CPU.
+    Returns float32 [S, C, *space] on the CPU; divided by their sum over the classes, which is the number of
+    windows at a voxel, they are probabilities.
     """
     present = torch.tensor([presence(s, modalities) for s in subsets], device=device)
     shown = torch.stack([volumes] if poor is None else [volumes, poor])
@@ -133,7 +152,7 @@ def predict(
 def _sliding_windows(
     backbone: Backbone, shown: Tensor, present: Tensor, window: tuple[int, int, int], device: torch.device
 ) -> Tensor:
-    """Segment `shown` [1, M, *space], or [2, M, *space] with the poor volumes second."""
+    """Sum over windows of `shown` [1, M, *space], or [2, M, *space] with the poor volumes second."""
     space = tuple(shown.shape[2:])
     padded = torch.stack([pad_to(volumes, window) for volumes in shown])
     totals = torch.zeros((len(present), backbone.classes, *padded.shape[2:]))
@@ -154,7 +173,7 @@ def _sliding_windows(
             probabilities = fused.logits.softmax(dim=1, dtype=wide)
             totals[(slice(first, first + len(rows)), slice(None), *place)] += probabilities.cpu()
     kept = tuple(slice(n) for n in space)
-    return totals.argmax(dim=1)[(slice(None), *kept)].to(torch.uint8)
+    return totals[(slice(None), slice(None), *kept)]
 
 
 def _mixed(features: Features, present: Tensor) -> Features:

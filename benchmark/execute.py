@@ -14,7 +14,9 @@ from benchmark.build import check_sizes
 from benchmark.conditions import run_conditions
 from benchmark.config import RunConfig
 from benchmark.grid import Grid
-from benchmark.launch.local import Job, launch
+from benchmark.launch.local import launch
+from benchmark.launch.slots import make_slots, visible_gpus
+from benchmark.launch.worker import Job
 from benchmark.record import STATES, RunFolder
 from benchmark.studies import phantom_store
 from benchmark.tracking.uploaded import command, waiting
@@ -23,7 +25,15 @@ from datasets.vocabulary import Description
 
 
 def execute_grid(
-    grid: Grid, runs: Path, stores: dict[str, Path], device: str, workers: int | None, track: bool
+    grid: Grid,
+    runs: Path,
+    stores: dict[str, Path],
+    device: str,
+    workers: int | None,
+    track: bool,
+    gpus: str | None = None,
+    runs_per_gpu: int | None = None,
+    retries: int = 1,
 ) -> int:
     """Execute what is missing of `grid` under `runs`; return how many of its runs are not done.
 
@@ -32,23 +42,30 @@ def execute_grid(
         runs: where the grid's folder is or will be.
         stores: store folders by dataset name; others are looked for at `data/NAME`.
         device: `auto`, `cpu` or `cuda`.
-        workers: runs at a time; None: the number of cores on a CPU, one on CUDA.
+        workers: runs at a time on a CPU; None: the number of cores.
         track: log to Weights & Biases.
+        gpus: which GPUs, such as `0,1`; None: all that are visible.
+        runs_per_gpu: runs at a time on each GPU; None: one.
+        retries: how often a run that dies is tried again from its checkpoint.
 
     Raises `InputError` before anything starts if a store is missing or has changed, a network cannot be
-    built or take its windows, or CUDA is not there.
+    built or take its windows, CUDA or a GPU is not there, or an option has no effect on the device.
     """
     console = Console(stderr=True)
     folders = {config: run_folder(grid, config, runs) for config in grid.configs}
     _name_teachers(grid, console)
     missing = {config: folder for config, folder in folders.items() if folder.state() != "done"}
     if missing:
-        device = chosen_device(device)
+        on_gpus = gpus is not None or runs_per_gpu is not None
+        device = chosen_device("cuda" if on_gpus and device == "auto" else device)
+        visible = visible_gpus() if device == "cuda" else []
+        slots = make_slots(
+            device, available_cores(), len(missing), workers, gpus, runs_per_gpu, visible=visible
+        )
         located = _stores(grid, runs, stores, console)
         _check_sizes(missing, located)
         jobs = [_job(grid, config, runs, located[config.dataset]) for config in missing]
-        cores = available_cores() if device == "cpu" else 1
-        launch(jobs, device, workers or min(len(jobs), cores), track, console)
+        launch(jobs, slots, track, console, retries)
     states = [folder.state() for folder in folders.values()]
     console.print(
         ", ".join(f"{states.count(s)} {s}" for s in STATES if s in states) + f" of grid {grid.name}"
@@ -64,15 +81,14 @@ def execute_grid(
 def print_status(grid: Grid, runs: Path) -> None:
     """Print a table of the grid's runs and their states on standard output."""
     folders = [run_folder(grid, config, runs) for config in grid.configs]
+    states = [folder.state() for folder in folders]
     table = Table("run", "state", "epochs", "reason")
-    for folder, config in zip(folders, grid.configs, strict=True):
-        table.add_row(
-            folder.path.name, folder.state(), f"{len(folder.log())}/{config.train.epochs}", folder.reason()
-        )
+    for folder, state, config in zip(folders, states, grid.configs, strict=True):
+        epochs = f"{folder.epochs()}/{config.train.epochs}"
+        table.add_row(folder.path.name, state, epochs, folder.reason())
     console = Console(width=None if Console().is_terminal else 200)
     console.print(table)
     _name_teachers(grid, console)
-    states = [folder.state() for folder in folders]
     console.print(", ".join(f"{states.count(s)} {s}" for s in STATES if s in states))
 
 
@@ -99,7 +115,16 @@ def _job(grid: Grid, config: RunConfig, runs: Path, store_path: Path) -> Job:
             "restore the data, or remove the run folder to start afresh"
         )
     teacher = run_folder(grid, config.teacher, runs) if config.teacher else None
-    return Job(folder, store_path, config.train.epochs, conditions["data"]["cases"]["test"], teacher)
+    cases = conditions["data"]["cases"]
+    crop = config.train.crop**store.description.spatial_dims
+    return Job(
+        folder,
+        store_path,
+        config.train.epochs,
+        cases["test"],
+        teacher,
+        work=(config.train.epochs - len(folder.log())) * cases["train"] * crop,
+    )
 
 
 def _check_sizes(configs: Iterable[RunConfig], stores: dict[str, Path]) -> None:
@@ -109,15 +134,19 @@ def _check_sizes(configs: Iterable[RunConfig], stores: dict[str, Path]) -> None:
         check_sizes(config, Store.open(stores[config.dataset]).description)
 
 
-def _stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -> dict[str, Path]:
-    names = list(dict.fromkeys(config.dataset for config in grid.configs))
+def check_store_names(grid: Grid, stores: dict[str, Path]) -> None:
+    """Raise `InputError` for a store of a dataset that no run of the grid uses."""
     for name in stores:
-        if name not in names:
+        if name not in grid.datasets:
             raise InputError(
-                f"--store {name}=...: grid {grid.name} has no dataset {name}, only {', '.join(names)}"
+                f"--store {name}=...: grid {grid.name} has no dataset {name}, only {', '.join(grid.datasets)}"
             )
+
+
+def _stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -> dict[str, Path]:
+    check_store_names(grid, stores)
     located = {}
-    for name in names:
+    for name in grid.datasets:
         if name in stores:
             located[name] = stores[name]
         elif name in grid.data:

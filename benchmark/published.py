@@ -19,6 +19,11 @@ from benchmark.config import RunConfig
 from benchmark.metrics import POLICIES
 from benchmark.record import RunFolder
 from datasets.brats import BRATS2020
+from datasets.likeness import Likeness
+from datasets.prepare import VERSION
+
+BRATS = Likeness("LPS", ((1.0, 1.0),) * 3, (900.0, 2000.0))
+"""The images of BraTS2020: one orientation, 1 mm, skull-stripped; an adult's brain with its ventricles."""
 
 
 def import_weights(file: Path, backbone: str, out: Path) -> RunFolder:
@@ -50,6 +55,8 @@ def import_weights(file: Path, backbone: str, out: Path) -> RunFolder:
             "config": known,
             "dataset": BRATS2020.to_dict(),
             "metrics": {"policy": policy.name, "text": policy.text},
+            "preparation": {"version": VERSION, "box": "released"},
+            "images": BRATS.to_dict(),
             "imported": {"file": file.name, "sha256": digest},
         }
     )

@@ -3,10 +3,11 @@
     folder = RunFolder(Path("runs/demo/phantom-rfnet-passion-mr2468-s1037-1a2b3c4d5e"))
     folder.state()          # "absent", "partial", "running", "failed" or "done"
 
-`config.yaml` (what it is), `environment.json` (where it ran), `availability.csv` (who lacks what in
-training), `model.json` (how large the network is), `log.jsonl` (a line per epoch), `cases.csv` (a row per
-case, subset, region and metric), `examples.npz` (slices with predictions), `checkpoint.pt`,
-`weights.safetensors`, `wandb/` (what Weights & Biases writes), and `done` or `failed`.
+`config.yaml` (what it is), `environment.json` (where it ran), `model.json` (how large the network is),
+`split.json` (who trained, validated and tested), `availability.csv` (who lacked what in training),
+`log.jsonl` (a line per epoch), `cases.csv` (a row per case, subset, region and metric), `examples.npz`
+(slices with predictions), `checkpoint.pt`, `weights.safetensors`, `wandb/` (what Weights & Biases writes),
+and `done` or `failed`.
 """
 
 import fcntl
@@ -73,10 +74,17 @@ class RunFolder:
         lines = path.read_text(encoding="utf-8").split("\n")
         return [json.loads(line) for line in lines[:-1]]
 
+    def epochs(self) -> int:
+        """How many epochs are logged, without reading what stands in their lines."""
+        path = self.path / "log.jsonl"
+        return path.read_bytes().count(b"\n") if path.exists() else 0
+
     def append_log(self, line: dict[str, Any]) -> None:
-        """Add one epoch's line."""
+        """Add one epoch's line, on the disk when this returns: no checkpoint may be ahead of the log."""
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def truncate_log(self, epochs: int) -> None:
         """Keep the lines of the first `epochs` epochs: what came after the checkpoint is run again."""
@@ -131,6 +139,16 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk: without it, a rename can be lost in a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def run_folders(grid_folder: Path) -> list[RunFolder]:

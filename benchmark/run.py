@@ -5,22 +5,22 @@ at once, a killed one goes on from its checkpoint and from the first case that i
 """
 
 import argparse
-import csv
-import io
 import json
 import os
 import shutil
 import signal
 import sys
 import traceback
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bench_errors import InputError
-from benchmark import conditions, examples, tracking
+from benchmark import conditions, tracking
 from benchmark.build import build_backbone, build_objective
 from benchmark.config import RunConfig
+from benchmark.reasons import error_reason
 from benchmark.record import RunFolder, write_atomically
 from datasets.degrade import Degradation, DegradedStore
 from datasets.store import Store
@@ -28,28 +28,39 @@ from datasets.store import Store
 if TYPE_CHECKING:
     from backbones.contract import Backbone
 
-HEADER = ["case", "subset", "region", "metric", "policy", "value"]
 
-
-def execute(folder: RunFolder, store_path: Path, device: str, threads: int, track: bool) -> None:
+def execute(
+    folder: RunFolder,
+    store_path: Path,
+    device: str,
+    threads: int,
+    track: bool,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
     """Train and test the run that `folder` describes, unless it is done or another process has it.
 
-    Raises whatever went wrong; the reason is then in the folder's `failed`.
+    `stop` is asked after each step and each tested case; at a yes, what is done is saved and
+    KeyboardInterrupt raised. Raises whatever else went wrong; the reason is then in the folder's `failed`.
     """
     with folder.lease() as mine:
         if not mine or folder.state() == "done":
             return
         (folder.path / "failed").unlink(missing_ok=True)
         try:
-            _execute(folder, store_path, device, threads, track)
+            _execute(folder, store_path, device, threads, track, stop)
         except Exception as error:
-            text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            folder.mark_failed(" ".join(text.split()), traceback.format_exc())
+            folder.mark_failed(error_reason(error), traceback.format_exc())
             raise
 
 
-def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int, track: bool) -> None:
-    import numpy as np
+def _execute(
+    folder: RunFolder,
+    store_path: Path,
+    device_name: str,
+    threads: int,
+    track: bool,
+    stop: Callable[[], bool],
+) -> None:
     import torch
 
     from benchmark.checkpoint import save_weights
@@ -57,6 +68,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     from benchmark.metrics import POLICIES
     from benchmark.precision import autocast, check_precision
     from benchmark.size import model_size
+    from benchmark.testing import score_cases
     from benchmark.train import train
     from datasets.loader import Loader
     from datasets.randomness import torch_seed
@@ -76,6 +88,7 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
     environment = conditions.environment(_device_text(device), threads, config.precision)
     _write_environment(folder, environment)
     parts = conditions.run_split(config, store)
+    conditions.write_learnt_from(folder.path, store, parts)
     table = conditions.training_availability(config, store, parts.train)
     if table.hash != content["data"]["availability"]["hash"]:
         raise InputError(
@@ -111,10 +124,6 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
         with autocast(config.precision, device):
             return segment_case(backbone, store, case, window=config.window, device=device, outside=outside)
 
-    def cut(case: str, maps: dict[str, Any]) -> examples.Example:
-        volumes, label = np.asarray(store.volumes(case)), np.asarray(store.labels(case))
-        return examples.cut(case, volumes, label, maps, store.record(case).affine)
-
     def validate() -> float:
         return mean_dice(
             [row for case in parts.val for row in score_maps(store, case, segment(case), policy, ("dice",))]
@@ -136,28 +145,11 @@ def _execute(folder: RunFolder, store_path: Path, device_name: str, threads: int
         device,
         on_epoch=tracker.log_epoch,
         validate=validate if config.test.select == "best" else None,
+        stop=stop,
     )
     save_weights(folder, backbone.state_dict())
     shutil.rmtree(degraded, ignore_errors=True)
-    rows = _finished_rows(folder)
-    tested = {row[0] for row in rows}
-    slices = {}
-    for case in parts.test:
-        if case not in tested:
-            maps = segment(case)
-            rows += [
-                [r.case, r.subset, r.region, r.metric, policy.name, repr(r.value)]
-                for r in score_maps(store, case, maps, policy)
-            ]
-            _write_rows(folder, rows)
-            slices[case] = cut(case, maps)
-    examples.save(
-        folder.path / examples.FILE,
-        [
-            replace(slices.get(case) or cut(case, segment(case)), roles=roles)
-            for case, roles in examples.choose(rows).items()
-        ],
-    )
+    score_cases(folder, store, parts.test, segment, policy, stop)
     tracker.finish()
     folder.mark_done()
 
@@ -183,27 +175,24 @@ def _teacher(folder: RunFolder, config: RunConfig, network: "Backbone") -> "Back
     return network
 
 
-def _finished_rows(folder: RunFolder) -> list[list[str]]:
-    path = folder.path / "cases.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.reader(file))[1:]
-
-
-def _write_rows(folder: RunFolder, rows: list[list[str]]) -> None:
-    """Replace `cases.csv` as a whole, so that a case is either in it with all its rows or not at all."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
-    writer.writerows(rows)
-    write_atomically(folder.path / "cases.csv", text.getvalue().encode())
-
-
 def _device_text(device: object) -> str:
     import torch
 
     return torch.cuda.get_device_name() if str(device).startswith("cuda") else "cpu"
+
+
+def _stop_signals() -> Event:
+    """Return what SIGTERM and SIGINT set, so that the step under way can end; a second one exits at once."""
+    asked = Event()
+
+    def ask(*_: object) -> None:
+        if asked.is_set():
+            sys.exit(130)
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
+    return asked
 
 
 def main() -> NoReturn:
@@ -215,10 +204,15 @@ def main() -> NoReturn:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--no-track", action="store_true")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
+    asked = _stop_signals()
     try:
         execute(
-            RunFolder(options.folder), options.store, options.device, options.threads, not options.no_track
+            RunFolder(options.folder),
+            options.store,
+            options.device,
+            options.threads,
+            not options.no_track,
+            asked.is_set,
         )
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,18 +1,20 @@
 """The training loop: ``train(config, backbone, objective, loader, folder, device, on_epoch)``.
 
 AdamW with amsgrad and a polynomial learning rate per epoch (PROTOCOL: as released); one epoch is every
-training case once. Epochs are logged as they end, and a checkpoint lets a killed run go on.
+training case once. Epochs are logged as they end, and a checkpoint lets a killed run go on from the step
+after it, to the same bits.
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from backbones.contract import Backbone
+from backbones.recompute import Recomputed
 from benchmark.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.config import RunConfig
 from benchmark.memory import peak
@@ -23,7 +25,20 @@ from datasets.randomness import torch_seed
 from passion.objective import Losses, Objective
 
 CHECKPOINT_SECONDS = 60.0
-"""A checkpoint is written when this much time has passed since the last one, and after the last epoch."""
+"""A checkpoint is written after the first step or epoch that ends this long after the last one was, and at
+the end of training."""
+
+
+@dataclass
+class _Progress:
+    """How far an epoch is: `step` steps over `cases` cases, their summed terms, what each modality `seen`."""
+
+    step: int = 0
+    cases: int = 0
+    totals: dict[str, Tensor] = field(default_factory=dict)
+    seen: Tensor | None = None
+    elapsed: float = 0.0
+    wait: float = 0.0
 
 
 def train(
@@ -35,6 +50,7 @@ def train(
     device: torch.device,
     on_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
     validate: Callable[[], float] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train `backbone` in place, from the folder's checkpoint if there is one.
 
@@ -47,6 +63,7 @@ def train(
         device: where to compute.
         on_epoch: called with each new log line.
         validate: for `select: best`, the score of the current weights on the validation cases.
+        stop: asked after each step; once it says yes, a checkpoint is written and KeyboardInterrupt raised.
     """
     optimiser = torch.optim.AdamW(
         backbone.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay, amsgrad=True
@@ -57,7 +74,7 @@ def train(
         optimiser.add_param_group({"params": own, "weight_decay": 0.0})
     scale = scaler(config.precision, device)
     best: dict[str, Any] = {"score": -1.0, "epoch": -1, "weights": None}
-    start = 0
+    start, progress = 0, _Progress()
     if checkpoint := load_checkpoint(folder, device):
         backbone.load_state_dict(checkpoint["weights"])
         optimiser.load_state_dict(checkpoint["optimiser"])
@@ -65,10 +82,36 @@ def train(
         scale.load_state_dict(checkpoint["scaler"])
         best = checkpoint["best"]
         start = checkpoint["epoch"]
+        progress = _Progress(**checkpoint["progress"])
     folder.truncate_log(start)
     saved = time.monotonic()
+
+    def save(epoch: int, progress: _Progress) -> None:
+        nonlocal saved
+        content = {
+            "epoch": epoch,
+            "progress": vars(progress),
+            "weights": backbone.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "objective": objective.state_dict(),
+            "scaler": scale.state_dict(),
+            "best": best,
+        }
+        save_checkpoint(folder, content)
+        saved = time.monotonic()
+
+    def due() -> bool:
+        return time.monotonic() - saved > CHECKPOINT_SECONDS
+
     for epoch in range(start, config.train.epochs):
-        line = _epoch(config, epoch, backbone, objective, optimiser, scale, loader, device)
+        for _ in _steps(config, epoch, progress, backbone, objective, optimiser, scale, loader, device):
+            stopping = stop()
+            if stopping or due():
+                save(epoch, progress)
+            if stopping:
+                raise KeyboardInterrupt
+        line = _line(config, epoch, progress, objective, loader, device)
+        progress = _Progress()
         last = epoch + 1 == config.train.epochs
         if validate and (last or (epoch + 1) % (config.test.validate_every or 10) == 0):
             line["validation"] = validate()
@@ -77,17 +120,8 @@ def train(
                 best = {"score": line["validation"], "epoch": epoch, "weights": weights}
         folder.append_log(line)
         on_epoch(line)
-        if last or time.monotonic() - saved > CHECKPOINT_SECONDS:
-            content = {
-                "epoch": epoch + 1,
-                "weights": backbone.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "objective": objective.state_dict(),
-                "scaler": scale.state_dict(),
-                "best": best,
-            }
-            save_checkpoint(folder, content)
-            saved = time.monotonic()
+        if last or due():
+            save(epoch + 1, progress)
     if best["weights"] is not None:
         backbone.load_state_dict(best["weights"])
 
@@ -97,31 +131,33 @@ def learning_rate(base: float, epoch: int, epochs: int) -> float:
     return round(base * (1 - epoch / epochs) ** 0.9, 8)
 
 
-def _epoch(
+def _steps(
     config: RunConfig,
     epoch: int,
+    progress: _Progress,
     backbone: Backbone,
     objective: Objective,
     optimiser: torch.optim.Optimizer,
     scale: torch.amp.GradScaler,
     loader: Loader,
     device: torch.device,
-) -> dict[str, Any]:
+) -> Iterator[None]:
+    """Do what is left of an epoch, a step at a time, and keep the account of it in `progress`."""
     rate = learning_rate(config.train.lr, epoch, config.train.epochs)
     for group in optimiser.param_groups:
         group["lr"] = rate
     backbone.train()
-    began = time.monotonic()
-    totals: dict[str, Tensor] = {}
-    seen = torch.zeros(backbone.modalities)
-    cases = 0
+    began, waited = time.monotonic() - progress.elapsed, progress.wait
+    totals = progress.totals = {name: total.cpu() for name, total in progress.totals.items()}
+    seen = torch.zeros(backbone.modalities) if progress.seen is None else progress.seen.cpu()
     weights = [p for p in backbone.parameters() if p.requires_grad]
-    for step, batch in enumerate(loader.batches(epoch)):
+    network = Recomputed(backbone) if config.train.recompute else backbone
+    for step, batch in enumerate(loader.batches(epoch, progress.step), progress.step):
         # Dropout draws depend on the step alone, so a resumed run repeats them.
         torch.manual_seed(torch_seed(config.seed, f"step {step}", epoch))
         moved = batch.to(device)
         with autocast(config.precision, device):
-            losses = objective.loss(backbone, moved)
+            losses = objective.loss(network, moved)
         if not torch.isfinite(losses.total):
             raise FloatingPointError(
                 f"the loss is {losses.total.item()} in epoch {epoch} at {', '.join(batch.cases)}: "
@@ -137,17 +173,35 @@ def _epoch(
             totals[name] = totals.get(name, torch.zeros(())) + value.cpu()
         used = batch.available if config.objective.policy == "pdt" else batch.present
         seen += used.sum(dim=0)
-        cases += len(batch.cases)
+        progress.seen = seen
+        progress.cases += len(batch.cases)
+        progress.step = step + 1
+        progress.elapsed = time.monotonic() - began
+        progress.wait = waited + loader.wait
+        yield
+
+
+def _line(
+    config: RunConfig,
+    epoch: int,
+    progress: _Progress,
+    objective: Objective,
+    loader: Loader,
+    device: torch.device,
+) -> dict[str, Any]:
+    """End the epoch for the objective and say in a log line what it came to."""
+    assert progress.seen is not None
     changed = objective.end_epoch() or {}
+    means = {k: v.sum() / progress.cases for k, v in progress.totals.items() if k not in _PREFERENCE}
     return {
         "epoch": epoch,
-        "lr": rate,
-        "loss": {k: (v.sum() / cases).item() for k, v in totals.items() if k not in _PREFERENCE},
-        "modality": _per_modality(loader.modalities, totals, seen, changed),
+        "lr": learning_rate(config.train.lr, epoch, config.train.epochs),
+        "loss": {k: v.item() for k, v in means.items()},
+        "modality": _per_modality(loader.modalities, progress.totals, progress.seen.cpu(), changed),
         "timing": {
-            "seconds": round(time.monotonic() - began, 3),
-            "step": round((time.monotonic() - began) / len(loader), 4),
-            "loader_wait": round(loader.wait, 4),
+            "seconds": round(progress.elapsed, 3),
+            "step": round(progress.elapsed / len(loader), 4),
+            "loader_wait": round(progress.wait, 4),
             "peak_gib": round(peak(device) / 2**30, 3),
         },
     }

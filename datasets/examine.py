@@ -1,10 +1,12 @@
 """One case, read completely, with every problem it has: ``examined = examine(case, description)``.
 
+`examine_images` is for a new patient's case, which has no label.
+
 `datasets.check` reports the problems; `datasets.prepare` goes on with the volumes where there is no error.
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Literal
@@ -14,7 +16,7 @@ from nibabel.affines import voxel_sizes
 
 from bench_errors import InputError
 from datasets.find import Case
-from datasets.nifti import Image, read_nifti
+from datasets.nifti import Image, orientation, read_nifti, resampled
 from datasets.store import check_name
 from datasets.vocabulary import Description
 
@@ -86,7 +88,7 @@ class Examined:
 
 
 def examine(case: Case, description: Description) -> Examined:
-    """Read every file of a case and look for every problem that one case can have."""
+    """Read every file of a case to learn from, and look for every problem that one case can have."""
     examined = Examined(case)
     for fault in case.faults:
         examined.add("error", case.name, fault)
@@ -97,6 +99,28 @@ def examine(case: Case, description: Description) -> Examined:
     if case.files or case.label or not case.faults:
         _check_presence(examined, description)
     _read(examined, description)
+    return _checked(examined, description)
+
+
+def examine_images(case: Case, description: Description, resample: bool = False) -> Examined:
+    """The same of a new patient's case: whatever images it has, and no label.
+
+    `resample`: bring images that lie on another grid than the first to its grid, and note it.
+    """
+    examined = Examined(replace(case, label=None))
+    for fault in case.faults:
+        examined.add("error", case.name, fault)
+    _read(examined, description)
+    if not (examined.images or examined.problems):
+        found = f"found no image, expected one of {', '.join(description.modalities)} at least"
+        examined.add("error", case.name, f"{found}: add the files or remove the case")
+    if resample:
+        _resample(examined)
+    return _checked(examined, description)
+
+
+def _checked(examined: Examined, description: Description) -> Examined:
+    """Look for the problems of the files that could be read."""
     _check_grids(examined)
     for name, image in examined.images.items():
         if name != "label":
@@ -140,6 +164,21 @@ def _read(examined: Examined, description: Description) -> None:
                 examined.add("error", case.relative(path), str(error).removeprefix(f"{path}: "))
         if (image := read[path]) is not None:
             examined.images[name] = image.channel(channels[name]) if name in channels else image
+
+
+def _resample(examined: Examined) -> None:
+    names = list(examined.images)
+    for name in names[1:]:
+        image, first = examined.images[name], examined.images[names[0]]
+        same = image.data.shape == first.data.shape and np.allclose(image.affine, first.affine, 0, TOLERANCE)
+        if not same:
+            examined.images[name] = resampled(image, first)
+            found, wanted = (
+                f"{'x'.join(map(str, i.data.shape))} voxels of "
+                f"{'x'.join(f'{edge:.3g}' for edge in voxel_sizes(i.affine))} mm, {orientation(i.affine)}"
+                for i in (image, first)
+            )
+            examined.add("note", examined.file(name), f"resampled from {found}, to {wanted} as {names[0]}")
 
 
 def _check_grids(examined: Examined) -> None:

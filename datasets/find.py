@@ -51,7 +51,7 @@ class Case:
 
     def relative(self, path: Path) -> str:
         """Return the path of one of its files as the messages name it."""
-        return path.relative_to(self.folder).as_posix()
+        return Path(os.path.relpath(path, self.folder)).as_posix()
 
 
 @dataclass(frozen=True)

@@ -137,15 +137,15 @@ class Loader:
         """Batches per epoch."""
         return -(-len(self._units) // self._batch_size)
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch, equal each time it is asked for."""
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from `first_step` on, equal each time they are asked for."""
         self.wait = 0.0
         order = generator(self._seed, "order", epoch).permutation(len(self._units))
         units = [self._units[i] for i in order]
         with ThreadPoolExecutor(1, "loader") as thread:
             ahead: deque[Future[Batch]] = deque()
             try:
-                for first in range(0, len(units), self._batch_size):
+                for first in range(first_step * self._batch_size, len(units), self._batch_size):
                     ahead.append(thread.submit(self._batch, units[first : first + self._batch_size], epoch))
                     if len(ahead) > BATCHES_AHEAD:
                         yield self._next(ahead)

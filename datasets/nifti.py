@@ -2,11 +2,13 @@
 
 image = read_nifti(Path("one_flair.nii.gz"))                 # one volume
 image = read_nifti(Path("BRATS_001.nii.gz"), channels=4)     # four, along the fourth axis
+write_like(Path("one_seg.nii.gz"), labels, image)            # on the same grid, under the same header
 """
 
 import gzip
 import hashlib
 import logging
+import os
 import zlib
 from dataclasses import dataclass, replace
 from math import prod
@@ -15,6 +17,9 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+from nibabel.processing import resample_from_to
 
 from bench_errors import InputError
 
@@ -32,6 +37,7 @@ class Image:
         affine: [4, 4] voxel index -> mm.
         spacing: edge of a voxel along each axis of space as the header says it (pixdim), in mm.
         digest: SHA-256 of the file's bytes.
+        header: as it stands in the file, for images that are to lie as this one.
     """
 
     path: Path
@@ -39,6 +45,7 @@ class Image:
     affine: np.ndarray
     spacing: tuple[float, ...]
     digest: str
+    header: nib.Nifti1Header
 
     def channel(self, index: int) -> "Image":
         """Return one volume of a file that has several, in the same memory."""
@@ -66,7 +73,52 @@ def read_nifti(path: Path, channels: int = 0) -> Image:
         over="ignore", invalid="ignore"
     ):  # what scaling makes infinite is for the check to report
         data = np.asanyarray(image.dataobj)
-    return Image(path, data, affine, spacing, hashlib.sha256(packed).hexdigest())
+    return Image(path, data, affine, spacing, hashlib.sha256(packed).hexdigest(), image.header)
+
+
+def orientation(affine: np.ndarray) -> str:
+    """Return where the axes of a volume point, such as ``LPS``: nearest to left, posterior and up."""
+    return "".join(nib.aff2axcodes(affine))
+
+
+def turned(array: np.ndarray, held: str, wanted: str) -> np.ndarray:
+    """Return a view of an array [X, Y, Z] whose axes point as `held` (``RAS``), pointing as `wanted`."""
+    steps = ornt_transform(axcodes2ornt(held), axcodes2ornt(wanted))
+    return apply_orientation(array, steps)
+
+
+def turned_sizes(affine: np.ndarray, wanted: str) -> np.ndarray:
+    """Return the edges of a voxel in mm along axes that are `turned` to point as `wanted`."""
+    steps = ornt_transform(io_orientation(affine), axcodes2ornt(wanted))
+    return voxel_sizes(affine)[np.argsort(steps[:, 0])]
+
+
+def resampled(image: Image, like: Image) -> Image:
+    """Return an image on the grid of another, by linear interpolation; what it does not cover is 0."""
+    volume = nib.Nifti1Image(image.data.astype(np.float32), image.affine)
+    data = np.asarray(resample_from_to(volume, (like.data.shape, like.affine), order=1).dataobj)
+    return replace(image, data=data, affine=like.affine, spacing=like.spacing)
+
+
+def write_like(path: Path, array: np.ndarray, like: Image) -> None:
+    """Write an array on the grid of `like`, [X, Y, Z] or with a fourth axis, under its header.
+
+    Affine, orientation, units and codes stay; type and scaling become those of the array. The file is whole
+    or not there. Raises `InputError` where it cannot be written.
+    """
+    header = like.header.copy()
+    header.set_data_dtype(array.dtype)
+    header["cal_min"] = header["cal_max"] = 0  # the window to show an image in, which this is not
+    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    beside = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nib.save(kind(array, like.affine, header), beside)
+        beside.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}): choose another --out") from None
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _inflate(path: Path, packed: bytes) -> bytes:

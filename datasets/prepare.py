@@ -50,7 +50,7 @@ from datasets.store import (
     write_file,
 )
 from datasets.vocabulary import Description
-from datasets.voxels import packed
+from datasets.voxels import normalised, packed
 
 VERSION = 1
 """Of the preparation: raised when the same files would give other numbers; part of the data hash."""
@@ -71,6 +71,9 @@ WITHOUT_EFFECT = (
     "name", "classes", "regions", "table_order", "profile_order", "layouts", "patient", "case_names",
 )  # fmt: skip
 """What of a description has no effect on the prepared voxels of given files."""
+
+CENTRAL = "central"
+"""The rule of the box of 2-D studies."""
 
 BoxRule = Literal["full", "released"]
 Box = tuple[tuple[int, int], ...]
@@ -134,7 +137,7 @@ def update_store(
     if box not in ("full", "released"):
         raise InputError(f"unknown box '{box}': choose full or released")
     cases = find_cases(root, description)
-    rule = box if description.spatial_dims == 3 else "central"
+    rule = box if description.spatial_dims == 3 else CENTRAL
     try:
         with _alone(out) as folder:
             before = _cases_of(folder)
@@ -160,6 +163,47 @@ def update_store(
     kept = [name for name, case in sound.items() if not case.written]
     gone = sorted(before - {case.name for case in cases})
     return Update(store, written, kept, gone)
+
+
+class Crop(NamedTuple):
+    """What is kept of a case and what it is normalised with.
+
+    Attributes:
+        box: (start, end) along each axis of the volumes, in voxels.
+        crops: modality -> the part of the volume within the box.
+        statistics: modality -> mean and standard deviation; see `statistics`.
+    """
+
+    box: Box
+    crops: dict[str, np.ndarray]
+    statistics: dict[str, tuple[float, float]]
+
+    def normalised(self, modalities: tuple[str, ...]) -> np.ndarray:
+        """Return float32 [M, *space] as networks see it; zeros where the case lacks a modality.
+
+        The same numbers as `Store.volumes` gives of a case that was prepared.
+        """
+        shape = next(iter(self.crops.values())).shape
+        volumes = np.zeros((len(modalities), *shape), dtype=np.float32)
+        for m, modality in enumerate(modalities):
+            if modality in self.crops:
+                mean, std = np.array(self.statistics[modality], dtype=np.float32)
+                volumes[m] = normalised(self.crops[modality], mean, std)
+        return volumes
+
+
+def crop(volumes: dict[str, np.ndarray], rule: str) -> Crop:
+    """Cut the volumes [X, Y, Z] of a case, modality -> volume in the order of the description, to their box.
+
+    `rule`: of the box, as a store's `preparation` says it: `full`, `released` or `central` (2-D studies).
+    """
+    all_of_it = list(volumes.values())
+    box = slice_box(all_of_it[0].shape) if rule == CENTRAL else crop_box(all_of_it, rule)
+    window = tuple(slice(start, end) for start, end in box)
+    crops = {m: np.ascontiguousarray(volume[window]) for m, volume in volumes.items()}
+    # A 2-D study is normalised by its whole volume, a 3-D one by its crop.
+    normalised_by = all_of_it if rule == CENTRAL else list(crops.values())
+    return Crop(box, crops, dict(zip(volumes, statistics(normalised_by), strict=True)))
 
 
 def crop_box(volumes: list[np.ndarray], rule: str) -> Box:
@@ -232,12 +276,8 @@ def _write_case(examined: Examined, description: Description, folder: Path, rule
     volumes, label = examined.volumes, examined.label
     if label is None:
         raise ValueError("a case without errors has a label")
-    box = crop_box(list(volumes.values()), rule) if description.spatial_dims == 3 else slice_box(label.shape)
+    box, crops, numbers = crop(volumes, rule)
     window = tuple(slice(start, end) for start, end in box)
-    crops = {m: np.ascontiguousarray(volume[window]) for m, volume in volumes.items()}
-    # A 2-D study is normalised by its whole volume, a 3-D one by its crop.
-    normalised_by = list(crops.values()) if description.spatial_dims == 3 else list(volumes.values())
-    numbers = dict(zip(volumes, statistics(normalised_by), strict=True))
     classes = np.zeros(label[window].shape, dtype=np.uint8)
     for value, index in description.file_labels.items():
         classes[label[window] == value] = index
@@ -268,6 +308,7 @@ def _write_case(examined: Examined, description: Description, folder: Path, rule
         prints=examined.prints,
         sources={examined.case.relative(image.path): image.digest for image in images.values()},
         columns=examined.case.columns,
+        tissue=int(np.count_nonzero(sum_of(list(volumes.values())) > 0)),
         content=content.hexdigest(),
         checksums={name: hashlib.sha256(file).hexdigest() for name, file in files.items()},
     )

@@ -54,6 +54,8 @@ class CaseRecord:
         content: SHA-256 of the cropped voxels before normalisation and of the class indices.
         checksums: stored file -> SHA-256.
         columns: what else is known of the case, such as its grade.
+        tissue: number of voxels of the original volume where the sum of the modalities is positive; None in
+            stores of older versions.
     """
 
     key: str
@@ -70,6 +72,7 @@ class CaseRecord:
     content: str
     checksums: dict[str, str]
     columns: dict[str, str] = field(default_factory=dict)
+    tissue: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as written to JSON."""

@@ -55,6 +55,14 @@ def packed(array: np.ndarray, chunk: tuple[int, ...]) -> bytes:
     return bytes(file.to_cframe())
 
 
+def normalised(stored: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Return (stored - mean) / std in float32; `mean` and `std` are float32 and fit the array's shape."""
+    values = stored.astype(np.float32)
+    values -= mean
+    values /= std
+    return values
+
+
 class Voxels:
     """An array on disk that is indexed like a numpy array with whole numbers and slices.
 
@@ -93,10 +101,7 @@ class Voxels:
         first = index[0] if isinstance(index, tuple) else index
         mean, std = (np.asarray(numbers[first]) for numbers in self._scaling)
         across = (..., *[None] * (stored.ndim - mean.ndim))
-        values = stored.astype(np.float32)
-        values -= mean[across]
-        values /= std[across]
-        return values
+        return normalised(stored, mean[across], std[across])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype=dtype)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from backbones.contract import Backbone, Features, Fused
-from passion.losses import CaseLabels, deep_supervision, probabilities, task_loss
+from passion.losses import CaseLabels, deep_supervision, output_loss
 from passion.objective import Batch, Losses, Objective, Tasks, labels_of, unimodal_losses
 
 
@@ -51,7 +51,7 @@ class Baseline(Objective):
             if fused is not None:
                 size = batch.target.shape[1:]
                 for b, case_labels in enumerate(labels):
-                    fuse = fuse + task_loss(probabilities(fused.logits[b : b + 1]), case_labels).sum()
+                    fuse = fuse + output_loss(fused.logits[b : b + 1], case_labels).sum()
                     sides = [side[b : b + 1] for side in fused.side_logits]
                     prm = prm + deep_supervision(sides, case_labels, size).sum()
                 further = self.further(further, fused, observed, labels, size)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from passion.losses import FLOOR, CaseLabels, full_precision, probabilities
+from passion.row_losses import at_once
 
 NORM_FLOOR = 1e-5
 """Each of the two norms of a cosine similarity is clamped from below at this."""
@@ -49,7 +50,7 @@ def pixel_distillation(
     [R, classes, *space_l], with R = 1 for the teacher.
     """
     terms = [
-        temperature_kl(s, t, tau, size) / 2**level
+        at_once(temperature_kl, s, t, tau, size) / 2**level
         for level, (s, t) in enumerate(zip(student, teacher, strict=True))
     ]
     return torch.stack(terms).sum(dim=0)
@@ -81,8 +82,13 @@ def semantic_distillation(student: Tensor, teacher: Tensor, labels: CaseLabels) 
     Returns proto [R], the mean squared difference, and distance [R], the mean absolute one, without gradient.
     """
     target = similarity_maps(full_precision(teacher.detach()).flatten(2), labels)
-    difference = similarity_maps(full_precision(student).flatten(2), labels) - target
-    return difference.square().mean(dim=(1, 2)), difference.detach().abs().mean(dim=(1, 2))
+
+    def compare(features: Tensor) -> tuple[Tensor, Tensor]:
+        difference = similarity_maps(full_precision(features).flatten(2), labels) - target
+        return difference.square().mean(dim=(1, 2)), difference.detach().abs().mean(dim=(1, 2))
+
+    proto, distance = at_once(compare, student)
+    return proto, distance
 
 
 def dice_distance(student: Tensor, teacher: Tensor) -> Tensor:

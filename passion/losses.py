@@ -1,7 +1,7 @@
 """The task losses of one case: weighted cross entropy plus Dice, at the output and at the side outputs.
 
     labels = CaseLabels(target, classes, torch.float32)         # one case, target [*space]
-    loss = task_loss(probabilities(logits), labels)             # logits [R, classes, *space] -> [R]
+    loss = output_loss(logits, labels)                          # logits [R, classes, *space] -> [R]
 
 R is any number of outputs for the same case: the fused one, or one per modality. Space is three axes.
 Formulas: PASSION (arXiv 2407.14796) and its released code, which takes them from RFNet (ICCV 2021).
@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from passion.row_losses import at_once
 
 FLOOR = 0.005
 """Probabilities are clamped from below at this before a logarithm; no gradient passes below it."""
@@ -78,6 +80,12 @@ def task_loss(p: Tensor, labels: CaseLabels) -> Tensor:
     return cross_entropy(own, labels) + dice_loss(p, own, labels)
 
 
+def output_loss(logits: Tensor, labels: CaseLabels, size: Sequence[int] | None = None) -> Tensor:
+    """Task loss of the outputs `logits` [R, classes, *space], enlarged to `size` where it is given: [R]."""
+    loss: Tensor = at_once(lambda rows: task_loss(probabilities(rows, size), labels), logits)
+    return loss
+
+
 def deep_supervision(side_logits: list[Tensor], labels: CaseLabels, size: Sequence[int]) -> Tensor:
     """Task losses of the side outputs at full size, weighted 1/2, 1/4, 1/8, ... from the finest: [R].
 
@@ -86,8 +94,5 @@ def deep_supervision(side_logits: list[Tensor], labels: CaseLabels, size: Sequen
     """
     if not side_logits:
         return labels.count.new_zeros(1)
-    losses = [
-        task_loss(probabilities(side, size), labels) / 2**level
-        for level, side in enumerate(side_logits, start=1)
-    ]
+    losses = [output_loss(side, labels, size) / 2**level for level, side in enumerate(side_logits, start=1)]
     return torch.stack(losses).sum(dim=0)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from backbones.contract import Backbone, Features, Fused
 from bench_errors import InputError
 from bench_registry import unknown
-from passion.losses import CaseLabels, full_precision, probabilities, task_loss
+from passion.losses import CaseLabels, full_precision, output_loss
 
 POLICIES = ("idt", "idt_drop", "pdt")
 
@@ -200,7 +200,7 @@ def unimodal_losses(logits: Tensor | None, taught: Tensor, labels: list[CaseLabe
     losses = []
     for case, mask, case_labels in zip(logits.unbind(), taught, labels, strict=True):
         chosen = mask.nonzero().squeeze(1).to(logits.device)
-        values = task_loss(probabilities(case.index_select(0, chosen)), case_labels)
+        values = output_loss(case.index_select(0, chosen), case_labels)
         losses.append(per_modality(values, chosen, len(mask)))
     return losses
 

@@ -18,7 +18,7 @@ from backbones.contract import Backbone, Features, Fused
 from bench_errors import InputError
 from bench_registry import unknown
 from passion.distillation import dice_distance, pixel_distillation, semantic_distillation
-from passion.losses import CaseLabels, deep_supervision, probabilities, task_loss
+from passion.losses import CaseLabels, deep_supervision, output_loss
 from passion.objective import Batch, Losses, Objective, labels_of, per_modality, unimodal_losses
 from passion.preference import GradientBalance, relative_preference
 
@@ -154,7 +154,7 @@ class Passion(Objective):
     ) -> dict[str, Tensor]:
         teacher = parts.teacher
         terms = {
-            "fuse": task_loss(probabilities(teacher.logits), labels).squeeze(0),
+            "fuse": output_loss(teacher.logits, labels).squeeze(0),
             "prm": deep_supervision(teacher.side_logits, labels, size).squeeze(0),
         }
         zeros = terms["fuse"].new_zeros(self.modalities)

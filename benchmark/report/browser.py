@@ -1,4 +1,4 @@
-"""What the page's case browser reads: ``browser(collected)``, plain lists and numbers fit for JSON.
+"""What the page's case browser reads: ``browser(sections)``, plain lists and numbers fit for JSON.
 
 Scores are whole tenths of the metric's unit, cases one after the other, seeds averaged. A slice is a PNG, its
 classes are runs such as ``a350b4a12``: 350 pixels of class 0, 4 of class 1, ... What would make the page too
@@ -9,7 +9,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmark.metrics import METRICS
-from benchmark.report.collect import Collected, Study
+from benchmark.report.collect import Study
+from benchmark.report.contents import Section
 from benchmark.report.names import modality_title
-from benchmark.report.scores import AVERAGE, Scores, metric_title, metrics_of, score
+from benchmark.report.scores import AVERAGE, Scores
 from benchmark.report.variants import plain_regions
 from datasets.vocabulary import parse_subset, presence
 
@@ -72,23 +72,25 @@ class Browser:
         return json.dumps(self.data, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def browser(collected: Collected) -> Browser:
+def browser(sections: Sequence[Section]) -> Browser:
     """Gather the cases of every study; studies and slices beyond the limits are left out, the first stay."""
-    metrics = metrics_of(collected)
     tables, data, without, bare = [], [], [], []
     scores_left, slices_left = SCORES_LIMIT, SLICES_LIMIT
-    for study in collected.studies():
-        scores = {metric: score(collected, study, metric) for metric in metrics}
-        tables.append(_case_table(scores[metrics[0]]))
-        entry = _study(study, scores)
-        scores_left -= len(json.dumps(entry))
-        if scores_left < 0:
-            without.append(f"{study.dataset}, {study.title}")
+    for section in sections:
+        study = section.study
+        if study is None:
             continue
-        pictures, examples = _slices(study, scores[metrics[0]].subsets, entry["cases"])
+        tables.append(_case_table(section.scores[0]))
+        if scores_left >= 0:
+            entry = _study(study, section.scores)
+            scores_left -= len(json.dumps(entry))
+        if scores_left < 0:
+            without.append(section.title)
+            continue
+        pictures, examples = _slices(study, section.scores[0].subsets, entry["cases"])
         slices_left -= len(json.dumps([pictures, examples]))
         if slices_left < 0:
-            bare.append(f"{study.dataset}, {study.title}")
+            bare.append(section.title)
             pictures, examples = [], []
         data.append({**entry, "pictures": pictures, "examples": examples})
     left_out = []
@@ -146,9 +148,9 @@ def natural(names: Iterable[str]) -> list[str]:
     )
 
 
-def _study(study: Study, scores: Mapping[str, Scores]) -> dict[str, Any]:
+def _study(study: Study, scores: Sequence[Scores]) -> dict[str, Any]:
     description = study.description
-    first = next(iter(scores.values()))
+    first = scores[0]
     subsets = first.subsets
     cases = natural(first.cases[study.methods[0]][description.regions[0].name].index)
     return {
@@ -162,7 +164,7 @@ def _study(study: Study, scores: Mapping[str, Scores]) -> dict[str, Any]:
             {"name": r.name, "classes": list(r.classes), "drawn": r.name in plain_regions(study)}
             for r in description.regions
         ],
-        "metrics": [{"title": metric_title(m), "up": METRICS[m].higher_is_better} for m in scores],
+        "metrics": [{"title": own.title, "up": own.higher_is_better} for own in scores],
         "methods": study.methods,
         "cases": cases,
         "values": [
@@ -170,7 +172,7 @@ def _study(study: Study, scores: Mapping[str, Scores]) -> dict[str, Any]:
                 [_tenths(own.cases[method][r.name].reindex(cases)[list(subsets)]) for method in study.methods]
                 for r in description.regions
             ]
-            for own in scores.values()
+            for own in scores
         ],
     }
 

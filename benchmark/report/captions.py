@@ -43,6 +43,7 @@ def caption(
         + "."
     ]
     sentences += [_training(study, len(folds) > 1) for study in studies]
+    sentences += _evaluated(runs)
     sentences += _outside(runs)
     if fewest:
         sentences.append(
@@ -65,8 +66,7 @@ def rates(content: dict[str, Any]) -> str:
     """Say how often each modality is missing or poor in training, from the content of a `config.yaml`."""
     availability = content["data"]["availability"]
     realised = availability["realised"]
-    parts = ", ".join(f"{modality_title(m)} {100 * rate:.1f} %" for m, rate in realised.items())
-    missing = f"realised missing rates {parts}" if any(realised.values()) else "no modality missing"
+    missing = _missing(realised)
     poor = ", ".join(
         f"{modality_title(m)} {name} {100 * share:.1f} %"
         for m, shares in availability.get("degraded", {}).items()
@@ -75,19 +75,47 @@ def rates(content: dict[str, Any]) -> str:
     return f"{missing}; in poor quality, of the cases that have it, {poor}" if poor else missing
 
 
+def _missing(realised: dict[str, float]) -> str:
+    parts = ", ".join(f"{modality_title(m)} {100 * rate:.1f} %" for m, rate in realised.items())
+    return f"realised missing rates {parts}" if any(realised.values()) else "no modality missing"
+
+
 def counted(number: int, thing: str) -> str:
     """``1 case``, ``2 cases``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _training(study: Study, folds: bool) -> str:
-    data = study.runs[0].content["data"]
-    start = f"{study.runs[0].fold} trained" if folds else "Trained"
+    own = [run for run in study.runs if "evaluated" not in run.content]
+    run = (own or study.runs)[0]
+    if "imported" in run.content:
+        return f"Published weights of {run.content['imported']['file']}: how they were trained is not known."
+    data, trained = run.content["data"], run.content.get("evaluated", {}).get("trained")
+    start = f"{run.fold} trained" if folds else "Trained"
+    of = f" of {trained['dataset']}" if trained else ""
     return (
-        f"{start} on {counted(data['cases']['train'], 'case')} under profile {study.profile}: "
-        f"{rates(study.runs[0].content)}; availability table {data['availability']['hash']}, "
-        f"data {data['hash']}."
+        f"{start} on {counted(data['cases']['train'], 'case')}{of} under profile {study.profile}: "
+        f"{rates(run.content)}; availability table {data['availability']['hash']}, "
+        f"data {trained['data'] if trained else data['hash']}."
     )
+
+
+def _evaluated(runs: Sequence[Run]) -> list[str]:
+    """What runs were tested on after their training was done, where that is not its own test."""
+    found = {
+        run.config["test"]["evaluated"]: (
+            f"tested after training on {run.config['dataset']} data {run.content['data']['hash']}"
+            + (f", where {_missing(done['realised'])}" if "realised" in done else "")
+            + f" (trained on {done['trained']['dataset']} data {done['trained']['data']})"
+        )
+        for run in runs
+        if (done := run.content.get("evaluated"))
+    }
+    alone = len(found) == 1 and all("evaluated" in run.content for run in runs)
+    return [
+        f"{text[0].upper()}{text[1:]}." if alone else f"Rows with evaluated={about}: {text}."
+        for about, text in found.items()
+    ]
 
 
 def _outside(runs: Sequence[Run]) -> list[str]:

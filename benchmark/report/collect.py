@@ -7,8 +7,9 @@ collected.studies()         # what goes into one table: the finished runs of a d
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,16 @@ class Run:
     def log(self) -> list[dict[str, Any]]:
         """The lines of `log.jsonl`, read anew each time: those of a thousand runs would fill the memory."""
         return guarded(self.path, RunFolder(self.path).log)
+
+    @cached_property
+    def trained(self) -> tuple[int, float]:
+        """How many epochs it trained, and the minutes they took."""
+
+        def read() -> tuple[int, float]:
+            seconds = [line["timing"]["seconds"] for line in self.log]
+            return len(seconds), sum(seconds) / 60
+
+        return guarded(self.path, read)
 
     @property
     def examples(self) -> list[Example]:
@@ -165,12 +176,15 @@ class Collected:
         return _studies([run for run in self.runs if run.state == "done"])
 
 
-def collect(grid_folders: Sequence[Path], split_by: Sequence[str] = ()) -> Collected:
+def collect(
+    grid_folders: Sequence[Path], split_by: Sequence[str] = (), only: Collection[str] | None = None
+) -> Collected:
     """Read every run folder of the grids.
 
     Args:
         grid_folders: one folder per grid.
         split_by: names out of `SPLITS`: runs that differ in it are told apart instead of refused.
+        only: names of the run folders to read; None: all.
 
     Raises `InputError` for an unknown name in `split_by`, a folder without runs, if no run is finished, if
     one is damaged or lacks rows, and if runs that would stand in one table differ in metric policy, data or
@@ -179,7 +193,7 @@ def collect(grid_folders: Sequence[Path], split_by: Sequence[str] = ()) -> Colle
     for name in split_by:
         if name not in SPLITS:
             raise InputError(f"--split-by: {unknown('condition', name, list(SPLITS))}")
-    runs, repeated = _without_repeats([run for folder in grid_folders for run in _read_grid(folder)])
+    runs, repeated = _without_repeats([run for folder in grid_folders for run in _read_grid(folder, only)])
     done = [run for run in runs if run.state == "done"]
     if not done:
         states = [run.state for run in runs]
@@ -201,12 +215,13 @@ def collect(grid_folders: Sequence[Path], split_by: Sequence[str] = ()) -> Colle
     )
 
 
-def _read_grid(folder: Path) -> list[Run]:
-    runs = [read_run(run) for run in run_folders(folder)]
+def _read_grid(folder: Path, only: Collection[str] | None) -> list[Run]:
+    runs = [read_run(run) for run in run_folders(folder) if only is None or run.path.name in only]
     if not runs:
+        which = "of these settings " if only is not None else ""
         raise InputError(
-            f"no runs at {folder}: start them with 'bench run --grid {folder.name}', or say with --runs "
-            "where they are"
+            f"no runs {which}at {folder}: start them with 'bench run --grid {folder.name}', or say with "
+            "--runs where they are"
         )
     return runs
 

@@ -26,12 +26,14 @@ class Section:
         title: such as ``phantom, mr2468``.
         dataset: whose.
         study: whose tables; None where they are of several.
+        scores: what they are made of: of a study, one per metric; of several, theirs in the first metric.
         tables: in the order of the page: for each kind, one per metric.
     """
 
     title: str
     dataset: str
     study: Study | None
+    scores: tuple[Scores, ...]
     tables: tuple[Table, ...]
 
 
@@ -54,7 +56,8 @@ def contents(collected: Collected, published: bool = False) -> list[Section]:
         if found := [table for table in main if table]:
             if published:
                 found = [add_reported(table, dataset, lambda column: (column, AVERAGE)) for table in found]
-            sections.append(Section(f"{dataset}, all profiles", dataset, None, tuple(found)))
+            first = tuple(scores[study.name, metrics[0]] for study in own)
+            sections.append(Section(f"{dataset}, all profiles", dataset, None, first, tuple(found)))
         for study in own:
             parts = [
                 (scores[study.name, metric], _complete(own, study, scores, metric)) for metric in metrics
@@ -62,7 +65,8 @@ def contents(collected: Collected, published: bool = False) -> list[Section]:
             tables = [table for make in MAKERS for here, complete in parts for table in make(here, complete)]
             if published:
                 tables = [_with_reported(table, study) for table in tables]
-            sections.append(Section(f"{dataset}, {study.title}", dataset, study, tuple(tables)))
+            here = tuple(scores[study.name, metric] for metric in metrics)
+            sections.append(Section(f"{dataset}, {study.title}", dataset, study, here, tuple(tables)))
     return sections
 
 

@@ -57,7 +57,7 @@ def page(
         formats: those of the figures' files.
     """
     images, beside = _images([p for pictures in drawn.values() for p in pictures], out)
-    cases = browser(collected)
+    cases = browser(sections)
     states = [run.state for run in collected.runs]
     tables = [table for section in sections for table in section.tables]
     studies = collected.studies()
@@ -143,8 +143,8 @@ def _conditions(run: Run) -> dict[str, Any]:
     data, environment_ = run.content["data"], run.environment
     epochs = run.content["config"]["train"].get("epochs", "?")
     return {
-        "epochs": f"{len(run.log)}/{epochs}",
-        "minutes": f"{sum(line['timing']['seconds'] for line in run.log) / 60:.1f}",
+        "epochs": f"{run.trained[0]}/{epochs}",
+        "minutes": f"{run.trained[1]:.1f}",
         "rates": rates(run.content),
         "availability": data["availability"]["hash"],
         "data": data["hash"],

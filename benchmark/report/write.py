@@ -5,7 +5,7 @@
 the same bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from bench_errors import InputError
@@ -27,11 +27,13 @@ def write_report(
     split_by: Sequence[str] = (),
     published: bool = False,
     formats: Sequence[str] = FORMATS,
+    only: Collection[str] | None = None,
 ) -> list[Path]:
     """Write the report of the grids' run folders into `out` and return the files, `report.md` first.
 
     With `published`, what others reported stands under our rows; `collect` explains `split_by`; `formats` are
-    those of the figures, png always among them as the page is made of it. Raises `InputError` for an unknown
+    those of the figures, png always among them as the page is made of it; `only` are the names of the run
+    folders to read, where not all are. Raises `InputError` for an unknown
     format, a grid without a finished run, runs that cannot be compared (`collect`), and a folder that cannot
     be written.
     """
@@ -39,7 +41,7 @@ def write_report(
         if name not in FORMATS:
             raise InputError(f"--formats: {unknown('format', name, list(FORMATS))}")
     formats = [name for name in FORMATS if name in ("png", *formats)]
-    collected = collect(grid_folders, split_by)
+    collected = collect(grid_folders, split_by, only)
     try:
         for folder in (out / "tables", out / "figures"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +62,7 @@ def _write(
         for table in section.tables:
             written += [_write_text(out / "tables" / name, text) for name, text in _files(table).items()]
         own = drawn.setdefault(section.title, [])
-        for picture, figure in pictures(collected, section):
+        for picture, figure in pictures(section):
             written += save(figure, out / "figures" / picture.name, formats)
             own.append(picture)
     states = [run.state for run in collected.runs]
@@ -110,7 +112,7 @@ def _write_text(path: Path, text: str) -> Path:
 
 def epochs(run: Run) -> str:
     """Return ``3/12``: epochs trained of those asked for."""
-    return f"{len(run.log)}/{run.content['config']['train'].get('epochs', '?')}"
+    return f"{run.trained[0]}/{run.content['config']['train'].get('epochs', '?')}"
 
 
 def left_out(collected: Collected) -> list[str]:
@@ -121,4 +123,4 @@ def left_out(collected: Collected) -> list[str]:
 
 def minutes(run: Run) -> str:
     """Return how long its training took."""
-    return f"{sum(line['timing']['seconds'] for line in run.log) / 60:.1f}"
+    return f"{run.trained[1]:.1f}"

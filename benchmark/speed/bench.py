@@ -24,7 +24,7 @@ from backbones import BACKBONES
 from bench_errors import InputError
 from benchmark.conditions import environment
 from benchmark.execute import available_cores, chosen_device
-from benchmark.launch.local import MALLOC
+from benchmark.launch.worker import MALLOC
 from benchmark.precision import check_precision
 from benchmark.speed import tasks
 from benchmark.speed.tasks import Setting

@@ -25,6 +25,7 @@ from torch import Tensor
 import backbones
 import passion
 from backbones.contract import Backbone
+from backbones.recompute import Recomputed
 from benchmark.evaluate import predict
 from benchmark.memory import peak
 from benchmark.metrics import POLICIES, score_case
@@ -46,13 +47,17 @@ MODALITIES = BRATS2020.modalities
 
 @dataclass(frozen=True)
 class Setting:
-    """How to measure: the device (cpu or cuda), CPU threads, precision, counted repeats after a warm-up."""
+    """How to measure: the device (cpu or cuda), CPU threads, precision, counted repeats after a warm-up.
+
+    `recompute`: as `train.recompute` in a grid.
+    """
 
     device: str = "cpu"
     threads: int = 1
     precision: str = "fp32"
     repeats: int = 3
     width: int = 8
+    recompute: bool = False
 
 
 def step(backbone: str, objective: str, present: str, setting: Setting) -> dict[str, Any]:
@@ -73,11 +78,13 @@ def step(backbone: str, objective: str, present: str, setting: Setting) -> dict[
     for name in ("encode", "unimodal", "fuse"):
         setattr(network, name, _timed(getattr(network, name), name, stages, device))
 
+    trained = Recomputed(network) if setting.recompute else network
+
     def one() -> None:
         began = _now(device)
         inner = sum(stages.values())
         with autocast(setting.precision, device):
-            losses = goal.loss(network, batch)
+            losses = goal.loss(trained, batch)
         forward = _now(device)
         stages["losses"] = stages.get("losses", 0.0) + forward - began - (sum(stages.values()) - inner)
         optimiser.zero_grad(set_to_none=True)

@@ -70,15 +70,18 @@ def _case_table(folder: Path) -> Any:
 def _slices(folder: Path) -> dict[str, tuple[Image.Image, str]]:
     """A picture and its caption by role: label, then the predictions for subsets that grow to the whole."""
     from benchmark.report.collect import Study, read_run
-    from benchmark.report.figures.panel import Row, dice_by_subset, panel
+    from benchmark.report.figures.panel import Row, panel
+    from benchmark.report.figures.pictures import dice_by_subset
+    from benchmark.report.variants import plain_regions
 
     run = read_run(RunFolder(folder))
     study = Study(run.config["dataset"], run.config["profile"], "", (run,))
-    rows, pictures = _rows(folder), {}
+    pictures = {}
     for example in run.examples:
+        dice = dice_by_subset(run, example, plain_regions(study))
         for role in example.roles:
             if role != ROLES[0]:
-                figure = panel([Row(role, example, dice_by_subset(rows, example.case, study))], study)
+                figure = panel([Row(role, example, dice)], study)
                 pictures[role] = _drawn(figure), f"{role} case by mean Dice: {example.case}"
     return pictures
 

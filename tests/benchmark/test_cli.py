@@ -58,6 +58,7 @@ def test_report_imports_no_torch():
     [
         (["run", "--grid", "dmo"], "did you mean demo"),
         (["run", "--grid", "demo", "--device", "tpu"], "choose auto, cpu or cuda"),
+        (["run", "--grid", "demo", "--device", "cpu", "--gpus", "0"], "--gpus 0 has no effect on a CPU"),
         (["run", "--grid", "demo", "--store", "phantom"], "expected NAME=DIR"),
         (["run", "--grid", "demo", "--store", "brats=x"], "has no dataset brats"),
         (["run", "--grid", "demo", "--store", "phantom=nowhere"], "bench data prepare"),

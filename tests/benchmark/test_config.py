@@ -114,7 +114,7 @@ def test_the_hash_covers_the_teacher(monkeypatch):
     student = RunConfig.model_validate({"objective": {"name": "kd"}})
     before = student.hash
     monkeypatch.setattr(RunConfig, "teacher", property(lambda self: None))
-    assert student.hash != before
+    assert student.model_copy().hash != before
 
 
 def test_name_says_what_the_run_is():
@@ -122,3 +122,11 @@ def test_name_says_what_the_run_is():
     assert config.name == "phantom-rfnet-baseline-drop-mr2468-s1037"
     fold = RunConfig.model_validate({"split": "fold0of5", "profile": "complete"})
     assert fold.name == "phantom-rfnet-passion-complete-fold0of5-s1037"
+
+
+def test_a_changed_copy_does_not_keep_the_hash_of_its_original():
+    config = RunConfig()
+    assert config.hash == RunConfig().hash
+    changed = config.model_copy(update={"seed": 1})
+    assert changed.hash == RunConfig(seed=1).hash != config.hash
+    assert changed == RunConfig(seed=1)

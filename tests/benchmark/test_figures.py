@@ -1,5 +1,7 @@
 """The report's figures: they show the numbers of the tables, in files that are the same every time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib import colors
@@ -8,6 +10,7 @@ from recorded_runs import record, record_examples
 
 from benchmark.report.collect import collect
 from benchmark.report.contents import contents
+from benchmark.report.figures.choice import chosen, only, only_rows
 from benchmark.report.figures.curves import loss_curves, preference_curves
 from benchmark.report.figures.panel import growing_subsets
 from benchmark.report.figures.pictures import pictures
@@ -52,7 +55,12 @@ def study(collected):
 
 
 def points(axis, marker):
-    return [(line.get_xdata()[0], line.get_ydata()[0]) for line in axis.lines if line.get_marker() == marker]
+    return [
+        (*point, line.get_markerfacecolor())
+        for line in axis.lines
+        if line.get_marker() == marker
+        for point in zip(line.get_xdata(), line.get_ydata(), strict=True)
+    ]
 
 
 def test_differences_are_those_of_the_tests(collected, study):
@@ -62,10 +70,11 @@ def test_differences_are_those_of_the_tests(collected, study):
     drawn = points(figure.axes[0], "s")
     assert len(drawn) == 16
     # PASSION's two seeds are better by 0.05 and 0.07 in every case and subset.
-    assert [y for _, y in drawn] == pytest.approx([6.0] * 16)
+    assert [y for _, y, _ in drawn] == pytest.approx([6.0] * 16)
     tests = [test for test in table.tests if test.block == "WT"]
-    faces = [line.get_markerfacecolor() for line in figure.axes[0].lines if line.get_marker() == "s"]
-    assert [face != "white" for face in faces] == [test.corrected < 0.05 for test in tests]
+    assert [face != "white" for *_, face in drawn] == [test.corrected < 0.05 for test in tests]
+    ends = [path.vertices[:, 1] for lines in figure.axes[0].collections for path in lines.get_paths()]
+    assert np.ravel(ends) == pytest.approx([end for test in tests for end in (test.low, test.high)])
     assert "RFNet baseline" in figure.get_supylabel()
 
 
@@ -78,13 +87,24 @@ def test_without_a_baseline_there_are_no_differences(tmp_path):
 def test_boxes_have_the_medians_of_the_cases(collected, study):
     scores = score(collected, study, "dice")
     figure = boxes(scores)
-    medians = [
-        line for line in figure.axes[0].lines if line.get_color() == "black" and line.get_linewidth() > 1
-    ]
-    assert len(medians) == 2 * 16
-    drawn = sorted(line.get_ydata()[0] for line in medians)
-    expected = sorted(v for frames in scores.cases.values() for v in frames["WT"].median())
-    assert drawn == pytest.approx(expected)
+    kinds = figure.axes[0].collections[:4], figure.axes[0].collections[4:]  # a method's boxes to medians
+    frames = [own["WT"] for own in scores.cases.values()]
+    for (bodies, _, _, medians), frame in zip(kinds, frames, strict=True):
+        drawn = [path.vertices[0, 1] for path in medians.get_paths()]
+        assert drawn == pytest.approx(frame.median().to_list())
+        heights = [np.ptp(path.vertices[:, 1]) for path in bodies.get_paths()]
+        assert heights == pytest.approx((frame.quantile(0.75) - frame.quantile(0.25)).to_list())
+
+
+def test_a_case_beyond_the_whiskers_is_a_dot(collected, study):
+    scores = score(collected, study, "dice")
+    frame = scores.cases["RFNet baseline"]["WT"].copy()
+    frame.loc["case 0", "t2"] = 300.0
+    frame.loc[:, "t1"] = np.nan
+    cases = {**scores.cases, "RFNet baseline": {**scores.cases["RFNet baseline"], "WT": frame}}
+    axis = boxes(replace(scores, cases=cases)).axes[0]
+    assert [(x, y) for x, y, _ in points(axis, ".")] == [(pytest.approx(-0.175), 300.0)]
+    assert len(axis.collections[0].get_paths()) == 15
 
 
 def test_contributions_are_those_of_the_tables(collected, study):
@@ -92,14 +112,14 @@ def test_contributions_are_those_of_the_tables(collected, study):
     tables = marginal_table(scores), shapley_table(scores)
     figure = contributions(*tables)
     for row, table in enumerate(tables):
-        drawn = [y for _, y in points(figure.axes[4 * row], "o")]
+        drawn = [y for _, y, _ in points(figure.axes[4 * row], "o")]
         assert drawn == pytest.approx([cell.value for cell in table.blocks[0].rows[0].cells[:4]])
     assert [label.get_text() for label in figure.axes[4].get_xticklabels()] == ["FLAIR", "T1ce", "T1", "T2"]
 
 
 def test_lines_over_the_number_of_modalities_are_means_by_size(collected, study):
     scores = score(collected, study, "dice")
-    drawn = [y for _, y in points(over_number(scores).axes[0], "o")]
+    drawn = [y for _, y, _ in points(over_number(scores).axes[0], "o")]
     frame = scores.cases["RFNet baseline"]["WT"]
     sizes = {n: [name for name in scores.subsets if name.count("+") == n - 1] for n in (1, 2, 3, 4)}
     assert drawn[: len(sizes)] == pytest.approx([frame[names].to_numpy().mean() for names in sizes.values()])
@@ -116,6 +136,47 @@ def test_missing_rates_of_one_profile_and_of_several(collected, study):
     several = over_missing([score(collected, s, "dice") for s in collected.studies()])
     assert len(several.axes) == 4 * 4
     assert several.axes[0].lines[0].get_xdata().tolist() == [20.0, 57.1]
+
+
+def test_of_many_methods_each_network_has_its_baseline_and_its_best(tmp_path):
+    for network, better in (("mmformer", 0.0), ("rfnet", 0.2)):
+        record(tmp_path / "g", "baseline", backbone=network)
+        record(tmp_path / "g", "passion", backbone=network, strength=better + 0.02)
+        record(tmp_path / "g", "pmr", backbone=network, strength=better + 0.03)
+        record(tmp_path / "g", "kd", backbone=network, strength=better + 0.01)
+    everything = collect([tmp_path / "g"])
+    section = contents(everything)[0]
+    dice, distance = section.scores
+    shown = ["mmFormer baseline", "mmFormer + PMR", "RFNet baseline", "RFNet + PASSION", "RFNet + PMR"]
+    assert chosen([dice], 4) == [name for name in shown if name != "RFNet + PASSION"]
+    assert chosen([distance], 5) == [
+        "mmFormer baseline",
+        "mmFormer + PASSION",
+        *["mmFormer + PMR"],
+        *shown[2::2],
+    ]
+    assert chosen([dice], 8) == section.study.methods
+    table = only_rows(section.tables[0], shown)
+    assert [row.method for row in table.blocks[0].rows] == shown
+    assert only(section.study, shown).methods == shown
+
+
+def test_captions_say_which_methods_are_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.report.figures.pictures.MOST", 2)
+    monkeypatch.setattr("benchmark.report.figures.pictures.MOST_ROWS", 3)
+    for objective in ("baseline", "passion", "pmr", "kd"):
+        record(tmp_path / "g", objective, strength=0.1 * (objective == "pmr"))
+    section = contents(collect([tmp_path / "g"]))[0]
+    drawn = {
+        picture.name.removeprefix("phantom-mr2468-"): (picture, figure)
+        for picture, figure in pictures(section)
+    }
+    for name in ("difference-dice", "boxes-hd95", "worth-dice", "number-dice", "missing-dice", "loss"):
+        picture, figure = drawn[name]
+        assert "Shown are 2 of 4 methods: of each network its baseline" in picture.text
+        entries = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert entries in (["RFNet baseline", "RFNet + PMR"], ["RFNet + PMR"]), name
+    assert "Shown are 3 of 4 methods" in drawn["dice"][0].text
 
 
 def test_equal_missing_rates_have_no_figure(tmp_path):
@@ -149,7 +210,7 @@ def test_subsets_of_a_panel_grow_from_what_training_lacked_most(study):
 @pytest.fixture(scope="module")
 def drawn(collected, study):
     section = next(section for section in contents(collected) if section.study == study)
-    return list(pictures(collected, section))
+    return list(pictures(section))
 
 
 def test_a_study_has_every_kind_of_figure(drawn):
@@ -181,7 +242,7 @@ def test_panels_show_cases_by_method_and_role(drawn):
 
 def test_files_of_all_formats_have_the_same_bytes_again(drawn, collected, study, tmp_path):
     section = next(section for section in contents(collected) if section.study == study)
-    again = {picture.name: figure for picture, figure in pictures(collected, section)}
+    again = {picture.name: figure for picture, figure in pictures(section)}
     for picture, figure in drawn:
         if not picture.name.endswith(("difference-dice", "preference", "slices")):
             continue

@@ -109,17 +109,17 @@ def test_a_second_page_has_the_same_bytes(grid, path):
 
 def test_what_is_too_much_is_left_out_and_named(grid, monkeypatch):
     monkeypatch.setattr(browser_module, "SLICES_LIMIT", 100)
-    without_slices = browser(collect([grid]))
+    without_slices = browser(contents(collect([grid])))
     assert without_slices.left_out == (
         "To keep this page small, it is without the slices of phantom, mr2468.",
     )
     assert [len(study["examples"]) for study in without_slices.data] == [0, 0]
     monkeypatch.setattr(browser_module, "SCORES_LIMIT", 100)
-    nothing = browser(collect([grid]))
+    nothing = browser(contents(collect([grid])))
     assert nothing.data == []
     assert "the browser is without phantom-heart, mr357; phantom, mr2468" in nothing.left_out[0]
     monkeypatch.setattr(browser_module, "CASES_LIMIT", 2)
-    table = browser(collect([grid])).tables[1]
+    table = browser(contents(collect([grid]))).tables[1]
     assert table.cases == 3
     assert [case for case, _ in table.rows] == ["case 10", ODD]
 
@@ -316,7 +316,7 @@ def test_without_javascript_everything_can_be_read(chromium, path, width):
 
 def test_cases_named_by_digits_keep_their_names(tmp_path):
     record_examples(record(tmp_path / "g", "baseline", cases=("007", "10", "NA")), ("007", "NA"))
-    found = browser(collect([tmp_path / "g"]))
+    found = browser(contents(collect([tmp_path / "g"])))
     assert found.data[0]["cases"] == ["007", "10", "NA"]
     assert [example["case"] for example in found.data[0]["examples"]] == [0, 2]
 
@@ -325,4 +325,4 @@ def test_a_damaged_file_of_slices_is_named(grid, tmp_path):
     folder = record(tmp_path / "g", "baseline")
     (folder.path / FILE).write_bytes(b"nothing")
     with pytest.raises(Exception, match="is damaged"):
-        browser(collect([tmp_path / "g"]))
+        browser(contents(collect([tmp_path / "g"])))

@@ -1,6 +1,7 @@
 """The whole path in one go: the smoke grid from nothing to a report, launched twice, broken and killed."""
 
 import json
+import random
 import shutil
 import signal
 import subprocess
@@ -121,6 +122,71 @@ def test_killed_run_goes_on_to_the_same_result(smoke, tmp_path, monkeypatch):
         (whole.path / name).unlink()
     assert start_run(whole.path, store).wait() == 0
     assert {name: (whole.path / name).read_bytes() for name in kept} == kept
+
+
+EAGER = "from benchmark import run, train; train.CHECKPOINT_SECONDS = 0.0; run.main()"
+"""A worker that writes a checkpoint after each step, so that kills fall into the writing as well."""
+
+
+def start_eager(folder, store):
+    command = [sys.executable, "-c", EAGER, folder, "--store", store, "--threads", "1", "--no-track"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def wait_until_begun(process, folder):
+    """Return once the worker has passed its imports, which a kill would tell nothing about."""
+    path = folder.path / "environment.json"
+    path.unlink(missing_ok=True)
+    while not path.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+
+
+def without_timing(folder):
+    return [{k: v for k, v in line.items() if k != "timing"} for line in folder.log()]
+
+
+RESULTS = ("cases.csv", "examples.npz", "weights.safetensors")
+
+
+@pytest.mark.long
+def test_killed_at_random_moments_it_ends_in_the_same_bits(smoke, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    done = run_folders(smoke / "smoke")[1]
+    store = smoke / "smoke" / "data" / "phantom"
+    whole = fresh_copy(done, tmp_path / "whole", 4)
+    process = start_eager(whole.path, store)
+    wait_until_begun(process, whole)
+    began = time.monotonic()
+    assert process.wait() == 0
+    length = time.monotonic() - began
+    kills, draw, killed, number = 20, random.Random(1037), 0, 0
+    while killed < kills:
+        folder = fresh_copy(done, tmp_path / f"killed-{number}", 4)
+        number += 1
+        while killed < kills and folder.state() != "done":
+            process = start_eager(folder.path, store)
+            wait_until_begun(process, folder)
+            try:
+                assert process.wait(draw.uniform(0, length / 2)) == 0
+            except subprocess.TimeoutExpired:
+                process.kill()
+                killed += process.wait() == -signal.SIGKILL
+        if folder.state() != "done":
+            assert start_eager(folder.path, store).wait() == 0
+        assert without_timing(folder) == without_timing(whole)
+        for name in RESULTS:
+            assert (folder.path / name).read_bytes() == (whole.path / name).read_bytes(), (name, number)
+
+
+def test_a_stopped_worker_writes_a_checkpoint(smoke, tmp_path):
+    folder = fresh_copy(run_folders(smoke / "smoke")[1], tmp_path / "stopped", 50)
+    process = start_run(folder.path, smoke / "smoke" / "data" / "phantom")
+    wait_until_begun(process, folder)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 130
+    assert (folder.path / "checkpoint.pt").exists()
+    assert folder.state() == "partial"
 
 
 def test_poor_quality_in_training_and_testing(smoke, tmp_path):

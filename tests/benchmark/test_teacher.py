@@ -1,16 +1,12 @@
 """A run that learns from another: done in order, given up with a reason where its teacher fails."""
 
 import json
-from io import StringIO
 
 import pytest
 import yaml
-from rich.console import Console
 from test_cli import bench
 
-from benchmark.launch import local
-from benchmark.launch.local import Job, launch
-from benchmark.record import RunFolder, run_folders
+from benchmark.record import run_folders
 
 
 @pytest.fixture(scope="module")
@@ -59,46 +55,3 @@ def test_a_student_of_a_broken_teacher_fails_with_its_reason(taught, tmp_path):
     assert "the loss is nan" in teacher.reason()
     assert student.reason() == f"its teacher {teacher.path.name} is failed ({teacher.reason()})"
     assert not (student.path / "log.jsonl").exists()
-
-
-def job(folder, teacher=None):
-    RunFolder(folder).write_config({})
-    return Job(RunFolder(folder), folder, 1, 1, teacher and RunFolder(teacher))
-
-
-class FakeProcess:
-    def __init__(self, pid, code):
-        self.pid, self.returncode = pid, code
-
-    def poll(self):
-        return self.returncode
-
-    def terminate(self):
-        pass
-
-
-@pytest.mark.parametrize("teacher_ends", ["done", "failed", "elsewhere"])
-def test_the_launcher_keeps_the_order(tmp_path, monkeypatch, teacher_ends):
-    started = []
-
-    def start(started_job, *_):
-        started.append(started_job.folder.path.name)
-        if started_job.teacher is None and teacher_ends == "failed":
-            started_job.folder.mark_failed("no memory")
-        elif started_job.teacher is not None or teacher_ends == "done":
-            started_job.folder.mark_done()
-        return FakeProcess(len(started), 0)
-
-    monkeypatch.setattr(local, "_start", start)
-    monkeypatch.setattr(local, "POLL_SECONDS", 0.0)
-    student = job(tmp_path / "student", tmp_path / "teacher")
-    jobs = [student, job(tmp_path / "teacher"), job(tmp_path / "other")]
-    jobs[2].folder.mark_done()
-    launch(jobs, "cpu", 1, track=False, console=Console(file=StringIO()))
-    if teacher_ends == "done":
-        assert started == ["teacher", "student", "other"]
-        assert student.folder.state() == "done"
-    else:
-        assert started == ["teacher", "other"]
-        reasons = {"failed": "is failed (no memory)", "elsewhere": "is partial"}
-        assert student.folder.reason() == f"its teacher teacher {reasons[teacher_ends]}"

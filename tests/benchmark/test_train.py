@@ -8,6 +8,7 @@ import torch
 import backbones
 import passion
 from benchmark import train as training
+from benchmark.checkpoint import load_checkpoint
 from benchmark.config import RunConfig
 from benchmark.record import RunFolder
 from passion import OBJECTIVES
@@ -24,8 +25,8 @@ class SmallLoader:
     def __len__(self):
         return 2
 
-    def batches(self, epoch):
-        for step in range(2):
+    def batches(self, epoch, first_step=0):
+        for step in range(first_step, 2):
             generator = torch.Generator().manual_seed(10 * epoch + step)
             present = torch.rand(2, 3, generator=generator) > 0.4
             present[:, (epoch + step) % 3] = True
@@ -45,7 +46,7 @@ def small_network(seed):
     return backbones.create("rfnet", modalities=3, classes=3, width=2, spatial_dims=2)
 
 
-def run(name, folder, stop_after=None):
+def run(name, folder, stop_after=None, stop=lambda: False):
     """Train, or go on training; return the weights, what the objective learnt, and the log."""
     config = RunConfig.model_validate({"objective": {"name": name}, "train": {"epochs": EPOCHS, "lr": 0.01}})
     options = config.objective.options()
@@ -54,11 +55,13 @@ def run(name, folder, stop_after=None):
     objective = passion.create(name, 3, 3, counts=[4, 4, 4], cases=6, batch_size=2, **options)
     net = small_network(1)
 
-    def stop(line):
+    def leave(line):
         if line["epoch"] == stop_after:
             raise KeyboardInterrupt
 
-    training.train(config, net, objective, SmallLoader(), folder, torch.device("cpu"), on_epoch=stop)
+    training.train(
+        config, net, objective, SmallLoader(), folder, torch.device("cpu"), on_epoch=leave, stop=stop
+    )
     log = [{k: v for k, v in line.items() if k != "timing"} for line in folder.log()]
     return net.state_dict(), objective.state_dict(), log
 
@@ -79,6 +82,39 @@ def test_resuming_changes_nothing(name, tmp_path, monkeypatch):
     assert len(log) == EPOCHS
 
 
+@pytest.mark.parametrize("name", ["baseline", "passion", "gradnorm"])
+def test_resuming_within_an_epoch_changes_nothing(name, tmp_path):
+    whole, broken = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "broken")
+    for folder in (whole, broken):
+        folder.write_config({})
+    weights, learnt, log = run(name, whole)
+    asked = iter(range(1, 100))
+    for _ in range(3):  # after the steps 1, 2 (the last of its epoch) and 3, whose checkpoint gets lost
+        with pytest.raises(KeyboardInterrupt):
+            run(name, broken, stop=lambda: bool(next(asked)))
+    (broken.path / "checkpoint.pt").unlink()
+    assert load_checkpoint(broken, torch.device("cpu"))["progress"]["step"] == 2
+    resumed_weights, resumed_learnt, resumed_log = run(name, broken)
+    assert all(value.equal(resumed_weights[key]) for key, value in weights.items())
+    assert str(learnt) == str(resumed_learnt)
+    assert log == resumed_log
+
+
+def test_a_checkpoint_is_written_within_an_epoch_when_it_is_due(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+    folder = RunFolder(tmp_path / "run")
+    folder.write_config({})
+    places, save = [], training.save_checkpoint
+
+    def note(folder, content):
+        places.append((content["epoch"], content["progress"]["step"]))
+        save(folder, content)
+
+    monkeypatch.setattr(training, "save_checkpoint", note)
+    run("baseline", folder)
+    assert places == [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0)]
+
+
 @pytest.mark.parametrize("name", ["uncertainty", "gradnorm"])
 def test_what_an_objective_learns_is_optimised_without_decay(name, tmp_path):
     folder = RunFolder(tmp_path / "run")
@@ -87,7 +123,7 @@ def test_what_an_objective_learns_is_optimised_without_decay(name, tmp_path):
     parameter = learnt[{"uncertainty": "log_variance", "gradnorm": "theta"}[name]]
     assert (parameter != 0).all()
     assert {"weight"} <= log[-1]["modality"]["one"].keys()
-    checkpoint = torch.load(folder.path / "checkpoint.pt", weights_only=True)
+    checkpoint = load_checkpoint(folder, torch.device("cpu"))
     groups = checkpoint["optimiser"]["param_groups"]
     assert [group["weight_decay"] for group in groups] == [1e-4, 0.0]
     assert groups[0]["lr"] == groups[1]["lr"]

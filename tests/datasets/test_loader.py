@@ -104,6 +104,9 @@ def test_an_epoch_can_be_repeated_by_itself_and_does_not_hang_on_batches(augment
     again = loader(**options)
     list(again.batches(0))
     assert all(equal(b, singles[b.cases[0]]) for b in again.batches(3))
+    assert [b.cases for b in again.batches(3, 4)] == [b.cases for b in again.batches(3)][4:]
+    assert all(equal(b, singles[b.cases[0]]) for b in again.batches(3, 4))
+    assert list(again.batches(3, len(again))) == []
     pair = next(loader(batch_size=2, **options).batches(3))
     for i, case in enumerate(pair.cases):
         assert torch.equal(pair.volumes[i], singles[case].volumes[0])

@@ -10,31 +10,35 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.collect import Run, Study
+from benchmark.report.collect import Run, Study, guarded
 from benchmark.report.figures.style import STYLE, WIDTH, Look, legend, looks, new_figure, zero_line
 from benchmark.report.names import modality_title
 
 Curve = Mapping[int, float]
 """Epoch -> value."""
 PANELS_A_ROW = 4
+ROOMY = 4
+"""Methods up to which rows are high; of more they would not fit a page."""
 TERMS = {"preference": ("relative preference", 0), "beta": ("beta", 1)}
 """What is drawn per modality: its title, and the value that means no imbalance."""
 
 
 def preference_curves(study: Study) -> Figure | None:
     """Draw relative preference and beta over the epochs, a row per method; None where no run has them."""
-    having = [run for run in study.runs if any(_per_modality(run, term) for term in TERMS)]
+    records = {run.folder: _per_modality(run) for run in study.runs}
+    having = [run for run in study.runs if any(records[run.folder].values())]
     methods = [m for m in study.methods if any(run.method == m for run in having)]
     if not methods:
         return None
     modalities = study.description.modalities
     with rc_context(STYLE):
-        figure = new_figure(WIDTH, 1.9 * len(methods) + 0.9)
+        row_height = 1.9 if len(methods) <= ROOMY else 1.3
+        figure = new_figure(WIDTH, row_height * len(methods) + 0.9)
         axes = figure.subplots(len(methods), 2, sharex=True, sharey="col", squeeze=False)
         for row, method in zip(axes, methods, strict=True):
             runs = [run for run in having if run.method == method]
             for axis, (term, (title, neutral)) in zip(row, TERMS.items(), strict=True):
-                series = [_per_modality(run, term) for run in runs]
+                series = [records[run.folder][term] for run in runs]
                 for modality, look in looks(modalities).items():
                     curves = [own[modality] for own in series if modality in own]
                     _draw_curve(axis, curves, look, modality_title(modality))
@@ -74,21 +78,29 @@ def loss_curves(study: Study) -> Figure | None:
     return figure
 
 
-def _per_modality(run: Run, term: str) -> dict[str, dict[int, float]]:
-    series: dict[str, dict[int, float]] = {}
-    for line in run.log:
-        for modality, terms in line["modality"].items():
-            if term in terms:
-                series.setdefault(modality, {})[line["epoch"]] = terms[term]
-    return series
+def _per_modality(run: Run) -> dict[str, dict[str, dict[int, float]]]:
+    """Values by term, modality and epoch."""
+
+    def read() -> dict[str, dict[str, dict[int, float]]]:
+        series: dict[str, dict[str, dict[int, float]]] = {term: {} for term in TERMS}
+        for line in run.log:
+            for modality, values in line["modality"].items():
+                for term in TERMS.keys() & values.keys():
+                    series[term].setdefault(modality, {})[line["epoch"]] = values[term]
+        return series
+
+    return guarded(run.path, read)
 
 
 def _losses(run: Run) -> dict[str, dict[int, float]]:
-    series: dict[str, dict[int, float]] = {}
-    for line in run.log:
-        for part, value in line["loss"].items():
-            series.setdefault(part, {})[line["epoch"]] = value
-    return series
+    def read() -> dict[str, dict[int, float]]:
+        series: dict[str, dict[int, float]] = {}
+        for line in run.log:
+            for part, value in line["loss"].items():
+                series.setdefault(part, {})[line["epoch"]] = value
+        return series
+
+    return guarded(run.path, read)
 
 
 def _draw_curve(axis: Axes, curves: Sequence[Curve], look: Look, label: str) -> None:

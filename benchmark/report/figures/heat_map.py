@@ -13,6 +13,10 @@ from benchmark.report.render import number
 from benchmark.report.table import Table
 
 INCHES = {"cell": 0.58, "row": 0.3, "dots": 0.2}
+LOW = {"from": 12, "row": 0.19, "letters": 7}
+"""From this number of methods on, rows are lower and letters smaller, or the panels would not fit a page."""
+MOST_ROWS = 24
+"""Methods that fit a page."""
 
 
 def heat_map(table: Table) -> Figure:
@@ -24,14 +28,15 @@ def heat_map(table: Table) -> Figure:
     low, high = (np.nanmin(every), np.nanmax(every)) if np.isfinite(every).any() else (0.0, 1.0)
     scale = Normalize(low, max(high, low + 1e-6))
     colours = colormaps["cividis" if table.higher_is_better else "cividis_r"].with_extremes(bad="#dddddd")
-    heights = [methods * INCHES["row"] + 0.1] * panels + [dots * INCHES["dots"]]
+    row, letters = (LOW["row"], LOW["letters"]) if methods >= LOW["from"] else (INCHES["row"], 8)
+    heights = [methods * row + 0.1] * panels + [dots * INCHES["dots"]]
     with rc_context(STYLE):
         figure = new_figure(columns * INCHES["cell"] + 2.5, sum(heights) + 0.32 * panels)
         axes = figure.subplots(panels + 1, 1, sharex=True, gridspec_kw={"height_ratios": heights})
         for axis, (title, rows), values in zip(axes[:-1], blocks, every, strict=True):
-            _draw_cells(axis, values, colours, scale)
+            _draw_cells(axis, values, colours, scale, letters)
             axis.set_title(title, loc="left", fontweight="bold", pad=3)
-            axis.set_yticks(range(methods), [row.method for row in rows])
+            axis.set_yticks(range(methods), [row.method for row in rows], size=letters + 1)
             axis.tick_params(bottom=False, labelbottom=False)
         draw_presence(axes[-1], table.modalities, [c.present for c in table.columns if c.present])
         arrow = "higher" if table.higher_is_better else "lower"
@@ -43,7 +48,9 @@ def heat_map(table: Table) -> Figure:
     return figure
 
 
-def _draw_cells(axis: Axes, values: NDArray[np.float64], colours: Colormap, scale: Normalize) -> None:
+def _draw_cells(
+    axis: Axes, values: NDArray[np.float64], colours: Colormap, scale: Normalize, letters: float
+) -> None:
     methods, columns = values.shape
     last = columns - 1 + GAP
     for part, left, right in (
@@ -55,8 +62,11 @@ def _draw_cells(axis: Axes, values: NDArray[np.float64], colours: Colormap, scal
     axis.set_xlim(-0.5, last + 0.5)
     axis.spines[:].set_visible(False)
     axis.tick_params(left=False)
+    shades = colours(scale(values))[..., :3]
     for (row, column), value in np.ndenumerate(values):
-        red, green, blue, _ = colours(scale(value)) if np.isfinite(value) else (1, 1, 1, 1)
+        red, green, blue = shades[row, column] if np.isfinite(value) else (1, 1, 1)
         dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.45
         x = column if column < columns - 1 else last
-        axis.text(x, row, number(value), ha="center", va="center", color="white" if dark else "black", size=8)
+        text = axis.text(x, row, number(value), ha="center", va="center", size=letters)
+        text.set_color("white" if dark else "black")
+        text.set_in_layout(False)  # it stands within its cell, and measuring thousands of texts takes long

@@ -9,7 +9,6 @@ from textwrap import fill
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -108,19 +107,6 @@ def panel(rows: Sequence[Row], study: Study) -> Figure:
             columnspacing=1.5,
         )
     return figure
-
-
-def dice_by_subset(rows: pd.DataFrame, case: str, study: Study) -> dict[str, str]:
-    """Return a case's Dice in per cent by name of the subset, mean over regions, to be written into a slice.
-
-    Args:
-        rows: of one run's `cases.csv`.
-        case: whose.
-        study: says which regions count.
-    """
-    of_case = (rows["case"] == case) & (rows["metric"] == "dice") & rows["region"].isin(plain_regions(study))
-    means = rows[of_case].groupby("subset", observed=True)["value"].mean()
-    return {str(subset): f"{100 * value:.1f} %" for subset, value in means.items()}
 
 
 def growing_subsets(study: Study) -> list[Subset]:

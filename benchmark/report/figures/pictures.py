@@ -1,24 +1,29 @@
-"""Which figures a report has: ``pictures(collected, section)``, one after the other.
+"""Which figures a report has: ``pictures(section)``, one after the other.
 
 A figure is there only where the runs give it something to show: tests, records of an epoch, kept slices.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matplotlib.figure import Figure
 
 from benchmark.examples import ROLES, Example
-from benchmark.report.collect import Collected, Run, Study
+from benchmark.report.collect import Run, Study, read_cases
 from benchmark.report.contents import Section
+from benchmark.report.figures.choice import chosen, chosen_text, only, only_rows
 from benchmark.report.figures.curves import loss_curves, preference_curves
-from benchmark.report.figures.heat_map import heat_map
-from benchmark.report.figures.panel import Row, dice_by_subset, panel
+from benchmark.report.figures.heat_map import MOST_ROWS, heat_map
+from benchmark.report.figures.panel import Row, panel
 from benchmark.report.figures.style import MOST
 from benchmark.report.figures.subsets import boxes, differences
 from benchmark.report.figures.trends import over_missing, over_number
 from benchmark.report.figures.worth import contributions
-from benchmark.report.scores import metrics_of, score
+from benchmark.report.scores import Scores
+from benchmark.report.variants import plain_regions
+
+MOST_EXTREMES = 4
+"""Methods whose worst, median and best cases are shown."""
 
 
 @dataclass(frozen=True)
@@ -45,98 +50,112 @@ class Picture:
 Drawn = tuple[Picture, Figure]
 
 
-def pictures(collected: Collected, section: Section) -> Iterator[Drawn]:
+def pictures(section: Section) -> Iterator[Drawn]:
     """Draw the figures of one section of the report, each to be saved before the next is asked for."""
-    first, *_ = metrics_of(collected)
+    first = section.scores[0]
+    shown = chosen(section.scores if section.study is None else [first], MOST)
     if section.study is None:
-        studies = [study for study in collected.studies() if study.dataset == section.dataset]
-        yield from _missing(collected, studies, first, section.dataset)
+        narrow = [_narrow(scores, shown) for scores in section.scores]
+        yield from _missing(narrow, section.dataset, _shown(section, shown))
         return
-    study = section.study
-    for metric in metrics_of(collected):
-        yield from _of_metric(collected, section, study, metric)
-    scores = score(collected, study, first)
+    for scores in section.scores:
+        yield from _of_metric(section, scores, shown)
+    study, which = section.study, _shown(section, shown)
     yield _drawn(
-        f"{study.name}-number-{first}",
-        f"{scores.title} against the number of modalities present",
+        f"{study.name}-number-{first.metric}",
+        f"{first.title} against the number of modalities present",
         "Mean over all subsets of a size and over the test cases; lines: 95 % bootstrap interval over the "
-        "cases." + _first_methods(study),
-        f"Line per method: {scores.title} with one to all modalities present, one panel per region",
-        over_number(scores),
-        first,
+        "cases." + which,
+        f"Line per method: {first.title} with one to all modalities present, one panel per region",
+        over_number(_narrow(first, shown)),
+        first.metric,
     )
-    yield from _missing(collected, [study], first, study.name)
-    yield from _curves(study)
-    yield from _panels(collected, study)
+    yield from _missing([_narrow(first, shown)], study.name, which)
+    yield from _curves(only(study, shown), which)
+    yield from _panels(section, only(study, shown))
 
 
-def _of_metric(collected: Collected, section: Section, study: Study, metric: str) -> Iterator[Drawn]:
-    tables = {table.kind: table for table in section.tables if table.metric == metric}
-    scores, table = score(collected, study, metric), tables["subsets"]
+def _narrow(scores: Scores, methods: Sequence[str]) -> Scores:
+    return replace(scores, study=only(scores.study, methods))
+
+
+def _shown(section: Section, shown: Sequence[str], lead: str = "Shown are") -> str:
+    """Which of the methods are shown, for a caption; nothing where all are."""
+    every = dict.fromkeys(method for scores in section.scores for method in scores.study.methods)
+    return chosen_text(len(every), shown, section.scores[0].title, lead)
+
+
+def _of_metric(section: Section, scores: Scores, shown: Sequence[str]) -> Iterator[Drawn]:
+    assert section.study is not None
+    tables = {table.kind: table for table in section.tables if table.metric == scores.metric}
+    name, metric, which = section.study.name, scores.metric, _shown(section, shown)
+    rows = chosen([section.scores[0]], MOST_ROWS)
+    table = only_rows(tables["subsets"], rows)
     yield _drawn(
         table.name,
         f"{table.title}, methods by subsets",
-        "Bright is better; dots say which modalities were present.",
+        "Bright is better; dots say which modalities were present." + _shown(section, rows),
         f"Heat map of {table.title}, methods by subsets, one panel per region; the numbers are in the table",
         heat_map(table),
         metric,
     )
+    table = only_rows(table, shown)
     if figure := differences(table):
         yield _drawn(
-            f"{study.name}-difference-{metric}",
+            f"{name}-difference-{metric}",
             f"Difference in {table.title} to the baseline",
             "Mean over the cases of method minus baseline, seeds averaged first; lines: 95 % bootstrap "
             "interval. Filled: Wilcoxon signed-rank test with p < 0.05 after Holm's correction over the "
-            "table; hollow: not." + _first_methods(study),
+            "table; hollow: not." + which,
             f"Points with intervals: difference of {table.title} to the baseline for every subset, "
             "one panel per region; the numbers are in the table of tests",
             figure,
             metric,
         )
     yield _drawn(
-        f"{study.name}-boxes-{metric}",
+        f"{name}-boxes-{metric}",
         f"{table.title} of the test cases",
         "Box: quartiles and median over the cases, seeds averaged first; whiskers: farthest case within 1.5 "
-        "box heights; dots: cases beyond." + _first_methods(study),
+        "box heights; dots: cases beyond." + which,
         f"Box plots of {table.title} over the test cases for every subset, one panel per region",
-        boxes(scores),
+        boxes(_narrow(scores, shown)),
         metric,
     )
     yield _drawn(
-        f"{study.name}-worth-{metric}",
+        f"{name}-worth-{metric}",
         f"What each modality is worth in {table.title}",
         "Points: mean over the cases; lines: 95 % bootstrap interval. The matched marginal contribution is "
         "the mean change where the modality is added to a subset, the Shapley value that over all orders."
-        + _first_methods(study),
+        + which,
         f"Points with intervals: contribution of each modality to {table.title}, a column per region; "
         "the numbers are in the tables",
-        contributions(tables["marginal"], tables["shapley"]),
+        contributions(*(only_rows(tables[kind], shown) for kind in ("marginal", "shapley"))),
         metric,
     )
 
 
-def _missing(collected: Collected, studies: Sequence[Study], metric: str, name: str) -> Iterator[Drawn]:
-    every = [score(collected, study, metric) for study in studies]
+def _missing(every: Sequence[Scores], name: str, which: str) -> Iterator[Drawn]:
     if figure := over_missing(every):
+        title, metric = every[0].title, every[0].metric
         yield _drawn(
             f"{name}-missing-{metric}",
-            f"{every[0].title} against missing rate",
+            f"{title} against missing rate",
             "What a network makes of one modality alone, against the share of training cases that lacked it; "
-            "mean over the test cases." + _first_methods(studies[0]),
-            f"Line per method: {every[0].title} with one modality alone against its missing rate in training",
+            "mean over the test cases." + which,
+            f"Line per method: {title} with one modality alone against its missing rate in training",
             figure,
             metric,
         )
 
 
-def _curves(study: Study) -> Iterator[Drawn]:
+def _curves(study: Study, which: str) -> Iterator[Drawn]:
     over = "Lines: mean over the runs of a method; bands: from the lowest to the highest run."
     if figure := preference_curves(study):
         yield _drawn(
             f"{study.name}-preference",
             "Relative preference and beta",
             "Below zero, a modality lags behind the others; beta is the weight that its gradient gets in "
-            f"answer. {over}",
+            f"answer. {over}{which}",
             "Relative preference and beta over the epochs, one line per modality",
             figure,
         )
@@ -144,52 +163,60 @@ def _curves(study: Study) -> Iterator[Drawn]:
         yield _drawn(
             f"{study.name}-loss",
             "Losses",
-            f"Mean of each part of the loss over an epoch's training cases. {over}" + _first_methods(study),
+            f"Mean of each part of the loss over an epoch's training cases. {over}{which}",
             "Each part of the loss over the epochs, one line per method",
             figure,
         )
 
 
-def _panels(collected: Collected, study: Study) -> Iterator[Drawn]:
-    """The common case by method, and each method's worst, median and best, by its first run."""
-    kept = {method: study.first_run(method) for method in study.methods[:MOST]}
+def _panels(section: Section, study: Study) -> Iterator[Drawn]:
+    """The common case by method, and the worst, median and best of the leading methods, by first runs."""
+    assert section.study is not None
+    kept = {method: study.first_run(method) for method in study.methods}
     ground = "Ground: the modality that the subset has more than the one before. "
     if any(study.runs[0].content["data"]["availability"]["realised"].values()):
         ground += "The first is the one that training lacked most. "
-    common = [(run, e) for run in kept.values() for e in run.examples if ROLES[0] in e.roles]
+    examples = {method: run.examples for method, run in kept.items()}
+    common = [(m, e) for m, own in examples.items() for e in own if ROLES[0] in e.roles]
+    plain = plain_regions(study)
     if common and len({example.case for _, example in common}) == 1:
+        rows = [Row(m, e, dice_by_subset(kept[m], e, plain)) for m, e in common]
         yield _drawn(
             f"{study.name}-slices",
             f"Case {common[0][1].case} by method",
             f"The first test case, in the slice where the label is largest. {ground}"
-            "Numbers: Dice of the whole case, mean over regions." + _first_methods(study),
+            "Numbers: Dice of the whole case, mean over regions." + _shown(section, study.methods),
             f"Slices of case {common[0][1].case} with outlines of the label and of each method's prediction "
             "for growing subsets of modalities",
-            panel([Row(run.method, e, _dice(collected, study, run, e)) for run, e in common], study),
+            panel(rows, study),
         )
-    for i, (method, run) in enumerate(kept.items()):
-        of_role = {role: e for role in ROLES[1:] for e in run.examples if role in e.roles}
+    extremes = chosen([_narrow(section.scores[0], study.methods)], MOST_EXTREMES)
+    which = _shown(section, extremes, "There is such a figure of")
+    for i, method in enumerate(extremes):
+        run, own = kept[method], examples[method]
+        of_role = {role: e for role in ROLES[1:] for e in own if role in e.roles}
         if of_role:
+            rows = [
+                Row(f"{role}: {_short(e.case)}", e, dice_by_subset(run, e, plain))
+                for role, e in of_role.items()
+            ]
             yield _drawn(
                 f"{study.name}-slices-{i + 1}",
                 f"Worst, median and best case of {method}",
                 f"By mean Dice of seed {run.config['seed']}, each in the slice where its label is largest. "
-                f"{ground}Numbers: Dice of the whole case, mean over regions.",
+                f"{ground}Numbers: Dice of the whole case, mean over regions.{which}",
                 f"Slices of the worst, the median and the best case of {method} with outlines of the label "
                 "and of the predictions for growing subsets of modalities",
-                panel(
-                    [
-                        Row(f"{role}: {_short(e.case)}", e, _dice(collected, study, run, e))
-                        for role, e in of_role.items()
-                    ],
-                    study,
-                ),
+                panel(rows, study),
             )
 
 
-def _dice(collected: Collected, study: Study, run: Run, example: Example) -> dict[str, str]:
-    rows = collected.cases
-    return dice_by_subset(rows[rows["run"] == run.folder], example.case, study)
+def dice_by_subset(run: Run, example: Example, regions: Sequence[str]) -> dict[str, str]:
+    """Return a case's Dice by name of the subset, mean over `regions`, as it is written into its slices."""
+    rows = read_cases(run)
+    rows = rows[(rows["case"] == example.case) & (rows["metric"] == "dice") & rows["region"].isin(regions)]
+    means = rows.groupby("subset", observed=True)["value"].mean()
+    return {str(subset): f"{100 * value:.1f} %" for subset, value in means.items()}
 
 
 def _drawn(name: str, title: str, text: str, alt: str, figure: Figure, metric: str = "") -> Drawn:
@@ -199,8 +226,3 @@ def _drawn(name: str, title: str, text: str, alt: str, figure: Figure, metric: s
 def _short(case: str) -> str:
     """The end of a long name, which is what tells cases apart."""
     return case if len(case) <= 14 else f"…{case[-12:]}"
-
-
-def _first_methods(study: Study) -> str:
-    count = len(study.methods)
-    return f" Shown are the first {MOST} of {count} methods." if count > MOST else ""

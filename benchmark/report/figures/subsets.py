@@ -1,17 +1,22 @@
 """Subset by subset: ``differences(table)`` to the baseline, and ``boxes(scores)`` over the cases."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.cbook import boxplot_stats
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from benchmark.report.figures.style import (
     STYLE,
     Look,
+    Point,
+    draw_points,
     draw_presence,
     legend,
     looks,
@@ -19,7 +24,6 @@ from benchmark.report.figures.style import (
     new_figure,
     offsets,
     places,
-    point_range,
     widen,
     zero_line,
 )
@@ -49,16 +53,19 @@ def differences(table: Table) -> Figure | None:
     with rc_context(STYLE):
         figure, axes = _panels(len(table.blocks), len(names), len(look_of), len(table.modalities))
         for axis, block in zip(axes, table.blocks, strict=False):
-            for test in table.tests:
-                if test.block == block.title and test.method in look_of:
-                    point_range(
-                        axis,
-                        xs[test.column] + shifts[test.method],
+            for method, look in look_of.items():
+                points = [
+                    Point(
+                        xs[test.column] + shifts[method],
                         test.difference,
-                        (test.low, test.high),
-                        look_of[test.method],
+                        test.low,
+                        test.high,
                         filled=test.corrected < LEVEL,
                     )
+                    for test in table.tests
+                    if (test.block, test.method) == (block.title, method)
+                ]
+                draw_points(axis, points, look)
             zero_line(axis)
             widen(axis)
             axis.set_title(block.title, loc="left", fontweight="bold", pad=3)
@@ -116,16 +123,23 @@ def _box_style(look: Look) -> dict[str, Any]:
 def _draw_boxes(
     axis: Axes, values: Sequence[np.ndarray], xs: Sequence[float], width: float, look: Look
 ) -> None:
-    line = {"color": look.colour, "linewidth": 0.8}
-    axis.boxplot(
-        values,
-        positions=xs,
-        widths=width,
-        manage_ticks=False,
-        patch_artist=True,
-        boxprops=_box_style(look),
-        medianprops={"color": "black", "linewidth": 1.4},
-        whiskerprops=line,
-        capprops=line,
-        flierprops={"marker": ".", "markersize": 3, "markerfacecolor": look.colour, "markeredgewidth": 0},
+    # As collections: `Axes.boxplot` makes seven artists of each box.
+    found = [(x, s) for x, s in zip(xs, boxplot_stats(values), strict=True) if math.isfinite(s["med"])]
+    if not found:
+        return
+    places = np.array([x for x, _ in found])
+    low, q1, median, q3, high = (
+        np.array([s[key] for _, s in found]) for key in ("whislo", "q1", "med", "q3", "whishi")
     )
+    left, right = places - width / 2, places + width / 2
+    corners = np.stack([np.stack([left, right, right, left]), np.stack([q1, q1, q3, q3])]).T
+    axis.add_collection(PolyCollection(list(corners), **_box_style(look)))
+    line: dict[str, Any] = {"colors": look.colour, "linewidth": 0.8}
+    axis.vlines(np.tile(places, 2), np.concatenate([low, q3]), np.concatenate([q1, high]), **line)
+    cap = width / 4
+    axis.hlines(np.concatenate([low, high]), np.tile(places - cap, 2), np.tile(places + cap, 2), **line)
+    axis.hlines(median, left, right, colors="black", linewidth=1.4)
+    beyond = [(x, value) for x, s in found for value in s["fliers"]]
+    if beyond:
+        dot: dict[str, Any] = {"markersize": 3, "markerfacecolor": look.colour, "markeredgewidth": 0}
+        axis.plot(*zip(*beyond, strict=True), ".", **dot)

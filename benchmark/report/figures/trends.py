@@ -12,11 +12,12 @@ from benchmark.report.figures.style import (
     STYLE,
     WIDTH,
     Look,
+    Point,
+    draw_points,
     looks,
     method_legend,
     new_figure,
     offsets,
-    point_range,
     widen,
 )
 from benchmark.report.names import modality_title
@@ -107,8 +108,8 @@ def _points(scores: Scores) -> list[dict[str, object]]:
             "region": region,
             "value": frame[modality].mean(),
         }
-        for method, frames in scores.cases.items()
-        for region, frame in frames.items()
+        for method in scores.study.methods
+        for region, frame in scores.cases[method].items()
         for modality in scores.study.description.modalities
     ]
 
@@ -134,5 +135,5 @@ def _draw_line(axis: Axes, xs: Sequence[float], values: np.ndarray, look: Look) 
         return
     means = values.mean(axis=0)
     axis.plot(xs, means, color=look.colour, linestyle=look.dash, linewidth=1.3, zorder=2)
-    for x, mean, ends in zip(xs, means, np.stack(mean_interval(values), axis=1), strict=True):
-        point_range(axis, x, float(mean), ends, look)
+    ends = zip(xs, means, *mean_interval(values), strict=True)
+    draw_points(axis, [Point(x, float(y), float(low), float(high)) for x, y, low, high in ends], look)

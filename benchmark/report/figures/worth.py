@@ -6,11 +6,12 @@ from matplotlib.figure import Figure
 from benchmark.report.figures.style import (
     STYLE,
     WIDTH,
+    Point,
+    draw_points,
     looks,
     method_legend,
     new_figure,
     offsets,
-    point_range,
     widen,
     zero_line,
 )
@@ -29,8 +30,11 @@ def contributions(marginal: Table, shapley: Table) -> Figure:
             for axis, block in zip(row, table.blocks, strict=True):
                 rows = [r for r in block.rows if r.method in look_of]
                 for found, shift in zip(rows, offsets(len(rows)), strict=True):
-                    for m, cell in enumerate(found.cells[:modalities]):
-                        point_range(axis, m + shift, cell.value, cell.interval, look_of[found.method])
+                    points = [
+                        Point(m + shift, cell.value, *cell.interval)
+                        for m, cell in enumerate(found.cells[:modalities])
+                    ]
+                    draw_points(axis, points, look_of[found.method])
                 zero_line(axis)
             widen(row[0])
             row[0].set_ylabel(f"{title}\n{table.title}")

@@ -1,0 +1,53 @@
+"""Training in a fraction of the memory: ``losses = objective.loss(Recomputed(backbone), batch)``.
+
+Feature maps inside the network are not kept for the backward pass but computed again in it, one subset and
+one modality at a time (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016). Costs another
+forward pass; the numbers are the same up to rounding, dropout included.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from backbones.contract import Backbone, Features, Fused
+
+
+class Recomputed(Backbone):
+    """Any backbone, with the same outputs; its parameters are those of `backbone`."""
+
+    def __init__(self, backbone: Backbone):
+        super().__init__(backbone.modalities, backbone.classes, backbone.spatial_dims)
+        self.backbone = backbone
+        self.has_unimodal = backbone.has_unimodal
+
+    def encode(self, volumes: Tensor, available: Tensor) -> Features:
+        """Encode each available modality by itself; see `Backbone.encode`."""
+        return checkpoint(self.backbone.encode, volumes, available, use_reentrant=False)
+
+    def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
+        """Fuse K subsets, one after the other; see `Backbone.fuse`."""
+        if case is None:
+            case = torch.arange(len(features.available), device=present.device)
+        rows = [
+            checkpoint(self.backbone.fuse, features, present[k : k + 1], case[k : k + 1], use_reentrant=False)
+            for k in range(len(present))
+        ]
+        sides = zip(*(row.side_logits for row in rows), strict=True)
+        return Fused(
+            torch.cat([row.logits for row in rows]),
+            [torch.cat(side) for side in sides],
+            torch.cat([row.decoder_features for row in rows]),
+        )
+
+    def unimodal(self, features: Features) -> Tensor:
+        """Decode each available modality alone, one after the other; see `Backbone.unimodal`."""
+        columns: dict[int, Tensor] = {}
+        for m in features.available.any(dim=0).nonzero().squeeze(1).tolist():
+            alone = torch.zeros_like(features.available)
+            alone[:, m] = features.available[:, m]
+            chosen = replace(features, available=alone)
+            columns[m] = checkpoint(self.backbone.unimodal, chosen, use_reentrant=False)[:, m]
+        empty = torch.zeros_like(next(iter(columns.values())))
+        return torch.stack([columns.get(m, empty) for m in range(self.modalities)], dim=1)

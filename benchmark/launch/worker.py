@@ -1,0 +1,54 @@
+"""What a launcher has to start for one run: ``worker_command(job, slot, track=True)``.
+
+A worker is `python -m benchmark.run`; it reads and writes the job's run folder and nothing else. It ends with
+exit code 0 when the run is done or another process has it, 1 when it failed, 2 on wrong input (another try
+would end alike), and 130 when it was told to stop by SIGTERM, after which another try goes on.
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.launch.slots import Slot
+from benchmark.record import RunFolder
+
+WRONG_INPUT, STOPPED = 2, 130
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
+"""Let glibc keep freed memory: giving feature maps back to the system was seen to double a step's time."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to execute: its folder, its store, how many epochs it has and how many cases it tests.
+
+    `teacher`: the folder of the run that has to be done before, if there is one. `work`: how long the run is
+    compared with the others, in any unit.
+    """
+
+    folder: RunFolder
+    store: Path
+    epochs: int
+    test_cases: int
+    teacher: RunFolder | None = None
+    work: float = 0.0
+
+
+def worker_command(job: Job, slot: Slot, track: bool) -> tuple[list[str], dict[str, str]]:
+    """Return the command of a job's worker, and the variables to set beside those of the own environment."""
+    command = [sys.executable, "-m", "benchmark.run", str(job.folder.path), "--store", str(job.store)]
+    command += ["--device", slot.device, "--threads", str(slot.threads)] + ([] if track else ["--no-track"])
+    malloc = {name: value for name, value in MALLOC.items() if name not in os.environ}
+    return command, {**malloc, **slot.environment()}
+
+
+def longest_first(jobs: list[Job]) -> list[Job]:
+    """Return the jobs by falling `work`, a teacher's with that of its longest student added.
+
+    So a long run does not begin last, when the other slots are empty already.
+    """
+    students: dict[Path, float] = {}
+    for job in jobs:
+        if job.teacher:
+            students[job.teacher.path] = max(job.work, students.get(job.teacher.path, 0.0))
+    return sorted(jobs, key=lambda job: -(job.work + students.get(job.folder.path, 0.0)))

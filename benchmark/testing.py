@@ -1,0 +1,82 @@
+"""The test of a run: every case once, its rows into `cases.csv`, slices of some into `examples.npz`.
+
+    score_cases(folder, store, cases, segment, policy)
+
+What is in `cases.csv` is not done again. `benchmark.run` tests so what it has trained, `benchmark.retest` a
+finished run on other data.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark import examples
+from benchmark.evaluate import score_maps
+from benchmark.metrics import MetricPolicy
+from benchmark.record import RunFolder, write_atomically
+from datasets.store import Store
+
+HEADER = ["case", "subset", "region", "metric", "policy", "value"]
+Maps = dict[str, NDArray[np.uint8]]
+
+
+def score_cases(
+    folder: RunFolder,
+    store: Store,
+    cases: Sequence[str],
+    segment: Callable[[str], Maps],
+    policy: MetricPolicy,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Test `cases` of `store` and record them in `folder`, going on from the first that is not recorded.
+
+    `segment` returns a case's class maps [*space] by name of the subset. `stop` is asked after each case; at
+    a yes, KeyboardInterrupt is raised.
+    """
+    rows = _finished_rows(folder)
+    tested = {row[0] for row in rows}
+    slices = {}
+    for case in cases:
+        if case not in tested:
+            maps = segment(case)
+            rows += [
+                [r.case, r.subset, r.region, r.metric, policy.name, repr(r.value)]
+                for r in score_maps(store, case, maps, policy)
+            ]
+            _write_rows(folder, rows)
+            slices[case] = _cut(store, case, maps)
+            if stop():
+                raise KeyboardInterrupt
+    examples.save(
+        folder.path / examples.FILE,
+        [
+            replace(slices.get(case) or _cut(store, case, segment(case)), roles=roles)
+            for case, roles in examples.choose(rows).items()
+        ],
+    )
+
+
+def _cut(store: Store, case: str, maps: Maps) -> examples.Example:
+    volumes, label = np.asarray(store.volumes(case)), np.asarray(store.labels(case))
+    return examples.cut(case, volumes, label, maps, store.record(case).affine)
+
+
+def _finished_rows(folder: RunFolder) -> list[list[str]]:
+    path = folder.path / "cases.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.reader(file))[1:]
+
+
+def _write_rows(folder: RunFolder, rows: list[list[str]]) -> None:
+    """Replace `cases.csv` as a whole, so that a case is either in it with all its rows or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows(rows)
+    write_atomically(folder.path / "cases.csv", text.getvalue().encode())

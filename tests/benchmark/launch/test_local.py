@@ -1,0 +1,237 @@
+"""The launcher with small shell commands for workers: order, deaths, retries, and being told to stop."""
+
+import os
+import signal
+import subprocess
+import time
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from benchmark.launch import local, stopping
+from benchmark.launch.local import launch
+from benchmark.launch.slots import Slot
+from benchmark.launch.view import make_view
+from benchmark.launch.worker import Job
+from benchmark.record import RunFolder
+
+CPU = [Slot("cpu", 1)]
+DONE = "touch done"
+
+
+@pytest.fixture(autouse=True)
+def signals():
+    """A test that was started in the background would ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+class Workers:
+    """Shell scripts for workers, by run; they run in the run folder with the number of their try in $1."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder, self.scripts, self.started = folder, {}, []
+        self.console = Console(file=StringIO(), width=200)
+        monkeypatch.setattr(local, "worker_command", self._command)
+        monkeypatch.setattr(local, "POLL_SECONDS", 0.01)
+
+    def job(self, name, script, teacher=None, work=0.0):
+        self.scripts[name] = script
+        folder = RunFolder(self.folder / name)
+        folder.write_config({})
+        return Job(folder, self.folder, 1, 1, teacher and RunFolder(self.folder / teacher), work)
+
+    def _command(self, job, slot, track):
+        name = job.folder.path.name
+        self.started.append(name)
+        code = f"cd '{job.folder.path}'; {self.scripts[name]}"
+        return ["bash", "-c", code, "worker", str(self.started.count(name))], slot.environment()
+
+    def launch(self, *jobs, slots=None, retries=0):
+        launch(list(jobs), slots or CPU, track=False, console=self.console, retries=retries)
+
+    @property
+    def said(self):
+        return self.console.file.getvalue()
+
+
+@pytest.fixture
+def workers(tmp_path, monkeypatch):
+    return Workers(tmp_path, monkeypatch)
+
+
+def failing(reason, code=1):
+    return f"""echo '{{"reason": "{reason}"}}' > failed; exit {code}"""
+
+
+@pytest.mark.parametrize("teacher_ends", ["done", "failed", "elsewhere"])
+def test_the_order_is_kept(workers, teacher_ends):
+    ends = {"done": DONE, "failed": failing("no memory"), "elsewhere": "true"}[teacher_ends]
+    student = workers.job("student", DONE, "teacher")
+    workers.launch(student, workers.job("teacher", ends), workers.job("other", DONE))
+    if teacher_ends == "done":
+        assert workers.started == ["teacher", "student", "other"]
+        assert student.folder.state() == "done"
+    else:
+        assert workers.started == ["teacher", "other"]
+        reasons = {"failed": "is failed (no memory)", "elsewhere": "is partial"}
+        assert student.folder.reason() == f"its teacher teacher {reasons[teacher_ends]}"
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (failing("ValueError: no"), "ValueError: no"),
+        ("kill -KILL $$", "the worker was killed by SIGKILL"),
+        ("kill -SEGV $$", "the worker was killed by SIGSEGV"),
+        ("exit 3", "the worker ended with exit code 3: see"),
+        ("exit 130", "the worker was told to stop from outside"),
+    ],
+)
+def test_a_run_that_dies_is_retried_and_its_reason_kept(workers, script, reason):
+    healed = workers.job("healed", f"if [ $1 -lt 3 ]; then {script}; fi; {DONE}")
+    lost = workers.job("lost", script)
+    workers.launch(healed, lost, workers.job("other", DONE), retries=2)
+    assert workers.started.count("healed") == workers.started.count("lost") == 3
+    assert [healed.folder.state(), lost.folder.state()] == ["done", "failed"]
+    assert lost.folder.reason().startswith(reason)
+    output = (healed.folder.path / "output.txt").read_text().splitlines()
+    assert [f"retry {n} of 2" in line and reason in line for n, line in enumerate(output, 1)] == [True] * 2
+    assert "retry 2 of 2" in workers.said
+    assert (workers.folder / "other" / "done").exists()
+
+
+def test_memory_that_ran_out_is_named(workers, monkeypatch):
+    counts = iter([4, 5])
+    monkeypatch.setattr(local, "memory_kills", lambda: next(counts))
+    monkeypatch.setattr("benchmark.reasons.memory_kills", lambda: next(counts))
+    killed = workers.job("killed", "kill -KILL $$")
+    workers.launch(killed)
+    assert killed.folder.reason() == "out of memory: the system killed the worker by SIGKILL"
+
+
+def test_wrong_input_is_not_retried(workers):
+    wrong = workers.job("wrong", failing("found a, expected b", 2))
+    workers.launch(wrong, retries=5)
+    assert workers.started == ["wrong"]
+    assert wrong.folder.reason() == "found a, expected b"
+
+
+def test_the_reason_of_an_earlier_try_is_not_taken_for_this_one(workers):
+    run = workers.job("run", "kill -SEGV $$")
+    run.folder.mark_failed("something else, last week")
+    workers.launch(run)
+    assert run.folder.reason() == "the worker was killed by SIGSEGV"
+
+
+def test_students_wait_for_a_teacher_that_is_retried(workers):
+    teacher = workers.job("teacher", f"if [ $1 = 1 ]; then exit 1; fi; {DONE}")
+    student = workers.job("student", DONE, "teacher")
+    workers.launch(student, teacher, workers.job("other", DONE), retries=1)
+    assert workers.started == ["teacher", "other", "teacher", "student"]
+    assert student.folder.state() == "done"
+
+
+@pytest.mark.parametrize("teacher_fails", [False, True])
+def test_a_run_that_another_process_runs_is_not_marked_failed(workers, teacher_fails):
+    run = workers.job("run", "exit 1", "teacher" if teacher_fails else None)
+    jobs = [run, *([workers.job("teacher", failing("no"))] if teacher_fails else [])]
+    with run.folder.lease() as mine:
+        assert mine
+        workers.launch(*jobs, retries=3)
+    assert workers.started.count("run") == (0 if teacher_fails else 1)
+    assert run.folder.state() == "partial"
+
+
+def test_every_gpu_gets_a_run_before_one_gets_two(workers):
+    slots = [Slot("cuda", 1, gpu) for gpu in ("0", "1", "0", "1")]
+    wait = "echo $CUDA_VISIBLE_DEVICES > gpu; until [ -e ../go ]; do sleep 0.01; done; touch done"
+    jobs = [workers.job(f"run{n}", wait) for n in range(4)]
+    last = "echo $CUDA_VISIBLE_DEVICES > gpu; until [ -e ../run2/gpu ]; do sleep 0.01; done; touch ../go done"
+    jobs[3] = workers.job("run3", last)
+    workers.launch(*jobs, slots=slots)
+    gpus = [(job.folder.path / "gpu").read_text().strip() for job in jobs]
+    assert gpus == ["0", "1", "0", "1"]
+
+
+def test_the_first_ctrl_c_gives_time_for_a_checkpoint(workers):
+    save = "trap 'sleep 0.2; touch saved; exit 130' TERM; kill -INT $PPID; while true; do sleep 0.01; done"
+    run, other = workers.job("run", save), workers.job("other", DONE)
+    with pytest.raises(KeyboardInterrupt):
+        workers.launch(run, other, retries=3)
+    assert workers.started == ["run"]
+    assert (run.folder.path / "saved").exists()
+    assert [run.folder.state(), run.folder.reason()] == ["partial", ""]
+    assert "Ctrl-C again kills" in workers.said
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_sigterm_stops_like_ctrl_c(workers):
+    run = workers.job(
+        "run", "trap 'touch saved; exit 130' TERM; kill -TERM $PPID; while :; do sleep 0.01; done"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        workers.launch(run)
+    assert (run.folder.path / "saved").exists()
+
+
+@pytest.mark.parametrize("why", ["twice", "too slow"])
+def test_the_second_ctrl_c_and_too_long_a_stop_leave_nobody_behind(workers, monkeypatch, why):
+    if why == "too slow":
+        monkeypatch.setattr(stopping, "STOP_SECONDS", 0.1)
+    again = "kill -INT $PPID" if why == "twice" else "true"
+    stubborn = (
+        f"trap '{again}' TERM; sleep 1000 & echo $! > child; kill -INT $PPID; while true; do sleep 0.01; done"
+    )
+    run = workers.job("run", stubborn)
+    with pytest.raises(KeyboardInterrupt):
+        workers.launch(run)
+    assert run.folder.state() == "partial"
+    assert _ends(int((run.folder.path / "child").read_text()))
+
+
+def test_a_launcher_that_cannot_print_leaves_nobody_behind(workers, monkeypatch):
+    run = workers.job("run", "sleep 1000 & echo $! > child; wait")
+
+    def broken(*_, **__):
+        until(lambda: (run.folder.path / "child").exists())
+        raise BrokenPipeError
+
+    monkeypatch.setattr(local, "make_view", lambda *_: make_view([], workers.console))
+    monkeypatch.setattr(workers.console, "print", broken)
+    monkeypatch.setattr("benchmark.launch.view._PlainView.refresh", broken)
+    with pytest.raises(BrokenPipeError):
+        workers.launch(run)
+    assert _ends(int((run.folder.path / "child").read_text()))
+
+
+def test_what_a_dead_worker_started_ends_with_it(workers):
+    run = workers.job("run", "sleep 1000 & echo $! > child; kill -KILL $$")
+    workers.launch(run)
+    assert _ends(int((run.folder.path / "child").read_text()))
+
+
+def until(condition):
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen in 10 s")
+
+
+def _ends(pid):
+    """Whether a process is gone, or dead and only not yet fetched by its parent."""
+    for _ in range(500):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        state = subprocess.run(
+            ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+        ).stdout
+        if state.startswith("Z"):
+            return True
+        time.sleep(0.01)
+    return False

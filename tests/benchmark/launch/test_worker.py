@@ -1,0 +1,38 @@
+"""What a launcher starts, and in which order."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark.launch.slots import Slot
+from benchmark.launch.worker import Job, longest_first, worker_command
+from benchmark.record import RunFolder
+
+
+def job(name, work, teacher=None):
+    return Job(RunFolder(Path(name)), Path("store"), 1, 1, teacher and RunFolder(Path(teacher)), work)
+
+
+def test_command_and_environment_of_a_worker(monkeypatch):
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)  # which the test command sets
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
+    command, variables = worker_command(job("run", 1), Slot("cuda", 3, "5"), track=False)
+    words = "-m benchmark.run run --store store --device cuda --threads 3 --no-track"
+    assert command == [sys.executable, *words.split()]
+    assert variables["CUDA_VISIBLE_DEVICES"] == "5"
+    assert variables["OMP_NUM_THREADS"] == "3"
+    assert "MALLOC_MMAP_THRESHOLD_" in variables
+    assert "MALLOC_TRIM_THRESHOLD_" not in variables, "the user's own setting stays"
+
+
+@pytest.mark.parametrize(
+    ("jobs", "order"),
+    [
+        ([("a", 1), ("b", 3), ("c", 2)], "bca"),
+        ([("a", 1), ("b", 1)], "ab"),
+        ([("student", 4, "teacher"), ("other", 5), ("teacher", 2)], ["teacher", "other", "student"]),
+    ],
+)
+def test_the_longest_go_first_and_a_teacher_counts_with_its_student(jobs, order):
+    assert [j.folder.path.name for j in longest_first([job(*j) for j in jobs])] == list(order)

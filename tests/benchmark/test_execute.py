@@ -1,0 +1,51 @@
+"""From a grid to what the launcher is given: jobs with their work, slots, retries."""
+
+import pytest
+import yaml
+
+from benchmark import execute
+from benchmark.execute import execute_grid
+from benchmark.grid import load_grid
+from benchmark.launch.slots import Slot
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("execute")
+    content = {
+        "axes": {"train.epochs": [2, 5], "train.crop": [16, 32]},
+        "base": {"backbone": {"width": 2}, "objective": "baseline", "profile": "ir2468"},
+        "data": {"phantom": {"cases": 6, "size": 32, "seed": 0}},
+    }
+    (folder / "small.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    return folder
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    calls = []
+    monkeypatch.setattr(execute, "launch", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(execute, "available_cores", lambda: 8)
+    return calls
+
+
+def test_jobs_carry_the_work_that_is_left(place, launched):
+    grid = load_grid(str(place / "small.yaml"))
+    assert execute_grid(grid, place, {}, "cpu", 4, False, retries=3) == 4
+    jobs, slots, _, _, retries = launched[0]
+    cases = jobs[0].folder.config()["data"]["cases"]["train"]
+    assert [job.work for job in jobs] == [e * cases * c**3 for e in (2, 5) for c in (16, 32)]
+    assert (slots, retries) == ([Slot("cpu", 2)] * 4, 3)
+    jobs[1].folder.append_log({"epoch": 0})
+    execute_grid(grid, place, {}, "cpu", None, False)
+    jobs, slots, _, _, retries = launched[1]
+    assert jobs[1].work == cases * 32**3
+    assert (slots, retries) == ([Slot("cpu", 2)] * 4, 1)
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_gpus_ask_for_cuda(place, launched, monkeypatch, device):
+    monkeypatch.setattr(execute, "chosen_device", {"cuda": "cuda", "auto": "cpu"}.__getitem__)
+    monkeypatch.setattr(execute, "visible_gpus", lambda: ["3", "5"])
+    execute_grid(load_grid(str(place / "small.yaml")), place, {}, device, None, False, "1", 2)
+    assert launched[0][1] == [Slot("cuda", 4, "5")] * 2
