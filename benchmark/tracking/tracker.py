@@ -87,7 +87,8 @@ class WandbTracker(Tracker):
         from benchmark.tracking.results import media, summary
 
         logged = Uploaded(self._address, self._epochs, has_results(self._folder), has_weights(self._folder))
-        if logged.results:
+        before = Uploaded.of(self._folder.path)
+        if logged.results and before.lacks(Uploaded(self._address, results=True)):
             self._run.log(media(self._folder.path))
             self._run.summary.update(summary(self._folder.path))
         if logged.weights:

@@ -191,6 +191,11 @@ def test_what_was_tracked_offline_is_uploaded_once(server, tmp_path):
     assert "uploaded to" in sync(folder, home, server).stdout
     assert whole(server)
     assert "was uploaded before" in sync(folder, home, server).stdout
+    assert server.artifacts() == {"run_table"}
+    files = server.files()
+    assert "uploaded to" in sync(folder, home, server, WANDB_LOG_MODEL="end").stdout
+    assert server.artifacts() == {"model", "run_table"}
+    assert server.files() == files
     (folder.path / "wandb" / "uploaded.json").unlink()
     assert "uploaded to" in sync(folder, home, server, WANDB_MODE="offline").stdout
     assert server.epochs() == [0, 1, 2]
