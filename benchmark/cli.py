@@ -24,6 +24,8 @@ data = typer.Typer(no_args_is_help=True, help="Make, check, prepare and verify s
 app.add_typer(data, name="data")
 weights = typer.Typer(no_args_is_help=True, help="Use published weights, and publish your own.")
 app.add_typer(weights, name="weights")
+tune = typer.Typer(help="Search for the best options of a run with Optuna: bench tune --study NAME.")
+app.add_typer(tune, name="tune")
 
 GridOption = Annotated[str, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")]
 GridsOption = Annotated[
@@ -63,10 +65,12 @@ ArgumentOption = Annotated[
 
 @app.command()
 def run(
-    grid: GridOption,
+    grid: Annotated[
+        str | None, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")
+    ] = None,
     runs: RunsOption = Path("runs"),
     store: StoreOption = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    device: DeviceOption = "auto",
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=1, help="Runs at a time on a CPU (default: one a core)."),
@@ -88,6 +92,9 @@ def run(
     ] = False,
     settings: SetOption = None,
     plugin: PluginOption = None,
+    params: Annotated[
+        Path | None, typer.Option("--params", help="In place of --grid: the best.yaml of a study.")
+    ] = None,
 ) -> None:
     """Execute what is missing of a grid. Exit code 0: all done, 1: some failed, 130: interrupted."""
     from benchmark.execute import execute_grid
@@ -95,7 +102,13 @@ def run(
 
     _register(plugin)
     stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
-    wanted = load_grid(grid, settings or [])
+    if params:
+        from benchmark.tune.plan import load_parameters
+    elif grid is None:
+        raise InputError("expected --grid GRID, or --params FILE with the parameters that a study found")
+    if params and grid:
+        raise InputError(f"--grid {grid} and --params {params}: give one of them, the file says it all")
+    wanted = load_parameters(params, settings or []) if params else load_grid(str(grid), settings or [])
     if dry_run:
         from benchmark.plan import print_plan
 
@@ -162,8 +175,13 @@ def report(
         bool, typer.Option("--published", help="Add rows that others reported under ours, set apart.")
     ] = False,
     formats: Annotated[
-        str, typer.Option("--formats", help="Formats of the figures; fewer are quicker.")
-    ] = "png,svg,pdf",
+        str | None,
+        typer.Option(
+            "--formats",
+            help="Formats of the figures; by default png,svg,pdf, and png alone where studies are many.",
+            show_default=False,
+        ),
+    ] = None,
     settings: SetOption = None,
 ) -> None:
     """Turn the run folders of one or several grids into the tables and figures of a paper."""
@@ -175,7 +193,8 @@ def report(
 
         only = {config.folder for name in grid for config in load_grid(name, settings).configs}
     folders = [runs / Path(name).stem for name in grid]
-    written = write_report(folders, out, split_by or [], published, formats.split(","), only)
+    kinds = formats.split(",") if formats is not None else None
+    written = write_report(folders, out, split_by or [], published, kinds, only)
     typer.echo(f"wrote {len(written)} files, begin with {out / 'report.html'} or {out / 'report.md'}")
 
 
@@ -273,17 +292,20 @@ def speed(
     backbone: Annotated[
         list[str] | None, typer.Option("--backbone", help="Give it once for each; default: all.")
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    device: DeviceOption = "auto",
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="On a CPU; default: all.")] = None,
     precision: Annotated[Literal["fp32", "bf16", "fp16"], typer.Option("--precision")] = "fp32",
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Counted repeats of each.")] = 3,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Steps with train.recompute: slower, less memory.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Save the figures as JSON.")] = None,
     against: Annotated[Path | None, typer.Option("--against", help="Compare with a saved file.")] = None,
 ) -> None:
     """Measure what a step, a test and a wait for data cost here, and how far from the limit that is."""
     from benchmark.speed.bench import run_speed
 
-    run_speed(backbone, device, threads, precision, repeats, out, against)
+    run_speed(backbone, device, threads, precision, repeats, recompute, out, against)
 
 
 @app.command("list")
@@ -436,6 +458,82 @@ def export(
     _register(plugin)
     export_model(run, out, runs, license_)
     typer.echo(f"exported {run} to {out}; a new process predicts the same with it. Read {out / 'README.md'}")
+
+
+StudyOption = Annotated[
+    str, typer.Option("--study", help="Name of a shipped study (see bench list), or path of a study file.")
+]
+StorageOption = Annotated[
+    str | None,
+    typer.Option("--storage", help="URL of a database (default: a journal file in the study's folder)."),
+]
+
+
+@tune.callback(invoke_without_command=True)
+def tune_study(
+    context: typer.Context,
+    study: Annotated[
+        str | None, typer.Option("--study", help="Name of a shipped study, or path of a study file.")
+    ] = None,
+    runs: RunsOption = Path("runs"),
+    trials: Annotated[
+        int, typer.Option("--trials", min=1, help="How many the study will have, those it has included.")
+    ] = 50,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0, help="Seconds after which no trial begins.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Trials at a time on a CPU (default: one a core).")
+    ] = None,
+    gpus: Annotated[
+        str | None, typer.Option("--gpus", help="Numbers of the GPUs to use, such as 0,1 (default: all).")
+    ] = None,
+    runs_per_gpu: Annotated[
+        int | None, typer.Option("--runs-per-gpu", min=1, help="Trials at a time on each GPU (default: 1).")
+    ] = None,
+    storage: StorageOption = None,
+    store: StoreOption = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
+) -> None:
+    """Search for the best options of a run; the same command goes on with a study.
+
+    Exit code 0: done, 1: no trial is complete, 130: interrupted.
+    """
+    if context.invoked_subcommand:
+        return
+    if study is None:
+        raise InputError("expected --study NAME or --study FILE.yaml: bench list names the shipped ones")
+    from benchmark.execute import available_slots
+    from benchmark.tune.command import tune_study
+
+    stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
+    slots = available_slots(device, trials, workers, gpus, runs_per_gpu)
+    complete = tune_study(study, runs, stores, slots, trials, timeout, storage, not no_track)
+    raise typer.Exit(0 if complete else 1)
+
+
+@tune.command("report")
+def tune_report(study: StudyOption, runs: RunsOption = Path("runs"), storage: StorageOption = None) -> None:
+    """Print a study's trials and write what has come of it so far; it may be running meanwhile."""
+    from benchmark.tune.command import report_study
+
+    written = report_study(study, runs, storage)
+    typer.echo(f"wrote {len(written)} files, begin with {written[0]}")
+
+
+@tune.command()
+def dashboard(
+    study: StudyOption,
+    runs: RunsOption = Path("runs"),
+    storage: StorageOption = None,
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8080,
+) -> None:
+    """Serve a study to a browser with optuna-dashboard."""
+    from benchmark.tune.command import serve_dashboard
+
+    serve_dashboard(study, runs, storage, host, port)
 
 
 def _register(plugins: list[str] | None) -> None:

@@ -5,6 +5,7 @@ failed = execute_grid(load_grid("demo"), Path("runs"), stores={}, device="auto",
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +16,7 @@ from benchmark.conditions import run_conditions
 from benchmark.config import RunConfig
 from benchmark.grid import Grid
 from benchmark.launch.local import launch
-from benchmark.launch.slots import make_slots, visible_gpus
+from benchmark.launch.slots import Slot, make_slots, visible_gpus
 from benchmark.launch.worker import Job
 from benchmark.record import STATES, RunFolder
 from benchmark.studies import phantom_store
@@ -56,14 +57,9 @@ def execute_grid(
     _name_teachers(grid, console)
     missing = {config: folder for config, folder in folders.items() if folder.state() != "done"}
     if missing:
-        on_gpus = gpus is not None or runs_per_gpu is not None
-        device = chosen_device("cuda" if on_gpus and device == "auto" else device)
-        visible = visible_gpus() if device == "cuda" else []
-        slots = make_slots(
-            device, available_cores(), len(missing), workers, gpus, runs_per_gpu, visible=visible
-        )
-        located = _stores(grid, runs, stores, console)
-        _check_sizes(missing, located)
+        slots = available_slots(device, len(missing), workers, gpus, runs_per_gpu)
+        located = find_stores(grid, runs, stores, console)
+        check_networks(missing, located)
         jobs = [_job(grid, config, runs, located[config.dataset]) for config in missing]
         launch(jobs, slots, track, console, retries)
     states = [folder.state() for folder in folders.values()]
@@ -103,7 +99,13 @@ def _name_teachers(grid: Grid, console: Console) -> None:
         console.print(f"grid {grid.name} trains teachers of its own first: {names}", soft_wrap=True)
 
 
-def _job(grid: Grid, config: RunConfig, runs: Path, store_path: Path) -> Job:
+def begin_run(
+    grid: Grid, config: RunConfig, runs: Path, store_path: Path
+) -> tuple[RunFolder, dict[str, Any]]:
+    """Return a run's folder, with its `config.yaml`, and the content of that.
+
+    Raises `InputError` where the run was begun with other data than the store's.
+    """
     folder = run_folder(grid, config, runs)
     store = Store.open(store_path)
     conditions = run_conditions(config, grid.name, store)
@@ -114,20 +116,25 @@ def _job(grid: Grid, config: RunConfig, runs: Path, store_path: Path) -> Job:
             f"{folder.path} was begun with data {begun}, the store {store_path} now holds {store.hash}: "
             "restore the data, or remove the run folder to start afresh"
         )
+    return folder, conditions
+
+
+def _job(grid: Grid, config: RunConfig, runs: Path, store_path: Path) -> Job:
+    folder, conditions = begin_run(grid, config, runs, store_path)
     teacher = run_folder(grid, config.teacher, runs) if config.teacher else None
     cases = conditions["data"]["cases"]
-    crop = config.train.crop**store.description.spatial_dims
+    crop = config.train.crop ** Description.from_dict(conditions["dataset"]).spatial_dims
     return Job(
         folder,
         store_path,
         config.train.epochs,
         cases["test"],
         teacher,
-        work=(config.train.epochs - len(folder.log())) * cases["train"] * crop,
+        work=(config.train.epochs - folder.epochs()) * cases["train"] * crop,
     )
 
 
-def _check_sizes(configs: Iterable[RunConfig], stores: dict[str, Path]) -> None:
+def check_networks(configs: Iterable[RunConfig], stores: dict[str, Path]) -> None:
     """Build each different network once, so that one that cannot be built stops the grid before it starts."""
     different = {(str(c.backbone), c.dataset, c.train.crop, c.window): c for c in configs}
     for config in different.values():
@@ -143,7 +150,12 @@ def check_store_names(grid: Grid, stores: dict[str, Path]) -> None:
             )
 
 
-def _stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -> dict[str, Path]:
+def find_stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -> dict[str, Path]:
+    """Return the grid's stores by dataset name and make its phantom studies.
+
+    Raises `InputError` where a store is missing or not of its dataset, or `stores` names one that the grid
+    does not use.
+    """
     check_store_names(grid, stores)
     located = {}
     for name in grid.datasets:
@@ -171,6 +183,16 @@ def _check_description(path: Path, wanted: Description) -> None:
                 f"the store {path} was prepared with the {key} {found[key]}, dataset {wanted.name} has "
                 f"{expected[key]}: prepare it again, or name another with --store {wanted.name}=DIR"
             )
+
+
+def available_slots(
+    device: str, jobs: int, workers: int | None, gpus: str | None, runs_per_gpu: int | None
+) -> list[Slot]:
+    """Return the places for runs on this machine: `make_slots` of the cores and GPUs that there are."""
+    on_gpus = gpus is not None or runs_per_gpu is not None
+    device = chosen_device("cuda" if on_gpus and device == "auto" else device)
+    visible = visible_gpus() if device == "cuda" else []
+    return make_slots(device, available_cores(), jobs, workers, gpus, runs_per_gpu, visible=visible)
 
 
 def chosen_device(name: str) -> str:

@@ -81,7 +81,11 @@ def load_grid(name_or_path: str, settings: Sequence[str] = ()) -> Grid:
 
     `settings` are ``key=value`` for all of its runs; points that become equal by them are one run.
     """
-    file = read_grid_file(_find(name_or_path))
+    return make_grid(read_grid_file(_find(name_or_path)), settings)
+
+
+def make_grid(file: GridFile, settings: Sequence[str] = ()) -> Grid:
+    """Return the grid of a file's content, as `load_grid`."""
     content = file.content
     if not isinstance(content, dict) or not isinstance(content.get("axes"), dict | list):
         raise InputError(f"{file.path} is no grid: expected a mapping with the keys {', '.join(_KEYS)}")

@@ -40,7 +40,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class GridFile:
-    """A grid file as read: its path, its content, and the line of each place in it."""
+    """A grid file as read: its path, its content, and the line of each place in it.
+
+    `lines` is empty where the content was not written by hand.
+    """
 
     path: Path
     content: Any
@@ -50,7 +53,8 @@ class GridFile:
         """Return the error `text` with the file and the line of `place`, or of what is around it."""
         while place and place not in self.lines:
             place = place[:-1]
-        return InputError(f"{self.path}, line {self.lines.get(place, 1)}: {text}")
+        line = f", line {self.lines.get(place, 1)}" if self.lines else ""
+        return InputError(f"{self.path}{line}: {text}")
 
 
 def read_grid_file(path: Path) -> GridFile:

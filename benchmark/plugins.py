@@ -14,6 +14,7 @@ from backbones import BACKBONES
 from bench_errors import InputError
 from bench_registry import Registry, load
 from benchmark.grid import grid_lines
+from benchmark.tune.plan import plan_lines
 from datasets import CUSTOM, DATASETS
 from datasets.missing import PROFILES, SHIPPED
 from datasets.vocabulary import Description
@@ -46,13 +47,14 @@ def _registry_of(target: str) -> Registry:
 
 
 def print_list() -> None:
-    """Print every backbone, objective, dataset, profile and grid: kind, name and what it is, one a line."""
+    """Print every backbone, objective, dataset, profile, grid and study: kind, name and what it is."""
     lines = [
         *((r.kind, name, about) for r in (BACKBONES, OBJECTIVES) for name, about in r.lines()),
         *(("dataset", name, f"{about}: {_dataset(name)}") for name, about in DATASETS.lines()),
         ("dataset", CUSTOM, "a study of your own: give the path of the YAML file that describes it"),
         *(("profile", name, _profile(name)) for name in PROFILES),
         *(("grid", name, about) for name, about in grid_lines()),
+        *(("study", name, about) for name, about in plan_lines()),
     ]
     width = max(len(f"{kind} {name}") for kind, name, _ in lines)
     for kind, name, about in lines:

@@ -11,7 +11,8 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,11 +23,13 @@ from benchmark.build import build_backbone, build_objective
 from benchmark.config import RunConfig
 from benchmark.reasons import error_reason
 from benchmark.record import RunFolder, write_atomically
+from benchmark.trial import VALIDATED, Pruned, Trial
 from datasets.degrade import Degradation, DegradedStore
 from datasets.store import Store
 
 if TYPE_CHECKING:
     from backbones.contract import Backbone
+    from benchmark.evaluate import Row
 
 
 def execute(
@@ -36,18 +39,22 @@ def execute(
     threads: int,
     track: bool,
     stop: Callable[[], bool] = lambda: False,
+    trial: Trial | None = None,
 ) -> None:
     """Train and test the run that `folder` describes, unless it is done or another process has it.
 
-    `stop` is asked after each step and each tested case; at a yes, what is done is saved and
-    KeyboardInterrupt raised. Raises whatever else went wrong; the reason is then in the folder's `failed`.
+    A `trial` is trained and validated instead, and is whole with its `VALIDATED`. `stop` is asked after each
+    step and each tested case; at a yes, what is done is saved and KeyboardInterrupt raised. Raises whatever
+    else went wrong; the reason is then in the folder's `failed`, but a `Pruned` trial has not failed.
     """
     with folder.lease() as mine:
-        if not mine or folder.state() == "done":
+        if not mine or ((folder.path / VALIDATED).exists() if trial else folder.state() == "done"):
             return
         (folder.path / "failed").unlink(missing_ok=True)
         try:
-            _execute(folder, store_path, device, threads, track, stop)
+            _execute(folder, store_path, device, threads, track, stop, trial)
+        except Pruned:
+            raise
         except Exception as error:
             folder.mark_failed(error_reason(error), traceback.format_exc())
             raise
@@ -60,6 +67,7 @@ def _execute(
     threads: int,
     track: bool,
     stop: Callable[[], bool],
+    trial: Trial | None,
 ) -> None:
     import torch
 
@@ -68,8 +76,8 @@ def _execute(
     from benchmark.metrics import POLICIES
     from benchmark.precision import autocast, check_precision
     from benchmark.size import model_size
-    from benchmark.testing import score_cases
-    from benchmark.train import train
+    from benchmark.testing import score_cases, write_validation
+    from benchmark.train import Validation, train
     from datasets.loader import Loader
     from datasets.randomness import torch_seed
 
@@ -124,11 +132,18 @@ def _execute(
         with autocast(config.precision, device):
             return segment_case(backbone, store, case, window=config.window, device=device, outside=outside)
 
-    def validate() -> float:
-        return mean_dice(
-            [row for case in parts.val for row in score_maps(store, case, segment(case), policy, ("dice",))]
-        )
+    def validate(cases: Iterable[str]) -> "list[Row]":
+        return [row for case in cases for row in score_maps(store, case, segment(case), policy, ("dice",))]
 
+    validation = None
+    if config.test.select == "best":
+        validation = Validation(
+            lambda: mean_dice(validate(parts.val)), config.test.validate_every or 10, keep_best=True
+        )
+    elif trial:
+        validation = Validation(lambda: trial.score(validate(trial.cases)), trial.every)
+    if validation and trial:
+        validation = replace(validation, hopeless=trial.hopeless)
     if config.test.select == "best" and not parts.val:
         raise InputError("test.select: best needs validation cases and the split has none: use select: last")
     size = model_size(backbone, config.train.crop)
@@ -136,19 +151,27 @@ def _execute(
     tracker = tracking.start(folder.path, content, "auto" if track else "off")
     for line in folder.log():
         tracker.log_epoch(line)
-    train(
-        config,
-        backbone,
-        objective,
-        loader,
-        folder,
-        device,
-        on_epoch=tracker.log_epoch,
-        validate=validate if config.test.select == "best" else None,
-        stop=stop,
-    )
+    try:
+        train(
+            config,
+            backbone,
+            objective,
+            loader,
+            folder,
+            device,
+            on_epoch=tracker.log_epoch,
+            validation=validation,
+            stop=stop,
+        )
+    except Pruned:
+        tracker.finish()
+        raise
     save_weights(folder, backbone.state_dict())
     shutil.rmtree(degraded, ignore_errors=True)
+    if trial:
+        write_validation(folder, validate(parts.val), policy)
+        tracker.finish()
+        return
     score_cases(folder, store, parts.test, segment, policy, stop)
     tracker.finish()
     folder.mark_done()
@@ -181,7 +204,7 @@ def _device_text(device: object) -> str:
     return torch.cuda.get_device_name() if str(device).startswith("cuda") else "cpu"
 
 
-def _stop_signals() -> Event:
+def stop_signals() -> Event:
     """Return what SIGTERM and SIGINT set, so that the step under way can end; a second one exits at once."""
     asked = Event()
 
@@ -204,7 +227,7 @@ def main() -> NoReturn:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--no-track", action="store_true")
     options = parser.parse_args()
-    asked = _stop_signals()
+    asked = stop_signals()
     try:
         execute(
             RunFolder(options.folder),

@@ -10,14 +10,16 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark import examples
-from benchmark.evaluate import score_maps
+from benchmark.evaluate import Row, score_maps
 from benchmark.metrics import MetricPolicy
 from benchmark.record import RunFolder, write_atomically
+from benchmark.trial import VALIDATED
 from datasets.store import Store
 
 HEADER = ["case", "subset", "region", "metric", "policy", "value"]
@@ -43,11 +45,8 @@ def score_cases(
     for case in cases:
         if case not in tested:
             maps = segment(case)
-            rows += [
-                [r.case, r.subset, r.region, r.metric, policy.name, repr(r.value)]
-                for r in score_maps(store, case, maps, policy)
-            ]
-            _write_rows(folder, rows)
+            rows += _cells(score_maps(store, case, maps, policy), policy)
+            _write_rows(folder.path / "cases.csv", rows)
             slices[case] = _cut(store, case, maps)
             if stop():
                 raise KeyboardInterrupt
@@ -58,6 +57,15 @@ def score_cases(
             for case, roles in examples.choose(rows).items()
         ],
     )
+
+
+def write_validation(folder: RunFolder, rows: Sequence[Row], policy: MetricPolicy) -> None:
+    """Record the rows of a trial's validation cases, as its `cases.csv` would those of the test."""
+    _write_rows(folder.path / VALIDATED, _cells(rows, policy))
+
+
+def _cells(rows: Sequence[Row], policy: MetricPolicy) -> list[list[str]]:
+    return [[r.case, r.subset, r.region, r.metric, policy.name, repr(r.value)] for r in rows]
 
 
 def _cut(store: Store, case: str, maps: Maps) -> examples.Example:
@@ -73,10 +81,10 @@ def _finished_rows(folder: RunFolder) -> list[list[str]]:
         return list(csv.reader(file))[1:]
 
 
-def _write_rows(folder: RunFolder, rows: list[list[str]]) -> None:
-    """Replace `cases.csv` as a whole, so that a case is either in it with all its rows or not at all."""
+def _write_rows(path: Path, rows: list[list[str]]) -> None:
+    """Replace the file as a whole, so that a case is either in it with all its rows or not at all."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)
     writer.writerows(rows)
-    write_atomically(folder.path / "cases.csv", text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode())

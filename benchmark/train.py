@@ -20,6 +20,7 @@ from benchmark.config import RunConfig
 from benchmark.memory import peak
 from benchmark.precision import autocast, scaler
 from benchmark.record import RunFolder
+from benchmark.trial import Pruned
 from datasets.loader import Loader
 from datasets.randomness import torch_seed
 from passion.objective import Losses, Objective
@@ -41,6 +42,23 @@ class _Progress:
     wait: float = 0.0
 
 
+@dataclass(frozen=True)
+class Validation:
+    """How a training looks at the validation cases.
+
+    Attributes:
+        score: the score of the current weights, higher is better; stands as `validation` in the epoch's line.
+        every: epochs between two looks.
+        keep_best: end with the weights of the best look, of which the last epoch is one.
+        hopeless: asked after each look, with the number of epochs done and the score, whether to give up.
+    """
+
+    score: Callable[[], float]
+    every: int
+    keep_best: bool = False
+    hopeless: Callable[[int, float], bool] = lambda epochs, score: False
+
+
 def train(
     config: RunConfig,
     backbone: Backbone,
@@ -49,7 +67,7 @@ def train(
     folder: RunFolder,
     device: torch.device,
     on_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
-    validate: Callable[[], float] | None = None,
+    validation: Validation | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train `backbone` in place, from the folder's checkpoint if there is one.
@@ -62,8 +80,10 @@ def train(
         folder: receives log lines and checkpoints.
         device: where to compute.
         on_epoch: called with each new log line.
-        validate: for `select: best`, the score of the current weights on the validation cases.
+        validation: how to look at the validation cases; None: not at all.
         stop: asked after each step; once it says yes, a checkpoint is written and KeyboardInterrupt raised.
+
+    Raises `Pruned`, after a checkpoint, where a look at the validation cases was `hopeless`.
     """
     optimiser = torch.optim.AdamW(
         backbone.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay, amsgrad=True
@@ -113,15 +133,19 @@ def train(
         line = _line(config, epoch, progress, objective, loader, device)
         progress = _Progress()
         last = epoch + 1 == config.train.epochs
-        if validate and (last or (epoch + 1) % (config.test.validate_every or 10) == 0):
-            line["validation"] = validate()
-            if line["validation"] > best["score"]:
+        hopeless = False
+        if validation and ((epoch + 1) % validation.every == 0 or (last and validation.keep_best)):
+            line["validation"] = validation.score()
+            hopeless = not last and validation.hopeless(epoch + 1, line["validation"])
+            if validation.keep_best and line["validation"] > best["score"]:
                 weights = {k: v.detach().clone() for k, v in backbone.state_dict().items()}
                 best = {"score": line["validation"], "epoch": epoch, "weights": weights}
         folder.append_log(line)
         on_epoch(line)
-        if last or due():
+        if last or hopeless or due():
             save(epoch + 1, progress)
+        if hopeless:
+            raise Pruned(f"given up after {epoch + 1} epochs, at {line['validation']:.4f} in validation")
     if best["weights"] is not None:
         backbone.load_state_dict(best["weights"])
 

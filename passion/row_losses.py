@@ -16,11 +16,14 @@ class _AtOnce(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, function: Callable[..., Any], rows: Tensor, *arguments: Any) -> Any:
         with torch.enable_grad():
-            leaf = rows.detach().requires_grad_()
+            # Not at half precision: the scale that keeps its small gradients from 0 only comes later.
+            wide = torch.promote_types(rows.dtype, torch.float32)
+            leaf = rows.detach().to(wide).requires_grad_()
             found = function(leaf, *arguments)
             values, *measures = found if isinstance(found, tuple) else (found,)
             (gradient,) = torch.autograd.grad(values.sum(), leaf)
         ctx.save_for_backward(gradient)
+        ctx.dtype = rows.dtype
         measures = [measure.detach() for measure in measures]
         ctx.mark_non_differentiable(*measures)
         return (values.detach(), *measures) if measures else values.detach()
@@ -29,8 +32,8 @@ class _AtOnce(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        scale = upstream.view(-1, *[1] * (gradient.dim() - 1)).to(gradient.dtype)
-        return None, gradient * scale, *[None] * (len(ctx.needs_input_grad) - 2)
+        scale = upstream.view(-1, *[1] * (gradient.dim() - 1))
+        return None, (gradient * scale).to(ctx.dtype), *[None] * (len(ctx.needs_input_grad) - 2)
 
 
 def at_once(function: Callable[..., Any], rows: Tensor, *arguments: Any) -> Any:

@@ -101,14 +101,15 @@ class Passion(Objective):
         device = batch.volumes.device
         taught = self.taught(batch)
         features = backbone.encode(batch.volumes, taught.to(device))
+        labels = labels_of(batch, self.classes)
         if self.warming_up:
-            return self._warmup(self._sep(backbone, features, taught, taught, batch).sum(dim=0))
+            return self._warmup(self._sep(backbone, features, taught, taught, labels).sum(dim=0))
         rows = plan_rows(batch.present.detach().cpu().bool(), taught)
         fused = backbone.fuse(features, rows.present.to(device), rows.case.to(device))
         cases = []
         with torch.autocast(device.type, enabled=False):
             for parts, students, case_taught, case_labels in zip(
-                split_rows(fused, rows), rows.students, taught, labels_of(batch, self.classes), strict=True
+                split_rows(fused, rows), rows.students, taught, labels, strict=True
             ):
                 terms = self._case_terms(parts, students.to(device), case_labels, batch.target.shape[1:])
                 terms["preference"] = relative_preference(terms["distance"], case_taught.to(device))
@@ -119,7 +120,7 @@ class Passion(Objective):
         weights = self.weights.to(terms["fuse"])
         delta = (terms["preference"] < 0).to(weights) if self.delta else torch.ones_like(terms["preference"])
         gate = delta if self.variant == "released" else torch.ones_like(delta)
-        terms["sep"] = self._sep(backbone, features, taught, taught & gate.cpu().bool(), batch)
+        terms["sep"] = self._sep(backbone, features, taught, taught & gate.cpu().bool(), labels)
         names = [name for name in terms if self.measured or name not in MEASURES]
         return Losses(
             self._total(terms, delta, gate, weights),
@@ -180,21 +181,26 @@ class Passion(Objective):
         return {**terms, **{k: filled.get(k, zeros) for k in ("kl", "proto", "distance")}}
 
     def _sep(
-        self, backbone: Backbone, features: Features, taught: Tensor, felt: Tensor, batch: Batch
+        self,
+        backbone: Backbone,
+        features: Features,
+        taught: Tensor,
+        felt: Tensor,
+        labels: list[CaseLabels],
     ) -> Tensor:
         """Task loss of each taught modality's own output [B, M], with gradients where `felt` bool [B, M].
 
-        A loss whose weight is 0 is only recorded: its backward pass, half the cost of a decoder, is left out.
+        A loss whose weight is 0 is only recorded: its backward pass, most of a decoder's work, is left out.
         """
-        labels = labels_of(batch, self.classes)
-        sep = torch.zeros(taught.shape, device=batch.volumes.device, dtype=labels[0].count.dtype)
+        device = features.available.device
+        sep = torch.zeros(taught.shape, device=device, dtype=labels[0].count.dtype)
         for part, learning in ((felt, True), (taught & ~felt, False)):
             if not part.any():
                 continue
-            chosen = replace(features, available=part.to(features.available.device))
+            chosen = replace(features, available=part.to(device))
             with torch.set_grad_enabled(learning and torch.is_grad_enabled()):
                 own = self.own_logits(backbone, chosen, part)
-                with torch.autocast(batch.volumes.device.type, enabled=False):
+                with torch.autocast(device.type, enabled=False):
                     values = torch.stack(unimodal_losses(own, part, labels))
             sep = sep + values
         return sep

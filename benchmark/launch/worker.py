@@ -38,8 +38,12 @@ def worker_command(job: Job, slot: Slot, track: bool) -> tuple[list[str], dict[s
     """Return the command of a job's worker, and the variables to set beside those of the own environment."""
     command = [sys.executable, "-m", "benchmark.run", str(job.folder.path), "--store", str(job.store)]
     command += ["--device", slot.device, "--threads", str(slot.threads)] + ([] if track else ["--no-track"])
-    malloc = {name: value for name, value in MALLOC.items() if name not in os.environ}
-    return command, {**malloc, **slot.environment()}
+    return command, {**malloc_variables(), **slot.environment()}
+
+
+def malloc_variables() -> dict[str, str]:
+    """Return those of `MALLOC` that the user has not set otherwise."""
+    return {name: value for name, value in MALLOC.items() if name not in os.environ}
 
 
 def longest_first(jobs: list[Job]) -> list[Job]:

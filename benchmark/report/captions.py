@@ -105,7 +105,7 @@ def _evaluated(runs: Sequence[Run]) -> list[str]:
     found = {
         run.config["test"]["evaluated"]: (
             f"tested after training on {run.config['dataset']} data {run.content['data']['hash']}"
-            + (f", where {_missing(done['realised'])}" if "realised" in done else "")
+            + (f", {_missing(done['realised'])}" if "realised" in done else "")
             + f" (trained on {done['trained']['dataset']} data {done['trained']['data']})"
         )
         for run in runs

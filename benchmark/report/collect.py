@@ -24,6 +24,7 @@ from benchmark.report.names import method_order, method_titles
 from datasets.vocabulary import Description, profile_label, subset_name, table_subsets
 
 COLUMNS = ["case", "subset", "region", "metric", "policy", "value"]
+WORDS = COLUMNS[:-1]
 CONDITIONS = ["run", "grid", "dataset", "profile", "variant", "method", "seed"]
 """The columns that `Collected.cases` has before those of `cases.csv`."""
 NAMED = 3
@@ -277,6 +278,8 @@ def guarded(path: Path, read: Callable[[], Any]) -> Any:
     """Return what `read` finds in a run folder; raise `InputError` where that is damaged."""
     try:
         return read()
+    except InputError:  # has said so already
+        raise
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise InputError(
             f"{path} is damaged ({' '.join(str(error).split())}): remove the folder and run it again"
@@ -321,7 +324,7 @@ def _frame(done: Sequence[Run]) -> pd.DataFrame:
     for name, words in values.items():
         columns[name] = pd.Categorical(words, categories=list(dict.fromkeys(words))).repeat(lengths)
     columns["seed"] = pd.Series([run.config["seed"] for run in done]).repeat(lengths).to_numpy()
-    for name in COLUMNS[:-1]:
+    for name in WORDS:
         columns[name] = pd.api.types.union_categoricals([frame[name] for frame in frames])
     columns["value"] = pd.concat([frame["value"] for frame in frames], ignore_index=True).to_numpy()
     return pd.DataFrame(columns)
@@ -335,10 +338,10 @@ def read_cases(run: Run) -> pd.DataFrame:
     path = run.path / "cases.csv"
     advice = "remove the run's folder and run it again"
     try:
-        # As words first: a category of digits would become numbers, and case 007 lose its name.
-        words = dict.fromkeys(COLUMNS[:-1], str)
-        rows = pd.read_csv(path, dtype=words, keep_default_na=False, na_values={"value": ["nan"]})
-        rows = rows.astype({name: "category" for name in words if name in rows})
+        rows = _words(path, "category")
+        if any(pd.api.types.is_numeric_dtype(rows[name].cat.categories) for name in WORDS if name in rows):
+            # Categories of digits alone have become numbers, and case 007 has lost its name.
+            rows = _words(path, str).astype({name: "category" for name in WORDS if name in rows})
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({' '.join(str(error).split())}): {advice}") from None
     if list(rows.columns) != COLUMNS or not pd.api.types.is_numeric_dtype(rows["value"]):
@@ -362,6 +365,12 @@ def read_cases(run: Run) -> pd.DataFrame:
             f"{twice['metric']} twice: {advice}"
         )
     return rows
+
+
+def _words(path: Path, kind: Any) -> pd.DataFrame:
+    """Read a `cases.csv` with all columns but the last as `kind`."""
+    kinds = dict.fromkeys(WORDS, kind)
+    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={"value": ["nan"]})
 
 
 def _check_comparable(study: Study) -> None:

@@ -1,8 +1,8 @@
 """A `Table` as text: ``markdown(table)``, ``latex(table)``, ``wide_csv(table)``, ``html(table)``.
 
 Best is bold, second best underlined, a star marks a significant difference from the reference, and arrows say
-which way is better. Markdown needs nothing; LaTeX compiles in any document that loads booktabs; the HTML is
-one `<table>` that names region, metric and method of each row in data attributes.
+which way is better. Markdown needs nothing; LaTeX compiles in any document that loads booktabs and graphicx;
+the HTML is one `<table>` that names region, metric and method of each row in data attributes.
 """
 
 import csv
@@ -23,6 +23,8 @@ DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 STAR = "*"
 ARROWS = (r"$\uparrow$", r"$\downarrow$")
 """LaTeX's arrows, up and down."""
+LINES = 40
+"""Lines below its head that a page of LaTeX takes beside a long caption; more go into several parts."""
 
 _LATEX = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
@@ -71,7 +73,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """Return a `table*` environment.
+    """Return a `table*` environment; of a table taller than a page one for each part, with one number.
 
     Standard deviations and intervals stand beside their numbers, in a column of their own; under them where
     the columns are subsets, as these fill the page.
@@ -98,7 +100,7 @@ def latex(table: Table) -> str:
             arrow=_arrow(table.higher_is_better, ARROWS),
             columns="l" * len(table.labels) + "".join(kinds),
             head=head,
-            blocks=[_latex_block(table.columns, block, beside) for block in table.blocks],
+            parts=_parts([_latex_block(table.columns, block, beside) for block in table.blocks]),
         )
     )
 
@@ -269,8 +271,34 @@ def _markdown_cell(column: Column, cell: Cell) -> str:
     return marked + f"\\{STAR}" * cell.significant
 
 
-def _latex_block(columns: tuple[Column, ...], block: Block, beside: list[bool]) -> list[list[str]]:
-    lines = []
+def _parts(blocks: list[list[list[list[str]]]]) -> list[list[list[list[str]]]]:
+    """Cut blocks of rows of lines into parts of blocks of lines, each of `LINES` at most; rows stay whole.
+
+    A part begins with a block, unless one is taller than a part: then its title comes again.
+    """
+    parts: list[list[list[list[str]]]] = [[]]
+    room = LINES
+    for rows in blocks:
+        title = rows[0][0][0]
+        lines: list[list[str]] = []
+        if parts[-1] and sum(map(len, rows)) > room:
+            parts.append([])
+            room = LINES
+        for row in rows:
+            if len(row) > room:
+                parts[-1].append(lines)
+                parts.append([])
+                lines, room = [[title, *row[0][1:]], *row[1:]], LINES
+            else:
+                lines += row
+            room -= len(row)
+        parts[-1].append(lines)
+    return parts
+
+
+def _latex_block(columns: tuple[Column, ...], block: Block, beside: list[bool]) -> list[list[list[str]]]:
+    """The rows of a block: of each the line of its numbers, and one of what stands under them, if any."""
+    rows = []
     for i, row in enumerate(block.rows):
         title = escape_latex(block.title) if i == 0 else ""
         if row.source and i and not block.rows[i - 1].source:
@@ -283,10 +311,10 @@ def _latex_block(columns: tuple[Column, ...], block: Block, beside: list[bool]) 
             value = _latex_number(column, cell)
             numbers += [value, small + star] if double else [value + star]
             below.append("" if double else small)
-        lines.append([title, *map(escape_latex, label_texts(row)), *numbers])
+        rows.append([[title, *map(escape_latex, label_texts(row)), *numbers]])
         if any(below):
-            lines.append([""] * (len(row.labels) + 1) + below)
-    return lines
+            rows[-1].append([""] * (len(row.labels) + 1) + below)
+    return rows
 
 
 def _latex_number(column: Column, cell: Cell) -> str:

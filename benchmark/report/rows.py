@@ -6,7 +6,8 @@ blocks, tests = assemble(lines, ["WT", "TC", "ET"], higher_is_better=True)
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import product
 from typing import Any
 
@@ -48,14 +49,14 @@ def assemble(
     lines: Sequence[Line], columns: Sequence[str], higher_is_better: bool
 ) -> tuple[tuple[Block, ...], tuple[Test, ...]]:
     """Return the blocks of a table and its tests, corrected over all of them."""
+    lines = [replace(line, runs=line.runs[list(columns)], cases=line.cases[list(columns)]) for line in lines]
     tests = _tests(lines, columns)
     corrected = {(t.block, t.method, t.column): t.corrected for t in tests}
     blocks = []
     for title in dict.fromkeys(line.block for line in lines):
         own = [line for line in lines if line.block == title]
         means, sds = (
-            np.array([getattr(line.runs[list(columns)], what)().to_numpy(float) for line in own])
-            for what in ("mean", "std")
+            np.array(parts) for parts in zip(*(_mean_and_sd(line.runs) for line in own), strict=True)
         )
         marks = marked(means, [line.ranked for line in own], higher_is_better)
         rows = []
@@ -124,17 +125,27 @@ def _setting(run: Run) -> str:
     return json.dumps(kept, sort_keys=True)
 
 
+def _mean_and_sd(runs: pd.DataFrame) -> tuple[Array, Array]:
+    """Mean and standard deviation (n - 1) of each column over the runs that have a value."""
+    values = runs.to_numpy(float)
+    there = np.isfinite(values)
+    count = there.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(there, values, 0.0).sum(axis=0) / count
+        sd = np.sqrt((np.where(there, values - mean, 0.0) ** 2).sum(axis=0) / (count - 1))
+    return mean, np.where(count > 1, sd, np.nan)
+
+
 def _tests(lines: Sequence[Line], columns: Sequence[str]) -> tuple[Test, ...]:
     known = {(line.block, line.method): line for line in lines}
     tested = [line for line in lines if (line.block, line.reference) in known]
     if not tested:
         return ()
-    differences = [
-        line.cases[list(columns)].sub(known[line.block, line.reference].cases[list(columns)])
-        for line in tested
-    ]
     # All at once, as the many small steps of many lines would take longer than their arithmetic.
-    result = paired(pd.concat(differences, axis=1).to_numpy(float))
+    index = reduce(pd.Index.union, (line.cases.index for line in lines))
+    cases = {place: line.cases.reindex(index).to_numpy(float) for place, line in known.items()}
+    differences = [cases[line.block, line.method] - cases[line.block, line.reference] for line in tested]
+    result = paired(np.hstack(differences))
     corrected = holm(result.p)
     return tuple(
         Test(

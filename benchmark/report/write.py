@@ -5,7 +5,12 @@
 the same bytes.
 """
 
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from bench_errors import InputError
@@ -20,32 +25,42 @@ from benchmark.report.page import page
 from benchmark.report.render import environment, html, latex, markdown, tests_csv, tests_markdown, wide_csv
 from benchmark.report.table import Table
 
+MANY = 4
+"""Sections from which on starting processes to draw their figures pays."""
+BRIEF = 6
+"""Sections from which on each has fewer figures, png alone unless other formats are asked for."""
+Figures = tuple[list[Picture], list[Path]]
+"""The figures of a section and their files."""
+
 
 def write_report(
     grid_folders: Sequence[Path],
     out: Path,
     split_by: Sequence[str] = (),
     published: bool = False,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] | None = None,
     only: Collection[str] | None = None,
 ) -> list[Path]:
     """Write the report of the grids' run folders into `out` and return the files, `report.md` first.
 
     With `published`, what others reported stands under our rows; `collect` explains `split_by`; `formats` are
-    those of the figures, png always among them as the page is made of it; `only` are the names of the run
-    folders to read, where not all are. Raises `InputError` for an unknown
-    format, a grid without a finished run, runs that cannot be compared (`collect`), and a folder that cannot
-    be written.
+    those of the figures, png always among them as the page is made of it: by default all, and png alone from
+    `BRIEF` sections on; `only` are the names of the run folders to read, where not all are. Raises
+    `InputError` for an unknown format, a grid without a finished run, runs that cannot be compared
+    (`collect`), and a folder that cannot be written.
     """
-    for name in formats:
+    for name in formats or ():
         if name not in FORMATS:
             raise InputError(f"--formats: {unknown('format', name, list(FORMATS))}")
-    formats = [name for name in FORMATS if name in ("png", *formats)]
     collected = collect(grid_folders, split_by, only)
+    sections = contents(collected, published)
+    if formats is None:
+        formats = FORMATS if len(sections) < BRIEF else ()
+    formats = [name for name in FORMATS if name in ("png", *formats)]
     try:
         for folder in (out / "tables", out / "figures"):
             folder.mkdir(parents=True, exist_ok=True)
-        return _write(collected, contents(collected, published), out, formats)
+        return _write(collected, sections, out, formats)
     except OSError as error:
         raise InputError(
             f"the report cannot be written to {error.filename or out} ({error.strerror}): choose another "
@@ -57,14 +72,17 @@ def _write(
     collected: Collected, sections: Sequence[Section], out: Path, formats: Sequence[str]
 ) -> list[Path]:
     written: list[Path] = []
+    texts: dict[str, str] = {}
     drawn: dict[str, list[Picture]] = {}
-    for section in sections:
-        for table in section.tables:
-            written += [_write_text(out / "tables" / name, text) for name, text in _files(table).items()]
-        own = drawn.setdefault(section.title, [])
-        for picture, figure in pictures(section):
-            written += save(figure, out / "figures" / picture.name, formats)
-            own.append(picture)
+    with _drawing(sections, out / "figures", formats) as results:
+        runs = [(run, minutes(run)) for study in collected.studies() for run in study.runs]
+        for section, (own, paths) in zip(sections, results, strict=True):
+            for table in section.tables:
+                files = _files(table)
+                texts[table.name] = files[f"{table.name}.md"]
+                written += [_write_text(out / "tables" / name, text) for name, text in files.items()]
+            drawn[section.title] = own
+            written += paths
     states = [run.state for run in collected.runs]
     text = (
         environment()
@@ -77,9 +95,9 @@ def _write(
             repeated=collected.repeated,
             epochs=epochs,
             sections=[(section, drawn[section.title]) for section in sections],
-            markdown=markdown,
+            texts=texts,
             formats=formats,
-            runs=[(run, minutes(run)) for study in collected.studies() for run in study.runs],
+            runs=runs,
             left_out=left_out(collected),
         )
     )
@@ -89,6 +107,28 @@ def _write(
         _write_text(out / "report.html", page(collected, sections, drawn, out, formats)),
         *written,
     ]
+
+
+@contextmanager
+def _drawing(
+    sections: Sequence[Section], folder: Path, formats: Sequence[str]
+) -> Iterator[Iterable[Figures]]:
+    """Draw the figures of each section; of many sections in as many processes as there are processors."""
+    draw = partial(_draw, folder=folder, formats=formats, brief=len(sections) >= BRIEF)
+    if len(sections) < MANY:
+        yield map(draw, sections)
+        return
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ProcessPoolExecutor(min(processors, len(sections)), mp_context=get_context("spawn")) as pool:
+        yield pool.map(draw, sections)
+
+
+def _draw(section: Section, folder: Path, formats: Sequence[str], brief: bool) -> Figures:
+    shown, paths = [], []
+    for picture, figure in pictures(section, brief):
+        paths += save(figure, folder / picture.name, formats)
+        shown.append(picture)
+    return shown, paths
 
 
 def _files(table: Table) -> dict[str, str]:

@@ -41,6 +41,7 @@ def run_speed(
     threads: int | None,
     precision: str,
     repeats: int,
+    recompute: bool,
     out: Path | None,
     against: Path | None,
 ) -> None:
@@ -52,7 +53,7 @@ def run_speed(
     check_precision(precision, torch.device(device))
     chosen = [BACKBONES.check(name) for name in names] if names else list(BACKBONES)
     console = Console(width=None if Console().is_terminal else 120)
-    setting = Setting(device, threads or available_cores(), precision, repeats)
+    setting = Setting(device, threads or available_cores(), precision, repeats, recompute=recompute)
     report = measure(chosen, ("passion", "baseline"), setting, Console(stderr=True).print)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import asdict
 from importlib import import_module
 from itertools import product
 from pathlib import Path
@@ -106,6 +107,7 @@ def compare(clone: Path, names: list[str], setting: Setting, console: Console) -
     theirs_setting = Setting(setting.device, setting.threads, "fp32", setting.repeats)
     report: dict[str, Any] = {
         "environment": environment(device_name(setting.device), setting.threads, setting.precision),
+        "setting": asdict(setting),
         "pairs": {},
     }
     theirs_metrics = alone(their_metrics, clone, theirs_setting)
@@ -169,10 +171,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--recompute", action="store_true", help="ours with train.recompute")
     options = parser.parse_args()
     if not (options.clone / "code" / "models" / "rfnet.py").is_file():
         sys.exit(f"error: {options.clone} is no clone of the released code (it has no code/models/rfnet.py)")
-    setting = Setting(options.device, options.threads, options.precision, options.repeats)
+    setting = Setting(
+        options.device, options.threads, options.precision, options.repeats, recompute=options.recompute
+    )
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     report = compare(options.clone, options.backbone, setting, Console())
     options.out.write_text(json.dumps(report, indent=1), encoding="utf-8")

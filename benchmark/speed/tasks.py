@@ -88,11 +88,13 @@ def step(backbone: str, objective: str, present: str, setting: Setting) -> dict[
         forward = _now(device)
         stages["losses"] = stages.get("losses", 0.0) + forward - began - (sum(stages.values()) - inner)
         optimiser.zero_grad(set_to_none=True)
+        inner = sum(stages.values())
         goal.backward(losses, weights)
         backward = _now(device)
+        again = sum(stages.values()) - inner  # recomputed stages count as themselves
         fill_gradients(optimiser)
         optimiser.step()
-        stages["backward"] = stages.get("backward", 0.0) + backward - forward
+        stages["backward"] = stages.get("backward", 0.0) + backward - forward - again
         stages["optimiser"] = stages.get("optimiser", 0.0) + _now(device) - backward
 
     with FlopCounterMode(display=False) as counter:

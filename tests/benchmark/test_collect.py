@@ -128,3 +128,8 @@ def test_wrong_input_is_refused(tmp_path):
     (folder.path / "model.json").write_text("{")
     with pytest.raises(InputError, match="is damaged"):
         collect([tmp_path / "g"])
+    (folder.path / "model.json").unlink()
+    (folder.path / "log.jsonl").write_text("{oops\n")
+    for read in (lambda run: run.log, lambda run: run.trained):
+        with pytest.raises(InputError, match=r"^[^(]* is damaged \(Expecting[^(]*\(char 1\)\): remove"):
+            read(collect([tmp_path / "g"]).runs[0])

@@ -21,6 +21,7 @@ from benchmark.report.figures.style import (
     MOST,
     draw_presence,
     looks,
+    method_legend,
     new_figure,
     save,
 )
@@ -177,6 +178,9 @@ def test_captions_say_which_methods_are_shown(tmp_path, monkeypatch):
         entries = [text.get_text() for text in figure.legends[0].get_texts()]
         assert entries in (["RFNet baseline", "RFNet + PMR"], ["RFNet + PMR"]), name
     assert "Shown are 3 of 4 methods" in drawn["dice"][0].text
+    # The preference is that of a method that keeps it, though others are better.
+    assert [axis.get_title("left") for axis in drawn["preference"][1].axes[::2]] == ["RFNet + PASSION"]
+    assert "Of those" not in drawn["preference"][0].text
 
 
 def test_equal_missing_rates_have_no_figure(tmp_path):
@@ -227,6 +231,12 @@ def test_a_study_has_every_kind_of_figure(drawn):
         assert picture.inches == figure.get_figwidth()
 
 
+def test_many_studies_have_no_panels_of_single_methods(collected, study):
+    section = next(section for section in contents(collected) if section.study == study)
+    names = [picture.name for picture, _ in pictures(section, brief=True)]
+    assert [name for name in names if "slices" in name] == ["phantom-mr2468-slices"]
+
+
 def test_panels_show_cases_by_method_and_role(drawn):
     by_name = {picture.name.removeprefix("phantom-mr2468-"): (picture, figure) for picture, figure in drawn}
     picture, figure = by_name["slices"]
@@ -237,7 +247,27 @@ def test_panels_show_cases_by_method_and_role(drawn):
     # Dice of case 1 with T2 alone, subset 0: 0.4 in WT, 0.3 in TC, 0.2 in ET.
     assert figure.axes[1].texts[0].get_text() == "30.0 %"
     rows = [axis.get_ylabel().split() for axis in by_name["slices-1"][1].axes[::5]]
-    assert rows == [["worst:", "case", "1"], ["median:", "case", "2"], ["best:", "case", "2"]]
+    assert rows == [["worst:", "case", "1"], ["median,", "best:", "case", "2"]]
+
+
+def test_one_test_case_needs_no_panel_of_extremes_and_few_no_boxes(tmp_path):
+    record_examples(record(tmp_path / "g", "baseline", cases=("case 1",)), ("case 1",))
+    section = contents(collect([tmp_path / "g"]))[0]
+    drawn = {picture.name: (picture, figure) for picture, figure in pictures(section)}
+    assert [name for name in drawn if "slices" in name] == ["phantom-mr2468-slices"]
+    picture, figure = drawn["phantom-mr2468-boxes-dice"]
+    assert picture.text.startswith("A marker per case")
+    assert [y for _, y, _ in points(figure.axes[0], "o")] == pytest.approx([*range(30, 60, 2), 44])
+
+
+def test_a_figure_grows_with_the_lines_of_its_legend():
+    names = [f"RFNet + PASSION (beta=off, delta=off, semantic=off, tau={i})" for i in range(8)]
+    figure = new_figure(7.2, 2.8)
+    method_legend(figure, looks(names))
+    assert figure.get_size_inches().tolist() == pytest.approx([7.2, 2.8 + 6 * 0.19])
+    short = new_figure(7.2, 2.8)
+    method_legend(short, looks([f"m{i}" for i in range(8)]))
+    assert short.get_size_inches().tolist() == pytest.approx([7.2, 2.8])
 
 
 def test_files_of_all_formats_have_the_same_bytes_again(drawn, collected, study, tmp_path):

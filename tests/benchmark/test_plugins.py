@@ -127,7 +127,7 @@ def test_a_grid_with_such_a_network_does_not_start(folder, monkeypatch):
 def test_list_says_what_every_name_is(tmp_path):
     result = bench("list", cwd=tmp_path)
     lines = [line.split(None, 2) for line in result.stdout.splitlines()]
-    assert {line[0] for line in lines} == {"backbone", "objective", "dataset", "profile", "grid"}
+    assert {line[0] for line in lines} == {"backbone", "objective", "dataset", "profile", "grid", "study"}
     assert [line[:2] for line in lines if len(line) < 3] == []
     assert set(BACKBONES) <= {name for kind, name, _ in lines if kind == "backbone"}
     assert any(len(line) > 110 for line in result.stdout.splitlines())  # not cut where it is piped

@@ -91,6 +91,18 @@ def test_every_file_is_there_and_a_second_report_has_the_same_bytes(grid, report
         assert path.read_bytes() == (out / path.relative_to(second)).read_bytes(), path
 
 
+def test_many_studies_are_drawn_in_processes_briefly_and_with_the_same_bytes(tmp_path, monkeypatch):
+    for profile in ("mr2468", "mr8642"):
+        record(tmp_path / "g", "baseline", profile=profile)
+    one = write_report([tmp_path / "g"], tmp_path / "one", formats=["png"])
+    monkeypatch.setattr("benchmark.report.write.MANY", 2)
+    monkeypatch.setattr("benchmark.report.write.BRIEF", 2)
+    several = write_report([tmp_path / "g"], tmp_path / "several")
+    assert [path.name for path in several] == [path.name for path in one]
+    for path, other in zip(several, one, strict=True):
+        assert path.read_bytes() == other.read_bytes(), path.name
+
+
 def test_values_by_hand(grid):
     collected = collect([grid])
     _, brain = collected.studies()

@@ -1,6 +1,7 @@
 """Speed reports: what they hold and how they compare. Times themselves are never tested."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -50,6 +51,15 @@ def test_a_report_holds_every_figure_with_its_conditions(report):
 def test_absent_modalities_cost_no_work(report):
     steps = report["backbones"]["rfnet"]["steps"]["passion"]
     assert steps["0001"]["gflops"]["convolution"] < steps["1111"]["gflops"]["convolution"] / 3
+
+
+def test_a_recomputed_step_does_the_forward_work_twice(report, monkeypatch):
+    monkeypatch.setattr(tasks, "CROP", 16)
+    again = tasks.step("rfnet", "passion", "1111", replace(TINY, recompute=True))
+    kept = report["backbones"]["rfnet"]["steps"]["passion"]["1111"]
+    assert again["gflops"]["convolution"] > 1.2 * kept["gflops"]["convolution"]
+    assert set(again["stages"]) == set(kept["stages"])
+    assert all(seconds > 0 for seconds in again["stages"].values())
 
 
 def test_the_limit_is_work_over_rate():

@@ -11,6 +11,8 @@ from benchmark import train as training
 from benchmark.checkpoint import load_checkpoint
 from benchmark.config import RunConfig
 from benchmark.record import RunFolder
+from benchmark.train import Validation
+from benchmark.trial import Pruned
 from passion import OBJECTIVES
 
 EPOCHS = 3
@@ -46,7 +48,7 @@ def small_network(seed):
     return backbones.create("rfnet", modalities=3, classes=3, width=2, spatial_dims=2)
 
 
-def run(name, folder, stop_after=None, stop=lambda: False):
+def run(name, folder, stop_after=None, stop=lambda: False, validation=None):
     """Train, or go on training; return the weights, what the objective learnt, and the log."""
     config = RunConfig.model_validate({"objective": {"name": name}, "train": {"epochs": EPOCHS, "lr": 0.01}})
     options = config.objective.options()
@@ -60,7 +62,15 @@ def run(name, folder, stop_after=None, stop=lambda: False):
             raise KeyboardInterrupt
 
     training.train(
-        config, net, objective, SmallLoader(), folder, torch.device("cpu"), on_epoch=leave, stop=stop
+        config,
+        net,
+        objective,
+        SmallLoader(),
+        folder,
+        torch.device("cpu"),
+        on_epoch=leave,
+        validation=validation,
+        stop=stop,
     )
     log = [{k: v for k, v in line.items() if k != "timing"} for line in folder.log()]
     return net.state_dict(), objective.state_dict(), log
@@ -98,6 +108,38 @@ def test_resuming_within_an_epoch_changes_nothing(name, tmp_path):
     assert all(value.equal(resumed_weights[key]) for key, value in weights.items())
     assert str(learnt) == str(resumed_learnt)
     assert log == resumed_log
+
+
+def test_looking_at_a_training_or_giving_it_up_on_the_way_changes_nothing(tmp_path):
+    whole, looked_at = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "looked_at")
+    for folder in (whole, looked_at):
+        folder.write_config({})
+    weights, learnt, _ = run("passion", whole)
+    scores = iter([0.3, 0.2])
+    asked = []
+
+    def hopeless(epochs, score):
+        asked.append((epochs, score))
+        return epochs == 2
+
+    with pytest.raises(Pruned, match=r"after 2 epochs, at 0\.2000"):
+        run("passion", looked_at, validation=Validation(lambda: next(scores), 1, hopeless=hopeless))
+    assert asked == [(1, 0.3), (2, 0.2)]
+    assert [line["validation"] for line in looked_at.log()] == [0.3, 0.2]
+    resumed_weights, resumed_learnt, log = run("passion", looked_at)
+    assert all(value.equal(resumed_weights[key]) for key, value in weights.items())
+    assert str(learnt) == str(resumed_learnt)
+    assert "validation" not in log[2]
+
+
+def test_the_best_look_is_kept(tmp_path):
+    folders = [RunFolder(tmp_path / name) for name in ("first", "last")]
+    for folder in folders:
+        folder.write_config({})
+    scores = iter([0.9, 0.1, 0.2])
+    kept, *_ = run("baseline", folders[0], validation=Validation(lambda: next(scores), 1, keep_best=True))
+    last, *_ = run("baseline", folders[1])
+    assert not all(value.equal(last[key]) for key, value in kept.items())
 
 
 def test_a_checkpoint_is_written_within_an_epoch_when_it_is_due(tmp_path, monkeypatch):

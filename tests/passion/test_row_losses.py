@@ -31,3 +31,11 @@ def test_without_gradients_it_is_the_plain_loss():
         values, _ = at_once(loss, rows, 2.0)
     assert not values.requires_grad
     assert not at_once(loss, rows.detach(), 2.0)[0].requires_grad
+
+
+def test_a_scaled_loss_of_half_precision_keeps_its_small_gradients():
+    rows = torch.randn(1, 8, generator=torch.Generator().manual_seed(0)).half().requires_grad_()
+    tiny = 2.0**-26  # below what fp16 can hold, until the scale of training lifts it
+    values = at_once(lambda r: (r.float() * tiny).sum(dim=1), rows)
+    (values * 2.0**16).sum().backward()
+    torch.testing.assert_close(rows.grad, torch.full_like(rows, 2.0**-10))

@@ -17,8 +17,6 @@ from benchmark.report.names import modality_title
 Curve = Mapping[int, float]
 """Epoch -> value."""
 PANELS_A_ROW = 4
-ROOMY = 4
-"""Methods up to which rows are high; of more they would not fit a page."""
 TERMS = {"preference": ("relative preference", 0), "beta": ("beta", 1)}
 """What is drawn per modality: its title, and the value that means no imbalance."""
 
@@ -32,8 +30,7 @@ def preference_curves(study: Study) -> Figure | None:
         return None
     modalities = study.description.modalities
     with rc_context(STYLE):
-        row_height = 1.9 if len(methods) <= ROOMY else 1.3
-        figure = new_figure(WIDTH, row_height * len(methods) + 0.9)
+        figure = new_figure(WIDTH, 1.9 * len(methods) + 0.9)
         axes = figure.subplots(len(methods), 2, sharex=True, sharey="col", squeeze=False)
         for row, method in zip(axes, methods, strict=True):
             runs = [run for run in having if run.method == method]
@@ -50,6 +47,11 @@ def preference_curves(study: Study) -> Figure | None:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         legend(figure, *axes[0, 0].get_legend_handles_labels())
     return figure
+
+
+def with_preference(study: Study) -> list[str]:
+    """The methods whose first run has something for `preference_curves`."""
+    return [m for m in study.methods if any(_per_modality(study.first_run(m)).values())]
 
 
 def loss_curves(study: Study) -> Figure | None:
@@ -69,7 +71,8 @@ def loss_curves(study: Study) -> Figure | None:
                 _draw_curve(axis, [curve for curve in curves if curve], look, method)
             axis.set_title(part, loc="left")
             axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-            axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
+            low, high = axis.get_ylim()
+            axis.set_ylim(min(0, low), high + 0.05 * (high - min(0, low)))
         for axis in axes.flat[len(parts) :]:
             axis.set_visible(False)
         figure.supxlabel("epoch", size=9)

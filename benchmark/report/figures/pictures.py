@@ -12,18 +12,19 @@ from benchmark.examples import ROLES, Example
 from benchmark.report.collect import Run, Study, read_cases
 from benchmark.report.contents import Section
 from benchmark.report.figures.choice import chosen, chosen_text, only, only_rows
-from benchmark.report.figures.curves import loss_curves, preference_curves
+from benchmark.report.figures.curves import loss_curves, preference_curves, with_preference
 from benchmark.report.figures.heat_map import MOST_ROWS, heat_map
 from benchmark.report.figures.panel import Row, panel
 from benchmark.report.figures.style import MOST
-from benchmark.report.figures.subsets import boxes, differences
+from benchmark.report.figures.subsets import box_text, boxes, differences
 from benchmark.report.figures.trends import over_missing, over_number
 from benchmark.report.figures.worth import contributions
 from benchmark.report.scores import Scores
 from benchmark.report.variants import plain_regions
 
-MOST_EXTREMES = 4
-"""Methods whose worst, median and best cases are shown."""
+MOST_PANELS = 4
+"""Methods that have panels of their own: curves of their modalities, their worst, median and best cases."""
+OVER_RUNS = "Lines: mean over the runs of a method; bands: from the lowest to the highest run."
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,11 @@ class Picture:
 Drawn = tuple[Picture, Figure]
 
 
-def pictures(section: Section) -> Iterator[Drawn]:
-    """Draw the figures of one section of the report, each to be saved before the next is asked for."""
+def pictures(section: Section, brief: bool = False) -> Iterator[Drawn]:
+    """Draw the figures of one section of the report, each to be saved before the next is asked for.
+
+    `brief` leaves out the worst, median and best cases of single methods, for reports of many studies.
+    """
     first = section.scores[0]
     shown = chosen(section.scores if section.study is None else [first], MOST)
     if section.study is None:
@@ -71,8 +75,9 @@ def pictures(section: Section) -> Iterator[Drawn]:
         first.metric,
     )
     yield from _missing([_narrow(first, shown)], study.name, which)
-    yield from _curves(only(study, shown), which)
-    yield from _panels(section, only(study, shown))
+    yield from _preference(section)
+    yield from _losses(only(study, shown), which)
+    yield from _panels(section, only(study, shown), 0 if brief else MOST_PANELS)
 
 
 def _narrow(scores: Scores, methods: Sequence[str]) -> Scores:
@@ -115,9 +120,8 @@ def _of_metric(section: Section, scores: Scores, shown: Sequence[str]) -> Iterat
     yield _drawn(
         f"{name}-boxes-{metric}",
         f"{table.title} of the test cases",
-        "Box: quartiles and median over the cases, seeds averaged first; whiskers: farthest case within 1.5 "
-        "box heights; dots: cases beyond." + which,
-        f"Box plots of {table.title} over the test cases for every subset, one panel per region",
+        box_text(scores) + which,
+        f"{table.title} of the test cases for every subset, one panel per region",
         boxes(_narrow(scores, shown)),
         metric,
     )
@@ -148,28 +152,35 @@ def _missing(every: Sequence[Scores], name: str, which: str) -> Iterator[Drawn]:
         )
 
 
-def _curves(study: Study, which: str) -> Iterator[Drawn]:
-    over = "Lines: mean over the runs of a method; bands: from the lowest to the highest run."
-    if figure := preference_curves(study):
+def _preference(section: Section) -> Iterator[Drawn]:
+    study, scores = section.study, section.scores[0]
+    assert study is not None
+    having = with_preference(study)
+    shown = chosen([_narrow(scores, having)], MOST_PANELS) if having else []
+    if figure := preference_curves(only(study, shown)):
+        which = chosen_text(len(having), shown, scores.title, "Of those with such records, shown are")
         yield _drawn(
             f"{study.name}-preference",
             "Relative preference and beta",
             "Below zero, a modality lags behind the others; beta is the weight that its gradient gets in "
-            f"answer. {over}{which}",
+            f"answer. {OVER_RUNS}{which}",
             "Relative preference and beta over the epochs, one line per modality",
             figure,
         )
+
+
+def _losses(study: Study, which: str) -> Iterator[Drawn]:
     if figure := loss_curves(study):
         yield _drawn(
             f"{study.name}-loss",
             "Losses",
-            f"Mean of each part of the loss over an epoch's training cases. {over}{which}",
+            f"Mean of each part of the loss over an epoch's training cases. {OVER_RUNS}{which}",
             "Each part of the loss over the epochs, one line per method",
             figure,
         )
 
 
-def _panels(section: Section, study: Study) -> Iterator[Drawn]:
+def _panels(section: Section, study: Study, single: int) -> Iterator[Drawn]:
     """The common case by method, and the worst, median and best of the leading methods, by first runs."""
     assert section.study is not None
     kept = {method: study.first_run(method) for method in study.methods}
@@ -190,16 +201,18 @@ def _panels(section: Section, study: Study) -> Iterator[Drawn]:
             "for growing subsets of modalities",
             panel(rows, study),
         )
-    extremes = chosen([_narrow(section.scores[0], study.methods)], MOST_EXTREMES)
+    extremes = chosen([_narrow(section.scores[0], study.methods)], single)
     which = _shown(section, extremes, "There is such a figure of")
     for i, method in enumerate(extremes):
         run, own = kept[method], examples[method]
-        of_role = {role: e for role in ROLES[1:] for e in own if role in e.roles}
-        if of_role:
-            rows = [
-                Row(f"{role}: {_short(e.case)}", e, dice_by_subset(run, e, plain))
-                for role, e in of_role.items()
-            ]
+        roles = [[role for role in ROLES[1:] if role in e.roles] for e in own]
+        found = sorted(
+            (ROLES.index(of[0]), f"{', '.join(of)}: {_short(e.case)}", e)
+            for of, e in zip(roles, own, strict=True)
+            if of
+        )
+        if len(found) > 1:  # a study of one test case has shown it above
+            rows = [Row(title, e, dice_by_subset(run, e, plain)) for _, title, e in found]
             yield _drawn(
                 f"{study.name}-slices-{i + 1}",
                 f"Worst, median and best case of {method}",

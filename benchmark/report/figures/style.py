@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
 DPI = 200
 METADATA: dict[str, dict[str, None]] = {
-    "png": {"Software": None},
+    "png": {},
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
@@ -46,6 +48,8 @@ LEAST = 1.0
 """Per cent or mm that an axis covers at least."""
 GAP = 0.35
 """Space in columns between the subsets and their average."""
+LEGEND = {"letter": 0.072, "handle": 0.6, "line": 0.19, "lines": 2}
+"""Inches of a letter, of a handle with its gaps and of a line, and the lines that figures have room for."""
 WIDTH = 7.2
 """Inches across a page's two columns."""
 
@@ -77,24 +81,28 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[P
     """Write ``<stem>.png`` (200 dpi) and what else of `FORMATS` is asked for; return the paths."""
     paths = []
     with rc_context(STYLE):
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # arranged once is enough for all formats
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
+            figure.set_layout_engine(None)  # arranged once is enough for all formats
         for kind in formats:
             path = stem.with_name(f"{stem.name}.{kind}")
             content = io.BytesIO()
-            figure.savefig(content, format=kind, dpi=DPI, metadata=METADATA[kind])
-            path.write_bytes(_fewer_colours(content) if kind == "png" else content.getvalue())
+            if kind == "png":
+                _save_png(figure, content)
+            else:
+                figure.savefig(content, format=kind, metadata=METADATA[kind])
+            path.write_bytes(content.getvalue())
             paths.append(path)
     return paths
 
 
-def _fewer_colours(png: BinaryIO) -> bytes:
-    """Give a picture a palette: half the size, and to the eye the same."""
-    content = io.BytesIO()
-    with Image.open(png) as picture:
-        palette = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-        palette.save(content, "PNG", optimize=True, dpi=(DPI, DPI))
-    return content.getvalue()
+def _save_png(figure: Figure, file: BinaryIO) -> None:
+    """Write a picture with a palette: half the size, and to the eye the same."""
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(DPI)
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    picture.quantize(256, dither=Image.Dither.NONE).save(file, "PNG", dpi=(DPI, DPI))
 
 
 def places(columns: int, with_average: bool) -> list[float]:
@@ -108,9 +116,16 @@ def offsets(count: int, width: float = 0.7) -> list[float]:
 
 
 def draw_presence(
-    axis: Axes, modalities: Sequence[str], present: Sequence[Sequence[bool]], average: bool = True
+    axis: Axes,
+    modalities: Sequence[str],
+    present: Sequence[Sequence[bool]],
+    average: bool = True,
+    narrow: bool = False,
 ) -> None:
-    """Fill an axis with a column of dots per subset, full where a modality is present."""
+    """Fill an axis with a column of dots per subset, full where a modality is present.
+
+    After them stands the word for their average, upright where columns are `narrow`.
+    """
     for face, full in (("black", True), ("white", False)):
         dots = [(x, y) for x, column in enumerate(present) for y, on in enumerate(column) if on == full]
         if dots:
@@ -126,7 +141,7 @@ def draw_presence(
     axis.set_ylim(len(modalities) - 0.5, -0.5)
     if average:
         middle = (len(modalities) - 1) / 2
-        axis.text(len(present) + GAP, middle, "Average", ha="center", va="center")
+        axis.text(len(present) + GAP, middle, "Average", ha="center", va="center", rotation=90 * narrow)
     axis.spines[:].set_visible(False)
     axis.tick_params(left=False, bottom=False, labelbottom=False)
 
@@ -176,17 +191,25 @@ def widen(axis: Axes) -> None:
 
 
 def legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:
-    """Put one legend above all panels, in as many columns as fit."""
-    width = figure.get_size_inches()[0]
-    longest = max(len(name) for name in names)
+    """Put one legend above all panels, in as many columns as fit; the figure grows with its lines."""
+    width, height = figure.get_size_inches()
+    columns = next((n for n in range(len(names), 1, -1) if _legend_width(names, n) <= width), 1)
+    more = max(0, -(-len(names) // columns) - LEGEND["lines"])
+    figure.set_size_inches(width, height + more * LEGEND["line"])
     figure.legend(
         handles,
         names,
         loc="outside upper center",
-        ncols=max(1, min(len(names), int(width / (0.075 * longest + 0.6)))),
+        ncols=columns,
         frameon=False,
         handlelength=2.6,
     )
+
+
+def _legend_width(names: Sequence[str], columns: int) -> float:
+    """Inches that a legend takes: of each column its longest name and a handle."""
+    parts = np.array_split(np.array([len(name) for name in names]), columns)
+    return float(sum(LEGEND["letter"] * part.max() + LEGEND["handle"] for part in parts))
 
 
 def method_legend(figure: Figure, look_of: Mapping[str, Look]) -> None:

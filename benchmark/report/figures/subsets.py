@@ -34,6 +34,12 @@ from datasets.vocabulary import parse_subset, presence
 
 ROW = 1.5
 """Inches of a region's panel."""
+BOX_FROM = 5
+BOXES = (
+    "Box: quartiles and median over the cases, seeds averaged first; whiskers: farthest case within 1.5 box "
+    "heights; dots: cases beyond."
+)
+EACH_CASE = "A marker per case, seeds averaged first, as so few cases have no quartiles."
 
 
 def differences(table: Table) -> Figure | None:
@@ -80,8 +86,10 @@ def differences(table: Table) -> Figure | None:
 def boxes(scores: Scores) -> Figure:
     """Draw the cases' scores as boxes, a row per region, side by side for the first `MOST` methods.
 
-    Box: quartiles and median; whiskers: the farthest case within 1.5 box heights; dots: cases beyond.
+    Box: quartiles and median; whiskers: the farthest case within 1.5 box heights; dots: cases beyond. Fewer
+    than `BOX_FROM` cases have no quartiles worth a box: each is a marker.
     """
+    as_boxes = box_text(scores) == BOXES
     modalities = scores.study.description.modalities
     look_of = looks(scores.study.methods)
     xs = places(len(scores.subsets) + 1, with_average=True)
@@ -92,20 +100,34 @@ def boxes(scores: Scores) -> Figure:
             for (method, look), shift in zip(look_of.items(), offsets(len(look_of)), strict=True):
                 columns = scores.cases[method][region].to_numpy(float).T
                 values = [column[np.isfinite(column)] for column in columns]
-                _draw_boxes(axis, values, [x + shift for x in xs], 0.6 / len(look_of), look)
+                at = [x + shift for x in xs]
+                if as_boxes:
+                    _draw_boxes(axis, values, at, 0.6 / len(look_of), look)
+                else:
+                    cases = [Point(x, v) for x, own in zip(at, values, strict=True) for v in own]
+                    draw_points(axis, cases, look)
             widen(axis)
             axis.set_title(region, loc="left", fontweight="bold", pad=3)
         figure.supylabel(scores.title, size=9)
         dots = [presence(parse_subset(name, modalities), modalities) for name in scores.subsets]
         draw_presence(axes[-1], [modality_title(m) for m in modalities], dots)
-        legend(figure, [Patch(**_box_style(look)) for look in look_of.values()], list(look_of))
+        if as_boxes:
+            legend(figure, [Patch(**_box_style(look)) for look in look_of.values()], list(look_of))
+        else:
+            method_legend(figure, look_of)
     return figure
+
+
+def box_text(scores: Scores) -> str:
+    """What `boxes` draws of the cases, for its caption."""
+    first = next(iter(scores.cases[scores.study.methods[0]].values()))
+    return BOXES if len(first) >= BOX_FROM else EACH_CASE
 
 
 def _panels(regions: int, columns: int, methods: int, dots: int) -> tuple[Figure, Sequence[Axes]]:
     """Return a figure with a panel per region and, below, room for the subsets' dots."""
     heights = [ROW] * regions + [0.19 * dots]
-    width = 1.6 + columns * max(0.42, 0.11 * methods)
+    width = 1.6 + columns * max(0.42, 0.085 * methods)
     figure = new_figure(width, sum(heights) + 0.35 * regions + 0.3)
     axes = figure.subplots(regions + 1, 1, sharex=True, gridspec_kw={"height_ratios": heights})
     for axis in axes[:-1]:

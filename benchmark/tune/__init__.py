@@ -1,0 +1,1 @@
+"""`bench tune`: Optuna studies over the options of a run. A worker is `python -m benchmark.tune.worker`."""

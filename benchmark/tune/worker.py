@@ -1,0 +1,168 @@
+"""A worker of a study: ``python -m benchmark.tune.worker STUDY.yaml --runs runs --store DIR --trials 24``.
+
+It takes one trial after the other, trains and validates it in its run folder, and ends when the study has as
+many as it was asked for. Any number of workers, on any number of machines, may work on one study. A study
+that is not there yet is begun by `bench tune`.
+"""
+
+import argparse
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import NoReturn
+
+import optuna
+from optuna.trial import TrialState
+
+from bench_errors import InputError
+from benchmark import run
+from benchmark.conditions import run_split
+from benchmark.execute import begin_run
+from benchmark.reasons import error_reason
+from benchmark.record import RunFolder
+from benchmark.trial import VALIDATED, Pruned, Trial
+from benchmark.tune.plan import Plan, load_plan
+from benchmark.tune.scores import read_rows, values_of
+from benchmark.tune.study import Place, next_trial, resume
+from datasets.store import Store
+
+POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a worker computes with: the store, the device, its threads, whether runs are tracked.
+
+    `stop` is asked after each step; at a yes, the run is saved and the worker ends.
+    """
+
+    store: Path
+    device: str
+    threads: int
+    track: bool
+    stop: Callable[[], bool] = lambda: False
+
+
+Objective = Callable[[optuna.Trial], Sequence[float]]
+
+
+def work(
+    study: optuna.Study, plan: Plan, place: Place, objective: Objective, total: int, until: float | None
+) -> None:
+    """Take trials of the study until it has `total`, or the time `until` (of `time.time`) has come.
+
+    What `objective` returns is a trial's value; a trial whose objective raises `Pruned` is pruned, with any
+    other error failed, and then its attribute `reason` says why.
+    """
+    own = place.worker(f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}")
+    own.path.mkdir(parents=True)
+    with own.lease():
+        while until is None or time.time() < until:
+            trial = next_trial(study, plan, place, total, own.path.name)
+            if trial is None:
+                return
+            try:
+                values = objective(trial)
+                if not all(map(isfinite, values)):
+                    raise ValueError(f"its value is {', '.join(map(str, values))}")
+                study.tell(trial, values)
+            except Pruned:
+                study.tell(trial, state=TrialState.PRUNED)
+            except Exception as error:
+                trial.set_user_attr("reason", error_reason(error))
+                study.tell(trial, state=TrialState.FAIL)
+                traceback.print_exc()
+
+
+def run_objective(plan: Plan, place: Place, means: Means) -> Objective:
+    """Return what makes a run of a trial, in its run folder, and gives its values."""
+
+    def objective(trial: optuna.Trial) -> Sequence[float]:
+        grid = plan.grid(place.name, trial.params)
+        *teachers, config = grid.configs
+        trial.set_user_attr("run", config.folder)
+        for teacher in teachers:
+            folder, _ = begin_run(grid, teacher, place.runs, means.store)
+            _execute(folder, "done", means)
+        folder, _ = begin_run(grid, config, place.runs, means.store)
+        looked_at = plan.looked_at(run_split(config, Store.open(means.store)))
+
+        _execute(
+            folder,
+            VALIDATED,
+            means,
+            Trial(
+                plan.validation.every,
+                looked_at,
+                lambda rows: values_of(plan, rows)[0],
+                _pruning(trial, folder),
+            ),
+        )
+        return values_of(plan, read_rows(folder))
+
+    return objective
+
+
+def _pruning(trial: optuna.Trial, folder: RunFolder) -> Callable[[int, float], bool]:
+    """Report each look at the validation cases, those before a worker was killed too; ask the pruner."""
+    reported: set[int] = set()
+
+    def hopeless(epochs: int, score: float) -> bool:
+        if len(trial.study.directions) > 1:
+            return False
+        earlier = {line["epoch"] + 1: line["validation"] for line in folder.log() if "validation" in line}
+        for step, value in {**earlier, epochs: score}.items():
+            if step not in reported:
+                trial.report(value, step)
+                reported.add(step)
+        return trial.should_prune()
+
+    return hopeless
+
+
+def _execute(folder: RunFolder, mark: str, means: Means, trial: Trial | None = None) -> None:
+    """Execute a run until its `mark` is there; where another process has it, wait for that."""
+    while not (folder.path / mark).exists():
+        run.execute(folder, means.store, means.device, means.threads, means.track, means.stop, trial)
+        if not (folder.path / mark).exists():
+            if means.stop():
+                raise KeyboardInterrupt
+            time.sleep(POLL_SECONDS)
+
+
+def main() -> NoReturn:
+    """Work on a study; exit code 0: it has its trials, 1: an error, 2: wrong input, 130: interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.tune.worker", description=__doc__)
+    parser.add_argument("study")
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--storage")
+    parser.add_argument("--trials", type=int, required=True)
+    parser.add_argument("--until", type=float)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no-track", action="store_true")
+    options = parser.parse_args()
+    asked = run.stop_signals()
+    try:
+        name, plan = load_plan(options.study)
+        place = Place(name, options.runs, options.storage)
+        means = Means(options.store, options.device, options.threads, not options.no_track, asked.is_set)
+        study = resume(plan, place)
+        work(study, plan, place, run_objective(plan, place, means), options.trials, options.until)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        traceback.print_exc()
+        sys.exit(2 if isinstance(error, InputError) else 1)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
