@@ -20,7 +20,7 @@ from benchmark.launch.slots import Slot, make_slots, visible_gpus
 from benchmark.launch.worker import Job
 from benchmark.record import STATES, RunFolder
 from benchmark.studies import phantom_store
-from benchmark.tracking.uploaded import command, waiting
+from benchmark.tracking.uploaded import waiting_text
 from datasets.store import Store
 from datasets.vocabulary import Description
 
@@ -69,8 +69,8 @@ def execute_grid(
     for folder in folders.values():
         if reason := folder.reason():
             console.print(f"failed {folder.path.name}: {reason}", soft_wrap=True, markup=False)
-    if track and (left := waiting(folders.values())):
-        console.print(f"{len(left)} tracked offline, upload with: {command(left[0].path)}", soft_wrap=True)
+    if track and (text := waiting_text(folders.values())):
+        console.print(text, soft_wrap=True, markup=False)
     return sum(state != "done" for state in states)
 
 

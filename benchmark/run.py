@@ -148,10 +148,9 @@ def _execute(
         raise InputError("test.select: best needs validation cases and the split has none: use select: last")
     size = model_size(backbone, config.train.crop)
     write_atomically(folder.path / "model.json", json.dumps(size).encode())
-    tracker = tracking.start(folder.path, content, "auto" if track else "off")
-    for line in folder.log():
-        tracker.log_epoch(line)
-    try:
+    with tracking.start(folder.path, content) if track else tracking.Tracker() as tracker:
+        for line in folder.log():
+            tracker.log_epoch(line)
         train(
             config,
             backbone,
@@ -163,18 +162,14 @@ def _execute(
             validation=validation,
             stop=stop,
         )
-    except Pruned:
-        tracker.finish()
-        raise
-    save_weights(folder, backbone.state_dict())
-    shutil.rmtree(degraded, ignore_errors=True)
-    if trial:
-        write_validation(folder, validate(parts.val), policy)
-        tracker.finish()
-        return
-    score_cases(folder, store, parts.test, segment, policy, stop)
-    tracker.finish()
-    folder.mark_done()
+        save_weights(folder, backbone.state_dict())
+        shutil.rmtree(degraded, ignore_errors=True)
+        if trial:
+            write_validation(folder, validate(parts.val), policy)
+        else:
+            score_cases(folder, store, parts.test, segment, policy, stop)
+    if not trial:
+        folder.mark_done()
 
 
 def _write_environment(folder: RunFolder, content: dict[str, object]) -> None:

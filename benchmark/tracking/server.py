@@ -8,29 +8,33 @@ import os
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 PROJECT = "passion-bench"
 PROBE_SECONDS = 2.0
 OFFLINE = ("offline", "dryrun")
+OF_USER = frozenset(os.environ)
+"""Variables that were set before any run was tracked."""
 
 
-def settings_for(folder: Path) -> Any:
-    """Return W&B's settings, and let it keep its files in `folder` and be quiet.
+def settings_for(folder: Path, limits: Mapping[str, int]) -> Any:
+    """Return W&B's settings, and let it keep its files in `folder`, the `limits` (its variables) and quiet.
 
     Variables that the user has set stay. `WANDB_CONFIG_DIR` always does: a run writes nothing there, and the
     user's own server is read from it. Error reports are off because their upload holds the process for ten
     seconds when the server hangs.
     """
-    for variable, name in (
-        ("WANDB_DATA_DIR", "data"),
-        ("WANDB_CACHE_DIR", "cache"),
-        ("WANDB_ARTIFACT_DIR", "artifacts"),
-    ):
-        os.environ.setdefault(variable, str(folder.absolute() / name))
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    os.environ.setdefault("WANDB_SILENT", "true")
+    ours: dict[str, object] = {
+        "WANDB_DATA_DIR": folder.absolute() / "data",
+        "WANDB_CACHE_DIR": folder.absolute() / "cache",
+        "WANDB_ARTIFACT_DIR": folder.absolute() / "artifacts",
+        "WANDB_ERROR_REPORTING": "false",
+        "WANDB_SILENT": "true",
+        **limits,
+    }
+    os.environ.update({name: str(value) for name, value in ours.items() if name not in OF_USER})
     import wandb
 
     return wandb.setup().settings

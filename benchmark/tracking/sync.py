@@ -14,11 +14,12 @@ from bench_errors import InputError
 from benchmark.record import RunFolder, run_folders
 from benchmark.report.captions import counted
 from benchmark.tracking import server
-from benchmark.tracking.tracker import WandbTracker, has_results, has_weights, in_one_line, open_run
+from benchmark.tracking.tracker import FAILED, WandbTracker, in_one_line
 from benchmark.tracking.uploaded import Uploaded
+from benchmark.tracking.wandb_run import open_run
 
-INIT_SECONDS = 30.0
-FINISH_SECONDS = 600.0
+LIMITS = {"WANDB_INIT_TIMEOUT": 30, "WANDB_FINISH_TIMEOUT": 600}
+"""More patience than a run has, see `benchmark.tracking.tracker.LIMITS`."""
 
 
 def sync_grid(grid_folder: Path) -> int:
@@ -36,7 +37,7 @@ def sync_grid(grid_folder: Path) -> int:
     console = Console(soft_wrap=True, highlight=False, markup=False)
     wrong = 0
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        settings = server.settings_for(Path(scratch))
+        settings = server.settings_for(Path(scratch), LIMITS)
         for i, folder in enumerate(folders):
             if reason := server.why_offline(settings):
                 raise InputError(f"{reason}: {counted(len(folders) - i, 'run')} can not be uploaded now")
@@ -53,17 +54,16 @@ def _sync(folder: RunFolder, address: str, scratch: Path) -> str:
     """Upload one run; return what became of it. Raises whatever went wrong."""
     if folder.state() == "running":
         return "is running, left for later"
-    lines = folder.log()
-    wanted = Uploaded(address, len(lines), has_results(folder), has_weights(folder))
-    if not lines:
+    wanted = Uploaded.all_of(folder, address)
+    if not wanted.epochs:
         return "has nothing to upload yet"
     if not Uploaded.of(folder.path).lacks(wanted):
         return "was uploaded before"
-    run = open_run(folder.path, folder.config(), "online", scratch, INIT_SECONDS, FINISH_SECONDS)
+    run = open_run(folder.path, folder.config(), "online", scratch)
     tracker = WandbTracker(run, folder, address)
-    for line in lines:
+    for line in folder.log():
         tracker.log_epoch(line)
-    tracker.finish()
+    tracker.finish(FAILED if folder.state() == "failed" else 0)
     if Uploaded.of(folder.path).lacks(wanted):
         raise RuntimeError("the server did not take all of it, call again")
     return f"uploaded to {run.url}"

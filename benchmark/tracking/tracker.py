@@ -1,26 +1,27 @@
 """One run's tracking while it trains: `start` and the `Tracker` that it returns; see `benchmark.tracking`."""
 
-import json
 import logging
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
-from benchmark import examples
 from benchmark.record import RunFolder
 from benchmark.tracking import server
-from benchmark.tracking.uploaded import FOLDER, Uploaded, command
+from benchmark.tracking.uploaded import FOLDER, WEIGHTS, Uploaded, command
+from benchmark.tracking.wandb_run import open_run
+from benchmark.trial import Pruned
 
 log = logging.getLogger(__name__)
 
-INIT_SECONDS = 3.0
-FINISH_SECONDS = 3.0
-"""With `server.PROBE_SECONDS` at the start and at the end, what a server can cost a run."""
-WEIGHTS = "weights.safetensors"
-TAG_LENGTH = 64
-"""The longest tag that the service takes."""
+LIMITS = {"WANDB_INIT_TIMEOUT": 3, "WANDB_FINISH_TIMEOUT": 3, "WANDB_HTTP_TIMEOUT": 2}
+"""W&B's own limits in seconds, unless the user has set them: to open a run, to receive what is left at its
+end, to answer a single query. With `server.PROBE_SECONDS` at the start and at the end, the first two are what
+a server can cost a run."""
+FAILED, KILLED = 1, 255
+"""Exit codes by which W&B tells its states apart."""
 
 
 class Tracker:
@@ -32,8 +33,19 @@ class Tracker:
         An epoch that W&B has is not logged again: a resumed run repeats what came after its checkpoint.
         """
 
-    def finish(self) -> None:
-        """Log what the run folder holds of results, and close."""
+    def finish(self, exit_code: int = 0) -> None:
+        """Log what the run folder holds of results, and close; a code other than 0: the run has failed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None or issubclass(kind, Pruned):
+            self.finish()
+        else:
+            self.finish(KILLED if issubclass(kind, KeyboardInterrupt) else FAILED)
 
 
 class WandbTracker(Tracker):
@@ -51,7 +63,7 @@ class WandbTracker(Tracker):
         self._folder = folder
         self._address = address
         self._epochs = int(run.summary.get("epoch", -1)) + 1
-        if self._epochs > len(folder.log()):
+        if self._epochs > folder.epochs():
             _warn(
                 f"the server has {self._epochs} epochs of run {run.id}, more than its folder: they stay as "
                 "they are; delete the run there to have it logged anew"
@@ -67,15 +79,15 @@ class WandbTracker(Tracker):
         except Exception as error:
             self._give_up(error)
 
-    def finish(self) -> None:
-        """As `Tracker.finish`; waits at most the run's `finish_timeout` for what is not yet uploaded."""
+    def finish(self, exit_code: int = 0) -> None:
+        """As `Tracker.finish`; waits at most W&B's limit for what is not yet uploaded."""
         if self._run is None:
             return
         try:
             # Tables wait for the server, which therefore has to be there; curves are sent by another process.
             there = not self._address or server.answers(self._run.settings.base_url)
             logged = self._log_results() if there else Uploaded()
-            self._run.finish()
+            self._run.finish(exit_code)
             if self._address:
                 logged.save(self._folder.path)
         except TimeoutError:
@@ -86,7 +98,7 @@ class WandbTracker(Tracker):
     def _log_results(self) -> Uploaded:
         from benchmark.tracking.results import media, summary
 
-        logged = Uploaded(self._address, self._epochs, has_results(self._folder), has_weights(self._folder))
+        logged = Uploaded.all_of(self._folder, self._address)
         before = Uploaded.of(self._folder.path)
         if logged.results and before.lacks(Uploaded(self._address, results=True)):
             self._run.log(media(self._folder.path))
@@ -108,19 +120,14 @@ class WandbTracker(Tracker):
         self._run = None
 
 
-def start(run_folder: Path, config: Mapping[str, Any], mode: str) -> Tracker:
-    """Open the W&B run of a run folder.
+def start(run_folder: Path, config: Mapping[str, Any]) -> Tracker:
+    """Open the W&B run of a run folder; raise nothing, whatever goes wrong.
 
     Args:
         run_folder: receives W&B's files, in `wandb/`; its `environment.json` is logged too.
         config: the content of its `config.yaml`.
-        mode: `auto`, or `off` for no tracking.
-
-    Raises `ValueError` for another mode, and nothing else.
     """
-    if mode not in ("auto", "off"):
-        raise ValueError(f"unknown tracking mode {mode!r}")
-    if mode == "off" or os.environ.get("WANDB_MODE") == "disabled":
+    if os.environ.get("WANDB_MODE") == "disabled":
         return Tracker()
     try:
         return _start(run_folder, config)
@@ -143,75 +150,8 @@ def in_one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def has_results(folder: RunFolder) -> bool:
-    """Say whether all test cases are in the folder: the slices are kept after the last of them."""
-    return (folder.path / examples.FILE).exists()
-
-
-def has_weights(folder: RunFolder) -> bool:
-    """Say whether there are weights and they are asked for, in W&B's own way: `WANDB_LOG_MODEL=end`."""
-    asked = os.environ.get("WANDB_LOG_MODEL", "").lower() in ("end", "checkpoint", "true")
-    return asked and (folder.path / WEIGHTS).exists()
-
-
-def open_run(
-    run_folder: Path,
-    config: Mapping[str, Any],
-    mode: str,
-    files: Path,
-    init_seconds: float = INIT_SECONDS,
-    finish_seconds: float = FINISH_SECONDS,
-) -> Any:
-    """Open the W&B run whose id is the run's hash; online it goes on where the server has it already.
-
-    Args:
-        run_folder: the run folder.
-        config: the content of its `config.yaml`.
-        mode: `online` or `offline`.
-        files: folder that receives W&B's `wandb/`.
-        init_seconds: how long the server may take to open it.
-        finish_seconds: how long it may take to receive the rest, at the end.
-    """
-    import wandb
-
-    choice = config["config"]
-    tags = [choice["dataset"], choice["backbone"]["name"], choice["objective"]["name"], choice["profile"]]
-    environment = run_folder / "environment.json"
-    run = wandb.init(
-        project=server.project(),
-        dir=files,
-        mode=mode,  # type: ignore[arg-type]
-        id=config["hash"],
-        resume="allow" if mode == "online" else None,
-        group=config["grid"],
-        job_type="train",
-        name=config["name"],
-        tags=[tag[-TAG_LENGTH:] for tag in tags],
-        config={
-            **config,
-            "environment": json.loads(environment.read_text()) if environment.exists() else {},
-        },
-        settings=wandb.Settings(
-            silent=True,
-            console="off",
-            save_code=False,
-            disable_code=True,
-            disable_git=True,
-            symlink=False,
-            init_timeout=init_seconds,
-            finish_timeout=finish_seconds,
-            finish_timeout_raises=True,
-        ),
-    )
-    run.define_metric("epoch", hidden=True)
-    run.define_metric("*", step_metric="epoch")
-    return run
-
-
 def _start(run_folder: Path, config: Mapping[str, Any]) -> Tracker:
-    # What waits for single answers at the end would wait ten seconds for each of a server that has just died.
-    os.environ.setdefault("WANDB_HTTP_TIMEOUT", f"{server.PROBE_SECONDS:g}")
-    settings = server.settings_for(run_folder / FOLDER)
+    settings = server.settings_for(run_folder / FOLDER, LIMITS)
     if settings.mode == "disabled":
         return Tracker()
     chosen = settings.mode in server.OFFLINE

@@ -4,14 +4,20 @@ Imports neither wandb nor anything else that is slow.
 """
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmark import examples
 from benchmark.record import RunFolder, write_atomically
+from benchmark.trial import VALIDATED
 
 FOLDER = "wandb"
 """Where in a run folder W&B's files lie."""
+WEIGHTS = "weights.safetensors"
+LAST = (examples.FILE, VALIDATED)
+"""Each is written when all test cases, or all validation cases of a trial, are scored."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,20 @@ class Uploaded:
         except (OSError, ValueError, TypeError):
             return cls()
 
+    @classmethod
+    def all_of(cls, folder: RunFolder, address: str) -> "Uploaded":
+        """Return all that a run folder has by now.
+
+        Weights count if they are asked for in W&B's own way, `WANDB_LOG_MODEL=end`.
+        """
+        asked = os.environ.get("WANDB_LOG_MODEL", "").lower() in ("end", "checkpoint", "true")
+        return cls(
+            address,
+            folder.epochs(),
+            any((folder.path / name).exists() for name in LAST),
+            asked and (folder.path / WEIGHTS).exists(),
+        )
+
     def save(self, folder: Path) -> None:
         """Write the file."""
         (folder / FOLDER).mkdir(exist_ok=True)
@@ -53,10 +73,10 @@ class Uploaded:
         )
 
 
-def waiting(folders: Iterable[RunFolder]) -> list[RunFolder]:
-    """Return the finished runs that were tracked and are not wholly uploaded."""
-    tracked = [f for f in folders if f.state() == "done" and (f.path / FOLDER).exists()]
-    return [f for f in tracked if not Uploaded.of(f.path).results]
+def waiting_text(folders: Iterable[RunFolder]) -> str:
+    """Say how many tracked runs are not wholly uploaded and how that is done; empty where there are none."""
+    left = [folder for folder in folders if _waits(folder)]
+    return f"{len(left)} tracked offline, upload with: {command(left[0].path)}" if left else ""
 
 
 def command(run_folder: Path) -> str:
@@ -64,3 +84,9 @@ def command(run_folder: Path) -> str:
     grid = run_folder.parent
     where = "" if str(grid.parent) == "runs" else f" --runs {grid.parent}"
     return f"bench sync --grid {grid.name}{where}"
+
+
+def _waits(folder: RunFolder) -> bool:
+    there = Uploaded.of(folder.path)
+    tracked = (folder.path / FOLDER).exists() and folder.state() != "running"
+    return tracked and there.lacks(Uploaded.all_of(folder, there.address))

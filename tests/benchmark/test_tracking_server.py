@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 from tracked_runs import PATIENT, begin, environment, finished_run, track, trained_run
 
-from benchmark.tracking import tracker
 from benchmark.tracking.uploaded import Uploaded
 
 pytestmark = pytest.mark.long
@@ -130,7 +129,7 @@ def whole(server):
 
 def test_online_has_everything_and_sync_nothing_to_do(server, tmp_path):
     folder, home = finished_run(tmp_path / "runs" / "tiny"), tmp_path / "home"
-    output, warnings = track(folder, home, "finishes", *PATIENT, **server.variables, WANDB_LOG_MODEL="end")
+    output, warnings = track(folder, home, **PATIENT, **server.variables, WANDB_LOG_MODEL="end")
     assert (output, warnings) == ("WandbTracker\n", [])
     assert whole(server)
     assert server.state() == "finished"
@@ -146,10 +145,10 @@ def test_a_run_that_was_cut_off_online_goes_on_there(server, tmp_path):
     folder, home = trained_run(tmp_path / "runs" / "tiny"), tmp_path / "home"
     lines = folder.log()
     folder.truncate_log(2)
-    track(folder, home, "killed", *PATIENT, **server.variables)
+    track(folder, home, "killed", **PATIENT, **server.variables)
     for line in lines[2:]:
         folder.append_log(line)
-    _, warnings = track(folder, home, "finishes", *PATIENT, **server.variables)
+    _, warnings = track(folder, home, **PATIENT, **server.variables)
     assert warnings == []
     assert server.epochs() == [0, 1, 2]
 
@@ -157,7 +156,7 @@ def test_a_run_that_was_cut_off_online_goes_on_there(server, tmp_path):
 @pytest.mark.parametrize("end", ["kill", "hang"])
 def test_a_server_that_dies_half_way_costs_seconds_and_sync_mends_it(server, tmp_path, end):
     folder, home = finished_run(tmp_path / "runs" / "tiny"), tmp_path / "home"
-    process = begin(folder, home, "asks", "60", str(tracker.FINISH_SECONDS), **server.variables)
+    process = begin(folder, home, "asks", WANDB_INIT_TIMEOUT="60", **server.variables)
     assert process.stdout.readline() == "logged\n"
     for _ in range(100):
         if server.epochs():

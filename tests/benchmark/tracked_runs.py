@@ -16,24 +16,20 @@ import os, sys
 from pathlib import Path
 from benchmark import tracking
 from benchmark.record import RunFolder
-from benchmark.tracking import tracker as module
-folder, end, *seconds = sys.argv[1:]
-if seconds:
-    module.INIT_SECONDS, module.FINISH_SECONDS = map(float, seconds)
-folder = RunFolder(Path(folder))
-tracker = tracking.start(folder.path, folder.config(), "auto")
-for line in folder.log():
-    tracker.log_epoch(line)
-if end == "killed":
-    os._exit(1)
-if end == "asks":
-    print("logged", flush=True)
-    sys.stdin.readline()
-tracker.finish()
+folder, end = RunFolder(Path(sys.argv[1])), sys.argv[2]
+with tracking.start(folder.path, folder.config()) as tracker:
+    for line in folder.log():
+        tracker.log_epoch(line)
+    if end == "killed":
+        os._exit(1)
+    if end == "asks":
+        print("logged", flush=True)
+        sys.stdin.readline()
 print(type(tracker).__name__)
 """
-PATIENT = ("60", "60")
-"""Seconds to open and to finish, for a server that answers on a machine that may be busy."""
+PATIENT = {"WANDB_INIT_TIMEOUT": "60", "WANDB_FINISH_TIMEOUT": "60", "WANDB_HTTP_TIMEOUT": "60"}
+"""Limits for a server that answers, on a machine that may be busy."""
+ID = "0123456789-tiny"
 
 
 def trained_run(grid_folder, seed=1037):
@@ -59,11 +55,11 @@ def environment(home, **variables):
     return {**kept, **own, **variables}
 
 
-def begin(folder, home, *arguments, **variables):
-    """Start the process; the arguments are how it ends, and the seconds if not the usual ones."""
+def begin(folder, home, end="finishes", **variables):
+    """Start the process, with how it ends."""
     home.mkdir(exist_ok=True)
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, folder.path, *(arguments or ["finishes"])],
+        [sys.executable, "-c", PROGRAM, folder.path, end],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -73,11 +69,11 @@ def begin(folder, home, *arguments, **variables):
     )
 
 
-def track(folder, home, *arguments, **variables):
+def track(folder, home, end="finishes", **variables):
     """Start the process and wait for it; return its output and its warnings' lines."""
-    process = begin(folder, home, *arguments, **variables)
+    process = begin(folder, home, end, **variables)
     output, errors = process.communicate(timeout=200)
-    assert process.returncode == ("killed" in arguments), errors
+    assert process.returncode == (end == "killed"), errors
     assert list(home.iterdir()) == [], "tracking writes outside the run folder"
     return output, errors.splitlines()
 
