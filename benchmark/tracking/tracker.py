@@ -96,11 +96,11 @@ class WandbTracker(Tracker):
             self._give_up(error)
 
     def _log_results(self) -> Uploaded:
-        from benchmark.tracking.results import media, summary
-
         logged = Uploaded.all_of(self._folder, self._address)
         before = Uploaded.of(self._folder.path)
         if logged.results and before.lacks(Uploaded(self._address, results=True)):
+            from benchmark.tracking.results import media, summary
+
             self._run.log(media(self._folder.path))
             self._run.summary.update(summary(self._folder.path))
         if logged.weights:

@@ -36,7 +36,7 @@ def open_run(run_folder: Path, config: Mapping[str, Any], mode: str, files: Path
         resume="allow" if mode == "online" else None,
         group=config["grid"],
         job_type="trial" if is_of_study(run_folder) else "train",
-        name=config["name"],
+        name=run_folder.name,
         tags=[tag[-TAG_LENGTH:] for tag in tags],
         config={
             **config,

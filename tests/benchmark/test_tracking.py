@@ -1,5 +1,6 @@
 """Tracking as it is on disk: what an offline run holds, and what happens without a server, key or wish."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -16,6 +17,8 @@ from benchmark.tracking import server, tracker
 from benchmark.tracking.results import summary
 from benchmark.tracking.tracker import LIMITS
 from benchmark.tracking.uploaded import Uploaded, command, waiting_text
+from benchmark.tracking.wandb_run import run_id
+from benchmark.trial import Pruned
 
 KEY = "a" * 40
 ABSENT = "http://127.0.0.1:9"
@@ -51,7 +54,7 @@ def test_an_offline_run_says_what_it_is(offline):
     run = next(record["run"] for record in found if record["type"] == "run")
     assert (run["run_id"], run["run_group"], run["project"]) == (ID, "tiny", "passion-bench")
     assert run["job_type"] == "train"
-    assert run["display_name"] == "phantom-rfnet-passion-mr2468-s1037"
+    assert run["display_name"] == folder.path.name
     assert run["tags"] == ["phantom", "rfnet", "passion", "mr2468"]
     whole = json.loads(inspect(folder, "--summary"))
     assert whole["config"]["config"] == folder.config()["config"]
@@ -216,12 +219,16 @@ class Run:
     def __init__(self, broken=False, **summary):
         self.summary = summary
         self.logged = []
+        self.exit_codes = []
         self._broken = broken
 
     def log(self, line):
         if self._broken:
             raise RuntimeError("disk\nfull")
         self.logged.append(line)
+
+    def finish(self, exit_code):
+        self.exit_codes.append(exit_code)
 
 
 def test_trouble_is_one_warning_and_no_error(folder, caplog):
@@ -232,6 +239,36 @@ def test_trouble_is_one_warning_and_no_error(folder, caplog):
     assert [r.getMessage() for r in caplog.records] == [
         "W&B: tracking ends here, the run goes on (disk full)"
     ]
+
+
+def test_a_trial_is_one_of_its_study_with_the_scores_of_its_validation(folder, tmp_path):
+    (folder.path / "cases.csv").rename(folder.path / "validation.csv")
+    (folder.path.parent / "study").mkdir()
+    track(folder, tmp_path / "home")
+    run = next(record["run"] for record in records(folder) if record["type"] == "run")
+    assert (run["job_type"], run["run_group"]) == ("trial", "tiny")
+    scores = json.loads(inspect(folder, "--summary"))["summary"]
+    assert scores["validation/WT/flair+t1ce+t1+t2/dice"] == pytest.approx(0.63)
+    assert scores["validation/cases"]["nrows"] == 2 * 15
+    assert not any(name.startswith("test/") for name in scores)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(None, 0), (Pruned("hopeless"), 0), (ValueError("the loss is nan"), 1), (KeyboardInterrupt(), 255)],
+)
+def test_however_a_run_ends_its_tracking_is_closed(folder, error, code):
+    run = Run()
+    ends = contextlib.nullcontext() if error is None else pytest.raises(type(error))
+    with ends, tracker.WandbTracker(run, folder, ""):
+        if error:
+            raise error
+    assert run.exit_codes == [code]
+
+
+def test_an_id_is_one_for_each_grid_and_without_what_wandb_refuses():
+    ids = [run_id({"hash": "0123456789", "grid": grid}) for grid in ("tiny", "what?/:ever", "g" * 99)]
+    assert ids == ["0123456789-tiny", "0123456789-what---ever", f"0123456789-{'g' * 53}"]
 
 
 def test_means_without_a_value_are_left_out(tmp_path):
