@@ -121,8 +121,12 @@ def run(
 
 
 @app.command()
-def sync(grid: GridOption, runs: RunsOption = Path("runs"), log_weights: LogWeightsOption = False) -> None:
-    """Upload to Weights & Biases what a grid's runs have logged offline. Exit code 1: not all went well."""
+def sync(
+    grid: Annotated[str, typer.Option("--grid", help="Name or file of a grid, or of a study.")],
+    runs: RunsOption = Path("runs"),
+    log_weights: LogWeightsOption = False,
+) -> None:
+    """Upload to Weights & Biases what it lacks of a grid's runs. Exit code 1: not all went well."""
     from benchmark.tracking.sync import sync_grid
 
     if log_weights:
