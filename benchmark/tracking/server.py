@@ -14,6 +14,8 @@ from typing import Any
 
 PROJECT = "passion-bench"
 PROBE_SECONDS = 2.0
+AGAIN_SECONDS = 1.0
+"""For the query at the end of a run, to a server that was there before."""
 OFFLINE = ("offline", "dryrun")
 OF_USER = frozenset(os.environ)
 """Variables that were set before any run was tracked."""
@@ -62,8 +64,8 @@ def project() -> str:
     return os.environ.get("WANDB_PROJECT", PROJECT)
 
 
-def answers(base_url: str) -> bool:
-    """Say whether the server answers a query within `PROBE_SECONDS`, name look-up included."""
+def answers(base_url: str, seconds: float = PROBE_SECONDS) -> bool:
+    """Say whether the server answers a query in that time, name look-up included."""
     answered = threading.Event()
 
     def ask() -> None:
@@ -73,7 +75,7 @@ def answers(base_url: str) -> bool:
             headers={"Content-Type": "application/json"},
         )
         try:
-            urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()
+            urllib.request.urlopen(request, timeout=seconds).close()
         except urllib.error.HTTPError as error:
             if error.code < 500:
                 answered.set()
@@ -84,5 +86,5 @@ def answers(base_url: str) -> bool:
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(PROBE_SECONDS)
+    thread.join(seconds)
     return answered.is_set()

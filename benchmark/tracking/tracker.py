@@ -16,10 +16,10 @@ from benchmark.trial import Pruned
 
 log = logging.getLogger(__name__)
 
-LIMITS = {"WANDB_INIT_TIMEOUT": 3, "WANDB_FINISH_TIMEOUT": 3, "WANDB_HTTP_TIMEOUT": 2}
+LIMITS = {"WANDB_INIT_TIMEOUT": 3, "WANDB_FINISH_TIMEOUT": 4, "WANDB_HTTP_TIMEOUT": 2}
 """W&B's own limits in seconds, unless the user has set them: to open a run, to receive what is left at its
-end, to answer a single query. With `server.PROBE_SECONDS` at the start and at the end, the first two are what
-a server can cost a run."""
+end, to answer a single query. With `server.PROBE_SECONDS` at the start and `server.AGAIN_SECONDS` at the end,
+the first two are what a server can cost a run."""
 FAILED, KILLED = 1, 255
 """Exit codes by which W&B tells its states apart."""
 
@@ -85,7 +85,7 @@ class WandbTracker(Tracker):
             return
         try:
             # Tables wait for the server, which therefore has to be there; curves are sent by another process.
-            there = not self._address or server.answers(self._run.settings.base_url)
+            there = not self._address or server.answers(self._run.settings.base_url, server.AGAIN_SECONDS)
             logged = self._log_results() if there else Uploaded()
             self._run.finish(exit_code)
             if self._address:
