@@ -14,8 +14,6 @@ from typing import Any
 
 PROJECT = "passion-bench"
 PROBE_SECONDS = 2.0
-AGAIN_SECONDS = 1.0
-"""For the query at the end of a run, to a server that was there before."""
 OFFLINE = ("offline", "dryrun")
 OF_USER = frozenset(os.environ)
 """Variables that were set before any run was tracked."""

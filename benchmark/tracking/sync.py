@@ -18,7 +18,7 @@ from benchmark.tracking.tracker import FAILED, WandbTracker, in_one_line
 from benchmark.tracking.uploaded import Uploaded
 from benchmark.tracking.wandb_run import open_run
 
-LIMITS = {"WANDB_INIT_TIMEOUT": 30, "WANDB_FINISH_TIMEOUT": 600}
+LIMITS = {"WANDB_INIT_TIMEOUT": 30, "WANDB_FINISH_TIMEOUT": 600, "WANDB_HTTP_TIMEOUT": 20}
 """More patience than a run has, see `benchmark.tracking.tracker.LIMITS`."""
 
 

@@ -16,10 +16,10 @@ from benchmark.trial import Pruned
 
 log = logging.getLogger(__name__)
 
-LIMITS = {"WANDB_INIT_TIMEOUT": 3, "WANDB_FINISH_TIMEOUT": 4, "WANDB_HTTP_TIMEOUT": 2}
+LIMITS = {"WANDB_INIT_TIMEOUT": 3, "WANDB_FINISH_TIMEOUT": 3, "WANDB_HTTP_TIMEOUT": 2}
 """W&B's own limits in seconds, unless the user has set them: to open a run, to receive what is left at its
-end, to answer a single query. With `server.PROBE_SECONDS` at the start and `server.AGAIN_SECONDS` at the end,
-the first two are what a server can cost a run."""
+end, to answer a query. With `server.PROBE_SECONDS` at the start and one query at the end, that is what a
+server can cost a run."""
 FAILED, KILLED = 1, 255
 """Exit codes by which W&B tells its states apart."""
 
@@ -85,15 +85,21 @@ class WandbTracker(Tracker):
             return
         try:
             # Tables wait for the server, which therefore has to be there; curves are sent by another process.
-            there = not self._address or server.answers(self._run.settings.base_url, server.AGAIN_SECONDS)
+            there = not self._address or self._server_answers()
             logged = self._log_results() if there else Uploaded()
             self._run.finish(exit_code)
+            if not there:
+                raise TimeoutError
             if self._address:
                 logged.save(self._folder.path)
         except TimeoutError:
             _warn(f"not all is uploaded, do it later with: {command(self._folder.path)}")
         except Exception as error:
             self._give_up(error)
+
+    def _server_answers(self) -> bool:
+        settings = self._run.settings
+        return server.answers(settings.base_url, settings.x_graphql_timeout_seconds)
 
     def _log_results(self) -> Uploaded:
         logged = Uploaded.all_of(self._folder, self._address)
