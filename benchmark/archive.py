@@ -19,6 +19,7 @@ FILES = (
     "environment.json",
     "model.json",
     "split.json",
+    "availability.csv",
     "log.jsonl",
     "cases.csv",
     "examples.npz",

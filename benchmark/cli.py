@@ -3,6 +3,7 @@
 Heavy libraries are imported by the functions that need them, so that `bench --help` answers at once.
 """
 
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,6 +49,9 @@ WorkersOption = Annotated[
 ]
 
 
+LogWeightsOption = Annotated[
+    bool, typer.Option("--log-weights", help="Log the weights to W&B too (as WANDB_LOG_MODEL=end does).")
+]
 PluginOption = Annotated[
     list[str] | None,
     typer.Option("--plugin", help="module:Class, a backbone or objective of yours; repeatable."),
@@ -82,6 +86,7 @@ def run(
         typer.Option("--retries", min=0, help="Tries after the first for a run that dies, each going on."),
     ] = 1,
     no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
+    log_weights: LogWeightsOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be run and how much disk it takes; run nothing.")
     ] = False,
@@ -109,8 +114,24 @@ def run(
 
         print_plan(wanted, runs, stores)
         return
+    if log_weights:
+        _ask_for_weights()
     failed = execute_grid(wanted, runs, stores, device, workers, not no_track, gpus, runs_per_gpu, retries)
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def sync(
+    grid: Annotated[str, typer.Option("--grid", help="Name or file of a grid, or of a study.")],
+    runs: RunsOption = Path("runs"),
+    log_weights: LogWeightsOption = False,
+) -> None:
+    """Upload to Weights & Biases what it lacks of a grid's runs. Exit code 1: not all went well."""
+    from benchmark.tracking.sync import sync_grid
+
+    if log_weights:
+        _ask_for_weights()
+    raise typer.Exit(1 if sync_grid(runs / Path(grid).stem) else 0)
 
 
 @app.command()
@@ -563,6 +584,11 @@ def _register(plugins: list[str] | None) -> None:
         from benchmark.plugins import register
 
         register(plugins)
+
+
+def _ask_for_weights() -> None:
+    """Set W&B's own variable, which reaches the workers wherever they run."""
+    os.environ["WANDB_LOG_MODEL"] = "end"
 
 
 def _pairs(option: str, items: list[str], expected: str) -> dict[str, Path]:

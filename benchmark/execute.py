@@ -22,6 +22,7 @@ from benchmark.launch.worker import Job
 from benchmark.lease import SILENT_SECONDS
 from benchmark.record import STATES, RunFolder
 from benchmark.studies import phantom_store
+from benchmark.tracking.uploaded import waiting_text
 from datasets.store import Store
 from datasets.vocabulary import Description
 
@@ -70,6 +71,8 @@ def execute_grid(
     for folder, state in zip(folders.values(), states, strict=True):
         if note := _note(folder, state):
             console.print(f"{state} {folder.path.name}: {note}", soft_wrap=True, markup=False)
+    if track and (text := waiting_text(folders.values())):
+        console.print(text, soft_wrap=True, markup=False)
     return sum(state != "done" for state in states)
 
 

@@ -4,10 +4,11 @@
     folder.state()          # "absent", "partial", "running", "failed" or "done"
 
 `config.yaml` (what it is), `environment.json` (where it ran), `model.json` (how large the network is),
-`split.json` (who trained, validated and tested), `log.jsonl` (a line per epoch), `cases.csv` (a row per
-case, subset, region and metric), `examples.npz` (slices with predictions), `checkpoint.pt`,
-`weights.safetensors`, and `done` or `failed`. `sessions.jsonl` says which processes have worked on it and how
-each of them ended; while one does, `holder` is its lease, and without that lease nothing can be written.
+`split.json` (who trained, validated and tested), `availability.csv` (who lacked what in training),
+`log.jsonl` (a line per epoch), `cases.csv` (a row per case, subset, region and metric), `examples.npz`
+(slices with predictions), `checkpoint.pt`, `weights.safetensors`, `wandb/` (what Weights & Biases writes),
+and `done` or `failed`. `sessions.jsonl` says which processes have worked on it and how each of them ended;
+while one does, `holder` is its lease, and without that lease nothing can be written.
 """
 
 import json

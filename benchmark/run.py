@@ -128,6 +128,7 @@ def _execute(
             f"the table of profile {config.profile} has hash {table.hash}, the run was begun with "
             f"{content['data']['availability']['hash']}: restore it, or remove the run folder to start afresh"
         )
+    write_atomically(folder.path / "availability.csv", table.to_csv().encode())
     torch.manual_seed(torch_seed(config.seed, "weights"))
     backbone = build_backbone(config, store.description).to(device)
     degraded = folder.path / "degraded"
@@ -172,10 +173,9 @@ def _execute(
         raise InputError("test.select: best needs validation cases and the split has none: use select: last")
     size = model_size(backbone, config.train.crop)
     write_atomically(folder.path / "model.json", json.dumps(size).encode())
-    tracker = tracking.start(folder.path, content, "auto" if track else "off")
-    for line in folder.log():
-        tracker.log_epoch(line)
-    try:
+    with tracking.start(folder.path, content) if track else tracking.Tracker() as tracker:
+        for line in folder.log():
+            tracker.log_epoch(line)
         train(
             config,
             backbone,
@@ -187,17 +187,12 @@ def _execute(
             validation=validation,
             stop=stop,
         )
-    except Pruned:
-        tracker.finish()
-        raise
-    save_weights(folder, backbone.state_dict())
-    shutil.rmtree(degraded, ignore_errors=True)
-    if trial:
-        write_validation(folder, validate(parts.val), policy)
-        tracker.finish()
-        return
-    score_cases(folder, store, parts.test, segment, policy, stop)
-    tracker.finish(folder.path / "cases.csv")
+        save_weights(folder, backbone.state_dict())
+        shutil.rmtree(degraded, ignore_errors=True)
+        if trial:
+            write_validation(folder, validate(parts.val), policy)
+        else:
+            score_cases(folder, store, parts.test, segment, policy, stop)
 
 
 @contextmanager

@@ -10,9 +10,7 @@ Inputs are synthetic and of the published size: crops and windows of 80 voxels, 
 width 8; a case of 150x180x150. A process of its own makes the peak memory that of the task.
 """
 
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ import passion
 from backbones.contract import Backbone
 from backbones.recompute import Recomputed
 from benchmark.evaluate import predict
+from benchmark.memory import peak
 from benchmark.metrics import POLICIES, score_case
 from benchmark.precision import autocast
 from benchmark.train import fill_gradients
@@ -272,11 +271,3 @@ def _now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
-
-
-def peak(device: torch.device) -> int:
-    """Peak memory so far: of the GPU's allocator, or the resident memory of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

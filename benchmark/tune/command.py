@@ -17,6 +17,8 @@ from benchmark.conditions import run_split
 from benchmark.execute import check_networks, find_stores
 from benchmark.launch.slots import Slot
 from benchmark.launch.stopping import StopRequests
+from benchmark.record import run_folders
+from benchmark.tracking.uploaded import waiting_text
 from benchmark.tune.outcome import write_outcome
 from benchmark.tune.plan import Plan, check_parts, load_plan
 from benchmark.tune.pool import Pool
@@ -75,6 +77,8 @@ def tune_study(
     outcome = write_outcome(study, plan, place)
     print_study(study, plan)
     console.print(f"wrote {len(outcome)} files, begin with {outcome[0]}", soft_wrap=True, markup=False)
+    if track and (text := waiting_text(run_folders(place.folder))):
+        console.print(text, soft_wrap=True, markup=False)
     return sum(t.state == TrialState.COMPLETE for t in study.get_trials(deepcopy=False))
 
 
