@@ -501,6 +501,9 @@ def tune_study(
     store: StoreOption = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
+    launcher: LauncherOption = "local",
+    slurm: SlurmOption = None,
+    parallel: ParallelOption = None,
 ) -> None:
     """Search for the best options of a run; the same command goes on with a study.
 
@@ -511,11 +514,17 @@ def tune_study(
     if study is None:
         raise InputError("expected --study NAME or --study FILE.yaml: bench list names the shipped ones")
     from benchmark.execute import available_slots
+    from benchmark.launch.cluster import chosen_cluster
     from benchmark.tune.command import tune_study
 
     stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
-    slots = available_slots(device, trials, workers, gpus, runs_per_gpu)
-    complete = tune_study(study, runs, stores, slots, trials, timeout, storage, not no_track)
+    local = {"--workers": workers, "--gpus": gpus, "--runs-per-gpu": runs_per_gpu}
+    cluster = chosen_cluster(launcher, _slurm(slurm), parallel, False, local)
+    if cluster:
+        slots = [cluster.slot(device)] * (parallel or trials)
+    else:
+        slots = available_slots(device, trials, workers, gpus, runs_per_gpu)
+    complete = tune_study(study, runs, stores, slots, trials, timeout, storage, not no_track, cluster)
     raise typer.Exit(0 if complete else 1)
 
 

@@ -55,7 +55,7 @@ class Cluster:
         return cluster
 
     def slot(self, device: str) -> Slot:
-        """Return what a job has: its cores as threads, and CUDA if it asks for GPUs, unless told otherwise."""
+        """Return what a job has: its cores as threads, and for `device` auto CUDA if it asks for GPUs."""
         gpus = any(name in self.options for name in _GPUS) or "gpu" in self.options.get("gres", "")
         if device not in ("auto", "cpu", "cuda"):
             raise InputError(f"unknown device '{device}': choose auto, cpu or cuda")

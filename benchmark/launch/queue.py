@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench_errors import InputError
@@ -48,6 +49,12 @@ def ask(command: list[str]) -> str:
     if result.returncode:
         raise InputError(f"the SLURM cluster does not answer: {' '.join(result.stderr.split())}")
     return result.stdout
+
+
+def cancel(jobs: Iterable[str], *options: str) -> None:
+    """Have `scancel` do what its options say to those of the jobs that are not over; by default, end them."""
+    if jobs := list(jobs):
+        subprocess.run(["scancel", "--quiet", *options, *jobs], capture_output=True, check=False)
 
 
 def note_job(folder: Path, identity: str) -> None:

@@ -11,9 +11,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 
@@ -27,8 +27,11 @@ from benchmark.launch.worker import STOPPED, Job, longest_first
 from benchmark.record import RunFolder
 
 if TYPE_CHECKING:
+    from submitit import Job as SubmittedJob
     from submitit import SlurmExecutor
     from submitit.core.utils import DelayedSubmission
+
+T = TypeVar("T")
 
 POLL_SECONDS = 2.0
 QUEUE_SECONDS = 10.0
@@ -59,9 +62,7 @@ class Task:
             if self.stalled == STALLED_JOBS:
                 folder.mark_failed(f"it got no further in {STALLED_JOBS} jobs: give them more time")
             elif _is_wanted(folder.path.parent.name):
-                signal.raise_signal(
-                    signal.SIGUSR2
-                )  # submitit calls `checkpoint`, requeues the job and ends it
+                signal.raise_signal(signal.SIGUSR2)  # makes submitit call `checkpoint` and requeue the job
             sys.exit(STOPPED)
 
     def checkpoint(self) -> "DelayedSubmission":
@@ -109,7 +110,8 @@ def submit(
                 after.add(before)
             dependency = f"afterany:{':'.join(sorted(after))}" if after else None
             executor.update_parameters(dependency=dependency)
-            identities = _submit(executor, [Task(job, slot, track, retries) for job in array])
+            tasks = [Task(job, slot, track, retries) for job in array]
+            identities = [job.job_id for job in submit_array(executor, tasks)]
             for job, identity in zip(array, identities, strict=True):
                 (job.folder.path / "failed").unlink(missing_ok=True)
                 note_job(job.folder.path, identity)
@@ -131,11 +133,12 @@ def _count(runs: int) -> str:
     return f"{runs} run{'s' * (runs > 1)}"
 
 
-def _submit(executor: "SlurmExecutor", tasks: list[Task]) -> list[str]:
+def submit_array(executor: "SlurmExecutor", tasks: "Sequence[Callable[[], T]]") -> "list[SubmittedJob[T]]":
+    """Submit one task or an array of several; raise `InputError` with what sbatch has against it."""
     from submitit.core.utils import FailedJobError
 
     try:
-        return [job.job_id for job in executor.submit_array(tasks)]
+        return executor.submit_array(tasks)
     except FailedJobError as error:
         said = [line for line in str(error).splitlines() if "error:" in line]
         reason = " ".join(line.partition("error:")[2].strip() for line in said) or str(error)
@@ -145,7 +148,7 @@ def _submit(executor: "SlurmExecutor", tasks: list[Task]) -> list[str]:
 def wait(jobs: list[Job], grid: str, console: Console) -> None:
     """Show the runs until all are done or no job of theirs is in the queue; what is then not done has failed.
 
-    Raises KeyboardInterrupt when the user interrupts: the jobs stay in the queue.
+    Raises KeyboardInterrupt when the user interrupts: the jobs go on.
     """
     try:
         with make_view(jobs, console) as view:
@@ -155,15 +158,13 @@ def wait(jobs: list[Job], grid: str, console: Console) -> None:
                     view.refresh()
                     time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
-        console.print(
-            f"the jobs stay in the queue: scancel --name={job_name(grid)} ends them", soft_wrap=True
-        )
+        console.print(f"the jobs go on; to end them: scancel --name={job_name(grid)}", soft_wrap=True)
         raise
     for job in jobs:
         if job.folder.state() == "partial":
             identity = job_of(job.folder.path)
             log = job.folder.path.parent / "slurm" / f"{identity}_0_log.out"
-            job.folder.mark_failed(f"its job {identity} is over and left it so: see {log}")
+            job.folder.mark_failed(f"its job {identity} is over and it is not done: see {log}")
 
 
 def _are_over(jobs: list[Job], grid: str, view: View) -> bool:
