@@ -8,11 +8,14 @@ a run stands in its folder; the cluster is only asked which jobs are not over.
 """
 
 import os
+import re
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
@@ -138,11 +141,11 @@ def submit_array(executor: "SlurmExecutor", tasks: "Sequence[Callable[[], T]]") 
     from submitit.core.utils import FailedJobError
 
     try:
-        return executor.submit_array(tasks)
+        with redirect_stderr(StringIO()):  # where submitit repeats what it raises
+            return executor.submit_array(tasks)
     except FailedJobError as error:
-        said = [line for line in str(error).splitlines() if "error:" in line]
-        reason = " ".join(line.partition("error:")[2].strip() for line in said) or str(error)
-        raise InputError(f"sbatch refused the jobs: {' '.join(reason.split())}") from None
+        said = " ".join(re.sub(r"^sbatch: (error: )?", "", line) for line in str(error).splitlines())
+        raise InputError(f"sbatch refused the jobs: {said}") from None
 
 
 def wait(jobs: list[Job], grid: str, console: Console) -> None:

@@ -78,7 +78,7 @@ class ClusterPool:
         return len(self._jobs)
 
     def fill(self, workers: int) -> None:
-        """Submit jobs until there are `workers`, or all slots taken; if none is wanted, cancel those waiting."""
+        """Submit jobs until there are `workers`, or all slots taken; if none is wanted, cancel who waits."""
         wanted = min(workers, self._most) - len(self)
         if wanted > 0:
             jobs = submit_array(self._executor, [self._task] * wanted)

@@ -3,22 +3,24 @@
 #
 #     tests/slurm/up.sh FOLDER && export SLURM_CONF=FOLDER/slurm.conf && sinfo; tests/slurm/down.sh FOLDER
 #
-# Needs Debian's slurm-wlm and munge and to be root. Everything it writes is in FOLDER; nothing under /etc is read.
+# Needs Debian's slurm-wlm and munge, and root: exit code 3 where that is missing. All that it writes is in FOLDER.
 set -euo pipefail
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
 for program in munged slurmctld slurmd sbatch; do
-    command -v "$program" >/dev/null || { echo "no $program: apt-get install slurm-wlm munge" >&2; exit 3; }
+    command -v "$program" >/dev/null || { echo "no $program here: apt-get install slurm-wlm munge" >&2; exit 3; }
 done
-trap '"$(dirname "$0")/down.sh" "$folder"; tail -n 5 "$folder"/*.log >&2' ERR
+(( EUID == 0 )) || { echo "only root can start a SLURM" >&2; exit 3; }
+trap '"$(dirname "$0")/down.sh" "$folder"; tail -vn 5 "$folder"/*.log >&2' ERR
 
-# Two services of the same name never share a port: whoever else tests here has a folder and ports of their own.
+# Ports of its own: somebody else may test on this machine at the same time.
 read -r controller node < <(python3 -c '
 import socket
 sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
 print(*(s.getsockname()[1] for s in sockets))')
 dd if=/dev/urandom of="$folder/munge.key" bs=128 count=1 status=none
 chmod 600 "$folder/munge.key"
-mknod "$folder/gpu0" c 1 3 && mknod "$folder/gpu1" c 1 3  # nobody opens them; a plain file would give jobs no number
+# Harmless device files: with plain ones, jobs would get no CUDA_VISIBLE_DEVICES.
+mknod "$folder/gpu0" c 1 3 && mknod "$folder/gpu1" c 1 3
 mkdir -p "$folder/state" "$folder/spool"
 cat >"$folder/gres.conf" <<END
 Name=gpu File=$folder/gpu[0-1]
@@ -49,8 +51,8 @@ SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
 ReturnToService=2
 GresTypes=gpu
 NodeName=localhost NodeAddr=127.0.0.1 CPUs=2 RealMemory=4000 Gres=gpu:2
-PartitionName=normal Nodes=localhost Default=YES MaxTime=60 PriorityTier=1
-PartitionName=urgent Nodes=localhost MaxTime=60 PriorityTier=2
+PartitionName=gpu Nodes=localhost Default=YES PriorityTier=1
+PartitionName=urgent Nodes=localhost PriorityTier=2
 END
 export SLURM_CONF=$folder/slurm.conf
 munged --force --key-file="$folder/munge.key" --socket="$folder/munge.socket" --pid-file="$folder/munged.pid" \
