@@ -47,6 +47,18 @@ SetOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Cases at a time (default: one a core).")
 ]
+LauncherOption = Annotated[
+    Literal["local", "slurm"], typer.Option("--launcher", help="This machine, or a SLURM cluster.")
+]
+SlurmOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm", help="NAME=VALUE of sbatch: partition, time, gres, cpus-per-task, mem...; repeatable."
+    ),
+]
+ParallelOption = Annotated[
+    int | None, typer.Option("--parallel", min=1, help="Jobs of SLURM at a time (default: no limit).")
+]
 
 
 LogWeightsOption = Annotated[
@@ -95,10 +107,17 @@ def run(
     params: Annotated[
         Path | None, typer.Option("--params", help="In place of --grid: the best.yaml of a study.")
     ] = None,
+    launcher: LauncherOption = "local",
+    slurm: SlurmOption = None,
+    parallel: ParallelOption = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Submit to SLURM and return; see: bench status.")
+    ] = False,
 ) -> None:
     """Execute what is missing of a grid. Exit code 0: all done, 1: some failed, 130: interrupted."""
     from benchmark.execute import execute_grid
     from benchmark.grid import load_grid
+    from benchmark.launch.cluster import chosen_cluster
 
     _register(plugin)
     stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
@@ -116,7 +135,11 @@ def run(
         return
     if log_weights:
         _ask_for_weights()
-    failed = execute_grid(wanted, runs, stores, device, workers, not no_track, gpus, runs_per_gpu, retries)
+    local = {"--workers": workers, "--gpus": gpus, "--runs-per-gpu": runs_per_gpu}
+    cluster = chosen_cluster(launcher, _slurm(slurm), parallel, no_wait, local)
+    failed = execute_grid(
+        wanted, runs, stores, device, workers, not no_track, gpus, runs_per_gpu, retries, cluster
+    )
     raise typer.Exit(1 if failed else 0)
 
 
@@ -538,6 +561,9 @@ def tune_study(
     store: StoreOption = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
+    launcher: LauncherOption = "local",
+    slurm: SlurmOption = None,
+    parallel: ParallelOption = None,
 ) -> None:
     """Search for the best options of a run; the same command goes on with a study.
 
@@ -548,11 +574,17 @@ def tune_study(
     if study is None:
         raise InputError("expected --study NAME or --study FILE.yaml: bench list names the shipped ones")
     from benchmark.execute import available_slots
+    from benchmark.launch.cluster import chosen_cluster
     from benchmark.tune.command import tune_study
 
     stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
-    slots = available_slots(device, trials, workers, gpus, runs_per_gpu)
-    complete = tune_study(study, runs, stores, slots, trials, timeout, storage, not no_track)
+    local = {"--workers": workers, "--gpus": gpus, "--runs-per-gpu": runs_per_gpu}
+    cluster = chosen_cluster(launcher, _slurm(slurm), parallel, False, local)
+    if cluster:
+        slots = [cluster.slot(device)] * (parallel or trials)
+    else:
+        slots = available_slots(device, trials, workers, gpus, runs_per_gpu)
+    complete = tune_study(study, runs, stores, slots, trials, timeout, storage, not no_track, cluster)
     raise typer.Exit(0 if complete else 1)
 
 
@@ -591,16 +623,24 @@ def _ask_for_weights() -> None:
     os.environ["WANDB_LOG_MODEL"] = "end"
 
 
+def _slurm(items: list[str] | None) -> dict[str, str]:
+    return _texts("--slurm", items or [], "NAME=VALUE, such as partition=gpu or gres=gpu:1")
+
+
 def _pairs(option: str, items: list[str], expected: str) -> dict[str, Path]:
     """Read what was given to an option as NAME=PATH, each name once."""
-    found: dict[str, Path] = {}
+    return {name: Path(text) for name, text in _texts(option, items, expected).items()}
+
+
+def _texts(option: str, items: list[str], expected: str) -> dict[str, str]:
+    found: dict[str, str] = {}
     for item in items:
-        name, equals, path = item.partition("=")
-        if not (name and equals and path):
+        name, equals, text = item.partition("=")
+        if not (name and equals and text):
             raise InputError(f"{option} {item}: expected {expected}")
         if name in found:
             raise InputError(f"{option} {name} is given twice: name each at most once")
-        found[name] = Path(path)
+        found[name] = text
     return found
 
 

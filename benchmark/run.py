@@ -22,6 +22,7 @@ from bench_errors import InputError
 from benchmark import conditions, tracking
 from benchmark.build import build_backbone, build_objective
 from benchmark.config import RunConfig
+from benchmark.launch.stopping import SIGNALS
 from benchmark.launch.worker import HELD
 from benchmark.lease import LeaseLost
 from benchmark.reasons import error_reason
@@ -241,15 +242,15 @@ def _device_text(device: object) -> str:
 
 
 def stop_signals() -> Event:
-    """Return what SIGTERM and SIGINT set, so that the step under way can end; a second one exits at once."""
+    """Return what the `SIGNALS` set, so that the step under way can end; a second Ctrl-C exits at once."""
     asked = Event()
 
-    def ask(*_: object) -> None:
-        if asked.is_set():
+    def ask(number: int, _frame: object) -> None:
+        if asked.is_set() and number == signal.SIGINT:
             sys.exit(130)
         asked.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, ask)
     return asked
 
