@@ -81,6 +81,18 @@ def run(
         int,
         typer.Option("--retries", min=0, help="Tries after the first for a run that dies, each going on."),
     ] = 1,
+    checkpoint_seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--checkpoint-seconds",
+            min=0,
+            help="Between two checkpoints (default: 60, or as many more as keep them below 2 % of the time).",
+        ),
+    ] = None,
+    checkpoint_epochs: Annotated[
+        int | None,
+        typer.Option("--checkpoint-epochs", min=1, help="A checkpoint after so many epochs as well."),
+    ] = None,
     no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be run and how much disk it takes; run nothing.")
@@ -92,10 +104,12 @@ def run(
     ] = None,
 ) -> None:
     """Execute what is missing of a grid. Exit code 0: all done, 1: some failed, 130: interrupted."""
+    from benchmark.cadence import Cadence
     from benchmark.execute import execute_grid
     from benchmark.grid import load_grid
 
     _register(plugin)
+    cadence = Cadence(checkpoint_seconds, checkpoint_epochs)
     stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
     if params:
         from benchmark.tune.plan import load_parameters
@@ -109,7 +123,9 @@ def run(
 
         print_plan(wanted, runs, stores)
         return
-    failed = execute_grid(wanted, runs, stores, device, workers, not no_track, gpus, runs_per_gpu, retries)
+    failed = execute_grid(
+        wanted, runs, stores, device, workers, not no_track, gpus, runs_per_gpu, retries, cadence
+    )
     raise typer.Exit(1 if failed else 0)
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from bench_errors import InputError
 from benchmark.build import check_sizes
+from benchmark.cadence import Cadence
 from benchmark.conditions import run_conditions
 from benchmark.config import RunConfig
 from benchmark.grid import Grid
@@ -34,6 +35,7 @@ def execute_grid(
     gpus: str | None = None,
     runs_per_gpu: int | None = None,
     retries: int = 1,
+    cadence: Cadence = Cadence(),
 ) -> int:
     """Execute what is missing of `grid` under `runs`; return how many of its runs are not done.
 
@@ -47,6 +49,7 @@ def execute_grid(
         gpus: which GPUs, such as `0,1`; None: all that are visible.
         runs_per_gpu: runs at a time on each GPU; None: one.
         retries: how often a run that dies is tried again from its checkpoint.
+        cadence: how often a run writes a checkpoint.
 
     Raises `InputError` before anything starts if a store is missing or has changed, a network cannot be
     built or take its windows, CUDA or a GPU is not there, or an option has no effect on the device.
@@ -59,7 +62,7 @@ def execute_grid(
         slots = available_slots(device, len(missing), workers, gpus, runs_per_gpu)
         located = find_stores(grid, runs, stores, console)
         check_networks(missing, located)
-        jobs = [_job(grid, config, runs, located[config.dataset]) for config in missing]
+        jobs = [_job(grid, config, runs, located[config.dataset], cadence) for config in missing]
         launch(jobs, slots, track, console, retries)
     states = [folder.state() for folder in folders.values()]
     console.print(
@@ -116,7 +119,7 @@ def begin_run(
     return folder, conditions
 
 
-def _job(grid: Grid, config: RunConfig, runs: Path, store_path: Path) -> Job:
+def _job(grid: Grid, config: RunConfig, runs: Path, store_path: Path, cadence: Cadence) -> Job:
     folder, conditions = begin_run(grid, config, runs, store_path)
     teacher = run_folder(grid, config.teacher, runs) if config.teacher else None
     cases = conditions["data"]["cases"]
@@ -128,6 +131,7 @@ def _job(grid: Grid, config: RunConfig, runs: Path, store_path: Path) -> Job:
         cases["test"],
         teacher,
         work=(config.train.epochs - folder.epochs()) * cases["train"] * crop,
+        cadence=cadence,
     )
 
 

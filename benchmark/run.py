@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from bench_errors import InputError
 from benchmark import conditions, tracking
 from benchmark.build import build_backbone, build_objective
+from benchmark.cadence import Cadence
 from benchmark.config import RunConfig
 from benchmark.reasons import error_reason
 from benchmark.record import RunFolder, write_atomically
@@ -40,6 +41,7 @@ def execute(
     track: bool,
     stop: Callable[[], bool] = lambda: False,
     trial: Trial | None = None,
+    cadence: Cadence = Cadence(),
 ) -> None:
     """Train and test the run that `folder` describes, unless it is done or another process has it.
 
@@ -52,7 +54,7 @@ def execute(
             return
         (folder.path / "failed").unlink(missing_ok=True)
         try:
-            _execute(folder, store_path, device, threads, track, stop, trial)
+            _execute(folder, store_path, device, threads, track, stop, trial, cadence)
         except Pruned:
             raise
         except Exception as error:
@@ -68,6 +70,7 @@ def _execute(
     track: bool,
     stop: Callable[[], bool],
     trial: Trial | None,
+    cadence: Cadence,
 ) -> None:
     import torch
 
@@ -161,6 +164,7 @@ def _execute(
             on_epoch=tracker.log_epoch,
             validation=validation,
             stop=stop,
+            cadence=cadence,
         )
     except Pruned:
         tracker.finish()
@@ -225,6 +229,8 @@ def main() -> NoReturn:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--no-track", action="store_true")
+    parser.add_argument("--checkpoint-seconds", type=float)
+    parser.add_argument("--checkpoint-epochs", type=int)
     options = parser.parse_args()
     asked = stop_signals()
     try:
@@ -235,6 +241,7 @@ def main() -> NoReturn:
             options.threads,
             not options.no_track,
             asked.is_set,
+            cadence=Cadence(options.checkpoint_seconds, options.checkpoint_epochs),
         )
     except KeyboardInterrupt:
         sys.exit(130)
