@@ -1,4 +1,4 @@
-"""How often a run in training writes a checkpoint: ``bench run --checkpoint-seconds 600 --checkpoint-epochs 10``.
+"""How often a run in training writes a checkpoint: ``bench run --checkpoint-epochs 10``.
 
 No part of a run's configuration, as it cannot change the numbers.
 """
@@ -36,3 +36,6 @@ class Cadence:
         """Return the options of `python -m benchmark.run` that say this."""
         options = {"--checkpoint-seconds": self.seconds, "--checkpoint-epochs": self.epochs}
         return [text for name, value in options.items() if value is not None for text in (name, str(value))]
+
+
+AUTOMATIC = Cadence()

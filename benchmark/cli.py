@@ -119,9 +119,14 @@ def run(
         raise InputError(f"--grid {grid} and --params {params}: give one of them, the file says it all")
     wanted = load_parameters(params, settings or []) if params else load_grid(str(grid), settings or [])
     if dry_run:
+        from benchmark.estimate import STEPS
+        from benchmark.execute import available_slots
         from benchmark.plan import print_plan
 
-        print_plan(wanted, runs, stores)
+        slots = available_slots(device, len(wanted.configs), workers, gpus, runs_per_gpu)
+        # Runs that share a GPU are not faster together than one after the other.
+        places = len(slots) // (runs_per_gpu or 1)
+        print_plan(wanted, runs, stores, slots, [places], STEPS)
         return
     failed = execute_grid(
         wanted, runs, stores, device, workers, not no_track, gpus, runs_per_gpu, retries, cadence
@@ -134,16 +139,44 @@ def plan(
     grid: GridOption,
     runs: RunsOption = Path("runs"),
     store: StoreOption = None,
+    device: DeviceOption = "auto",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Runs at a time on a CPU, as in bench run.")
+    ] = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option("--gpus", help="How many GPUs (on a CPU: workers) to compare, such as 1,8,64."),
+    ] = None,
+    probe_steps: Annotated[
+        int | None,
+        typer.Option(
+            "--probe-steps",
+            min=1,
+            help="Training steps to time of each setting (default: 20; with fewer, a part of the test case).",
+        ),
+    ] = None,
+    no_probe: Annotated[
+        bool, typer.Option("--no-probe", help="Time nothing: use what was timed here before.")
+    ] = False,
     settings: SetOption = None,
     plugin: PluginOption = None,
 ) -> None:
-    """Show what is missing of a grid and how much disk it takes, without running anything."""
+    """Show what is missing of a grid, how long it takes and its disk, from a few timed steps; run nothing."""
     from benchmark.grid import load_grid
-    from benchmark.plan import print_plan
+    from benchmark.plan import parse_numbers, print_plan
 
     _register(plugin)
     stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
-    print_plan(load_grid(grid, settings or []), runs, stores)
+    if no_probe and probe_steps:
+        raise InputError(f"--probe-steps {probe_steps} has no effect with --no-probe: leave out one of them")
+    numbers = parse_numbers(gpus) if gpus is not None else None
+    wanted = load_grid(grid, settings or [])
+    from benchmark.estimate import STEPS
+    from benchmark.execute import available_slots
+
+    slots = available_slots(device, len(wanted.configs), workers, None, None)
+    steps = None if no_probe else probe_steps or STEPS
+    print_plan(wanted, runs, stores, slots, numbers or [len(slots)], steps)
 
 
 @app.command()

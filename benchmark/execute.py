@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bench_errors import InputError
 from benchmark.build import check_sizes
-from benchmark.cadence import Cadence
+from benchmark.cadence import AUTOMATIC, Cadence
 from benchmark.conditions import run_conditions
 from benchmark.config import RunConfig
 from benchmark.grid import Grid
@@ -35,7 +35,7 @@ def execute_grid(
     gpus: str | None = None,
     runs_per_gpu: int | None = None,
     retries: int = 1,
-    cadence: Cadence = Cadence(),
+    cadence: Cadence = AUTOMATIC,
 ) -> int:
     """Execute what is missing of `grid` under `runs`; return how many of its runs are not done.
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from bench_errors import InputError
 from benchmark import conditions, tracking
 from benchmark.build import build_backbone, build_objective
-from benchmark.cadence import Cadence
+from benchmark.cadence import AUTOMATIC, Cadence
 from benchmark.config import RunConfig
 from benchmark.reasons import error_reason
 from benchmark.record import RunFolder, write_atomically
@@ -41,7 +41,7 @@ def execute(
     track: bool,
     stop: Callable[[], bool] = lambda: False,
     trial: Trial | None = None,
-    cadence: Cadence = Cadence(),
+    cadence: Cadence = AUTOMATIC,
 ) -> None:
     """Train and test the run that `folder` describes, unless it is done or another process has it.
 

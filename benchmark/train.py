@@ -6,7 +6,7 @@ lets a killed run go on from the step after it, to the same bits.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from backbones.contract import Backbone
 from backbones.recompute import Recomputed
-from benchmark.cadence import Cadence
+from benchmark.cadence import AUTOMATIC, Cadence
 from benchmark.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.config import RunConfig
 from benchmark.precision import autocast, scaler
@@ -65,7 +65,7 @@ def train(
     on_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
     validation: Validation | None = None,
     stop: Callable[[], bool] = lambda: False,
-    cadence: Cadence = Cadence(),
+    cadence: Cadence = AUTOMATIC,
 ) -> None:
     """Train `backbone` in place, from the folder's checkpoint if there is one.
 
@@ -170,7 +170,7 @@ def steps(
     scale: torch.amp.GradScaler,
     loader: Loader,
     device: torch.device,
-) -> Iterator[None]:
+) -> Generator[None, None, None]:
     """Do what is left of an epoch, a step at a time, and keep the account of it in `progress`."""
     rate = learning_rate(config.train.lr, epoch, config.train.epochs)
     for group in optimiser.param_groups:

@@ -1,7 +1,7 @@
 """A study that is not prepared yet: what is known of it beforehand, and noise of its size.
 
-    store = expected_store(BRATS2020, names, (150, 180, 150))      # its cases and their shape, no voxels
-    store = noise_store(BRATS2020, (150, 180, 150), folder)        # one case, to be read as any other
+store = expected_store(BRATS2020, names, (150, 180, 150))      # its cases and their shape, no voxels
+store = noise_store(BRATS2020, (150, 180, 150), folder)        # one case, to be read as any other
 """
 
 from pathlib import Path

@@ -63,7 +63,7 @@ def split(cases: Sequence[str], description: Description, policy: str, seed: int
 
 
 def published_cases(dataset: str) -> tuple[list[str], tuple[int, ...]] | None:
-    """Return the names of a published split's cases and about the shape [X, Y, Z] of one; None without one."""
+    """Return the names of a published split's cases and about the shape [X, Y, Z] of one, if there is one."""
     published = _read(dataset)
     if published is None:
         return None

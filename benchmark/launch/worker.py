@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.cadence import Cadence
+from benchmark.cadence import AUTOMATIC, Cadence
 from benchmark.launch.slots import Slot
 from benchmark.record import RunFolder
 
@@ -33,7 +33,7 @@ class Job:
     test_cases: int
     teacher: RunFolder | None = None
     work: float = 0.0
-    cadence: Cadence = Cadence()
+    cadence: Cadence = AUTOMATIC
 
 
 def worker_command(job: Job, slot: Slot, track: bool) -> tuple[list[str], dict[str, str]]:

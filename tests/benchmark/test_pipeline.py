@@ -126,8 +126,8 @@ def test_killed_run_goes_on_to_the_same_result(smoke, tmp_path, monkeypatch):
 
 def start_eager(folder, store):
     """A worker that writes a checkpoint after each step, so that kills fall into the writing as well."""
-    command = [sys.executable, "-m", "benchmark.run", folder, "--store", store, "--threads", "1", "--no-track"]
-    command += ["--checkpoint-seconds", "0"]
+    command = [sys.executable, "-m", "benchmark.run", folder, "--store", store, "--threads", "1"]
+    command += ["--no-track", "--checkpoint-seconds", "0"]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -8,7 +8,7 @@ import torch
 import backbones
 import passion
 from benchmark import train as training
-from benchmark.cadence import Cadence
+from benchmark.cadence import AUTOMATIC, Cadence
 from benchmark.checkpoint import load_checkpoint
 from benchmark.config import RunConfig
 from benchmark.record import RunFolder
@@ -49,7 +49,7 @@ def small_network(seed):
     return backbones.create("rfnet", modalities=3, classes=3, width=2, spatial_dims=2)
 
 
-def run(name, folder, stop_after=None, stop=lambda: False, validation=None, cadence=Cadence()):
+def run(name, folder, stop_after=None, stop=lambda: False, validation=None, cadence=AUTOMATIC):
     """Train, or go on training; return the weights, what the objective learnt, and the log."""
     config = RunConfig.model_validate({"objective": {"name": name}, "train": {"epochs": EPOCHS, "lr": 0.01}})
     options = config.objective.options()
@@ -150,7 +150,7 @@ EVERY_STEP = [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3
     ("cadence", "expected"),
     [
         (Cadence(seconds=-1.0), EVERY_STEP),
-        (Cadence(), [(3, 0)]),
+        (AUTOMATIC, [(3, 0)]),
         (Cadence(epochs=1), [(1, 0), (2, 0), (3, 0)]),
         (Cadence(seconds=600.0, epochs=2), [(2, 0), (3, 0)]),
     ],
