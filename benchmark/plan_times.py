@@ -30,8 +30,7 @@ from benchmark.speed.bench import device_name
 from benchmark.speed.measured import Setting, cache_folder, machine
 from datasets.store import Store
 
-FOLLOWS = ("shape", "modalities", "classes", "spatial_dims")
-"""Facts of a setting that its dataset says already."""
+NAMES = ("dataset", "backbone.name", "objective.name")
 Settings = tuple[Setting, Setting]
 """Of a run: that of its steps, and that of its test."""
 
@@ -139,9 +138,10 @@ def print_times(times: Times, slot: Slot, numbers: Sequence[int], console: Conso
     name = machine(slot)["cpu"] if slot.device == "cpu" else device_name(slot.device)
     console.print(
         f"Timed on this machine ({name}, {threads}), one process at a time, on noise of the study's size; "
-        f"kept in {cache_folder()}. ± is the 95 % interval from the spread of the timed steps, all runs erring to "
-        "the same side. The longest runs start first. Not in it: other work on the machine, runs that slow "
-        "each other down, checkpoints (at most 2 %); warm-up epochs count as any other.",
+        f"kept in {cache_folder()}. ± is the 95 % interval from the spread of the timed steps, all runs "
+        "erring to the same side: it knows nothing of a machine that is busier later, nor of runs that slow "
+        "each other down. Also left out: checkpoints (at most 2 %). Warm-up epochs count as any other, and "
+        "the longest runs start first.",
         soft_wrap=True,
         markup=False,
     )
@@ -166,18 +166,15 @@ def _timed(grid: Grid, runs: Path, config: RunConfig, store: Store, estimator: E
 
 
 def _labels(settings: Sequence[Settings]) -> dict[Settings, str]:
-    """Name settings by dataset, backbone and objective, and by what else is not the same in all of them."""
+    """Name settings by dataset, backbone and objective, and by what else tells those of one name apart."""
     facts = {both: {**_flat(both[1]), **_flat(both[0])} for both in dict.fromkeys(settings)}
-    values = defaultdict[str, set[str]](set)
-    for known in facts.values():
-        for key, value in known.items():
-            values[key].add(value)
-    names = ("dataset", "backbone.name", "objective.name")
+    names = {both: " ".join(known[key] for key in NAMES) for both, known in facts.items()}
     labels = {}
     for both, known in facts.items():
-        varying = [k for k in sorted(known) if len(values[k]) > 1 and k not in (*names, *FOLLOWS)]
+        alike = [facts[other] for other in facts if names[other] == names[both]]
+        varying = [key for key in sorted(known) if any(other.get(key) != known[key] for other in alike)]
         more = ", ".join(f"{key} {known[key]}" for key in varying)
-        labels[both] = " ".join(known[name] for name in names) + (f" ({more})" if more else "")
+        labels[both] = f"{names[both]} ({more})" if more else names[both]
     return labels
 
 
