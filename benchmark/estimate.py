@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmark.conditions import run_split, training_availability
 from benchmark.config import RunConfig
-from benchmark.evaluate import count_windows
+from benchmark.evaluate import count_windows, window_starts
 from benchmark.launch.slots import Slot
 from benchmark.speed.measured import Case, Measured, Setting, Steps, case_setting, step_setting
 from datasets.store import Store
@@ -188,7 +188,7 @@ def cut_shape(setting: Setting, share: float) -> tuple[int, ...]:
     dims, window = setting.description.spatial_dims, setting.config.window
     windows = [window] * dims + [1] * (3 - dims)
     strides = [window // 2] * dims + [1] * (3 - dims)
-    whole = [count_windows((n,), w, 1) if w > 1 else n for n, w in zip(setting.shape, windows, strict=True)]
+    whole = [len(window_starts(max(n, w), w)) for n, w in zip(setting.shape, windows, strict=True)]
     counts = list(whole)
     while prod(counts) > max(1, share * prod(whole)):
         counts[counts.index(max(counts))] -= 1

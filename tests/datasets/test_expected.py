@@ -19,7 +19,7 @@ def test_a_published_study_is_split_and_masked_as_the_real_one(description, size
     digits = {4: "mr2468", 3: "mr357"}[len(description.modalities)]
     realised = store_availability(digits, store, parts.train).realised
     expected = [int(digit) / 10 for digit in digits[2:]]
-    assert [realised[m] for m in description.profile_order] == pytest.approx(expected, abs=0.05)
+    assert [realised[m] for m in description.profile_order] == pytest.approx(expected, abs=0.11)
 
 
 def test_other_studies_are_not_known():
