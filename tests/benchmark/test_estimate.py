@@ -70,7 +70,7 @@ def test_samples_by_what_training_sees(changes, samples):
 def test_samples_follow_the_realised_presence_of_a_profile():
     samples = Estimator(SLOT).work(run(profile="mr2468"), STORE).samples
     assert sum(samples.values()) == 219
-    assert sum(k * n for k, n in samples.items()) / 219 == pytest.approx(2, abs=0.05)
+    assert sum(k * n for k, n in samples.items()) / 219 == pytest.approx(2.064, abs=0.001)
 
 
 def test_slices_are_samples_of_a_2d_study():
