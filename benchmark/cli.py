@@ -97,6 +97,18 @@ def run(
         int,
         typer.Option("--retries", min=0, help="Tries after the first for a run that dies, each going on."),
     ] = 1,
+    checkpoint_seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--checkpoint-seconds",
+            min=0,
+            help="Between two checkpoints (default: 60, or as many more as keep them below 2 % of the time).",
+        ),
+    ] = None,
+    checkpoint_epochs: Annotated[
+        int | None,
+        typer.Option("--checkpoint-epochs", min=1, help="A checkpoint after so many epochs as well."),
+    ] = None,
     no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
     log_weights: LogWeightsOption = False,
     dry_run: Annotated[
@@ -115,11 +127,13 @@ def run(
     ] = False,
 ) -> None:
     """Execute what is missing of a grid. Exit code 0: all done, 1: some failed, 130: interrupted."""
+    from benchmark.cadence import Cadence
     from benchmark.execute import execute_grid
     from benchmark.grid import load_grid
     from benchmark.launch.cluster import chosen_cluster
 
     _register(plugin)
+    cadence = Cadence(checkpoint_seconds, checkpoint_epochs)
     stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
     if params:
         from benchmark.tune.plan import load_parameters
@@ -129,16 +143,21 @@ def run(
         raise InputError(f"--grid {grid} and --params {params}: give one of them, the file says it all")
     wanted = load_parameters(params, settings or []) if params else load_grid(str(grid), settings or [])
     if dry_run:
+        from benchmark.estimate import STEPS
+        from benchmark.execute import available_slots
         from benchmark.plan import print_plan
 
-        print_plan(wanted, runs, stores)
+        slots = available_slots(device, len(wanted.configs), workers, gpus, runs_per_gpu)
+        # Runs that share a GPU are not faster together than one after the other.
+        places = len(slots) // (runs_per_gpu or 1)
+        print_plan(wanted, runs, stores, slots, [places], STEPS)
         return
     if log_weights:
         _ask_for_weights()
     local = {"--workers": workers, "--gpus": gpus, "--runs-per-gpu": runs_per_gpu}
     cluster = chosen_cluster(launcher, _slurm(slurm), parallel, no_wait, local)
     failed = execute_grid(
-        wanted, runs, stores, device, workers, not no_track, gpus, runs_per_gpu, retries, cluster
+        wanted, runs, stores, device, workers, not no_track, gpus, runs_per_gpu, retries, cluster, cadence
     )
     raise typer.Exit(1 if failed else 0)
 
@@ -162,16 +181,44 @@ def plan(
     grid: GridOption,
     runs: RunsOption = Path("runs"),
     store: StoreOption = None,
+    device: DeviceOption = "auto",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Runs at a time on a CPU, as in bench run.")
+    ] = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option("--gpus", help="How many GPUs (on a CPU: workers) to compare, such as 1,8,64."),
+    ] = None,
+    probe_steps: Annotated[
+        int | None,
+        typer.Option(
+            "--probe-steps",
+            min=1,
+            help="Training steps to time of each setting (default: 20; with fewer, a part of the test case).",
+        ),
+    ] = None,
+    no_probe: Annotated[
+        bool, typer.Option("--no-probe", help="Time nothing: use what was timed here before.")
+    ] = False,
     settings: SetOption = None,
     plugin: PluginOption = None,
 ) -> None:
-    """Show what is missing of a grid and how much disk it takes, without running anything."""
+    """Show what is missing of a grid, how long it takes and its disk, from a few timed steps; run nothing."""
     from benchmark.grid import load_grid
-    from benchmark.plan import print_plan
+    from benchmark.plan import parse_numbers, print_plan
 
     _register(plugin)
     stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
-    print_plan(load_grid(grid, settings or []), runs, stores)
+    if no_probe and probe_steps:
+        raise InputError(f"--probe-steps {probe_steps} has no effect with --no-probe: leave out one of them")
+    numbers = parse_numbers(gpus) if gpus is not None else None
+    wanted = load_grid(grid, settings or [])
+    from benchmark.estimate import STEPS
+    from benchmark.execute import available_slots
+
+    slots = available_slots(device, len(wanted.configs), workers, None, None)
+    steps = None if no_probe else probe_steps or STEPS
+    print_plan(wanted, runs, stores, slots, numbers or [len(slots)], steps)
 
 
 @app.command()

@@ -85,7 +85,7 @@ def run_conditions(config: RunConfig, grid: str, store: Store) -> dict[str, Any]
         "config": config.model_dump(),
         "dataset": store.description.to_dict(),
         "metrics": {"policy": policy.name, "text": policy.text},
-        **_plugins(config),
+        **plugins(config),
         "preparation": store.preparation,
         "images": Likeness.of(store, parts.train).to_dict(),
         "data": {
@@ -113,8 +113,8 @@ def _of_file(table: Availability) -> dict[str, Any]:
     return {key: value for key, value in content.items() if value}
 
 
-def _plugins(config: RunConfig) -> dict[str, Any]:
-    """Where the run's code of other packages comes from; nothing for runs without."""
+def plugins(config: RunConfig) -> dict[str, Any]:
+    """Say where the run's code of other packages comes from; nothing for runs without."""
     found = {}
     for registry, section in ((BACKBONES, config.backbone), (OBJECTIVES, config.objective)):
         if registry.kind_of(section.name) == "plugin":

@@ -12,6 +12,7 @@ twice, and a subset's features are mixed of both.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -200,6 +201,12 @@ def window_starts(length: int, window: int) -> list[int]:
     if starts[-1] + window < length:
         starts.append(length - window)
     return starts
+
+
+def count_windows(shape: Sequence[int], window: int, spatial_dims: int) -> int:
+    """Return the number of windows of a case [X, Y, Z], those of all slices in a 2-D study."""
+    places = [len(window_starts(max(n, window), window)) for n in shape[:spatial_dims]]
+    return prod(places) * (1 if spatial_dims == 3 else shape[-1])
 
 
 def pad_to(volumes: Tensor, window: Sequence[int]) -> Tensor:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from bench_errors import InputError
 from benchmark.build import check_sizes
+from benchmark.cadence import AUTOMATIC, Cadence
 from benchmark.conditions import run_conditions
 from benchmark.config import RunConfig
 from benchmark.grid import Grid
@@ -42,6 +43,7 @@ def execute_grid(
     runs_per_gpu: int | None = None,
     retries: int = 1,
     cluster: Cluster | None = None,
+    cadence: Cadence = AUTOMATIC,
 ) -> int:
     """Execute what is missing of `grid` under `runs`; return how many of its runs are not done.
 
@@ -57,6 +59,7 @@ def execute_grid(
         retries: how often a run that dies is tried again from its checkpoint.
         cluster: where to submit the runs, instead of executing them here; if it is not to be waited for, they
             do not count as not done.
+        cadence: how often a run writes a checkpoint.
 
     Raises `InputError` before anything starts if a store is missing or has changed, a network cannot be
     built or take its windows, CUDA or a GPU is not there, or an option has no effect on the device.
@@ -72,7 +75,11 @@ def execute_grid(
             slots = available_slots(device, len(missing), workers, gpus, runs_per_gpu)
         located = find_stores(grid, runs, stores, console)
         check_networks(missing, located)
-        jobs = [_job(grid, config, runs, located[config.dataset]) for config in missing]
+        lengths = _seconds(missing, located, slots[0])
+        jobs = [
+            _job(grid, config, runs, located[config.dataset], cadence, lengths.get(config))
+            for config in missing
+        ]
         if cluster:
             submit(jobs, grid.name, cluster, slots[0], track, console, retries)
             if not cluster.wait:
@@ -162,19 +169,41 @@ def begin_run(
     return folder, conditions
 
 
-def _job(grid: Grid, config: RunConfig, runs: Path, store_path: Path) -> Job:
+def _job(
+    grid: Grid, config: RunConfig, runs: Path, store_path: Path, cadence: Cadence, seconds: float | None
+) -> Job:
+    """Return the job of a run; its work is the seconds that it takes, or the voxels that it trains on."""
     folder, conditions = begin_run(grid, config, runs, store_path)
     teacher = run_folder(grid, config.teacher, runs) if config.teacher else None
     cases = conditions["data"]["cases"]
     crop = config.train.crop ** Description.from_dict(conditions["dataset"]).spatial_dims
+    voxels = (config.train.epochs - folder.epochs()) * cases["train"] * crop
     return Job(
         folder,
         store_path,
         config.train.epochs,
         cases["test"],
         teacher,
-        work=(config.train.epochs - folder.epochs()) * cases["train"] * crop,
+        work=voxels if seconds is None else seconds,
+        cadence=cadence,
     )
+
+
+def _seconds(
+    folders: dict[RunConfig, RunFolder], stores: dict[str, Path], slot: Slot
+) -> dict[RunConfig, float]:
+    """How long each run takes in `slot`, by what `bench plan` has timed; empty unless all of it is known."""
+    from benchmark.estimate import Estimator
+
+    estimator = Estimator(slot)
+    opened = {name: Store.open(path) for name, path in stores.items()}
+    seconds = {}
+    for config, folder in folders.items():
+        found = estimator.duration(config, opened[config.dataset], config.train.epochs - folder.epochs())
+        if found is None:
+            return {}
+        seconds[config] = found.seconds
+    return seconds
 
 
 def check_networks(configs: Iterable[RunConfig], stores: dict[str, Path]) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from bench_errors import InputError
 from benchmark import conditions, tracking
 from benchmark.build import build_backbone, build_objective
+from benchmark.cadence import AUTOMATIC, Cadence
 from benchmark.config import RunConfig
 from benchmark.launch.stopping import SIGNALS
 from benchmark.launch.worker import HELD
@@ -44,6 +45,7 @@ def execute(
     track: bool,
     stop: Callable[[], bool] = lambda: False,
     trial: Trial | None = None,
+    cadence: Cadence = AUTOMATIC,
 ) -> bool:
     """Train and test the run that `folder` describes; False: another process has it, or has taken it over.
 
@@ -66,7 +68,7 @@ def execute(
         try:
             folder.note_session("begun")
             with _unchanged(store_path, folder):
-                _execute(folder, store_path, device, threads, track, stop, trial)
+                _execute(folder, store_path, device, threads, track, stop, trial, cadence)
             if not trial:
                 folder.mark_done()
             end = "done"
@@ -94,6 +96,7 @@ def _execute(
     track: bool,
     stop: Callable[[], bool],
     trial: Trial | None,
+    cadence: Cadence,
 ) -> None:
     import torch
 
@@ -187,6 +190,7 @@ def _execute(
             on_epoch=tracker.log_epoch,
             validation=validation,
             stop=stop,
+            cadence=cadence,
         )
         save_weights(folder, backbone.state_dict())
         shutil.rmtree(degraded, ignore_errors=True)
@@ -263,6 +267,8 @@ def main() -> NoReturn:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--no-track", action="store_true")
+    parser.add_argument("--checkpoint-seconds", type=float)
+    parser.add_argument("--checkpoint-epochs", type=int)
     options = parser.parse_args()
     asked = stop_signals()
     try:
@@ -273,6 +279,7 @@ def main() -> NoReturn:
             options.threads,
             not options.no_track,
             asked.is_set,
+            cadence=Cadence(options.checkpoint_seconds, options.checkpoint_epochs),
         )
     except KeyboardInterrupt:
         sys.exit(130)

@@ -34,7 +34,8 @@ def make_phantom(out: Path, cases: int, size: str, seed: int, layout: str) -> No
     from datasets.phantom import write_study
 
     with _bar("phantom") as advance:
-        names = write_study(out, cases, _size(size), seed, layout, progress=lambda done: advance(done, cases))
+        shape = study_size(size)
+        names = write_study(out, cases, shape, seed, layout, progress=lambda done: advance(done, cases))
     print(f"wrote {len(names)} cases to {out}")
 
 
@@ -132,7 +133,7 @@ def _make_phantom_store(store: Path, options: dict[str, Any]) -> None:
         write_study(
             files,
             options.get("cases", 40),
-            _size(str(options.get("size", 64))),
+            study_size(str(options.get("size", 64))),
             options.get("seed", 0),
             options.get("layout", "brats"),
         )
@@ -160,7 +161,8 @@ def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def _size(text: str) -> int | tuple[int, int, int]:
+def study_size(text: str) -> int | tuple[int, int, int]:
+    """Read the size of a phantom study: one edge in voxels, ``"64"``, or three, ``"240x240x155"``."""
     try:
         edges = [int(part) for part in text.lower().split("x")]
     except ValueError:

@@ -1,12 +1,12 @@
 """The training loop: ``train(config, backbone, objective, loader, folder, device, on_epoch)``.
 
 AdamW with amsgrad and a polynomial learning rate per epoch (PROTOCOL: as released); one epoch is every
-training case once. Epochs are logged as they end, and a checkpoint lets a killed run go on from the step
-after it, to the same bits.
+training case once. Epochs are logged as they end, and a checkpoint, written at a `Cadence` and at the end,
+lets a killed run go on from the step after it, to the same bits.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from backbones.contract import Backbone
 from backbones.recompute import Recomputed
+from benchmark.cadence import AUTOMATIC, Cadence
 from benchmark.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.config import RunConfig
 from benchmark.memory import peak
@@ -25,13 +26,9 @@ from datasets.loader import Loader
 from datasets.randomness import torch_seed
 from passion.objective import Losses, Objective
 
-CHECKPOINT_SECONDS = 60.0
-"""A checkpoint is written after the first step or epoch that ends this long after the last one was, and at
-the end of training."""
-
 
 @dataclass
-class _Progress:
+class Progress:
     """How far an epoch is: `step` steps over `cases` cases, their summed terms, what each modality `seen`."""
 
     step: int = 0
@@ -69,6 +66,7 @@ def train(
     on_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
     validation: Validation | None = None,
     stop: Callable[[], bool] = lambda: False,
+    cadence: Cadence = AUTOMATIC,
 ) -> None:
     """Train `backbone` in place, from the folder's checkpoint if there is one.
 
@@ -82,19 +80,14 @@ def train(
         on_epoch: called with each new log line.
         validation: how to look at the validation cases; None: not at all.
         stop: asked after each step; once it says yes, a checkpoint is written and KeyboardInterrupt raised.
+        cadence: how often to write a checkpoint.
 
     Raises `Pruned`, after a checkpoint, where a look at the validation cases was `hopeless`.
     """
-    optimiser = torch.optim.AdamW(
-        backbone.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay, amsgrad=True
-    )
-    if own := objective.parameters():
-        for parameter in own:
-            parameter.data = parameter.data.to(device)
-        optimiser.add_param_group({"params": own, "weight_decay": 0.0})
+    optimiser = make_optimiser(config, backbone, objective, device)
     scale = scaler(config.precision, device)
     best: dict[str, Any] = {"score": -1.0, "epoch": -1, "weights": None}
-    start, progress = 0, _Progress()
+    start, progress = 0, Progress()
     if checkpoint := load_checkpoint(folder, device):
         backbone.load_state_dict(checkpoint["weights"])
         optimiser.load_state_dict(checkpoint["optimiser"])
@@ -102,12 +95,13 @@ def train(
         scale.load_state_dict(checkpoint["scaler"])
         best = checkpoint["best"]
         start = checkpoint["epoch"]
-        progress = _Progress(**checkpoint["progress"])
+        progress = Progress(**checkpoint["progress"])
     folder.truncate_log(start)
-    saved = time.monotonic()
+    saved, cost, saved_epoch = time.monotonic(), 0.0, start
 
-    def save(epoch: int, progress: _Progress) -> None:
-        nonlocal saved
+    def save(epoch: int, progress: Progress) -> None:
+        nonlocal saved, cost, saved_epoch
+        began = time.monotonic()
         content = {
             "epoch": epoch,
             "progress": vars(progress),
@@ -118,20 +112,18 @@ def train(
             "best": best,
         }
         save_checkpoint(folder, content)
-        saved = time.monotonic()
-
-    def due() -> bool:
-        return time.monotonic() - saved > CHECKPOINT_SECONDS
+        saved, saved_epoch = time.monotonic(), epoch
+        cost = saved - began
 
     for epoch in range(start, config.train.epochs):
-        for _ in _steps(config, epoch, progress, backbone, objective, optimiser, scale, loader, device):
+        for _ in steps(config, epoch, progress, backbone, objective, optimiser, scale, loader, device):
             stopping = stop()
-            if stopping or due():
+            if stopping or cadence.due(time.monotonic() - saved, cost):
                 save(epoch, progress)
             if stopping:
                 raise KeyboardInterrupt
         line = _line(config, epoch, progress, objective, loader, device)
-        progress = _Progress()
+        progress = Progress()
         last = epoch + 1 == config.train.epochs
         hopeless = False
         if validation and ((epoch + 1) % validation.every == 0 or (last and validation.keep_best)):
@@ -142,7 +134,7 @@ def train(
                 best = {"score": line["validation"], "epoch": epoch, "weights": weights}
         folder.append_log(line)
         on_epoch(line)
-        if last or hopeless or due():
+        if last or hopeless or cadence.due(time.monotonic() - saved, cost, epoch + 1 - saved_epoch):
             save(epoch + 1, progress)
         if hopeless:
             raise Pruned(f"given up after {epoch + 1} epochs, at {line['validation']:.4f} in validation")
@@ -150,22 +142,36 @@ def train(
         backbone.load_state_dict(best["weights"])
 
 
+def make_optimiser(
+    config: RunConfig, backbone: Backbone, objective: Objective, device: torch.device
+) -> torch.optim.Optimizer:
+    """Return the optimiser of a run, of its network and of what the objective itself learns."""
+    optimiser = torch.optim.AdamW(
+        backbone.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay, amsgrad=True
+    )
+    if own := objective.parameters():
+        for parameter in own:
+            parameter.data = parameter.data.to(device)
+        optimiser.add_param_group({"params": own, "weight_decay": 0.0})
+    return optimiser
+
+
 def learning_rate(base: float, epoch: int, epochs: int) -> float:
     """Polynomial decay with exponent 0.9, rounded to 8 digits as in the released scheduler."""
     return round(base * (1 - epoch / epochs) ** 0.9, 8)
 
 
-def _steps(
+def steps(
     config: RunConfig,
     epoch: int,
-    progress: _Progress,
+    progress: Progress,
     backbone: Backbone,
     objective: Objective,
     optimiser: torch.optim.Optimizer,
     scale: torch.amp.GradScaler,
     loader: Loader,
     device: torch.device,
-) -> Iterator[None]:
+) -> Generator[None, None, None]:
     """Do what is left of an epoch, a step at a time, and keep the account of it in `progress`."""
     rate = learning_rate(config.train.lr, epoch, config.train.epochs)
     for group in optimiser.param_groups:
@@ -208,7 +214,7 @@ def _steps(
 def _line(
     config: RunConfig,
     epoch: int,
-    progress: _Progress,
+    progress: Progress,
     objective: Objective,
     loader: Loader,
     device: torch.device,

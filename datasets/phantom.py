@@ -79,9 +79,9 @@ def write_study(
     if seed < 0:
         raise InputError(f"found seed {seed}, expected 0 or more: give another --seed")
     kind = LAYOUTS[layout]
-    shape = _shape(size, kind.depth)
+    shape = study_shape(size, layout)
     affine = _affine(shape, kind)
-    names = [kind.name(index) for index in range(cases)]
+    names = case_names(cases, layout)
     for done, name in enumerate(names, start=1):
         volumes, labels = kind.draw(shape, seed, name)
         files = {
@@ -93,6 +93,16 @@ def write_study(
         if progress:
             progress(done)
     return names
+
+
+def case_names(cases: int, layout: str) -> list[str]:
+    """Return the names of the cases of a study."""
+    return [LAYOUTS[layout].name(index) for index in range(cases)]
+
+
+def study_shape(size: int | tuple[int, int, int], layout: str) -> tuple[int, int, int]:
+    """Return the shape [X, Y, Z] of a study's volumes; raise `InputError` for an impossible size."""
+    return _shape(size, LAYOUTS[layout].depth)
 
 
 def _shape(size: int | tuple[int, int, int], depth: int | None) -> tuple[int, int, int]:

@@ -293,8 +293,7 @@ def _write_case(examined: Examined, description: Description, folder: Path, rule
 
     images = examined.images
     first = next(iter(images.values()))
-    edges = (CHUNK,) * 3 if description.spatial_dims == 3 else (SLICE_EDGE, SLICE_EDGE, 1)
-    files = {VOLUMES: packed(stored, (1, *edges)), LABELS: packed(classes, edges)}
+    files = packed_case(stored, classes, description)
     record = CaseRecord(
         key=_key(examined.case, {name: i.digest for name, i in images.items()}, description, rule),
         shape=classes.shape,
@@ -328,6 +327,12 @@ def _write_whole(folder: Path, files: dict[str, bytes]) -> None:
         beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def packed_case(stored: np.ndarray, classes: np.ndarray, description: Description) -> dict[str, bytes]:
+    """Return the files of a case by name: of its intensities [M, *space] and its class indices [*space]."""
+    edges = (CHUNK,) * 3 if description.spatial_dims == 3 else (SLICE_EDGE, SLICE_EDGE, 1)
+    return {VOLUMES: packed(stored, (1, *edges)), LABELS: packed(classes, edges)}
 
 
 def _fits_int16(volume: np.ndarray) -> bool:

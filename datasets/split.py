@@ -1,8 +1,8 @@
 """Which cases train, validate and test: ``parts = split(store.cases, store.description, "auto", seed=1037)``.
 
 A published split is a file `splits/<dataset>.json`: `case` is the pattern of a case's name, whose group is
-its number; `train`, `val` and `test` are the numbers. Everywhere else patients are divided at random, and all
-cases of one are on the same side.
+its number; `train`, `val` and `test` are the numbers, `name` makes a name of one, and `shape` is about that
+of a prepared case. Everywhere else patients are divided at random, and all cases of one are on the same side.
 """
 
 import json
@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from bench_errors import InputError
 from datasets.randomness import generator
@@ -61,6 +62,15 @@ def split(cases: Sequence[str], description: Description, policy: str, seed: int
     return Split(*(tuple(n for n in names if patient(n, description) in part) for part in parts))
 
 
+def published_cases(dataset: str) -> tuple[list[str], tuple[int, ...]] | None:
+    """Return the names of a published split's cases and about the shape [X, Y, Z] of one, if there is one."""
+    published = _read(dataset)
+    if published is None:
+        return None
+    numbers = sorted(number for part in ("train", "val", "test") for number in published[part])
+    return [published["name"].format(number) for number in numbers], tuple(published["shape"])
+
+
 def check_policy(policy: str) -> str:
     """Return `policy` if `split` knows it; raise `InputError` if not."""
     if policy not in ("auto", "same"):
@@ -85,10 +95,9 @@ def _fold(policy: str) -> tuple[int, int] | None:
 
 def _published(names: list[str], description: Description) -> Split | None:
     """The published split of `names`; None without one, for a name it lacks, or if a part would be empty."""
-    file = files("datasets") / "splits" / f"{description.name}.json"
-    if not file.is_file():
+    published = _read(description.name)
+    if published is None:
         return None
-    published = json.loads(file.read_text(encoding="utf-8"))
     parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     part_of = {number: part for part in parts for number in published[part]}
     for name in names:
@@ -100,6 +109,11 @@ def _published(names: list[str], description: Description) -> Split | None:
     if not (parts["train"] and parts["test"]):
         return None
     return Split(tuple(parts["train"]), tuple(parts["val"]), tuple(parts["test"]))
+
+
+def _read(dataset: str) -> dict[str, Any] | None:
+    file = files("datasets") / "splits" / f"{dataset}.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
 
 
 def _random(patients: list[str], seed: int) -> tuple[list[str], list[str], list[str]]:

@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark.cadence import AUTOMATIC, Cadence
 from benchmark.launch.slots import Slot
 from benchmark.record import RunFolder
 
@@ -23,7 +24,7 @@ class Job:
     """One run to execute: its folder, its store, how many epochs it has and how many cases it tests.
 
     `teacher`: the folder of the run that has to be done before, if there is one. `work`: how long the run is
-    compared with the others, in any unit.
+    compared with the others, in any unit. `cadence`: how often it writes a checkpoint.
     """
 
     folder: RunFolder
@@ -32,12 +33,14 @@ class Job:
     test_cases: int
     teacher: RunFolder | None = None
     work: float = 0.0
+    cadence: Cadence = AUTOMATIC
 
 
 def worker_command(job: Job, slot: Slot, track: bool) -> tuple[list[str], dict[str, str]]:
     """Return the command of a job's worker, and the variables to set beside those of the own environment."""
     command = [sys.executable, "-m", "benchmark.run", str(job.folder.path), "--store", str(job.store)]
     command += ["--device", slot.device, "--threads", str(slot.threads)] + ([] if track else ["--no-track"])
+    command += job.cadence.arguments()
     return command, {**malloc_variables(), **slot.environment()}
 
 

@@ -12,7 +12,6 @@ import os
 import sys
 from dataclasses import asdict
 from importlib import import_module
-from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -96,9 +95,9 @@ def their_metrics(clone: Path, setting: Setting) -> dict[str, Any]:
 
 def windows_of_a_case() -> int:
     """How many windows a case has, ours and theirs alike."""
-    from benchmark.evaluate import window_starts
+    from benchmark.evaluate import count_windows
 
-    return len(list(product(*(window_starts(n, tasks.CROP) for n in tasks.CASE))))
+    return count_windows(tasks.CASE, tasks.CROP, 3)
 
 
 def compare(clone: Path, names: list[str], setting: Setting, console: Console) -> dict[str, Any]:

@@ -81,21 +81,21 @@ def step(backbone: str, objective: str, present: str, setting: Setting) -> dict[
     trained = Recomputed(network) if setting.recompute else network
 
     def one() -> None:
-        began = _now(device)
+        began = now(device)
         inner = sum(stages.values())
         with autocast(setting.precision, device):
             losses = goal.loss(trained, batch)
-        forward = _now(device)
+        forward = now(device)
         stages["losses"] = stages.get("losses", 0.0) + forward - began - (sum(stages.values()) - inner)
         optimiser.zero_grad(set_to_none=True)
         inner = sum(stages.values())
         goal.backward(losses, weights)
-        backward = _now(device)
+        backward = now(device)
         again = sum(stages.values()) - inner  # recomputed stages count as themselves
         fill_gradients(optimiser)
         optimiser.step()
         stages["backward"] = stages.get("backward", 0.0) + backward - forward - again
-        stages["optimiser"] = stages.get("optimiser", 0.0) + _now(device) - backward
+        stages["optimiser"] = stages.get("optimiser", 0.0) + now(device) - backward
 
     with FlopCounterMode(display=False) as counter:
         one()
@@ -134,13 +134,13 @@ def case(backbone: str, setting: Setting) -> dict[str, Any]:
     network = _network(backbone, setting)
     volumes, (labels, maps) = volumes_of(CASE), tumours()
     subsets = table_subsets(BRATS2020)
-    began = _now(device)
+    began = now(device)
     with autocast(setting.precision, device):
         predict(network, volumes, subsets, MODALITIES, CROP, device)
-    predicted = _now(device)
+    predicted = now(device)
     # What an untrained network paints says nothing of real surfaces, so the metrics get tumours.
     _score(labels, maps)
-    return {"seconds": _now(device) - began, "network": predicted - began, "peak_bytes": peak(device)}
+    return {"seconds": now(device) - began, "network": predicted - began, "peak_bytes": peak(device)}
 
 
 def metrics(setting: Setting) -> dict[str, Any]:
@@ -245,9 +245,9 @@ def _timed(
     function: Callable[..., Any], name: str, stages: dict[str, float], device: torch.device
 ) -> Callable[..., Any]:
     def timed(*arguments: Any, **options: Any) -> Any:
-        began = _now(device)
+        began = now(device)
         result = function(*arguments, **options)
-        stages[name] = stages.get(name, 0.0) + _now(device) - began
+        stages[name] = stages.get(name, 0.0) + now(device) - began
         return result
 
     return timed
@@ -261,13 +261,14 @@ def repeat(
         function()
     times = []
     for _ in range(setting.repeats):
-        began = _now(device)
+        began = now(device)
         function()
-        times.append(_now(device) - began)
+        times.append(now(device) - began)
     return statistics.median(times)
 
 
-def _now(device: torch.device) -> float:
+def now(device: torch.device) -> float:
+    """Seconds on a clock of its own, once the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from benchmark import execute
+from benchmark.estimate import Duration, Estimator
 from benchmark.execute import execute_grid
 from benchmark.grid import load_grid
 from benchmark.launch.slots import Slot
@@ -22,7 +23,8 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture
-def launched(monkeypatch):
+def launched(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     calls = []
     monkeypatch.setattr(execute, "launch", lambda *arguments: calls.append(arguments))
     monkeypatch.setattr(execute, "available_cores", lambda: 8)
@@ -43,9 +45,20 @@ def test_jobs_carry_the_work_that_is_left(place, launched):
     assert (slots, retries) == ([Slot("cpu", 2)] * 4, 1)
 
 
+def test_their_work_is_in_seconds_where_all_of_it_was_timed(place, launched, monkeypatch):
+    seconds = {2: Duration(9.0, 1.0), 5: Duration(7.0, 1.0)}
+    monkeypatch.setattr(Estimator, "duration", lambda self, config, store, epochs: seconds.get(epochs))
+    execute_grid(load_grid(str(place / "small.yaml"), ["seed=2"]), place, {}, "cpu", 4, False)
+    assert [job.work for job in launched[0][0]] == [9.0, 9.0, 7.0, 7.0]
+    del seconds[5]
+    execute_grid(load_grid(str(place / "small.yaml"), ["seed=2"]), place, {}, "cpu", 4, False)
+    assert launched[1][0][0].work > 9.0
+
+
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_gpus_ask_for_cuda(place, launched, monkeypatch, device):
     monkeypatch.setattr(execute, "chosen_device", {"cuda": "cuda", "auto": "cpu"}.__getitem__)
     monkeypatch.setattr(execute, "visible_gpus", lambda: ["3", "5"])
+    monkeypatch.setattr("benchmark.speed.measured.device_name", lambda device: "a GPU")
     execute_grid(load_grid(str(place / "small.yaml")), place, {}, device, None, False, "1", 2)
     assert launched[0][1] == [Slot("cuda", 4, "5")] * 2

@@ -124,12 +124,10 @@ def test_killed_run_goes_on_to_the_same_result(smoke, tmp_path, monkeypatch):
     assert {name: (whole.path / name).read_bytes() for name in kept} == kept
 
 
-EAGER = "from benchmark import run, train; train.CHECKPOINT_SECONDS = 0.0; run.main()"
-"""A worker that writes a checkpoint after each step, so that kills fall into the writing as well."""
-
-
 def start_eager(folder, store):
-    command = [sys.executable, "-c", EAGER, folder, "--store", store, "--threads", "1", "--no-track"]
+    """A worker that writes a checkpoint after each step, so that kills fall into the writing as well."""
+    command = [sys.executable, "-m", "benchmark.run", folder, "--store", store, "--threads", "1"]
+    command += ["--no-track", "--checkpoint-seconds", "0"]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -8,6 +8,7 @@ import torch
 import backbones
 import passion
 from benchmark import train as training
+from benchmark.cadence import AUTOMATIC, Cadence
 from benchmark.checkpoint import load_checkpoint
 from benchmark.config import RunConfig
 from benchmark.record import RunFolder
@@ -48,7 +49,7 @@ def small_network(seed):
     return backbones.create("rfnet", modalities=3, classes=3, width=2, spatial_dims=2)
 
 
-def run(name, folder, stop_after=None, stop=lambda: False, validation=None):
+def run(name, folder, stop_after=None, stop=lambda: False, validation=None, cadence=AUTOMATIC):
     """Train, or go on training; return the weights, what the objective learnt, and the log."""
     config = RunConfig.model_validate({"objective": {"name": name}, "train": {"epochs": EPOCHS, "lr": 0.01}})
     options = config.objective.options()
@@ -71,20 +72,20 @@ def run(name, folder, stop_after=None, stop=lambda: False, validation=None):
         on_epoch=leave,
         validation=validation,
         stop=stop,
+        cadence=cadence,
     )
     log = [{k: v for k, v in line.items() if k != "timing"} for line in folder.log()]
     return net.state_dict(), objective.state_dict(), log
 
 
 @pytest.mark.parametrize("name", list(OBJECTIVES))
-def test_resuming_changes_nothing(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+def test_resuming_changes_nothing(name, tmp_path):
     whole, broken = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "broken")
     for folder in (whole, broken):
         folder.write_config({})
     weights, learnt, log = run(name, whole)
     with pytest.raises(KeyboardInterrupt):
-        run(name, broken, stop_after=2)
+        run(name, broken, stop_after=2, cadence=Cadence(seconds=-1.0))
     resumed_weights, resumed_learnt, resumed_log = run(name, broken)
     assert all(value.equal(resumed_weights[key]) for key, value in weights.items())
     assert str(learnt) == str(resumed_learnt)
@@ -142,8 +143,19 @@ def test_the_best_look_is_kept(tmp_path):
     assert not all(value.equal(last[key]) for key, value in kept.items())
 
 
-def test_a_checkpoint_is_written_within_an_epoch_when_it_is_due(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+EVERY_STEP = [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0)]
+
+
+@pytest.mark.parametrize(
+    ("cadence", "expected"),
+    [
+        (Cadence(seconds=-1.0), EVERY_STEP),
+        (AUTOMATIC, [(3, 0)]),
+        (Cadence(epochs=1), [(1, 0), (2, 0), (3, 0)]),
+        (Cadence(seconds=600.0, epochs=2), [(2, 0), (3, 0)]),
+    ],
+)
+def test_checkpoints_are_written_when_they_are_due_and_at_the_end(cadence, expected, tmp_path, monkeypatch):
     folder = RunFolder(tmp_path / "run")
     folder.write_config({})
     places, save = [], training.save_checkpoint
@@ -153,8 +165,8 @@ def test_a_checkpoint_is_written_within_an_epoch_when_it_is_due(tmp_path, monkey
         save(folder, content)
 
     monkeypatch.setattr(training, "save_checkpoint", note)
-    run("baseline", folder)
-    assert places == [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0)]
+    run("baseline", folder, cadence=cadence)
+    assert places == expected
 
 
 @pytest.mark.parametrize("name", ["uncertainty", "gradnorm"])
