@@ -103,7 +103,8 @@ def submit(
         if not mine:
             raise InputError(f"another process is submitting grid {grid}: wait for it, then try again")
         there = queued(grid)
-        new = [job for job in longest_first(jobs) if job_of(job.folder.path) not in there]
+        jobs = [job for job in longest_first(jobs) if job.folder.state() != "done"]  # by now
+        new = [job for job in jobs if job_of(job.folder.path) not in there]
         if len(new) < len(jobs):
             console.print(f"{_count(len(jobs) - len(new))} of grid {grid} in the queue already")
         before = ""

@@ -191,8 +191,10 @@ def test_what_is_in_the_queue_is_not_submitted_again(programs, make_job):
     for job, identity in ((teacher, "3_0"), (new, "2_7")):
         note_job(job.folder.path, identity)
     new.folder.mark_failed("its node was lost")
+    done = make_job("done")
+    done.folder.mark_done()
     programs.queue("3_0|RUNNING|None\n3_1|PENDING|Priority\n")
-    submit_to(programs, [student, teacher, new], Cluster.of({}))
+    submit_to(programs, [student, teacher, new, done], Cluster.of({}))
     assert "1 run of grid grid in the queue already" in programs.said
     assert [job_of(job.folder.path) for job in (new, student)] == ["17", "18"]
     assert programs.scripts()[1]["dependency"] == "afterany:3_0"
