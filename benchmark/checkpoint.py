@@ -5,6 +5,7 @@ Both are written whole or not at all, and read as data only, never as code.
 
 import io
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from benchmark.record import RunFolder, sync_folder, write_atomically
 
 FILES = ("checkpoint.pt", "checkpoint.previous.pt")
 """Newest first; each is the SHA-256 of what follows it, then what `torch.save` wrote."""
+FRESH = "checkpoint.new.pt"
+"""One that is whole, and not in its place yet."""
 DIGEST = 32
 
 
@@ -25,7 +28,7 @@ def save_checkpoint(folder: RunFolder, content: dict[str, Any]) -> None:
     torch.save(content, buffer)
     payload = buffer.getvalue()
     newest, previous = (folder.path / name for name in FILES)
-    fresh = folder.path / "checkpoint.new.pt"
+    fresh = folder.path / FRESH
     write_atomically(fresh, sha256(payload).digest() + payload)
     if newest.exists():
         newest.replace(previous)
@@ -39,10 +42,19 @@ def load_checkpoint(folder: RunFolder, device: torch.device) -> dict[str, Any] |
         if not path.exists():
             continue
         content = path.read_bytes()
-        if sha256(content[DIGEST:]).digest() == content[:DIGEST]:
+        if _is_whole(content):
             return dict(torch.load(io.BytesIO(content[DIGEST:]), map_location=device, weights_only=True))
         print(f"{path} is damaged: going on from what was before it", flush=True)
     return None
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint is as it was written."""
+    return _is_whole(path.read_bytes())
+
+
+def _is_whole(content: bytes) -> bool:
+    return sha256(content[DIGEST:]).digest() == content[:DIGEST]
 
 
 def save_weights(folder: RunFolder, weights: dict[str, Tensor]) -> None:

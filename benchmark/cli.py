@@ -3,6 +3,7 @@
 Heavy libraries are imported by the functions that need them, so that `bench --help` answers at once.
 """
 
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,8 +47,23 @@ SetOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Cases at a time (default: one a core).")
 ]
+LauncherOption = Annotated[
+    Literal["local", "slurm"], typer.Option("--launcher", help="This machine, or a SLURM cluster.")
+]
+SlurmOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm", help="NAME=VALUE of sbatch: partition, time, gres, cpus-per-task, mem...; repeatable."
+    ),
+]
+ParallelOption = Annotated[
+    int | None, typer.Option("--parallel", min=1, help="Jobs of SLURM at a time (default: no limit).")
+]
 
 
+LogWeightsOption = Annotated[
+    bool, typer.Option("--log-weights", help="Log the weights to W&B too (as WANDB_LOG_MODEL=end does).")
+]
 PluginOption = Annotated[
     list[str] | None,
     typer.Option("--plugin", help="module:Class, a backbone or objective of yours; repeatable."),
@@ -94,6 +110,7 @@ def run(
         typer.Option("--checkpoint-epochs", min=1, help="A checkpoint after so many epochs as well."),
     ] = None,
     no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
+    log_weights: LogWeightsOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be run and how much disk it takes; run nothing.")
     ] = False,
@@ -102,11 +119,18 @@ def run(
     params: Annotated[
         Path | None, typer.Option("--params", help="In place of --grid: the best.yaml of a study.")
     ] = None,
+    launcher: LauncherOption = "local",
+    slurm: SlurmOption = None,
+    parallel: ParallelOption = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Submit to SLURM and return; see: bench status.")
+    ] = False,
 ) -> None:
     """Execute what is missing of a grid. Exit code 0: all done, 1: some failed, 130: interrupted."""
     from benchmark.cadence import Cadence
     from benchmark.execute import execute_grid
     from benchmark.grid import load_grid
+    from benchmark.launch.cluster import chosen_cluster
 
     _register(plugin)
     cadence = Cadence(checkpoint_seconds, checkpoint_epochs)
@@ -128,10 +152,38 @@ def run(
         places = len(slots) // (runs_per_gpu or 1)
         print_plan(wanted, runs, stores, slots, [places], STEPS)
         return
+    if log_weights:
+        _ask_for_weights()
+    local = {"--workers": workers, "--gpus": gpus, "--runs-per-gpu": runs_per_gpu}
+    cluster = chosen_cluster(launcher, _slurm(slurm), parallel, no_wait, local)
     failed = execute_grid(
-        wanted, runs, stores, device, workers, not no_track, gpus, runs_per_gpu, retries, cadence
+        wanted,
+        runs,
+        stores,
+        device,
+        workers,
+        not no_track,
+        gpus,
+        runs_per_gpu,
+        retries,
+        cluster,
+        cadence,
     )
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def sync(
+    grid: Annotated[str, typer.Option("--grid", help="Name or file of a grid, or of a study.")],
+    runs: RunsOption = Path("runs"),
+    log_weights: LogWeightsOption = False,
+) -> None:
+    """Upload to Weights & Biases what it lacks of a grid's runs. Exit code 1: not all went well."""
+    from benchmark.tracking.sync import sync_grid
+
+    if log_weights:
+        _ask_for_weights()
+    raise typer.Exit(1 if sync_grid(runs / Path(grid).stem) else 0)
 
 
 @app.command()
@@ -192,6 +244,45 @@ def status(
 
     _register(plugin)
     print_status(load_grid(grid, settings or []), runs)
+
+
+@app.command()
+def clean(
+    grid: Annotated[
+        str | None, typer.Option("--grid", help="Name or path of a grid (default: all that --runs has).")
+    ] = None,
+    runs: RunsOption = Path("runs"),
+    remove: Annotated[
+        list[str] | None,
+        typer.Option("--remove", help="temporary, checkpoints or orphans: remove these; repeatable."),
+    ] = None,
+    settings: SetOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Show what run folders hold that nobody needs, with its size, and remove what --remove names."""
+    from benchmark.clean import clean
+    from benchmark.grid import load_grid
+
+    _register(plugin)
+    clean(load_grid(grid, settings or []) if grid else None, runs, remove or [])
+
+
+@app.command("export")
+def export_run(
+    run: Annotated[str, typer.Argument(help="Path or name of a run folder.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write, .tar.gz (default: named as the run, here).")
+    ] = None,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Also of a run that is not done: what there is.")
+    ] = False,
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Pack a run into one archive to share: configuration, environment, scores by case, log, weights."""
+    from benchmark.archive import export_run
+
+    written = export_run(run, runs, out, unfinished)
+    typer.echo(f"wrote {written}; unpack it where runs are, with: tar xzf {written.name} -C runs")
 
 
 @app.command()
@@ -527,6 +618,9 @@ def tune_study(
     store: StoreOption = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
+    launcher: LauncherOption = "local",
+    slurm: SlurmOption = None,
+    parallel: ParallelOption = None,
 ) -> None:
     """Search for the best options of a run; the same command goes on with a study.
 
@@ -537,11 +631,17 @@ def tune_study(
     if study is None:
         raise InputError("expected --study NAME or --study FILE.yaml: bench list names the shipped ones")
     from benchmark.execute import available_slots
+    from benchmark.launch.cluster import chosen_cluster
     from benchmark.tune.command import tune_study
 
     stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
-    slots = available_slots(device, trials, workers, gpus, runs_per_gpu)
-    complete = tune_study(study, runs, stores, slots, trials, timeout, storage, not no_track)
+    local = {"--workers": workers, "--gpus": gpus, "--runs-per-gpu": runs_per_gpu}
+    cluster = chosen_cluster(launcher, _slurm(slurm), parallel, False, local)
+    if cluster:
+        slots = [cluster.slot(device)] * (parallel or trials)
+    else:
+        slots = available_slots(device, trials, workers, gpus, runs_per_gpu)
+    complete = tune_study(study, runs, stores, slots, trials, timeout, storage, not no_track, cluster)
     raise typer.Exit(0 if complete else 1)
 
 
@@ -575,16 +675,29 @@ def _register(plugins: list[str] | None) -> None:
         register(plugins)
 
 
+def _ask_for_weights() -> None:
+    """Set W&B's own variable, which reaches the workers wherever they run."""
+    os.environ["WANDB_LOG_MODEL"] = "end"
+
+
+def _slurm(items: list[str] | None) -> dict[str, str]:
+    return _texts("--slurm", items or [], "NAME=VALUE, such as partition=gpu or gres=gpu:1")
+
+
 def _pairs(option: str, items: list[str], expected: str) -> dict[str, Path]:
     """Read what was given to an option as NAME=PATH, each name once."""
-    found: dict[str, Path] = {}
+    return {name: Path(text) for name, text in _texts(option, items, expected).items()}
+
+
+def _texts(option: str, items: list[str], expected: str) -> dict[str, str]:
+    found: dict[str, str] = {}
     for item in items:
-        name, equals, path = item.partition("=")
-        if not (name and equals and path):
+        name, equals, text = item.partition("=")
+        if not (name and equals and text):
             raise InputError(f"{option} {item}: expected {expected}")
         if name in found:
             raise InputError(f"{option} {name} is given twice: name each at most once")
-        found[name] = Path(path)
+        found[name] = text
     return found
 
 

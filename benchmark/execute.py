@@ -3,6 +3,7 @@
 failed = execute_grid(load_grid("demo"), Path("runs"), stores={}, device="auto", workers=None, track=True)
 """
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,17 @@ from benchmark.cadence import AUTOMATIC, Cadence
 from benchmark.conditions import run_conditions
 from benchmark.config import RunConfig
 from benchmark.grid import Grid
+from benchmark.launch.cluster import Cluster
 from benchmark.launch.local import launch
+from benchmark.launch.queue import job_of, queued
 from benchmark.launch.slots import Slot, make_slots, visible_gpus
+from benchmark.launch.slurm import submit, wait
+from benchmark.launch.view import duration
 from benchmark.launch.worker import Job
+from benchmark.lease import SILENT_SECONDS
 from benchmark.record import STATES, RunFolder
 from benchmark.studies import phantom_store
+from benchmark.tracking.uploaded import waiting_text
 from datasets.store import Store
 from datasets.vocabulary import Description
 
@@ -35,6 +42,7 @@ def execute_grid(
     gpus: str | None = None,
     runs_per_gpu: int | None = None,
     retries: int = 1,
+    cluster: Cluster | None = None,
     cadence: Cadence = AUTOMATIC,
 ) -> int:
     """Execute what is missing of `grid` under `runs`; return how many of its runs are not done.
@@ -49,6 +57,8 @@ def execute_grid(
         gpus: which GPUs, such as `0,1`; None: all that are visible.
         runs_per_gpu: runs at a time on each GPU; None: one.
         retries: how often a run that dies is tried again from its checkpoint.
+        cluster: where to submit the runs, instead of executing them here; if it is not to be waited for, they
+            do not count as not done.
         cadence: how often a run writes a checkpoint.
 
     Raises `InputError` before anything starts if a store is missing or has changed, a network cannot be
@@ -59,22 +69,34 @@ def execute_grid(
     _name_teachers(grid, console)
     missing = {config: folder for config, folder in folders.items() if folder.state() != "done"}
     if missing:
-        slots = available_slots(device, len(missing), workers, gpus, runs_per_gpu)
+        if cluster:
+            slots = [cluster.slot(device)]
+        else:
+            slots = available_slots(device, len(missing), workers, gpus, runs_per_gpu)
         located = find_stores(grid, runs, stores, console)
         check_networks(missing, located)
-        lengths = _seconds(missing, located, slots[0])
+        # A cluster's machines are not this one, on which the times were taken.
+        lengths = {} if cluster else _seconds(missing, located, slots[0])
         jobs = [
             _job(grid, config, runs, located[config.dataset], cadence, lengths.get(config))
             for config in missing
         ]
-        launch(jobs, slots, track, console, retries)
+        if cluster:
+            submit(jobs, grid.name, cluster, slots[0], track, console, retries)
+            if not cluster.wait:
+                return 0
+            wait(jobs, grid.name, console)
+        else:
+            launch(jobs, slots, track, console, retries)
     states = [folder.state() for folder in folders.values()]
     console.print(
         ", ".join(f"{states.count(s)} {s}" for s in STATES if s in states) + f" of grid {grid.name}"
     )
-    for folder in folders.values():
-        if reason := folder.reason():
-            console.print(f"failed {folder.path.name}: {reason}", soft_wrap=True, markup=False)
+    for folder, state in zip(folders.values(), states, strict=True):
+        if note := _note(folder, state):
+            console.print(f"{state} {folder.path.name}: {note}", soft_wrap=True, markup=False)
+    if track and (text := waiting_text(folders.values())):
+        console.print(text, soft_wrap=True, markup=False)
     return sum(state != "done" for state in states)
 
 
@@ -82,14 +104,38 @@ def print_status(grid: Grid, runs: Path) -> None:
     """Print a table of the grid's runs and their states on standard output."""
     folders = [run_folder(grid, config, runs) for config in grid.configs]
     states = [folder.state() for folder in folders]
-    table = Table("run", "state", "epochs", "reason")
-    for folder, state, config in zip(folders, states, grid.configs, strict=True):
-        epochs = f"{folder.epochs()}/{config.train.epochs}"
-        table.add_row(folder.path.name, state, epochs, folder.reason())
     console = Console(width=None if Console().is_terminal else 200)
+    jobs = _jobs(grid, folders)
+    table = Table("run", "state", "epochs", *(["job"] if jobs else []), "by, or why")
+    for folder, state, config in zip(folders, states, grid.configs, strict=True):
+        job = [jobs.get(folder, "")] if jobs else []
+        epochs = f"{folder.epochs()}/{config.train.epochs}"
+        table.add_row(folder.path.name, state, epochs, *job, _note(folder, state))
     console.print(table)
     _name_teachers(grid, console)
     console.print(", ".join(f"{states.count(s)} {s}" for s in STATES if s in states))
+
+
+def _note(folder: RunFolder, state: str) -> str:
+    """Who runs it, or why it has failed."""
+    if state != "running":
+        return folder.reason()
+    holder, silent = str(folder.holder() or ""), folder.silence()
+    return f"{holder}, silent for {duration(silent)}" if silent > SILENT_SECONDS else holder
+
+
+def _jobs(grid: Grid, folders: list[RunFolder]) -> dict[RunFolder, str]:
+    """Return what has become of the jobs of those runs that were submitted to a cluster and are not done."""
+    jobs = {folder: job_of(folder.path) for folder in folders if folder.state() != "done"}
+    jobs = {folder: job for folder, job in jobs.items() if job}
+    if not jobs:
+        return {}
+    try:
+        there = queued(grid.name)
+    except InputError as error:
+        print(f"{error}: what stands here is from the run folders alone", file=sys.stderr)
+        return jobs
+    return {folder: f"{job} {there.get(job, 'over')}" for folder, job in jobs.items()}
 
 
 def run_folder(grid: Grid, config: RunConfig, runs: Path) -> RunFolder:
@@ -108,9 +154,10 @@ def begin_run(
 ) -> tuple[RunFolder, dict[str, Any]]:
     """Return a run's folder, with its `config.yaml`, and the content of that.
 
-    Raises `InputError` where the run was begun with other data than the store's.
+    Raises `InputError` where the run was begun with other data than the store's, or cannot be written.
     """
     folder = run_folder(grid, config, runs)
+    folder.check_writable()
     store = Store.open(store_path)
     conditions = run_conditions(config, grid.name, store)
     if folder.state() == "absent":

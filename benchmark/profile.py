@@ -11,7 +11,7 @@ from bench_errors import InputError
 from benchmark.conditions import SPLIT_SEED
 from datasets import DATASETS
 from datasets.missing import Availability, availability, read_csv, store_availability
-from datasets.split import split
+from datasets.split import patient, split
 from datasets.store import Store
 from datasets.vocabulary import Description, presence, subset_name, table_subsets
 
@@ -37,7 +37,9 @@ def print_profile(
     elif name and cases and cases.is_dir():
         store = Store.open(cases)
         description = store.description
-        names = split(store.cases, description, "auto", SPLIT_SEED).train
+        # One patient cannot be divided: runs on it train with `split: same`.
+        policy = "auto" if len({patient(case, description) for case in store.cases}) > 1 else "same"
+        names = split(store.cases, description, policy, SPLIT_SEED).train
         table = store_availability(name, store, names, seed)
     elif name and cases:
         table = availability(name, _read_names(cases), description, seed)

@@ -28,6 +28,18 @@ NARROW = 0.022
 
 def draw_table(table: Availability, description: Description, path: Path) -> None:
     """Write the table as a png; `InputError` where it cannot be written."""
+    figure = table_figure(table, description)
+    with rc_context(STYLE):
+        try:
+            figure.savefig(path, format="png", dpi=150, metadata=METADATA["png"])
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be written ({error.strerror}): choose another place with --picture"
+            ) from None
+
+
+def table_figure(table: Availability, description: Description) -> Figure:
+    """Draw the table."""
     order = {presence(subset, table.modalities): i for i, subset in enumerate(table_subsets(description))}
     cells = [[table.cell(i, m) for m in range(len(table.modalities))] for i in range(len(table.cases))]
     rows = sorted(
@@ -52,12 +64,7 @@ def draw_table(table: Availability, description: Description, path: Path) -> Non
             ncols=len(shown),
             frameon=False,
         )
-        try:
-            figure.savefig(path, format="png", dpi=150, metadata=METADATA["png"])
-        except OSError as error:
-            raise InputError(
-                f"{path} cannot be written ({error.strerror}): choose another place with --picture"
-            ) from None
+    return figure
 
 
 def _draw_row(axis: Axes, m: int, cells: list[str]) -> set[str]:

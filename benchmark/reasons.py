@@ -1,14 +1,17 @@
 """Why a run stopped, in one line: ``error_reason(error)`` in a worker, ``exit_reason(code, ...)`` outside.
 
-Memory that ran out is named as such, because the remedy (a smaller batch, fewer runs at a time) is known.
+Memory or a disk that ran out is named as such, because the remedy (a smaller batch, fewer runs at a time, or
+more space) is known.
 """
 
+import errno
 import signal
 from pathlib import Path
 
 from bench_errors import InputError
 
 OUT_OF_MEMORY = "out of memory"
+DISK_FULL = "disk full"
 _COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat"))
 
 
@@ -17,6 +20,8 @@ def error_reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, InputError):
         return text
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{DISK_FULL}: {text}: free space and run the grid again, it goes on from the last checkpoint"
     if _is_out_of_memory(error):
         return f"{OUT_OF_MEMORY}: {text or type(error).__name__}"
     return f"{type(error).__name__}: {text}"

@@ -4,18 +4,21 @@
     folder.state()          # "absent", "partial", "running", "failed" or "done"
 
 `config.yaml` (what it is), `environment.json` (where it ran), `model.json` (how large the network is),
-`split.json` (who trained, validated and tested), `log.jsonl` (a line per epoch), `cases.csv` (a row per
-case, subset, region and metric), `examples.npz` (slices with predictions), `checkpoint.pt`,
-`weights.safetensors`, and `done` or `failed`.
+`split.json` (who trained, validated and tested), `availability.csv` (who lacked what in training),
+`log.jsonl` (a line per epoch), `cases.csv` (a row per case, subset, region and metric), `examples.npz`
+(slices with predictions), `checkpoint.pt`, `weights.safetensors`, `wandb/` (what Weights & Biases writes),
+and `done` or `failed`. `sessions.jsonl` says which processes have worked on it and how each of them ended;
+while one does, `holder` is its lease, and without that lease nothing can be written.
 """
 
-import fcntl
 import json
 import os
+import secrets
 import socket
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +26,25 @@ from typing import Any
 import yaml
 
 from bench_errors import InputError
+from benchmark.lease import Owner, check, hold, living_owner, remove_dead, silence
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The fast one where PyYAML was built with it: a report reads a thousand files."""
 STATES = ("done", "running", "failed", "partial", "absent")
+RESULTS = (
+    "checkpoint.pt",
+    "checkpoint.previous.pt",
+    "log.jsonl",
+    "cases.csv",
+    "validation.csv",
+    "examples.npz",
+    "weights.safetensors",
+)
+"""What training and testing write."""
+HOLDER = "holder"
+"""The name of the lease in a run folder."""
+PARTIAL = ".partial"
+"""The end of the name of what is written beside its place and was left there by a crash."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +57,7 @@ class RunFolder:
         """Say where the run stands; `running` means that a living process holds its lease."""
         if (self.path / "done").exists():
             return "done"
-        if self._lease_is_held():
+        if self.holder():
             return "running"
         if (self.path / "failed").exists():
             return "failed"
@@ -50,9 +68,24 @@ class RunFolder:
         path = self.path / "failed"
         return str(json.loads(path.read_text())["reason"]) if path.exists() else ""
 
+    def failed_at(self) -> int:
+        """When the run failed, in ns by the file system's clock; 0 if it has not."""
+        try:
+            return (self.path / "failed").stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def config(self) -> dict[str, Any]:
         """The content of `config.yaml`."""
         return dict(yaml.load((self.path / "config.yaml").read_text(encoding="utf-8"), Loader=LOADER))
+
+    def check_writable(self) -> None:
+        """Raise `InputError` if the folder is there and this process may not write into it."""
+        if self.path.exists() and not os.access(self.path, os.W_OK):
+            raise InputError(
+                f"{self.path} cannot be written, and the run in it is not done: make it writable, or choose "
+                "another place with --runs"
+            )
 
     def write_config(self, content: dict[str, Any]) -> None:
         """Create the folder with its `config.yaml`; raise `InputError` where it cannot be written."""
@@ -80,15 +113,18 @@ class RunFolder:
 
     def append_log(self, line: dict[str, Any]) -> None:
         """Add one epoch's line, on the disk when this returns: no checkpoint may be ahead of the log."""
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        _append(self.path / "log.jsonl", line)
 
     def truncate_log(self, epochs: int) -> None:
         """Keep the lines of the first `epochs` epochs: what came after the checkpoint is run again."""
         lines = [json.dumps(line) + "\n" for line in self.log() if line["epoch"] < epochs]
         write_atomically(self.path / "log.jsonl", "".join(lines).encode())
+
+    def forget_results(self) -> None:
+        """Remove what training and testing have come to, so that the run begins afresh."""
+        check(self.path / HOLDER)
+        for name in RESULTS:
+            (self.path / name).unlink(missing_ok=True)
 
     def mark_done(self) -> None:
         """Say that the run is finished and whole."""
@@ -96,49 +132,71 @@ class RunFolder:
         write_atomically(self.path / "done", b"")
 
     def mark_failed(self, reason: str, details: str = "") -> None:
-        """Record why the run stopped: one line, and a traceback where there is one."""
-        content = {"reason": reason, "details": details, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-        write_atomically(self.path / "failed", json.dumps(content, indent=1).encode())
+        """Record why the run stopped: one line, and a traceback where there is one.
 
-    @contextmanager
-    def lease(self) -> Iterator[bool]:
+        Where the folder cannot be written (its disk is full, say), the reason goes to standard error.
+        """
+        content = {"reason": reason, "details": details, "time": _now()}
+        try:
+            write_atomically(self.path / "failed", json.dumps(content, indent=1).encode())
+        except OSError as error:
+            print(f"{self.path}: {reason} (not recorded: {error.strerror})", file=sys.stderr, flush=True)
+
+    def lease(self, stop: Callable[[], bool] = lambda: False) -> AbstractContextManager[bool]:
         """Hold the run for this process; yields False if another living process holds it.
 
-        The kernel releases the lock when the holder dies, so no stale lease is left behind.
+        `stop` is asked while it is not known yet whether that process lives; see `benchmark.lease.hold`.
         """
-        with (self.path / "lease").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            file.truncate(0)
-            file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
-            file.flush()
-            yield True
+        return hold(self.path / HOLDER, stop)
 
-    def _lease_is_held(self) -> bool:
-        try:
-            file = (self.path / "lease").open()
-        except FileNotFoundError:
-            return False
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+    def holder(self) -> Owner | None:
+        """The living process that holds the run, as far as this one can tell."""
+        return living_owner(self.path / HOLDER)
+
+    def silence(self) -> float:
+        """For how many seconds nothing has been heard of the holder."""
+        return silence(self.path / HOLDER)
+
+    def free_from_dead(self) -> None:
+        """Take the lease away from a holder that is known to be dead."""
+        remove_dead(self.path / HOLDER)
+
+    def note_session(self, event: str) -> None:
+        """Add to `sessions.jsonl` what this process begins with the run, or how it ends with it."""
+        line = {"time": _now(), "event": event, "host": socket.gethostname(), "pid": os.getpid()}
+        _append(self.path / "sessions.jsonl", line)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is either whole or as it was before, whatever happens in between."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content)
+    """Write a file that is either whole or as it was before, whatever happens in between.
+
+    Raises `LeaseLost` where this process has held the folder and another has taken it over.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        check(path.parent / HOLDER)
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def _append(path: Path, line: dict[str, Any]) -> None:
+    check(path.parent / HOLDER)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
 def sync_folder(path: Path) -> None:
@@ -151,5 +209,6 @@ def sync_folder(path: Path) -> None:
 
 
 def run_folders(grid_folder: Path) -> list[RunFolder]:
-    """The run folders of a grid, sorted by name."""
-    return [RunFolder(p.parent) for p in sorted(grid_folder.glob("*/config.yaml"))]
+    """The run folders of a grid, sorted by name; one that was being removed when that was cut off is none."""
+    found = sorted(grid_folder.glob("*/config.yaml"))
+    return [RunFolder(path.parent) for path in found if not path.parent.name.startswith(".")]

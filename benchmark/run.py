@@ -11,7 +11,8 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -22,6 +23,9 @@ from benchmark import conditions, tracking
 from benchmark.build import build_backbone, build_objective
 from benchmark.cadence import AUTOMATIC, Cadence
 from benchmark.config import RunConfig
+from benchmark.launch.stopping import SIGNALS
+from benchmark.launch.worker import HELD
+from benchmark.lease import LeaseLost
 from benchmark.reasons import error_reason
 from benchmark.record import RunFolder, write_atomically
 from benchmark.trial import VALIDATED, Pruned, Trial
@@ -42,24 +46,46 @@ def execute(
     stop: Callable[[], bool] = lambda: False,
     trial: Trial | None = None,
     cadence: Cadence = AUTOMATIC,
-) -> None:
-    """Train and test the run that `folder` describes, unless it is done or another process has it.
+) -> bool:
+    """Train and test the run that `folder` describes; False: another process has it, or has taken it over.
 
-    A `trial` is trained and validated instead, and is whole with its `VALIDATED`. `stop` is asked after each
-    step and each tested case; at a yes, what is done is saved and KeyboardInterrupt raised. Raises whatever
-    else went wrong; the reason is then in the folder's `failed`, but a `Pruned` trial has not failed.
+    What is done already is not done again. A `trial` is trained and validated instead, and is whole with its
+    `VALIDATED`. `stop` is asked after each step and each tested case; at a yes, what is done is saved and
+    KeyboardInterrupt raised. Raises whatever else went wrong; the reason is then in the folder's `failed`,
+    but a `Pruned` trial has not failed.
     """
-    with folder.lease() as mine:
-        if not mine or ((folder.path / VALIDATED).exists() if trial else folder.state() == "done"):
-            return
+    whole = folder.path / (VALIDATED if trial else "done")
+    if whole.exists():
+        return True
+    folder.check_writable()
+    with folder.lease(stop) as mine:
+        if not mine:
+            return False
+        if whole.exists():
+            return True
         (folder.path / "failed").unlink(missing_ok=True)
+        end = "stopped"
         try:
-            _execute(folder, store_path, device, threads, track, stop, trial, cadence)
+            folder.note_session("begun")
+            with _unchanged(store_path, folder):
+                _execute(folder, store_path, device, threads, track, stop, trial, cadence)
+            if not trial:
+                folder.mark_done()
+            end = "done"
+        except LeaseLost as error:
+            print(f"stopping: {error}", flush=True)
+            return False
         except Pruned:
+            end = "pruned"
             raise
         except Exception as error:
+            end = "failed"
             folder.mark_failed(error_reason(error), traceback.format_exc())
             raise
+        finally:
+            with suppress(OSError, LeaseLost):
+                folder.note_session(end)
+    return True
 
 
 def _execute(
@@ -106,6 +132,7 @@ def _execute(
             f"the table of profile {config.profile} has hash {table.hash}, the run was begun with "
             f"{content['data']['availability']['hash']}: restore it, or remove the run folder to start afresh"
         )
+    write_atomically(folder.path / "availability.csv", table.to_csv().encode())
     torch.manual_seed(torch_seed(config.seed, "weights"))
     backbone = build_backbone(config, store.description).to(device)
     degraded = folder.path / "degraded"
@@ -150,10 +177,9 @@ def _execute(
         raise InputError("test.select: best needs validation cases and the split has none: use select: last")
     size = model_size(backbone, config.train.crop)
     write_atomically(folder.path / "model.json", json.dumps(size).encode())
-    tracker = tracking.start(folder.path, content, "auto" if track else "off")
-    for line in folder.log():
-        tracker.log_epoch(line)
-    try:
+    with tracking.start(folder.path, content) if track else tracking.Tracker() as tracker:
+        for line in folder.log():
+            tracker.log_epoch(line)
         train(
             config,
             backbone,
@@ -166,18 +192,30 @@ def _execute(
             stop=stop,
             cadence=cadence,
         )
-    except Pruned:
-        tracker.finish()
-        raise
-    save_weights(folder, backbone.state_dict())
-    shutil.rmtree(degraded, ignore_errors=True)
-    if trial:
-        write_validation(folder, validate(parts.val), policy)
-        tracker.finish()
-        return
-    score_cases(folder, store, parts.test, segment, policy, stop)
-    tracker.finish(folder.path / "cases.csv")
-    folder.mark_done()
+        save_weights(folder, backbone.state_dict())
+        shutil.rmtree(degraded, ignore_errors=True)
+        if trial:
+            write_validation(folder, validate(parts.val), policy)
+        else:
+            score_cases(folder, store, parts.test, segment, policy, stop)
+
+
+@contextmanager
+def _unchanged(store_path: Path, folder: RunFolder) -> Iterator[None]:
+    """Forget what the run has come to, and raise `InputError`, where voxels change while it reads them."""
+    store = Store.open(store_path)
+    before = store.file_states()
+    try:
+        yield
+    finally:
+        now = store.file_states()
+        touched = {case for case in store.cases if now[case] and now[case] != before[case]}
+        if changed := [case for case in sorted(touched) if store.damaged(case)]:
+            folder.forget_results()
+            raise InputError(
+                f"the store {store_path} changed while the run read it ({', '.join(changed[:3])}), so what "
+                "the run has come to is removed: restore the data (bench data verify) and run the grid again"
+            )
 
 
 def _write_environment(folder: RunFolder, content: dict[str, object]) -> None:
@@ -208,21 +246,21 @@ def _device_text(device: object) -> str:
 
 
 def stop_signals() -> Event:
-    """Return what SIGTERM and SIGINT set, so that the step under way can end; a second one exits at once."""
+    """Return what the `SIGNALS` set, so that the step under way can end; a second Ctrl-C exits at once."""
     asked = Event()
 
-    def ask(*_: object) -> None:
-        if asked.is_set():
+    def ask(number: int, _frame: object) -> None:
+        if asked.is_set() and number == signal.SIGINT:
             sys.exit(130)
         asked.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, ask)
     return asked
 
 
 def main() -> NoReturn:
-    """Execute one run folder; exit code 0 done, 1 failed, 130 interrupted."""
+    """Execute one run folder; exit code 0 done, 1 failed, 75 held by another process, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.run", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--store", type=Path, required=True)
@@ -234,7 +272,7 @@ def main() -> NoReturn:
     options = parser.parse_args()
     asked = stop_signals()
     try:
-        execute(
+        done = execute(
             RunFolder(options.folder),
             options.store,
             options.device,
@@ -248,7 +286,7 @@ def main() -> NoReturn:
     except Exception as error:
         traceback.print_exc()
         sys.exit(2 if isinstance(error, InputError) else 1)
-    sys.exit(0)
+    sys.exit(0 if done else HELD)
 
 
 if __name__ == "__main__":

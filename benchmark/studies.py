@@ -15,6 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from bench_errors import InputError
+from benchmark.lease import hold_in_turn
 from datasets import DATASETS
 from datasets.check import check_cases
 from datasets.examine import Problem
@@ -98,16 +99,35 @@ def verify_store(path: Path, workers: int | None) -> int:
 
 
 def phantom_store(name: str, options: dict[str, Any], folder: Path, console: Console) -> Path:
-    """Make and prepare the phantom study of a grid, unless it is there already; return its store."""
+    """Make and prepare the phantom study of a grid, unless it is there already; return its store.
+
+    Of several callers one makes it and the others wait. Raises `InputError` where it cannot be written.
+    """
     store = folder / name
     wanted = json.dumps({**options, "store": [FORMAT, VERSION]}, sort_keys=True)
-    recipe = folder / f"{name}.json"
-    if recipe.exists() and recipe.read_text() == wanted and (store / "store.json").exists():
+    if _is_made(store, wanted):
         return store
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with hold_in_turn(folder / f"{name}.maker"):
+            if not _is_made(store, wanted):
+                console.print(
+                    f"making the phantom study {name}: {options.get('cases', 40)} cases", soft_wrap=True
+                )
+                _make_phantom_store(store, options)
+                _recipe(store).write_text(wanted)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror}): choose another place with --runs"
+        ) from None
+    Store.open(store)
+    return store
+
+
+def _make_phantom_store(store: Path, options: dict[str, Any]) -> None:
     from datasets.phantom import write_study
 
-    console.print(f"making the phantom study {name}: {options.get('cases', 40)} cases", soft_wrap=True)
-    files = folder / f"{name}-nifti"
+    files = store.with_name(f"{store.name}-nifti")
     try:
         shutil.rmtree(files, ignore_errors=True)
         write_study(
@@ -117,16 +137,19 @@ def phantom_store(name: str, options: dict[str, Any], folder: Path, console: Con
             options.get("seed", 0),
             options.get("layout", "brats"),
         )
-        prepare(files, DATASETS.get(name), store)
-        recipe.write_text(wanted)
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be written ({error.strerror}): choose another place with --runs"
-        ) from None
+        prepare(files, DATASETS.get(store.name), store)
     finally:
         shutil.rmtree(files, ignore_errors=True)
-    Store.open(store)
-    return store
+
+
+def _recipe(store: Path) -> Path:
+    return store.with_name(f"{store.name}.json")
+
+
+def _is_made(store: Path, wanted: str) -> bool:
+    """Whether a phantom study's store is there and was made by the wanted recipe."""
+    recipe = _recipe(store)
+    return recipe.exists() and recipe.read_text() == wanted and (store / "store.json").exists()
 
 
 @contextmanager

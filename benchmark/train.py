@@ -18,6 +18,7 @@ from backbones.recompute import Recomputed
 from benchmark.cadence import AUTOMATIC, Cadence
 from benchmark.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.config import RunConfig
+from benchmark.memory import peak
 from benchmark.precision import autocast, scaler
 from benchmark.record import RunFolder
 from benchmark.trial import Pruned
@@ -121,7 +122,7 @@ def train(
                 save(epoch, progress)
             if stopping:
                 raise KeyboardInterrupt
-        line = _line(config, epoch, progress, objective, loader)
+        line = _line(config, epoch, progress, objective, loader, device)
         progress = Progress()
         last = epoch + 1 == config.train.epochs
         hopeless = False
@@ -211,7 +212,12 @@ def steps(
 
 
 def _line(
-    config: RunConfig, epoch: int, progress: Progress, objective: Objective, loader: Loader
+    config: RunConfig,
+    epoch: int,
+    progress: Progress,
+    objective: Objective,
+    loader: Loader,
+    device: torch.device,
 ) -> dict[str, Any]:
     """End the epoch for the objective and say in a log line what it came to."""
     assert progress.seen is not None
@@ -226,6 +232,7 @@ def _line(
             "seconds": round(progress.elapsed, 3),
             "step": round(progress.elapsed / len(loader), 4),
             "loader_wait": round(progress.wait, 4),
+            "peak_gib": round(peak(device) / 2**30, 3),
         },
     }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
 
 VALIDATED = "validation.csv"
 """What a trial has in place of `cases.csv`: the same of its validation cases, Dice alone."""
+STUDY = "study"
+"""Folder beside the run folders of a study, with what is the study's own."""
 
 
 @dataclass(frozen=True)
@@ -31,3 +34,8 @@ class Trial:
 
 class Pruned(Exception):
     """A trial that was given up, as what it has learnt so far is not worth going on."""
+
+
+def is_of_study(run_folder: Path) -> bool:
+    """Whether a run belongs to a study: a trial, or the teacher of one."""
+    return (run_folder.parent / STUDY).is_dir()

@@ -4,12 +4,16 @@
 
 What a worker does is read from its run folder, so one that dies takes nothing with it. Ctrl-C lets the
 workers write their checkpoints; a second one kills them at once.
+
+Others may execute the same grid at the same time, here or on machines that share the folder: a run that they
+have is left to them, and taken over if they die or stop.
 """
 
 import os
 import subprocess
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +22,7 @@ from rich.console import Console
 from benchmark.launch.slots import Slot
 from benchmark.launch.stopping import StopRequests, kill_group, stop
 from benchmark.launch.view import View, make_view
-from benchmark.launch.worker import STOPPED, WRONG_INPUT, Job, longest_first, worker_command
+from benchmark.launch.worker import HELD, STOPPED, WRONG_INPUT, Job, longest_first, worker_command
 from benchmark.reasons import exit_reason, memory_kills
 
 POLL_SECONDS = 0.5
@@ -37,38 +41,82 @@ class _Worker:
 def launch(jobs: list[Job], slots: list[Slot], track: bool, console: Console, retries: int = 0) -> None:
     """Execute `jobs`, the longest first, one per slot at a time; every outcome stands in the run folders.
 
-    A run that dies is tried again up to `retries` times, unless its input is wrong. Raises KeyboardInterrupt
-    after stopping the workers when the user interrupts.
+    A run that dies is tried again up to `retries` times, unless its input is wrong. A run that another
+    process executes is waited for. Raises KeyboardInterrupt after stopping the workers when the user
+    interrupts.
     """
     waiting, workers, retried = longest_first(jobs), list[_Worker](), Counter[Path]()
+    others = _Others(jobs)
     with StopRequests() as asked, make_view(jobs, console) as view:
         try:
             while (waiting or workers) and not asked.count:
                 _fail_untaught(waiting, [worker.job for worker in workers])
-                while len(workers) < len(slots) and (job := _next(waiting)):
+                while len(workers) < len(slots) and (job := _next(waiting, others, view)):
                     waiting.remove(job)
-                    workers.append(_start(job, _free_slot(slots, workers), track))
+                    if worker := _start(job, _free_slot(slots, workers), track):
+                        workers.append(worker)
                 view.refresh()
                 time.sleep(POLL_SECONDS)
                 for worker in [w for w in workers if w.process.poll() is not None]:
                     workers.remove(worker)
-                    path = worker.job.folder.path
+                    job, path = worker.job, worker.job.folder.path
+                    kill_group(worker.process)  # what it has started would otherwise go on
+                    if _is_elsewhere(worker):
+                        waiting.insert(0, job)
+                        continue
                     again = _note_death(worker, stopping=asked.count > 0)
+                    others.note_ours(job)
                     if again and retried[path] < retries and not asked.count:
                         # At the end, because what ran beside it may have needed the memory.
                         retried[path] += 1
-                        waiting.append(worker.job)
-                        _announce(worker.job, f"retry {retried[path]} of {retries}", view)
+                        waiting.append(job)
+                        _announce(job, f"retry {retried[path]} of {retries}", view)
         finally:
             if workers:
                 _stop(workers, asked, view)
+        if others.ended:
+            view.say(f"{others.ended} of {len(jobs)} runs were executed by other processes")
     if asked.count:
         raise KeyboardInterrupt
 
 
-def _next(waiting: list[Job]) -> Job | None:
-    """The first job that may start: a teacher goes before its students."""
-    return next((j for j in waiting if j.teacher is None or j.teacher.state() == "done"), None)
+class _Others:
+    """What other processes do with the jobs at hand: whom was told of, and how many runs they have ended."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self.ended = 0
+        self._told: set[Path] = set()
+        self._failures = {job.folder.path: job.folder.failed_at() for job in jobs}
+
+    def note_ours(self, job: Job) -> None:
+        """Remember that a failure that is there now is one of ours."""
+        self._failures[job.folder.path] = job.folder.failed_at()
+
+    def have_ended(self, job: Job, state: str) -> bool:
+        """Whether others have done the run, or have failed at it meanwhile and so often as they were to."""
+        failed_anew = job.folder.failed_at() != self._failures[job.folder.path]
+        return state == "done" or (state == "failed" and failed_anew)
+
+    def tell(self, job: Job, view: View) -> None:
+        """Say once that the run is executed elsewhere."""
+        path, holder = job.folder.path, job.folder.holder()
+        if holder and path not in self._told:
+            self._told.add(path)
+            view.say(f"{path.name}: {holder} executes it, waiting for that")
+
+
+def _next(waiting: list[Job], others: _Others, view: View) -> Job | None:
+    """The first job that may start: a teacher goes before its students, and nobody else has it."""
+    for job in list(waiting):
+        state = job.folder.state()
+        if others.have_ended(job, state):
+            others.ended += 1
+            waiting.remove(job)
+        elif state == "running":
+            others.tell(job, view)
+        elif job.teacher is None or job.teacher.state() == "done":
+            return job
+    return None
 
 
 def _free_slot(slots: list[Slot], workers: list[_Worker]) -> Slot:
@@ -93,28 +141,39 @@ def _fail_untaught(waiting: list[Job], running: list[Job]) -> None:
             job.folder.mark_failed(f"its teacher {job.teacher.path.name} is {state}{reason}")
 
 
-def _start(job: Job, slot: Slot, track: bool) -> _Worker:
+def _start(job: Job, slot: Slot, track: bool) -> _Worker | None:
+    """Start the job's worker; None where that cannot be done, with the reason recorded."""
     command, variables = worker_command(job, slot, track)
     killed_before = memory_kills()
-    if job.folder.state() != "running":
-        (job.folder.path / "failed").unlink(missing_ok=True)  # else it would be taken for this try's reason
-    with _output(job).open("ab") as output:
-        process = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=output,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **variables},
-            start_new_session=True,
-        )
+    try:
+        job.folder.free_from_dead()
+        if job.folder.state() != "running":
+            (job.folder.path / "failed").unlink(missing_ok=True)  # or it would be taken for this try's reason
+        with _output(job).open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **variables},
+                start_new_session=True,
+            )
+    except OSError as error:
+        job.folder.mark_failed(f"no worker could be started: {error}")
+        return None
     return _Worker(job, slot, process, killed_before)
+
+
+def _is_elsewhere(worker: _Worker) -> bool:
+    """Whether a worker has ended because another process has its run, or has taken it over."""
+    state = worker.job.folder.state()
+    return state == "running" or (worker.process.returncode == HELD and state != "done")
 
 
 def _note_death(worker: _Worker, stopping: bool) -> bool:
     """Record why an ended worker did not finish its run, if it did not itself; say if a retry makes sense."""
     folder, code = worker.job.folder, worker.process.returncode
-    kill_group(worker.process)  # what it has started would otherwise keep the run's lease
-    if code == 0 or folder.state() in ("done", "running"):  # running: another process has it
+    if code == 0 or folder.state() == "done":
         return False
     if code == STOPPED:
         if stopping:
@@ -129,7 +188,7 @@ def _announce(job: Job, retry: str, view: View) -> None:
     """Tell the user of a retry and keep its cause, which the retry takes out of the folder's `failed`."""
     text = f"{job.folder.path.name}: {job.folder.reason()}, {retry}"
     view.say(text)
-    with _output(job).open("a", encoding="utf-8") as output:
+    with suppress(OSError), _output(job).open("a", encoding="utf-8") as output:
         output.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text}\n")
 
 

@@ -8,15 +8,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+"""Ctrl-C; being told to end; and what SLURM sends some time before a job is out of time."""
 POLL_SECONDS = 0.1
 STOP_SECONDS = 120.0
 """How long workers have to end the step they are at and write a checkpoint; then they are killed."""
 
 
 class StopRequests:
-    """Counts Ctrl-C and SIGTERM while it is entered; a signal that was ignored before stays ignored.
+    """Counts the `SIGNALS` while it is entered; a signal that was ignored before stays ignored.
 
     Counted rather than raised, so that no worker is lost between its start and the list that it stands in.
+    Only of Ctrl-C does a second one count: SLURM may send several signals to a job that it ends.
     """
 
     def __init__(self) -> None:
@@ -24,7 +27,7 @@ class StopRequests:
         self._before: dict[signal.Signals, signal._HANDLER] = {}
 
     def __enter__(self) -> "StopRequests":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             before = signal.getsignal(number)
             if before is not signal.SIG_IGN:
                 self._before[number] = before
@@ -35,8 +38,9 @@ class StopRequests:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self.count += 1
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT or not self.count:
+            self.count += 1
 
 
 def stop(processes: "list[subprocess.Popen[bytes]]", at_once: Callable[[], bool] = lambda: False) -> None:

@@ -1,8 +1,8 @@
 """What a launcher has to start for one run: ``worker_command(job, slot, track=True)``.
 
 A worker is `python -m benchmark.run`; it reads and writes the job's run folder and nothing else. It ends with
-exit code 0 when the run is done or another process has it, 1 when it failed, 2 on wrong input (another try
-would end alike), and 130 when it was told to stop by SIGTERM, after which another try goes on.
+exit code 0 when the run is done, 1 when it failed, 2 on wrong input (another try would end alike), 75 when
+another process has it, and 130 when it was told to stop by SIGTERM, after which another try goes on.
 """
 
 import os
@@ -14,7 +14,7 @@ from benchmark.cadence import AUTOMATIC, Cadence
 from benchmark.launch.slots import Slot
 from benchmark.record import RunFolder
 
-WRONG_INPUT, STOPPED = 2, 130
+WRONG_INPUT, HELD, STOPPED = 2, 75, 130
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
 """Let glibc keep freed memory: giving feature maps back to the system was seen to double a step's time."""
 

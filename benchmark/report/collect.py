@@ -199,10 +199,9 @@ def collect(
     if not done:
         states = [run.state for run in runs]
         found = ", ".join(f"{states.count(s)} {s}" for s in STATES if s in states)
-        grids = " ".join(f"--grid {folder.name}" for folder in grid_folders)
         raise InputError(
-            f"no finished run at {', '.join(map(str, grid_folders))} ({found}): go on with 'bench run "
-            f"{grids}'; 'bench status {grids}' says why"
+            f"no finished run at {', '.join(map(str, grid_folders))} ({found}): go on with 'bench run', "
+            "given the grid's name or file; 'bench status' says why"
         )
     done = _titled(_split(done, split_by))
     for study in _studies(done):
@@ -221,8 +220,8 @@ def _read_grid(folder: Path, only: Collection[str] | None) -> list[Run]:
     if not runs:
         which = "of these settings " if only is not None else ""
         raise InputError(
-            f"no runs {which}at {folder}: start them with 'bench run --grid {folder.name}', or say with "
-            "--runs where they are"
+            f"no runs {which}at {folder}: start them with 'bench run', given the grid's name or file, or say "
+            "with --runs where they are"
         )
     return runs
 

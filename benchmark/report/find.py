@@ -36,5 +36,7 @@ def find_runs(text: str, runs: Path) -> list[Run]:
         raise InputError(f"{text} is in several grids: give its path, such as {min(named)}")
     known = sorted({path.name for path in places} | {path.parent.name for path in places})
     near = get_close_matches(text, known, n=2, cutoff=0.5)
-    hint = f": did you mean {' or '.join(near)}?" if near else f"; there are {len(places)} runs under {runs}"
+    hint = f"; there are {len(places)} runs under {runs}: say with --runs where it is"
+    if near:
+        hint = f": did you mean {' or '.join(near)}?"
     raise InputError(f"no run or grid '{text}'{hint}")

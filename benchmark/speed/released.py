@@ -22,6 +22,7 @@ from rich.console import Console
 from torch.nn.functional import one_hot
 
 from benchmark.conditions import environment
+from benchmark.memory import peak
 from benchmark.speed import tasks
 from benchmark.speed.bench import alone, device_name, mean_seconds, profile_counts
 from benchmark.speed.tasks import Setting
@@ -58,7 +59,7 @@ def their_step(clone: Path, backbone: str, objective: str, present: str, setting
         loss.backward()
         optimiser.step()
 
-    return {"seconds": tasks.repeat(one, setting, device), "peak_bytes": tasks.peak(device)}
+    return {"seconds": tasks.repeat(one, setting, device), "peak_bytes": peak(device)}
 
 
 def their_window(clone: Path, backbone: str, setting: Setting) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def their_window(clone: Path, backbone: str, setting: Setting) -> dict[str, Any]
             for subset in table_subsets(BRATS2020):
                 network(volumes, torch.tensor([presence(subset, tasks.MODALITIES)], device=device))
 
-    return {"seconds": tasks.repeat(one, setting, device), "peak_bytes": tasks.peak(device)}
+    return {"seconds": tasks.repeat(one, setting, device), "peak_bytes": peak(device)}
 
 
 def their_metrics(clone: Path, setting: Setting) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def their_metrics(clone: Path, setting: Setting) -> dict[str, Any]:
             module.softmax_output_dice_class4(*pair)
             module.cal_hd95(prediction, labels)
 
-    return {"seconds": tasks.repeat(one, setting, device), "peak_bytes": tasks.peak(device)}
+    return {"seconds": tasks.repeat(one, setting, device), "peak_bytes": peak(device)}
 
 
 def windows_of_a_case() -> int:

@@ -1,4 +1,4 @@
-"""What `bench tune` does: run a study with workers on this machine, show it, serve it to a browser.
+"""What `bench tune` does: run a study with workers here or on a cluster, show it, serve it to a browser.
 
 complete = tune_study("tune-smoke", Path("runs"), stores={}, slots=make_slots("cpu", cores=2, jobs=24),
                       trials=24, timeout=None, storage=None, track=True)
@@ -15,8 +15,13 @@ from rich.console import Console
 from bench_errors import InputError
 from benchmark.conditions import run_split
 from benchmark.execute import check_networks, find_stores
+from benchmark.launch.cluster import Cluster
 from benchmark.launch.slots import Slot
 from benchmark.launch.stopping import StopRequests
+from benchmark.launch.worker import STOPPED
+from benchmark.record import run_folders
+from benchmark.tracking.uploaded import waiting_text
+from benchmark.tune.cluster_pool import ClusterPool
 from benchmark.tune.outcome import write_outcome
 from benchmark.tune.plan import Plan, check_parts, load_plan
 from benchmark.tune.pool import Pool
@@ -36,6 +41,7 @@ def tune_study(
     timeout: float | None,
     storage: str | None,
     track: bool,
+    cluster: Cluster | None = None,
 ) -> int:
     """Bring a study to `trials` trials, write what came of it, and return how many of them are complete.
 
@@ -43,11 +49,12 @@ def tune_study(
         name_or_path: of the study file.
         runs: where the study's folder is or will be.
         stores: store folders by dataset name; others are looked for at `data/NAME`.
-        slots: where trials may run on this machine, one at a time in each.
+        slots: where trials may run, one at a time in each.
         trials: how many the study will have; those that it has already count.
         timeout: seconds after which no trial begins.
         storage: URL of a database; None: a journal file in the study's folder.
         track: log the trials to Weights & Biases.
+        cluster: where the slots are, if not on this machine.
 
     Raises `InputError` before anything starts for a study that cannot run, and where workers cannot; and
     KeyboardInterrupt after stopping the workers when the user interrupts.
@@ -69,19 +76,25 @@ def tune_study(
     arguments += [] if storage is None else ["--storage", storage]
     arguments += [] if until is None else ["--until", str(until)]
     arguments += [] if track else ["--no-track"]
-    pool = Pool(arguments, place.own, slots)
+    pool: Pool | ClusterPool
+    if cluster:
+        pool = ClusterPool(arguments, place.own, slots, name, cluster)
+    else:
+        pool = Pool(arguments, place.own, slots)
     with TrialView(study, plan, console, trials, len(slots), until) as view:
         _run(study, place, pool, view, trials, until)
     outcome = write_outcome(study, plan, place)
     print_study(study, plan)
     console.print(f"wrote {len(outcome)} files, begin with {outcome[0]}", soft_wrap=True, markup=False)
+    if track and (text := waiting_text(run_folders(place.folder))):
+        console.print(text, soft_wrap=True, markup=False)
     return sum(t.state == TrialState.COMPLETE for t in study.get_trials(deepcopy=False))
 
 
 def _run(
     study: optuna.Study,
     place: Place,
-    pool: Pool,
+    pool: Pool | ClusterPool,
     view: TrialView,
     total: int,
     until: float | None,
@@ -92,14 +105,17 @@ def _run(
         try:
             while not asked.count:
                 missing = total - counted(study.get_trials(deepcopy=False))
-                if missing > 0 and (until is None or time.time() < until):
-                    pool.fill(len(pool) + missing)
-                if not len(pool):
+                in_time = until is None or time.time() < until
+                pool.fill(len(pool) + (max(0, missing) if in_time else 0))
+                if not len(pool) and not give_up_lost(study, place):
                     return
                 time.sleep(POLL_SECONDS)
                 if (failed := pool.ended()) and not give_up_lost(study, place):
-                    code, output = failed[0]
-                    raise InputError(f"a worker ended with exit code {code} and had no trial: see {output}")
+                    for code, output in failed:
+                        if code != STOPPED:  # a cluster may take back a job that has only just begun
+                            raise InputError(
+                                f"a worker ended with exit code {code} and had no trial: see {output}"
+                            )
                 view.refresh()
         finally:
             pool.stop(lambda: asked.count > 1)

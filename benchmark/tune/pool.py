@@ -14,6 +14,13 @@ from benchmark.launch.stopping import kill_group, stop
 from benchmark.launch.worker import malloc_variables
 
 
+def worker_command(arguments: Sequence[str], slot: Slot) -> tuple[list[str], dict[str, str]]:
+    """Return the command of a worker, and the variables to set beside those of the environment."""
+    command = [sys.executable, "-m", "benchmark.tune.worker", *arguments]
+    command += ["--device", slot.device, "--threads", str(slot.threads)]
+    return command, {**malloc_variables(), **slot.environment()}
+
+
 class Pool:
     """Workers that are alike but for their slots.
 
@@ -24,7 +31,7 @@ class Pool:
     """
 
     def __init__(self, arguments: Sequence[str], outputs: Path, slots: Sequence[Slot]):
-        self._command = [sys.executable, "-m", "benchmark.tune.worker", *arguments]
+        self._arguments = arguments
         self._outputs = outputs
         self._slots = slots
         self._running: dict[int, subprocess.Popen[bytes]] = {}
@@ -44,7 +51,7 @@ class Pool:
         for place, process in list(self._running.items()):
             code = process.poll()
             if code is not None:
-                kill_group(process)  # what it has started would otherwise keep its lease
+                kill_group(process)  # what it has started would otherwise go on
                 del self._running[place]
                 if code:
                     failed.append((code, self._output(place)))
@@ -55,14 +62,14 @@ class Pool:
         stop(list(self._running.values()), at_once)
 
     def _start(self, slot: Slot, output: Path) -> "subprocess.Popen[bytes]":
-        command = [*self._command, "--device", slot.device, "--threads", str(slot.threads)]
+        command, variables = worker_command(self._arguments, slot)
         with output.open("ab") as file:
             return subprocess.Popen(
                 command,
                 stdout=file,
                 stderr=file,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **malloc_variables(), **slot.environment()},
+                env={**os.environ, **variables},
                 start_new_session=True,
             )
 

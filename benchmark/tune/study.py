@@ -32,6 +32,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bench_errors import InputError
 from benchmark.record import RunFolder
+from benchmark.trial import STUDY
 from benchmark.tune.plan import HalvingPlan, MedianPlan, Plan, Range
 from datasets.randomness import generator
 
@@ -61,7 +62,7 @@ class Place:
     @property
     def own(self) -> Path:
         """The folder of what is the study's own: journal, locks and workers."""
-        return self.folder / "study"
+        return self.folder / STUDY
 
     def open_storage(self) -> BaseStorage:
         """Return the storage; raise `InputError` where it cannot be opened."""

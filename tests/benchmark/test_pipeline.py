@@ -239,3 +239,26 @@ def test_failed_run_leaves_its_reason_and_the_rest_goes_on(smoke, tmp_path):
     assert set(states) == {"failed", "done"}
     assert "the loss is nan" in states["failed"]
     assert "the loss is nan" in bench("status", "--grid", grid, "--runs", tmp_path / "runs").stdout
+
+
+@pytest.mark.long
+def test_an_exported_run_is_a_run_elsewhere(smoke, tmp_path):
+    """Unpacked on another machine it can be shown, compared, reported and predicted with."""
+    run = run_folders(smoke / "smoke")[0].path
+    archive = tmp_path / "shared.tar.gz"
+    assert bench("export", run, "--out", archive).returncode == 0
+    subprocess.run(["tar", "xzf", archive, "-C", tmp_path], check=True)
+    unpacked = tmp_path / "smoke" / run.name
+    assert not (unpacked / "checkpoint.pt").exists()
+    assert bench("show", unpacked).stdout.replace(str(tmp_path), str(smoke)) == bench("show", run).stdout
+    compared = bench("compare", run, unpacked)
+    assert compared.returncode == 0, compared.stderr
+    result = bench("report", "--grid", "smoke", "--runs", tmp_path, "--out", tmp_path / "report")
+    assert result.returncode == 0, result.stderr
+    study = tmp_path / "study"
+    assert bench("data", "phantom", "--out", study, "--cases", 1, "--size", 32).returncode == 0
+    for folder, out in ((run, "here"), (unpacked, "there")):
+        result = bench("predict", folder, "--study", study, "--out", tmp_path / out, "--device", "cpu")
+        assert result.returncode == 0, result.stderr
+    (here,), (there,) = ((tmp_path / out).glob("*.nii.gz") for out in ("here", "there"))
+    assert here.read_bytes() == there.read_bytes()

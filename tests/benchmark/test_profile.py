@@ -92,6 +92,12 @@ def test_a_store_gives_its_training_cases_and_what_they_have(tmp_path):
     assert len(result.stdout.splitlines()) == 5
 
 
+def test_a_store_of_one_patient_is_taken_whole(tmp_path):
+    write_study(tmp_path / "files", 1, 32, 0)
+    store = prepare(tmp_path / "files", PHANTOM, tmp_path / "store")
+    assert len(profile("complete", "--cases", store.path).stdout.splitlines()) == 2
+
+
 def test_what_a_file_gives_is_said(tmp_path):
     (tmp_path / "mine.yaml").write_text(
         "rates: {t1ce: 0.9999999}\ndegrade: [{kind: spike, severity: 2, share: 0.5, modalities: t2}]"

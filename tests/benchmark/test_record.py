@@ -1,9 +1,11 @@
-import subprocess
-import sys
+import json
+import os
+import socket
 
 import pytest
 
 from bench_errors import InputError
+from benchmark.lease import LeaseLost
 from benchmark.record import RunFolder, write_atomically
 
 
@@ -28,14 +30,37 @@ def test_states(tmp_path, folder):
     assert (folder.state(), folder.reason()) == ("done", "")
 
 
-def test_lease_of_a_killed_process_is_free(folder):
-    code = (
-        "import os, signal, sys; from pathlib import Path; from benchmark.record import RunFolder\n"
-        "with RunFolder(Path(sys.argv[1])).lease() as mine:\n"
-        "    assert mine; os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    assert subprocess.run([sys.executable, "-c", code, str(folder.path)], check=False).returncode == -9
-    assert folder.state() == "partial"
+def test_nothing_is_written_once_the_lease_is_lost(folder):
+    folder.append_log({"epoch": 0})
+    with folder.lease() as mine:
+        assert mine
+        folder.append_log({"epoch": 1})
+        (token,) = (folder.path / "holder").iterdir()
+        token.unlink()  # as another process does that takes it over
+        before = contents(folder.path)
+        for write in (
+            lambda: folder.append_log({"epoch": 2}),
+            lambda: folder.truncate_log(0),
+            lambda: write_atomically(folder.path / "checkpoint.pt", b"old"),
+            lambda: folder.note_session("failed"),
+            lambda: folder.mark_failed("too slow"),
+            folder.mark_done,
+        ):
+            with pytest.raises(LeaseLost):
+                write()
+        assert contents(folder.path) == before
+
+
+def test_sessions_say_who_has_worked_on_the_run(folder):
+    folder.note_session("begun")
+    folder.note_session("done")
+    lines = [json.loads(line) for line in (folder.path / "sessions.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["begun", "done"]
+    assert {(line["host"], line["pid"]) for line in lines} == {(socket.gethostname(), os.getpid())}
+
+
+def contents(path):
+    return {p: p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
 
 
 def test_log_without_its_torn_last_line(folder):

@@ -191,7 +191,7 @@ def _panels(section: Section, study: Study, single: int) -> Iterator[Drawn]:
     common = [(m, e) for m, own in examples.items() for e in own if ROLES[0] in e.roles]
     plain = plain_regions(study)
     if common and len({example.case for _, example in common}) == 1:
-        rows = [Row(m, e, _dice(kept[m], e, plain)) for m, e in common]
+        rows = [Row(m, e, dice_by_subset(kept[m], e, plain)) for m, e in common]
         yield _drawn(
             f"{study.name}-slices",
             f"Case {common[0][1].case} by method",
@@ -212,7 +212,7 @@ def _panels(section: Section, study: Study, single: int) -> Iterator[Drawn]:
             if of
         )
         if len(found) > 1:  # a study of one test case has shown it above
-            rows = [Row(title, e, _dice(run, e, plain)) for _, title, e in found]
+            rows = [Row(title, e, dice_by_subset(run, e, plain)) for _, title, e in found]
             yield _drawn(
                 f"{study.name}-slices-{i + 1}",
                 f"Worst, median and best case of {method}",
@@ -224,7 +224,8 @@ def _panels(section: Section, study: Study, single: int) -> Iterator[Drawn]:
             )
 
 
-def _dice(run: Run, example: Example, regions: Sequence[str]) -> dict[str, str]:
+def dice_by_subset(run: Run, example: Example, regions: Sequence[str]) -> dict[str, str]:
+    """Return a case's Dice by name of the subset, mean over `regions`, as it is written into its slices."""
     rows = read_cases(run)
     rows = rows[(rows["case"] == example.case) & (rows["metric"] == "dice") & rows["region"].isin(regions)]
     means = rows.groupby("subset", observed=True)["value"].mean()

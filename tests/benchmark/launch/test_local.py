@@ -1,7 +1,10 @@
 """The launcher with small shell commands for workers: order, deaths, retries, and being told to stop."""
 
+import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import time
 from io import StringIO
@@ -134,15 +137,80 @@ def test_students_wait_for_a_teacher_that_is_retried(workers):
     assert student.folder.state() == "done"
 
 
-@pytest.mark.parametrize("teacher_fails", [False, True])
-def test_a_run_that_another_process_runs_is_not_marked_failed(workers, teacher_fails):
-    run = workers.job("run", "exit 1", "teacher" if teacher_fails else None)
-    jobs = [run, *([workers.job("teacher", failing("no"))] if teacher_fails else [])]
+@pytest.mark.parametrize("ends", ["done", "failed", "stopped", "dies"])
+def test_a_run_that_another_process_executes_is_left_to_it(workers, monkeypatch, ends):
+    run, student = workers.job("run", DONE), workers.job("student", DONE, "run")
+    other = Other(run.folder)
+
+    def look(*arguments):
+        if "run: pid" in workers.said and (run.folder.path / ".." / "free" / "done").exists():
+            other.end(ends)
+        return next_job(*arguments)
+
+    next_job = local._next
+    monkeypatch.setattr(local, "_next", look)
+    workers.launch(run, student, workers.job("free", DONE), retries=3)
+    assert f"run: pid {os.getpid()} on {socket.gethostname()} executes it, waiting" in workers.said
+    assert workers.said.count("executes it") == 1
+    if ends == "failed":
+        assert workers.started == ["free"]
+        assert run.folder.reason() == "no memory"
+        assert student.folder.reason() == "its teacher run is failed (no memory)"
+    else:
+        assert workers.started == ["free", *(["run"] if ends != "done" else []), "student"]
+        assert [run.folder.state(), student.folder.state()] == ["done", "done"]
+    assert ("1 of 3 runs were executed by other processes" in workers.said) == (ends in ("done", "failed"))
+
+
+class Other:
+    """Another launcher's worker, played by this process."""
+
+    def __init__(self, folder):
+        self.folder, self._ended = folder, False
+        self._lease = folder.lease()
+        assert self._lease.__enter__()
+
+    def end(self, how):
+        if self._ended:
+            return
+        self._ended = True
+        if how == "failed":
+            self.folder.mark_failed("no memory")
+        if how == "done":
+            self.folder.mark_done()
+        if how == "dies":
+            (file,) = (self.folder.path / "holder").iterdir()
+            owner = json.loads(file.read_text())
+            file.write_text(json.dumps({**owner, "started": owner["started"] - 1}))
+        else:
+            self._lease.__exit__(None, None, None)
+
+
+def test_a_worker_that_finds_its_run_taken_is_no_death(workers):
+    """Two launchers may start the same run in the same moment."""
+    run = workers.job("run", f"if [ $1 = 1 ]; then exit 75; fi; {DONE}")
+    workers.launch(run)
+    assert workers.started == ["run", "run"]
+    assert (run.folder.state(), "retry" in workers.said) == ("done", False)
+
+
+def test_a_student_that_another_process_has_is_not_failed_for_its_teacher(workers):
+    run = workers.job("run", "exit 1", "teacher")
+    teacher = workers.job("teacher", failing("no"))
     with run.folder.lease() as mine:
         assert mine
-        workers.launch(*jobs, retries=3)
-    assert workers.started.count("run") == (0 if teacher_fails else 1)
+        workers.launch(run, teacher)
+    assert workers.started == ["teacher"]
     assert run.folder.state() == "partial"
+
+
+def test_a_worker_that_cannot_be_started_does_not_stop_the_rest(workers, capfd):
+    broken, other = workers.job("broken", DONE), workers.job("other", DONE)
+    shutil.rmtree(broken.folder.path)
+    workers.launch(broken, other, retries=1)
+    assert workers.started == ["broken", "other"]
+    assert (other.folder.state(), broken.folder.state()) == ("done", "absent")
+    assert "broken: no worker could be started" in capfd.readouterr().err
 
 
 def test_every_gpu_gets_a_run_before_one_gets_two(workers):
