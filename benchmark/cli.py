@@ -157,7 +157,17 @@ def run(
     local = {"--workers": workers, "--gpus": gpus, "--runs-per-gpu": runs_per_gpu}
     cluster = chosen_cluster(launcher, _slurm(slurm), parallel, no_wait, local)
     failed = execute_grid(
-        wanted, runs, stores, device, workers, not no_track, gpus, runs_per_gpu, retries, cluster, cadence
+        wanted,
+        runs,
+        stores,
+        device,
+        workers,
+        not no_track,
+        gpus,
+        runs_per_gpu,
+        retries,
+        cluster,
+        cadence,
     )
     raise typer.Exit(1 if failed else 0)
 

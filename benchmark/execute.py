@@ -75,7 +75,8 @@ def execute_grid(
             slots = available_slots(device, len(missing), workers, gpus, runs_per_gpu)
         located = find_stores(grid, runs, stores, console)
         check_networks(missing, located)
-        lengths = _seconds(missing, located, slots[0])
+        # A cluster's machines are not this one, on which the times were taken.
+        lengths = {} if cluster else _seconds(missing, located, slots[0])
         jobs = [
             _job(grid, config, runs, located[config.dataset], cadence, lengths.get(config))
             for config in missing

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from backbones import BACKBONES
 from bench_errors import InputError
+from benchmark.cadence import SECONDS
 from benchmark.conditions import environment
 from benchmark.execute import available_cores, chosen_device
 from benchmark.launch.worker import MALLOC
@@ -104,6 +105,7 @@ def measure(
             },
             "window": run(f"{name}, 15 subsets of a window", tasks.window, name),
             "case": run(f"{name}, a case", tasks.case, name),
+            "checkpoint": run(f"{name}, a checkpoint", tasks.checkpoint, name),
         }
     return report
 
@@ -164,6 +166,10 @@ def figures(report: dict[str, Any]) -> dict[str, tuple[float, str]]:
         rows[f"{name} 15 subsets of a window"] = (of["window"]["seconds"], "s")
         rows[f"{name} window peak memory"] = (of["window"]["peak_bytes"] / 2**30, "GiB")
         rows[f"{name} test of a case"] = (of["case"]["seconds"], "s")
+        if saved := of.get("checkpoint"):  # reports of older versions have none
+            rows[f"{name} checkpoint"] = (saved["seconds"], "s")
+            share = saved["seconds"] / (SECONDS + saved["seconds"])
+            rows[f"{name} checkpoint, share of the time at one in {SECONDS:.0f} s"] = (100 * share, "%")
     return rows
 
 

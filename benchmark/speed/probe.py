@@ -19,10 +19,11 @@ import numpy as np
 from benchmark.build import build_backbone, build_objective
 from benchmark.config import RunConfig
 from benchmark.evaluate import count_windows, score_maps, segment_case
+from benchmark.memory import peak
 from benchmark.metrics import POLICIES
 from benchmark.precision import autocast, check_precision, scaler
 from benchmark.size import model_size
-from benchmark.speed.tasks import Setting, begin, now, peak
+from benchmark.speed.tasks import Setting, begin, now
 from benchmark.train import Progress, make_optimiser, steps
 from datasets.degrade import Degradation
 from datasets.expected import NOISE, noise_store

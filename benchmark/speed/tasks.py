@@ -3,6 +3,7 @@
     step("rfnet", "passion", "1111", setting)       # one training step
     window("rfnet", setting)                        # all subsets of one window
     case("rfnet", setting)                          # one whole case tested
+    checkpoint("rfnet", setting)                    # writing a checkpoint
     metrics(setting)                                # Dice and HD95 of that case alone
     sample(setting)                                 # waiting for training samples
 
@@ -26,10 +27,12 @@ import backbones
 import passion
 from backbones.contract import Backbone
 from backbones.recompute import Recomputed
+from benchmark.checkpoint import FILES, save_checkpoint
 from benchmark.evaluate import predict
 from benchmark.memory import peak
 from benchmark.metrics import POLICIES, score_case
 from benchmark.precision import autocast
+from benchmark.record import RunFolder
 from benchmark.train import fill_gradients
 from datasets.brats import BRATS2020
 from datasets.loader import Batch, Loader
@@ -141,6 +144,20 @@ def case(backbone: str, setting: Setting) -> dict[str, Any]:
     # What an untrained network paints says nothing of real surfaces, so the metrics get tumours.
     _score(labels, maps)
     return {"seconds": now(device) - began, "network": predicted - began, "peak_bytes": peak(device)}
+
+
+def checkpoint(backbone: str, setting: Setting) -> dict[str, Any]:
+    """Time the writing of a checkpoint into the folder for temporary files: `seconds`, `bytes`."""
+    device = begin(setting)
+    network = _network(backbone, setting)
+    optimiser = torch.optim.AdamW(network.parameters(), amsgrad=True)
+    fill_gradients(optimiser)
+    optimiser.step()
+    with TemporaryDirectory() as path:
+        folder = RunFolder(Path(path))
+        content = {"weights": network.state_dict(), "optimiser": optimiser.state_dict()}
+        seconds = repeat(lambda: save_checkpoint(folder, content), setting, device)
+        return {"seconds": seconds, "bytes": (folder.path / FILES[0]).stat().st_size}
 
 
 def metrics(setting: Setting) -> dict[str, Any]:

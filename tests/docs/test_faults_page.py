@@ -11,7 +11,8 @@ PAGE = "faults.md"
 
 def test_the_page_works_as_written(place, capsys):
     wanted = load_grid("smoke").configs[0].folder
-    folder = RunFolder(record(place / "runs" / "smoke", "baseline").path.rename(place / "runs/smoke" / wanted))
+    recorded = record(place / "runs" / "smoke", "baseline")
+    folder = RunFolder(recorded.path.rename(recorded.path.with_name(wanted)))
     checkpoint = folder.path / "checkpoint.pt"
     checkpoint.write_bytes(b"left behind")
     there = []
