@@ -63,7 +63,7 @@ def test_report_imports_no_torch():
         (["run", "--grid", "demo", "--store", "brats=x"], "has no dataset brats"),
         (["run", "--grid", "demo", "--store", "phantom=nowhere"], "bench data prepare"),
         (["status", "--grid", "nowhere.yaml"], "no grid file"),
-        (["report", "--grid", "demo", "--out", "x"], "bench run --grid demo"),
+        (["report", "--grid", "demo", "--out", "x"], "start them with 'bench run'"),
         (["report", "--grid", "demo", "--out", "x", "--split-by", "dat"], "did you mean data"),
         (["show", "nothing"], "no run or grid 'nothing'"),
         (["compare", "nothing", "else"], "no run or grid 'nothing'"),
