@@ -59,8 +59,6 @@ SlurmOption = Annotated[
 ParallelOption = Annotated[
     int | None, typer.Option("--parallel", min=1, help="Jobs of SLURM at a time (default: no limit).")
 ]
-
-
 LogWeightsOption = Annotated[
     bool, typer.Option("--log-weights", help="Log the weights to W&B too (as WANDB_LOG_MODEL=end does).")
 ]
