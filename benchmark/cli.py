@@ -91,6 +91,10 @@ def run(
     runs_per_gpu: Annotated[
         int | None, typer.Option("--runs-per-gpu", min=1, help="Runs at a time on each GPU (default: 1).")
     ] = None,
+    devices: Annotated[
+        int,
+        typer.Option("--devices", min=1, help="GPUs, or processes on a CPU, that share each run's batches."),
+    ] = 1,
     retries: Annotated[
         int,
         typer.Option("--retries", min=0, help="Tries after the first for a run that dies, each going on."),
@@ -145,7 +149,7 @@ def run(
         from benchmark.execute import available_slots
         from benchmark.plan import print_plan
 
-        slots = available_slots(device, len(wanted.configs), workers, gpus, runs_per_gpu)
+        slots = available_slots(device, len(wanted.configs), workers, gpus, runs_per_gpu, devices)
         # Runs that share a GPU are not faster together than one after the other.
         places = len(slots) // (runs_per_gpu or 1)
         print_plan(wanted, runs, stores, slots, [places], STEPS)
@@ -166,6 +170,7 @@ def run(
         retries,
         cluster,
         cadence,
+        devices,
     )
     raise typer.Exit(1 if failed else 0)
 

@@ -5,6 +5,7 @@ failed = execute_grid(load_grid("demo"), Path("runs"), stores={}, device="auto",
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def execute_grid(
     retries: int = 1,
     cluster: Cluster | None = None,
     cadence: Cadence = AUTOMATIC,
+    devices: int = 1,
 ) -> int:
     """Execute what is missing of `grid` under `runs`; return how many of its runs are not done.
 
@@ -60,6 +62,7 @@ def execute_grid(
         cluster: where to submit the runs, instead of executing them here; if it is not to be waited for, they
             do not count as not done.
         cadence: how often a run writes a checkpoint.
+        devices: GPUs of each run, or processes on a CPU, which share its batches.
 
     Raises `InputError` before anything starts if a store is missing or has changed, a network cannot be
     built or take its windows, CUDA or a GPU is not there, or an option has no effect on the device.
@@ -70,9 +73,10 @@ def execute_grid(
     missing = {config: folder for config, folder in folders.items() if folder.state() != "done"}
     if missing:
         if cluster:
-            slots = [cluster.slot(device)]
+            slots = [replace(cluster.slot(device), devices=devices)]
         else:
-            slots = available_slots(device, len(missing), workers, gpus, runs_per_gpu)
+            slots = available_slots(device, len(missing), workers, gpus, runs_per_gpu, devices)
+        check_devices(missing, devices)
         located = find_stores(grid, runs, stores, console)
         check_networks(missing, located)
         # A cluster's machines are not this one, on which the times were taken.
@@ -214,6 +218,17 @@ def check_networks(configs: Iterable[RunConfig], stores: dict[str, Path]) -> Non
         check_sizes(config, Store.open(stores[config.dataset]).description)
 
 
+def check_devices(configs: Iterable[RunConfig], devices: int) -> None:
+    """Raise `InputError` for a run whose batches so many devices cannot share."""
+    if devices > 1:
+        from benchmark.team import check_team
+        from passion import OBJECTIVES
+
+        for config in configs:
+            goal = config.objective.name
+            check_team(devices, config.train.batch_size, goal, OBJECTIVES.get(goal))
+
+
 def check_store_names(grid: Grid, stores: dict[str, Path]) -> None:
     """Raise `InputError` for a store of a dataset that no run of the grid uses."""
     for name in stores:
@@ -259,13 +274,18 @@ def _check_description(path: Path, wanted: Description) -> None:
 
 
 def available_slots(
-    device: str, jobs: int, workers: int | None, gpus: str | None, runs_per_gpu: int | None
+    device: str,
+    jobs: int,
+    workers: int | None,
+    gpus: str | None,
+    runs_per_gpu: int | None,
+    devices: int = 1,
 ) -> list[Slot]:
     """Return the places for runs on this machine: `make_slots` of the cores and GPUs that there are."""
     on_gpus = gpus is not None or runs_per_gpu is not None
     device = chosen_device("cuda" if on_gpus and device == "auto" else device)
     visible = visible_gpus() if device == "cuda" else []
-    return make_slots(device, available_cores(), jobs, workers, gpus, runs_per_gpu, visible=visible)
+    return make_slots(device, available_cores(), jobs, workers, gpus, runs_per_gpu, visible, devices)
 
 
 def chosen_device(name: str) -> str:

@@ -13,7 +13,8 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -30,11 +31,17 @@ from benchmark.reasons import error_reason
 from benchmark.record import RunFolder, write_atomically
 from benchmark.trial import VALIDATED, Pruned, Trial
 from datasets.degrade import Degradation, DegradedStore
+from datasets.missing import Availability
+from datasets.split import Split
 from datasets.store import Store
 
 if TYPE_CHECKING:
+    import torch
+
     from backbones.contract import Backbone
     from benchmark.evaluate import Row
+    from datasets.loader import Loader
+    from passion.objective import Objective
 
 
 def execute(
@@ -46,13 +53,14 @@ def execute(
     stop: Callable[[], bool] = lambda: False,
     trial: Trial | None = None,
     cadence: Cadence = AUTOMATIC,
+    devices: int = 1,
 ) -> bool:
     """Train and test the run that `folder` describes; False: another process has it, or has taken it over.
 
     What is done already is not done again. A `trial` is trained and validated instead, and is whole with its
-    `VALIDATED`. `stop` is asked after each step and each tested case; at a yes, what is done is saved and
-    KeyboardInterrupt raised. Raises whatever else went wrong; the reason is then in the folder's `failed`,
-    but a `Pruned` trial has not failed.
+    `VALIDATED`. `devices` processes share each batch. `stop` is asked after each step and each tested case;
+    at a yes, what is done is saved and KeyboardInterrupt raised. Raises whatever else went wrong; the reason
+    is then in the folder's `failed`, but a `Pruned` trial has not failed.
     """
     whole = folder.path / (VALIDATED if trial else "done")
     if whole.exists():
@@ -68,7 +76,7 @@ def execute(
         try:
             folder.note_session("begun")
             with _unchanged(store_path, folder):
-                _execute(folder, store_path, device, threads, track, stop, trial, cadence)
+                _execute(folder, store_path, device, threads, track, stop, trial, cadence, devices)
             if not trial:
                 folder.mark_done()
             end = "done"
@@ -97,60 +105,30 @@ def _execute(
     stop: Callable[[], bool],
     trial: Trial | None,
     cadence: Cadence,
+    devices: int,
 ) -> None:
-    import torch
-
     from benchmark.checkpoint import save_weights
     from benchmark.evaluate import mean_dice, score_maps, segment_case
     from benchmark.metrics import POLICIES
-    from benchmark.precision import autocast, check_precision
+    from benchmark.precision import autocast
     from benchmark.size import model_size
+    from benchmark.team import check_team, lead
     from benchmark.testing import score_cases, write_validation
     from benchmark.train import Validation, train
-    from datasets.loader import Loader
-    from datasets.randomness import torch_seed
+    from passion import OBJECTIVES
 
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)  # a step with denormal numbers was seen to take 15 times as long
-    device = torch.device(device_name)
-    content = folder.config()
-    config = RunConfig.model_validate(content["config"])
-    check_precision(config.precision, device)
-    store = Store.open(store_path)
-    if store.hash != content["data"]["hash"]:
-        raise InputError(
-            f"the store {store_path} has data hash {store.hash}, the run was begun with "
-            f"{content['data']['hash']}: restore the data, or remove the run folder to start afresh"
-        )
+    device = _device(device_name, threads)
+    inputs = _Inputs.of(folder, store_path, device)
+    config, store, parts, table = inputs.config, inputs.store, inputs.parts, inputs.table
+    goal = config.objective.name
+    check_team(devices, config.train.batch_size, goal, OBJECTIVES.get(goal))
     environment = conditions.environment(_device_text(device), threads, config.precision)
+    if devices > 1:
+        environment["devices"] = devices
     _write_environment(folder, environment)
-    parts = conditions.run_split(config, store)
     conditions.write_learnt_from(folder.path, store, parts)
-    table = conditions.training_availability(config, store, parts.train)
-    if table.hash != content["data"]["availability"]["hash"]:
-        raise InputError(
-            f"the table of profile {config.profile} has hash {table.hash}, the run was begun with "
-            f"{content['data']['availability']['hash']}: restore it, or remove the run folder to start afresh"
-        )
     write_atomically(folder.path / "availability.csv", table.to_csv().encode())
-    torch.manual_seed(torch_seed(config.seed, "weights"))
-    backbone = build_backbone(config, store.description).to(device)
-    degraded = folder.path / "degraded"
-    loader = Loader(
-        DegradedStore.of(store, table.degraded, degraded) if table.degraded else store,
-        parts.train,
-        table,
-        crop=config.train.crop,
-        policy=config.objective.policy,
-        batch_size=config.train.batch_size,
-        seed=config.seed,
-        augment=config.train.augment,
-        label_share=config.train.label_share,
-    )
-    teacher = None
-    if config.teacher:
-        teacher = _teacher(folder, config.teacher, build_backbone(config, store.description).to(device))
-    objective = build_objective(config, store.description, loader, teacher)
+    backbone, loader, objective = _set_up(inputs, folder, device, (0, devices))
     if left_out := objective.left_out(backbone):
         print(f"{config.objective.name} with {config.backbone.name}: {left_out}", flush=True)
         _write_environment(folder, {**environment, "left_out": left_out})
@@ -177,27 +155,136 @@ def _execute(
         raise InputError("test.select: best needs validation cases and the split has none: use select: last")
     size = model_size(backbone, config.train.crop)
     write_atomically(folder.path / "model.json", json.dumps(size).encode())
-    with tracking.start(folder.path, content) if track else tracking.Tracker() as tracker:
+    with tracking.start(folder.path, folder.config()) if track else tracking.Tracker() as tracker:
         for line in folder.log():
             tracker.log_epoch(line)
-        train(
-            config,
-            backbone,
-            objective,
-            loader,
-            folder,
-            device,
-            on_epoch=tracker.log_epoch,
-            validation=validation,
-            stop=stop,
-            cadence=cadence,
-        )
+        command = partial(_follower, folder, store_path, device_name, threads, devices)
+        with lead(devices, device, command) as team:
+            train(
+                config,
+                backbone,
+                objective,
+                loader,
+                folder,
+                device,
+                on_epoch=tracker.log_epoch,
+                validation=validation,
+                stop=stop,
+                cadence=cadence,
+                team=team,
+            )
         save_weights(folder, backbone.state_dict())
-        shutil.rmtree(degraded, ignore_errors=True)
+        shutil.rmtree(_degraded(folder), ignore_errors=True)
         if trial:
             write_validation(folder, validate(parts.val), policy)
         else:
             score_cases(folder, store, parts.test, segment, policy, stop)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a run works with, checked against what it was begun with."""
+
+    config: RunConfig
+    store: Store
+    parts: Split
+    table: Availability
+
+    @classmethod
+    def of(cls, folder: RunFolder, store_path: Path, device: "torch.device") -> "_Inputs":
+        from benchmark.precision import check_precision
+
+        content = folder.config()
+        config = RunConfig.model_validate(content["config"])
+        check_precision(config.precision, device)
+        store = Store.open(store_path)
+        if store.hash != content["data"]["hash"]:
+            raise InputError(
+                f"the store {store_path} has data hash {store.hash}, the run was begun with "
+                f"{content['data']['hash']}: restore the data, or remove the run folder to start afresh"
+            )
+        parts = conditions.run_split(config, store)
+        table = conditions.training_availability(config, store, parts.train)
+        if table.hash != content["data"]["availability"]["hash"]:
+            raise InputError(
+                f"the table of profile {config.profile} has hash {table.hash}, the run was begun with "
+                f"{content['data']['availability']['hash']}: restore it, or remove the run folder to start "
+                "afresh"
+            )
+        return cls(config, store, parts, table)
+
+
+def _device(name: str, threads: int, rank: int = 0) -> "torch.device":
+    """Prepare this process to compute; on GPUs each process of a run has the one of its rank."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)  # a step with denormal numbers was seen to take 15 times as long
+    if name != "cuda":
+        return torch.device(name)
+    torch.cuda.set_device(rank)
+    return torch.device("cuda", rank)
+
+
+def _set_up(
+    inputs: _Inputs, folder: RunFolder, device: "torch.device", part: tuple[int, int]
+) -> "tuple[Backbone, Loader, Objective]":
+    """Build the network, the loader of a `part` of each batch, and the objective."""
+    import torch
+
+    from datasets.loader import Loader
+    from datasets.randomness import torch_seed
+
+    config, store, table = inputs.config, inputs.store, inputs.table
+    torch.manual_seed(torch_seed(config.seed, "weights"))
+    backbone = build_backbone(config, store.description).to(device)
+    loader = Loader(
+        DegradedStore.of(store, table.degraded, _degraded(folder)) if table.degraded else store,
+        inputs.parts.train,
+        table,
+        crop=config.train.crop,
+        policy=config.objective.policy,
+        batch_size=config.train.batch_size,
+        seed=config.seed,
+        augment=config.train.augment,
+        label_share=config.train.label_share,
+        part=part,
+    )
+    teacher = None
+    if config.teacher:
+        teacher = _teacher(folder, config.teacher, build_backbone(config, store.description).to(device))
+    return backbone, loader, build_objective(config, store.description, loader, teacher)
+
+
+def _degraded(folder: RunFolder) -> Path:
+    return folder.path / "degraded"
+
+
+def _follower(
+    folder: RunFolder, store: Path, device: str, threads: int, devices: int, rank: int, port: int
+) -> list[str]:
+    """Return the command of another process of a run on several devices."""
+    command = [sys.executable, "-m", "benchmark.run", str(folder.path), "--store", str(store)]
+    command += ["--device", device, "--threads", str(threads), "--devices", str(devices)]
+    return [*command, "--follow", str(rank), str(port)]
+
+
+def _follow(
+    folder: RunFolder, store: Path, device_name: str, threads: int, devices: int, place: list[int]
+) -> None:
+    """Train as one of the other processes of a run, to which the first one says when to stop."""
+    from benchmark.team import follow
+    from benchmark.train import train
+
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    rank, port = place
+    device = _device(device_name, threads, rank)
+    team = follow(rank, devices, port, device)
+    inputs = _Inputs.of(folder, store, device)
+    backbone, loader, objective = _set_up(inputs, folder, device, (rank, devices))
+    with suppress(KeyboardInterrupt):
+        train(inputs.config, backbone, objective, loader, folder, device, team=team)
 
 
 @contextmanager
@@ -269,7 +356,13 @@ def main() -> NoReturn:
     parser.add_argument("--no-track", action="store_true")
     parser.add_argument("--checkpoint-seconds", type=float)
     parser.add_argument("--checkpoint-epochs", type=int)
+    parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--follow", type=int, nargs=2, metavar=("RANK", "PORT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.follow:
+        folder = RunFolder(options.folder)
+        _follow(folder, options.store, options.device, options.threads, options.devices, options.follow)
+        sys.exit(0)
     asked = stop_signals()
     try:
         done = execute(
@@ -280,6 +373,7 @@ def main() -> NoReturn:
             not options.no_track,
             asked.is_set,
             cadence=Cadence(options.checkpoint_seconds, options.checkpoint_epochs),
+            devices=options.devices,
         )
     except KeyboardInterrupt:
         sys.exit(130)

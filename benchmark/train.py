@@ -21,6 +21,7 @@ from benchmark.config import RunConfig
 from benchmark.memory import peak
 from benchmark.precision import autocast, scaler
 from benchmark.record import RunFolder
+from benchmark.team import ALONE, Team
 from benchmark.trial import Pruned
 from datasets.loader import Loader
 from datasets.randomness import torch_seed
@@ -67,6 +68,7 @@ def train(
     validation: Validation | None = None,
     stop: Callable[[], bool] = lambda: False,
     cadence: Cadence = AUTOMATIC,
+    team: Team = ALONE,
 ) -> None:
     """Train `backbone` in place, from the folder's checkpoint if there is one.
 
@@ -81,6 +83,7 @@ def train(
         validation: how to look at the validation cases; None: not at all.
         stop: asked after each step; once it says yes, a checkpoint is written and KeyboardInterrupt raised.
         cadence: how often to write a checkpoint.
+        team: the processes that share the batches; the first alone writes and validates.
 
     Raises `Pruned`, after a checkpoint, where a look at the validation cases was `hopeless`.
     """
@@ -96,11 +99,14 @@ def train(
         best = checkpoint["best"]
         start = checkpoint["epoch"]
         progress = Progress(**checkpoint["progress"])
-    folder.truncate_log(start)
+    if team.leads:
+        folder.truncate_log(start)
     saved, cost, saved_epoch = time.monotonic(), 0.0, start
 
     def save(epoch: int, progress: Progress) -> None:
         nonlocal saved, cost, saved_epoch
+        if not team.leads:
+            return
         began = time.monotonic()
         content = {
             "epoch": epoch,
@@ -116,8 +122,8 @@ def train(
         cost = saved - began
 
     for epoch in range(start, config.train.epochs):
-        for _ in steps(config, epoch, progress, backbone, objective, optimiser, scale, loader, device):
-            stopping = stop()
+        for _ in steps(config, epoch, progress, backbone, objective, optimiser, scale, loader, device, team):
+            stopping = team.any(stop())
             if stopping or cadence.due(time.monotonic() - saved, cost):
                 save(epoch, progress)
             if stopping:
@@ -132,7 +138,8 @@ def train(
             if validation.keep_best and line["validation"] > best["score"]:
                 weights = {k: v.detach().clone() for k, v in backbone.state_dict().items()}
                 best = {"score": line["validation"], "epoch": epoch, "weights": weights}
-        folder.append_log(line)
+        if team.leads:
+            folder.append_log(line)
         on_epoch(line)
         if last or hopeless or cadence.due(time.monotonic() - saved, cost, epoch + 1 - saved_epoch):
             save(epoch + 1, progress)
@@ -171,6 +178,7 @@ def steps(
     scale: torch.amp.GradScaler,
     loader: Loader,
     device: torch.device,
+    team: Team = ALONE,
 ) -> Generator[None, None, None]:
     """Do what is left of an epoch, a step at a time, and keep the account of it in `progress`."""
     rate = learning_rate(config.train.lr, epoch, config.train.epochs)
@@ -186,25 +194,38 @@ def steps(
         # Dropout draws depend on the step alone, so a resumed run repeats them.
         torch.manual_seed(torch_seed(config.seed, f"step {step}", epoch))
         moved = batch.to(device)
+        idle = team.size > 1 and team.rank >= loader.cases_in(step)
+        before = objective.state_dict() if team.size > 1 else {}
         with autocast(config.precision, device):
             losses = objective.loss(network, moved)
-        if not torch.isfinite(losses.total):
+        used = batch.available if config.objective.policy == "pdt" else batch.present
+        terms = {"total": losses.total.detach(), **losses.terms}
+        showed, cases = used.sum(dim=0), len(batch.cases)
+        if team.size > 1:
+            team.sum_state(objective, before, idle)
+            *summed, showed = team.sum([value * (not idle) for value in (*terms.values(), showed)])
+            terms = {
+                name: value.to(kept.dtype) for (name, kept), value in zip(terms.items(), summed, strict=True)
+            }
+            cases = loader.cases_in(step)
+        if not torch.isfinite(terms["total"]):
             raise FloatingPointError(
-                f"the loss is {losses.total.item()} in epoch {epoch} at {', '.join(batch.cases)}: "
+                f"the loss is {terms['total'].item()} in epoch {epoch} at {', '.join(batch.cases)}: "
                 "lower train.lr, or check the data"
             )
         optimiser.zero_grad(set_to_none=True)
         if losses.total.requires_grad:
             objective.backward(_scaled(losses, scale), weights)
+            if team.size > 1:
+                team.sum_gradients([p for group in optimiser.param_groups for p in group["params"]], idle)
             fill_gradients(optimiser)
             scale.step(optimiser)
             scale.update()
-        for name, value in {"total": losses.total.detach(), **losses.terms}.items():
+        for name, value in terms.items():
             totals[name] = totals.get(name, torch.zeros(())) + value.cpu()
-        used = batch.available if config.objective.policy == "pdt" else batch.present
-        seen += used.sum(dim=0)
+        seen += showed
         progress.seen = seen
-        progress.cases += len(batch.cases)
+        progress.cases += cases
         progress.step = step + 1
         progress.elapsed = time.monotonic() - began
         progress.wait = waited + loader.wait

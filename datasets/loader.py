@@ -91,6 +91,7 @@ class Loader:
         seed: int = 1037,
         augment: bool | Literal["released"] = True,
         label_share: float = 0.0,
+        part: tuple[int, int] = (0, 1),
     ):
         """Prepare to load.
 
@@ -104,6 +105,8 @@ class Loader:
             batch_size: samples per batch; the last batch of an epoch may have fewer.
             seed: of all draws.
             augment: the published augmentation; `released` draws its intensity change per slice.
+            part: which of how many devices that share each batch; a batch that has no case for one gives it
+                its first case, to be counted for nothing.
             label_share: share of the crops that are centred on a random labelled voxel, where there is one.
 
         Raises `InputError` if there is no case, or if `pdt` meets a case that lacks a modality on disk.
@@ -119,6 +122,7 @@ class Loader:
         self._seed = seed
         self._augment = augment
         self._label_share = label_share
+        self._part = part
         self._dims = store.description.spatial_dims
         self._available = {case: self._what_training_sees(case, availability) for case in cases}
         self._units = [unit for case in cases for unit in self._units_of(case)]
@@ -133,6 +137,10 @@ class Loader:
         """Samples per epoch that have each modality."""
         return np.sum([self._available[unit.case] for unit in self._units], axis=0).tolist()
 
+    def cases_in(self, step: int) -> int:
+        """Samples of the batch of a step, those of all its parts."""
+        return min(self._batch_size, len(self._units) - step * self._batch_size)
+
     def __len__(self) -> int:
         """Batches per epoch."""
         return -(-len(self._units) // self._batch_size)
@@ -146,7 +154,9 @@ class Loader:
             ahead: deque[Future[Batch]] = deque()
             try:
                 for first in range(first_step * self._batch_size, len(units), self._batch_size):
-                    ahead.append(thread.submit(self._batch, units[first : first + self._batch_size], epoch))
+                    batch = units[first : first + self._batch_size]
+                    rank, size = self._part
+                    ahead.append(thread.submit(self._batch, batch[rank::size] or batch[:1], epoch))
                     if len(ahead) > BATCHES_AHEAD:
                         yield self._next(ahead)
                 while ahead:

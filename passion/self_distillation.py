@@ -49,6 +49,8 @@ class Passion(Objective):
     `torch.no_grad()`, which counts nothing.
     """
 
+    summed = ("distance", "seen")
+
     def __init__(
         self,
         modalities: int,

@@ -16,12 +16,14 @@ from bench_errors import InputError
 class Slot:
     """A place for one run: its device, how many threads it has, and the GPU, if it has one of its own.
 
-    `gpu` is as in CUDA_VISIBLE_DEVICES; None leaves that variable as it is.
+    `gpu` is as in CUDA_VISIBLE_DEVICES; None leaves that variable as it is. With several `devices` the run
+    has a process on each, with so many threads each, and `gpu` names them all.
     """
 
     device: str
     threads: int
     gpu: str | None = None
+    devices: int = 1
 
     def environment(self) -> dict[str, str]:
         """Return the variables that keep a worker in its slot."""
@@ -37,6 +39,7 @@ def make_slots(
     gpus: str | None = None,
     runs_per_gpu: int | None = None,
     visible: list[str] | None = None,
+    devices: int = 1,
 ) -> list[Slot]:
     """Return the slots in the order in which they are filled: every GPU gets a run before one gets two.
 
@@ -48,6 +51,7 @@ def make_slots(
         gpus: numbers among the visible GPUs, such as `0,1`; None: all of them.
         runs_per_gpu: runs at a time on each GPU; None: one.
         visible: the GPUs, as in CUDA_VISIBLE_DEVICES.
+        devices: of each run: GPUs, or processes on a CPU.
 
     Raises `InputError` for an option without effect on the device, and for GPUs that are not there.
     """
@@ -55,12 +59,22 @@ def make_slots(
         for option, value in (("--gpus", gpus), ("--runs-per-gpu", runs_per_gpu)):
             if value is not None:
                 raise InputError(f"{option} {value} has no effect on a CPU: use --workers, or --device cuda")
-        count = workers or min(jobs, cores)
-        return [Slot("cpu", max(1, cores // count))] * count
+        count = workers or max(1, min(jobs, cores // devices))
+        return [Slot("cpu", max(1, cores // (count * devices)), devices=devices)] * count
     if workers is not None:
         raise InputError(f"--workers {workers} counts runs on a CPU: use --runs-per-gpu on GPUs")
-    chosen = _chosen(gpus, visible or []) * (runs_per_gpu or 1)
-    return [Slot("cuda", max(1, cores // len(chosen)), gpu) for gpu in chosen]
+    chosen = _chosen(gpus, visible or [])
+    if devices > 1 and runs_per_gpu:
+        raise InputError(
+            f"--devices {devices} gives a run whole GPUs: leave out --runs-per-gpu {runs_per_gpu}"
+        )
+    if len(chosen) % devices:
+        raise InputError(
+            f"--devices {devices}: {len(chosen)} GPUs cannot be shared out so: choose a multiple with --gpus"
+        )
+    groups = [",".join(chosen[i : i + devices]) for i in range(0, len(chosen), devices)] * (runs_per_gpu or 1)
+    threads = max(1, cores // (len(groups) * devices))
+    return [Slot("cuda", threads, group, devices) for group in groups]
 
 
 def _chosen(gpus: str | None, visible: list[str]) -> list[str]:

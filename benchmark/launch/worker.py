@@ -40,6 +40,7 @@ def worker_command(job: Job, slot: Slot, track: bool) -> tuple[list[str], dict[s
     """Return the command of a job's worker, and the variables to set beside those of the own environment."""
     command = [sys.executable, "-m", "benchmark.run", str(job.folder.path), "--store", str(job.store)]
     command += ["--device", slot.device, "--threads", str(slot.threads)] + ([] if track else ["--no-track"])
+    command += ["--devices", str(slot.devices)] if slot.devices > 1 else []
     command += job.cadence.arguments()
     return command, {**malloc_variables(), **slot.environment()}
 

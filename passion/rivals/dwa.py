@@ -25,6 +25,8 @@ class DynamicWeightAverage(TaskWeighting):
     A call of `loss` with gradients enabled is a training step and counts in the epoch's means.
     """
 
+    summed = ("sums", "seen")
+
     def __init__(self, modalities: int, classes: int, temperature: float = 2.0, **options: Any):
         super().__init__(modalities, classes, **options)
         self.temperature = temperature
