@@ -1,6 +1,6 @@
 """What run folders hold that nobody needs: ``bench clean --grid G``, and ``--remove RULE`` to remove it.
 
-Of the three rules only the last loses results. Runs that a process is working on are left alone.
+Of the rules only `orphans` loses results. Runs that a process is working on are left alone.
 """
 
 import shutil
@@ -16,11 +16,13 @@ from bench_errors import InputError
 from bench_registry import unknown
 from benchmark.checkpoint import FILES, FRESH, is_whole
 from benchmark.grid import Grid
+from benchmark.launch.queue import JOBS
 from benchmark.record import PARTIAL, RunFolder, run_folders
 
 RULES = {
     "temporary": "what a crash left half written",
     "checkpoints": "of runs that are done, and older ones beside a whole newer one",
+    "jobs": "what SLURM's jobs left, where every run of the folder is done",
     "orphans": "runs that the grid, with the --set given, does not have",
 }
 
@@ -68,7 +70,10 @@ def find_waste(folders: Sequence[Path], grid: Grid | None = None) -> list[Waste]
     found = []
     for folder in folders:
         found.append(_waste("temporary", sorted(folder.glob(f".*{PARTIAL}"))))
-        for run in run_folders(folder):
+        begun = run_folders(folder)
+        if all(run.state() == "done" for run in begun):
+            found.append(_waste("jobs", sorted((folder / JOBS).glob("*"))))
+        for run in begun:
             if run.holder():
                 continue
             if grid and run.path.name not in known:

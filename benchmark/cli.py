@@ -144,6 +144,10 @@ def run(
     if params and grid:
         raise InputError(f"--grid {grid} and --params {params}: give one of them, the file says it all")
     wanted = load_parameters(params, settings or []) if params else load_grid(str(grid), settings or [])
+    if dry_run and launcher != "local":
+        raise InputError(
+            "--dry-run has no effect with --launcher slurm: it times this machine, leave that out"
+        )
     if dry_run:
         from benchmark.estimate import STEPS
         from benchmark.execute import available_slots
@@ -257,7 +261,7 @@ def clean(
     runs: RunsOption = Path("runs"),
     remove: Annotated[
         list[str] | None,
-        typer.Option("--remove", help="temporary, checkpoints or orphans: remove these; repeatable."),
+        typer.Option("--remove", help="temporary, checkpoints, jobs or orphans: remove these; repeatable."),
     ] = None,
     settings: SetOption = None,
     plugin: PluginOption = None,

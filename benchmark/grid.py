@@ -14,6 +14,7 @@ settings for its points under `with`: ``{value: myops2020, with: {train.crop: 25
 """
 
 import itertools
+import re
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -328,6 +329,9 @@ def _error(file: GridFile, point: Point, keys: tuple[str, ...], text: str) -> In
     An error of a combination has no key of its own: it stands where the first key that it names does.
     """
     settings = list(reversed(point))
+    if path := re.match(r"[a-z_0-9]+(?:\.[a-z_0-9]+)+", text):  # more exact than the section that it is of
+        exact = tuple(path[0].split("."))
+        keys = exact if any(setting.holds(exact) for setting in settings) else keys
     named = [s for s in settings if not keys and (".".join(s.keys) in text or s.keys[-1] in text.split())]
     about = (
         [s for s in settings if keys and s.holds(keys)] or [s for s in settings if s.keys[0] in keys] or named

@@ -16,6 +16,8 @@ from benchmark.record import write_atomically
 WHERE = "use a machine from which jobs can be submitted to the SLURM cluster"
 JOB = "slurm.json"
 """In a run folder: the id of the job that it was last submitted as."""
+JOBS = "slurm"
+"""In a grid's folder: a folder with what its jobs print, and what submitit keeps of them."""
 _SECONDS = 60.0
 
 

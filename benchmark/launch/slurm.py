@@ -23,7 +23,7 @@ from rich.console import Console
 from bench_errors import InputError
 from benchmark.launch import local
 from benchmark.launch.cluster import Cluster, largest_array
-from benchmark.launch.queue import job_name, job_of, note_job, queued
+from benchmark.launch.queue import JOBS, job_name, job_of, note_job, queued
 from benchmark.launch.slots import Slot
 from benchmark.launch.view import View, make_view
 from benchmark.launch.worker import STOPPED, Job, longest_first
@@ -96,7 +96,7 @@ def submit(
     At most `cluster.parallel` of them run at a time. Raises `InputError` where that is not possible or
     another process is submitting runs of this grid.
     """
-    own = RunFolder(jobs[0].folder.path.parent / "slurm")
+    own = RunFolder(jobs[0].folder.path.parent / JOBS)
     executor = cluster.executor(own.path, grid)
     own.path.mkdir(parents=True, exist_ok=True)
     with own.lease() as mine:
@@ -167,7 +167,7 @@ def wait(jobs: list[Job], grid: str, console: Console) -> None:
     for job in jobs:
         if job.folder.state() == "partial":
             identity = job_of(job.folder.path)
-            log = job.folder.path.parent / "slurm" / f"{identity}_0_log.out"
+            log = job.folder.path.parent / JOBS / f"{identity}_0_log.out"
             job.folder.mark_failed(f"its job {identity} is over and it is not done: see {log}")
 
 

@@ -92,6 +92,21 @@ def test_what_a_process_takes_meanwhile_is_left_alone(grid, runs, monkeypatch):
     assert len(files(runs)) == len(before) - 2  # of the partial and of the running run, which nobody holds
 
 
+def test_what_jobs_left_is_waste_once_every_run_is_done(tmp_path, grid):
+    folders = [RunFolder(tmp_path / "runs" / "four" / config.folder) for config in grid.configs]
+    log = tmp_path / "runs" / "four" / "slurm" / "17_0_log.out"
+    for folder in folders:
+        folder.write_config({})
+    log.parent.mkdir()
+    log.write_text("hello")
+    clean(grid, tmp_path / "runs", ["jobs"])
+    assert log.exists()
+    for folder in folders:
+        folder.mark_done()
+    clean(grid, tmp_path / "runs", ["jobs"])
+    assert not log.exists()
+
+
 def test_without_a_grid_there_are_no_orphans(grid, runs, capsys):
     old = "phantom-rfnet-old-0123456789/checkpoint.pt"
     with pytest.raises(InputError, match="say with --grid"):

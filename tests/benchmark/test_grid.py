@@ -143,6 +143,13 @@ def test_runs_follow_the_content_of_a_profile_file(tmp_path):
         load_grid(str(grid))
 
 
+def test_an_option_without_effect_is_named_where_it_stands(tmp_path):
+    path = tmp_path / "idle.yaml"
+    path.write_text("axes: {objective: [passion]}\nbase:\n  objective: {beta: false,\n    eta: 0.5}\n")
+    with pytest.raises(InputError, match=r"idle.yaml, line 4: objective.eta has no effect"):
+        load_grid(str(path))
+
+
 def test_unknown_grid_names_the_nearest():
     with pytest.raises(InputError, match="did you mean demo"):
         load_grid("dmo")

@@ -126,6 +126,12 @@ def test_a_plan_writes_nothing(tmp_path, command, timed):
     assert not Path(runs).exists()
 
 
+def test_a_dry_run_is_of_this_machine():
+    command = ["run", "--grid", "smoke", "--dry-run", "--launcher", "slurm"]
+    result = CliRunner().invoke(app, command)
+    assert "it times this machine" in str(result.exception)
+
+
 @pytest.mark.parametrize("text", ["", "0", "a", "1,,2", "-1", "1.5", "1,0"])
 def test_numbers_of_gpus_are_checked(text):
     with pytest.raises(InputError, match="expected how many, each at least 1"):
