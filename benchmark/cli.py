@@ -3,7 +3,6 @@
 Heavy libraries are imported by the functions that need them, so that `bench --help` answers at once.
 """
 
-import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +11,30 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from bench_errors import InputError
+from benchmark.commands.data import data
+from benchmark.commands.options import (
+    ArgumentOption,
+    DatasetOption,
+    DeviceOption,
+    GridOption,
+    GridsOption,
+    LauncherOption,
+    LogWeightsOption,
+    OutOption,
+    ParallelOption,
+    PluginOption,
+    RunArgument,
+    RunsOption,
+    SetOption,
+    SlurmOption,
+    StoreOption,
+    ask_for_weights,
+    pairs,
+    register,
+    slurm_options,
+)
+from benchmark.commands.tune import tune
+from benchmark.commands.weights import weights
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,57 +43,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Benchmark suite for incomplete multi-modal medical image segmentation.",
 )
-data = typer.Typer(no_args_is_help=True, help="Make, check, prepare and verify studies.")
 app.add_typer(data, name="data")
-weights = typer.Typer(no_args_is_help=True, help="Use published weights, and publish your own.")
 app.add_typer(weights, name="weights")
-tune = typer.Typer(help="Search for the best options of a run with Optuna: bench tune --study NAME.")
 app.add_typer(tune, name="tune")
-
-GridOption = Annotated[str, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")]
-GridsOption = Annotated[
-    list[str], typer.Option("--grid", help="Name or path of a grid; several: --grid A --grid B.")
-]
-RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of the run folders.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
-DatasetOption = Annotated[
-    str, typer.Option("--dataset", help="Name (see bench list), or path of a YAML file.")
-]
-StoreOption = Annotated[
-    list[str] | None,
-    typer.Option("--store", help="NAME=DIR: where a dataset's store is (default data/NAME)."),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="KEY=VALUE for every run of the grid, such as train.epochs=20; repeatable."),
-]
-WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Cases at a time (default: one a core).")
-]
-LauncherOption = Annotated[
-    Literal["local", "slurm"], typer.Option("--launcher", help="This machine, or a SLURM cluster.")
-]
-SlurmOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--slurm", help="NAME=VALUE of sbatch: partition, time, gres, cpus-per-task, mem...; repeatable."
-    ),
-]
-ParallelOption = Annotated[
-    int | None, typer.Option("--parallel", min=1, help="Jobs of SLURM at a time (default: no limit).")
-]
-LogWeightsOption = Annotated[
-    bool, typer.Option("--log-weights", help="Log the weights to W&B too (as WANDB_LOG_MODEL=end does).")
-]
-PluginOption = Annotated[
-    list[str] | None,
-    typer.Option("--plugin", help="module:Class, a backbone or objective of yours; repeatable."),
-]
-RunArgument = Annotated[str, typer.Argument(help="Path or name of a run folder, or a model folder.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-ArgumentOption = Annotated[
-    list[str] | None, typer.Option("--argument", help="NAME=VALUE for its class; repeatable.")
-]
 
 
 @app.command()
@@ -134,9 +109,9 @@ def run(
     from benchmark.grid import load_grid
     from benchmark.launch.cluster import chosen_cluster
 
-    _register(plugin)
+    register(plugin)
     cadence = Cadence(checkpoint_seconds, checkpoint_epochs)
-    stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
+    stores = pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
     if params:
         from benchmark.tune.plan import load_parameters
     elif grid is None:
@@ -159,9 +134,9 @@ def run(
         print_plan(wanted, runs, stores, slots, [places], STEPS)
         return
     if log_weights:
-        _ask_for_weights()
+        ask_for_weights()
     local = {"--workers": workers, "--gpus": gpus, "--runs-per-gpu": runs_per_gpu}
-    cluster = chosen_cluster(launcher, _slurm(slurm), parallel, no_wait, local)
+    cluster = chosen_cluster(launcher, slurm_options(slurm), parallel, no_wait, local)
     failed = execute_grid(
         wanted,
         runs,
@@ -189,7 +164,7 @@ def sync(
     from benchmark.tracking.sync import sync_grid
 
     if log_weights:
-        _ask_for_weights()
+        ask_for_weights()
     raise typer.Exit(1 if sync_grid(runs / Path(grid).stem) else 0)
 
 
@@ -224,8 +199,8 @@ def plan(
     from benchmark.grid import load_grid
     from benchmark.plan import parse_numbers, print_plan
 
-    _register(plugin)
-    stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
+    register(plugin)
+    stores = pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
     if no_probe and probe_steps:
         raise InputError(f"--probe-steps {probe_steps} has no effect with --no-probe: leave out one of them")
     numbers = parse_numbers(gpus) if gpus is not None else None
@@ -249,7 +224,7 @@ def status(
     from benchmark.execute import print_status
     from benchmark.grid import load_grid
 
-    _register(plugin)
+    register(plugin)
     print_status(load_grid(grid, settings or []), runs)
 
 
@@ -270,7 +245,7 @@ def clean(
     from benchmark.clean import clean
     from benchmark.grid import load_grid
 
-    _register(plugin)
+    register(plugin)
     clean(load_grid(grid, settings or []) if grid else None, runs, remove or [])
 
 
@@ -380,7 +355,7 @@ def predict(
     plugin: PluginOption = None,
 ) -> None:
     """Segment new patients from whatever modalities there are. Exit code 1: some cases could not be."""
-    _register(plugin)
+    register(plugin)
     if bool(image) == bool(study):
         raise InputError("give either --image MODALITY=FILE, once or more, or --study FOLDER")
     from benchmark.predict import predict_images, predict_study
@@ -391,7 +366,7 @@ def predict(
     if dataset:
         raise InputError("--dataset says how the files of --study lie: leave it out with --image")
     predict_images(
-        run, _pairs("--image", image or [], "MODALITY=FILE, such as flair=a.nii.gz"), out, runs, *options
+        run, pairs("--image", image or [], "MODALITY=FILE, such as flair=a.nii.gz"), out, runs, *options
     )
 
 
@@ -412,7 +387,7 @@ def evaluate(
     """Test a finished run again, on other data or in other quality, into a run folder of its own."""
     from benchmark.retest import evaluate_run
 
-    _register(plugin)
+    register(plugin)
     folder = evaluate_run(run, dataset, runs, profile, outside, device)
     typer.echo(f"evaluated {run} to {folder.path}; see: bench report --grid {folder.path.parent.name}")
 
@@ -443,7 +418,7 @@ def list_names(plugin: PluginOption = None) -> None:
     """List backbones, objectives, datasets, profiles and grids with what they are, one a line."""
     from benchmark.plugins import print_list
 
-    _register(plugin)
+    register(plugin)
     print_list()
 
 
@@ -458,7 +433,7 @@ def check_backbone(
     """Check a backbone against the contract on random volumes; stop at what it does not keep."""
     from benchmark.plugins import print_backbone_check
 
-    _register(plugin)
+    register(plugin)
     print_backbone_check(name, crop, modalities, argument or [])
 
 
@@ -471,7 +446,7 @@ def check_objective(
     """Check a training objective on random batches; stop at what goes wrong."""
     from benchmark.plugins import print_objective_check
 
-    _register(plugin)
+    register(plugin)
     print_objective_check(name, argument or [])
 
 
@@ -494,218 +469,6 @@ def profile(
     from benchmark.profile import print_profile
 
     print_profile(name, cases, from_csv, dataset, seed, picture)
-
-
-@data.command()
-def phantom(
-    out: OutOption,
-    cases: Annotated[int, typer.Option("--cases", min=1, help="Number of cases.")] = 40,
-    size: Annotated[str, typer.Option("--size", help="Edge in voxels, or XxYxZ up to 240x240x155.")] = "64",
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Equal seeds give equal files, to the byte.")
-    ] = 0,
-    layout: Annotated[str, typer.Option("--layout", help="brats or myops.")] = "brats",
-) -> None:
-    """Make a synthetic study of NIfTI files that looks and behaves like BraTS (or MyoPS)."""
-    from benchmark.studies import make_phantom
-
-    make_phantom(out, cases, size, seed, layout)
-
-
-@data.command()
-def check(
-    folder: Annotated[Path, typer.Argument(help="Folder of the study.")],
-    dataset: Annotated[
-        str | None,
-        typer.Option("--dataset", help="Name, or path of a YAML file (default: recognised by the files)."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
-) -> None:
-    """Check every file of a study. Exit code 0: sound, 1: warnings, 2: errors."""
-    from benchmark.studies import check_folder
-
-    raise typer.Exit(check_folder(folder, dataset, json))
-
-
-@data.command()
-def prepare(
-    folder: Annotated[Path, typer.Argument(help="Folder of the study.")],
-    dataset: DatasetOption,
-    out: OutOption,
-    box: Annotated[
-        Literal["full", "released"], typer.Option("--box", help="released loses the last slice of some axes.")
-    ] = "full",
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out cases with errors instead of stopping.")
-    ] = False,
-    workers: WorkersOption = None,
-) -> None:
-    """Crop, normalise and store a study; later calls do what is new, changed or damaged, or was cut off."""
-    from benchmark.studies import prepare_folder
-
-    prepare_folder(folder, dataset, out, box, skip_bad, workers)
-
-
-@data.command()
-def verify(
-    store: Annotated[Path, typer.Argument(help="Folder of a store.")],
-    workers: WorkersOption = None,
-) -> None:
-    """Test the checksum of every case of a store. Exit code 0: sound, 2: damaged."""
-    from benchmark.studies import verify_store
-
-    raise typer.Exit(verify_store(store, workers))
-
-
-@weights.command("import")
-def import_(
-    file: Annotated[Path, typer.Argument(help="Checkpoint as released: .pth, .pt or .safetensors.")],
-    backbone: Annotated[
-        str, typer.Option("--backbone", help="Which network it belongs to (see bench list).")
-    ],
-    out: OutOption,
-) -> None:
-    """Turn published weights into a run folder; reads the file as data, never as code."""
-    from benchmark.published import import_weights
-
-    folder = import_weights(file, backbone, out)
-    typer.echo(f"imported {file} to {folder.path}")
-
-
-@weights.command()
-def export(
-    run: RunArgument,
-    out: OutOption,
-    license_: Annotated[
-        str, typer.Option("--license", help="Of the weights, as hubs call it: cc-by-4.0, other.")
-    ] = "unknown",
-    runs: RunsOption = Path("runs"),
-    plugin: PluginOption = None,
-) -> None:
-    """Make a model folder to publish: safetensors, configuration and model card; checked by using it."""
-    from benchmark.model_folder import export_model
-
-    _register(plugin)
-    export_model(run, out, runs, license_)
-    typer.echo(f"exported {run} to {out}; a new process predicts the same with it. Read {out / 'README.md'}")
-
-
-StudyOption = Annotated[
-    str, typer.Option("--study", help="Name of a shipped study (see bench list), or path of a study file.")
-]
-StorageOption = Annotated[
-    str | None,
-    typer.Option("--storage", help="URL of a database (default: a journal file in the study's folder)."),
-]
-
-
-@tune.callback(invoke_without_command=True)
-def tune_study(
-    context: typer.Context,
-    study: Annotated[
-        str | None, typer.Option("--study", help="Name of a shipped study, or path of a study file.")
-    ] = None,
-    runs: RunsOption = Path("runs"),
-    trials: Annotated[
-        int, typer.Option("--trials", min=1, help="How many the study will have, those it has included.")
-    ] = 50,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0, help="Seconds after which no trial begins.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Trials at a time on a CPU (default: one a core).")
-    ] = None,
-    gpus: Annotated[
-        str | None, typer.Option("--gpus", help="Numbers of the GPUs to use, such as 0,1 (default: all).")
-    ] = None,
-    runs_per_gpu: Annotated[
-        int | None, typer.Option("--runs-per-gpu", min=1, help="Trials at a time on each GPU (default: 1).")
-    ] = None,
-    storage: StorageOption = None,
-    store: StoreOption = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
-    no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
-    launcher: LauncherOption = "local",
-    slurm: SlurmOption = None,
-    parallel: ParallelOption = None,
-) -> None:
-    """Search for the best options of a run; the same command goes on with a study.
-
-    Exit code 0: done, 1: no trial is complete, 130: interrupted.
-    """
-    if context.invoked_subcommand:
-        return
-    if study is None:
-        raise InputError("expected --study NAME or --study FILE.yaml: bench list names the shipped ones")
-    from benchmark.execute import available_slots
-    from benchmark.launch.cluster import chosen_cluster
-    from benchmark.tune.command import tune_study
-
-    stores = _pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
-    local = {"--workers": workers, "--gpus": gpus, "--runs-per-gpu": runs_per_gpu}
-    cluster = chosen_cluster(launcher, _slurm(slurm), parallel, False, local)
-    if cluster:
-        slots = [cluster.slot(device)] * (parallel or trials)
-    else:
-        slots = available_slots(device, trials, workers, gpus, runs_per_gpu)
-    complete = tune_study(study, runs, stores, slots, trials, timeout, storage, not no_track, cluster)
-    raise typer.Exit(0 if complete else 1)
-
-
-@tune.command("report")
-def tune_report(study: StudyOption, runs: RunsOption = Path("runs"), storage: StorageOption = None) -> None:
-    """Print a study's trials and write what has come of it so far; it may be running meanwhile."""
-    from benchmark.tune.command import report_study
-
-    written = report_study(study, runs, storage)
-    typer.echo(f"wrote {len(written)} files, begin with {written[0]}")
-
-
-@tune.command()
-def dashboard(
-    study: StudyOption,
-    runs: RunsOption = Path("runs"),
-    storage: StorageOption = None,
-    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8080,
-) -> None:
-    """Serve a study to a browser with optuna-dashboard."""
-    from benchmark.tune.command import serve_dashboard
-
-    serve_dashboard(study, runs, storage, host, port)
-
-
-def _register(plugins: list[str] | None) -> None:
-    if plugins:
-        from benchmark.plugins import register
-
-        register(plugins)
-
-
-def _ask_for_weights() -> None:
-    """Set W&B's own variable, which reaches the workers wherever they run."""
-    os.environ["WANDB_LOG_MODEL"] = "end"
-
-
-def _slurm(items: list[str] | None) -> dict[str, str]:
-    return _texts("--slurm", items or [], "NAME=VALUE, such as partition=gpu or gres=gpu:1")
-
-
-def _pairs(option: str, items: list[str], expected: str) -> dict[str, Path]:
-    """Read what was given to an option as NAME=PATH, each name once."""
-    return {name: Path(text) for name, text in _texts(option, items, expected).items()}
-
-
-def _texts(option: str, items: list[str], expected: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for item in items:
-        name, equals, text = item.partition("=")
-        if not (name and equals and text):
-            raise InputError(f"{option} {item}: expected {expected}")
-        if name in found:
-            raise InputError(f"{option} {name} is given twice: name each at most once")
-        found[name] = text
-    return found
 
 
 def _check_our_datasets() -> None:

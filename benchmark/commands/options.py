@@ -1,0 +1,90 @@
+"""Options that several commands have, and how their values are read."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bench_errors import InputError
+
+GridOption = Annotated[str, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")]
+GridsOption = Annotated[
+    list[str], typer.Option("--grid", help="Name or path of a grid; several: --grid A --grid B.")
+]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of the run folders.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
+DatasetOption = Annotated[
+    str, typer.Option("--dataset", help="Name (see bench list), or path of a YAML file.")
+]
+StoreOption = Annotated[
+    list[str] | None,
+    typer.Option("--store", help="NAME=DIR: where a dataset's store is (default data/NAME)."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE for every run of the grid, such as train.epochs=20; repeatable."),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Cases at a time (default: one a core).")
+]
+LauncherOption = Annotated[
+    Literal["local", "slurm"], typer.Option("--launcher", help="This machine, or a SLURM cluster.")
+]
+SlurmOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm", help="NAME=VALUE of sbatch: partition, time, gres, cpus-per-task, mem...; repeatable."
+    ),
+]
+ParallelOption = Annotated[
+    int | None, typer.Option("--parallel", min=1, help="Jobs of SLURM at a time (default: no limit).")
+]
+LogWeightsOption = Annotated[
+    bool, typer.Option("--log-weights", help="Log the weights to W&B too (as WANDB_LOG_MODEL=end does).")
+]
+PluginOption = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", help="module:Class, a backbone or objective of yours; repeatable."),
+]
+RunArgument = Annotated[str, typer.Argument(help="Path or name of a run folder, or a model folder.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+ArgumentOption = Annotated[
+    list[str] | None, typer.Option("--argument", help="NAME=VALUE for its class; repeatable.")
+]
+
+
+def register(plugins: list[str] | None) -> None:
+    """Make plugins known by their names, module:Class each."""
+    if plugins:
+        from benchmark.plugins import register
+
+        register(plugins)
+
+
+def ask_for_weights() -> None:
+    """Set W&B's own variable, which reaches the workers wherever they run."""
+    os.environ["WANDB_LOG_MODEL"] = "end"
+
+
+def slurm_options(items: list[str] | None) -> dict[str, str]:
+    """Read what was given as --slurm."""
+    return texts("--slurm", items or [], "NAME=VALUE, such as partition=gpu or gres=gpu:1")
+
+
+def pairs(option: str, items: list[str], expected: str) -> dict[str, Path]:
+    """Read what was given to an option as NAME=PATH, each name once."""
+    return {name: Path(text) for name, text in texts(option, items, expected).items()}
+
+
+def texts(option: str, items: list[str], expected: str) -> dict[str, str]:
+    """Read what was given to an option as NAME=TEXT, each name once; otherwise it was `expected`."""
+    found: dict[str, str] = {}
+    for item in items:
+        name, equals, text = item.partition("=")
+        if not (name and equals and text):
+            raise InputError(f"{option} {item}: expected {expected}")
+        if name in found:
+            raise InputError(f"{option} {name} is given twice: name each at most once")
+        found[name] = text
+    return found
