@@ -176,14 +176,16 @@ def test_a_run_on_two_devices_from_the_command_line(tmp_path, monkeypatch):
 @pytest.mark.long
 def test_a_run_whose_second_process_dies_fails_and_is_retried(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "pair.yaml").write_text(GRID.replace("epochs: 2", "epochs: 30"))
+    (tmp_path / "pair.yaml").write_text(GRID.replace("epochs: 2", "epochs: 8"))
     command = [sys.executable, "-m", "benchmark.cli", "run", "--grid", "pair.yaml", "--no-track"]
     command += ["--device", "cpu", "--devices", "2", "--workers", "1", "--retries", "1"]
     process = subprocess.Popen(command)
     deadline = time.monotonic() + 120
-    while not (logs := list(tmp_path.glob("runs/pair/*/log.jsonl"))) and time.monotonic() < deadline:
+    while not (logs := [log for log in tmp_path.glob("runs/pair/*/log.jsonl") if log.stat().st_size]):
+        assert time.monotonic() < deadline
         time.sleep(0.2)
-    found = subprocess.run(["pgrep", "-f", f"{logs[0].parent}.*--follow"], capture_output=True, text=True)
+    pattern = f"{logs[0].parent.name}.*--follow"
+    found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True)
     os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
     assert process.wait(timeout=300) == 0
     assert (logs[0].parent / "done").exists()
