@@ -52,7 +52,7 @@ class Team:
 
     def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return the sums over the processes, float64 and of the shapes given, on the CPU."""
-        flat = torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors]).to(self.device)
+        flat = torch.cat([t.detach().reshape(-1).to(self.device, torch.float64) for t in tensors])
         dist.all_reduce(flat)
         parts = flat.cpu().split([tensor.numel() for tensor in tensors])
         return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
@@ -91,10 +91,10 @@ def check_team(size: int, batch_size: int, objective: str, goal: type[Objective]
             f"--devices {size}: the devices share each batch and train.batch_size is {batch_size}: "
             f"set train.batch_size={size} or more, or use one device"
         )
-    if size > 1 and not goal.by_case:
+    if size > 1 and goal.backward is not Objective.backward:
         raise InputError(
-            f"--devices {size}: objective {objective} changes the gradient of a whole batch, which no device "
-            "has: use one device"
+            f"--devices {size}: objective {objective} has a backward pass of its own, which needs the whole "
+            "batch: use one device"
         )
 
 

@@ -82,15 +82,14 @@ class Objective(ABC):
     the training data; an objective uses those it needs. `loss` works without gradient and in evaluation mode,
     and leaves the backbone's mode to the caller.
 
-    `by_case`: gradients are sums over the cases of a batch, so that devices can share it; `summed`: those
-    tensors of `state_dict` that each case adds to.
+    `summed` names those tensors of `state_dict` that each case adds to: devices that share a batch add them
+    up. An objective with its own `backward` needs the whole batch, so that devices cannot share it.
 
     An objective with `needs_teacher` is created with `teacher`, a trained backbone that it freezes.
     `without_unimodal` says what becomes of it for a network without auxiliary decoder.
     """
 
     needs_teacher: bool = False
-    by_case: bool = True
     summed: tuple[str, ...] = ()
     without_unimodal: str = "sep is left out: the network has no auxiliary decoder"
 

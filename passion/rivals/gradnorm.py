@@ -29,8 +29,6 @@ class GradNorm(TaskWeighting):
     L_m(0) is the loss of the first step that shows m.
     """
 
-    by_case = False
-
     def __init__(self, modalities: int, classes: int, alpha: float = 1.5, **options: Any):
         super().__init__(modalities, classes, **options)
         self.alpha = alpha

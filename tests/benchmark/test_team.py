@@ -31,8 +31,9 @@ from datasets.missing import availability
 from datasets.phantom import write_study
 from datasets.prepare import prepare
 from passion import OBJECTIVES
+from passion.objective import Objective
 
-SHARED = [name for name in OBJECTIVES if OBJECTIVES.get(name).by_case]
+SHARED = [name for name in OBJECTIVES if OBJECTIVES.get(name).backward is Objective.backward]
 CASES, BATCH, EPOCHS = 3, 2, 2
 """The last batch of an epoch has a single case, so that the second device has none for it."""
 
