@@ -9,8 +9,9 @@ What lies outside a subset is absent, or with `outside` there in poor quality: t
 twice, and a subset's features are mixed of both.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from math import prod
 from typing import NamedTuple
@@ -27,7 +28,9 @@ from datasets.store import Store
 from datasets.vocabulary import Subset, presence, subset_name, table_subsets
 
 ROWS_AT_ONCE = 5
-"""Subsets fused in one batch: bounds the memory of a window, has no effect on its result."""
+"""Subsets of a window fused in one batch on a CPU: bounds the memory, has no effect on the result."""
+VOXELS_AT_ONCE = 15 * 80**3
+"""Voxels of the fused outputs of one batch on a GPU, halved where its memory runs out."""
 
 
 class Row(NamedTuple):
@@ -104,9 +107,8 @@ def predict(
 
     Returns the most probable class, uint8 [S, *space] on the CPU.
     """
-    return (
-        class_sums(backbone, volumes, subsets, modalities, window, device, poor).argmax(dim=1).to(torch.uint8)
-    )
+    sums = class_sums(backbone, volumes, subsets, modalities, window, device, poor)
+    return torch.stack([of_subset.argmax(dim=0).to(torch.uint8) for of_subset in sums]).cpu()
 
 
 @torch.inference_mode()
@@ -131,7 +133,7 @@ def class_sums(
         poor: what to show of the modalities outside a subset, like `volumes`; None: nothing. A modality that
             is in none of the subsets stays absent.
 
-    Returns float32 [S, C, *space] on the CPU; divided by their sum over the classes, which is the number of
+    Returns float32 [S, C, *space], on `device` where they fit there; divided by their sum over the classes, which is the number of
     windows at a voxel, they are probabilities.
     """
     present = torch.tensor([presence(s, modalities) for s in subsets], device=device)
@@ -156,25 +158,70 @@ def _sliding_windows(
     """Sum over windows of `shown` [1, M, *space], or [2, M, *space] with the poor volumes second."""
     space = tuple(shown.shape[2:])
     padded = torch.stack([pad_to(volumes, window) for volumes in shown])
-    totals = torch.zeros((len(present), backbone.classes, *padded.shape[2:]))
-    available = present.any(dim=0, keepdim=True)
-    for corner in product(*(window_starts(n, w) for n, w in zip(padded.shape[2:], window, strict=True))):
-        place = tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True))
-        crops = padded[(slice(None), slice(None), *place)].to(device)
-        features = backbone.encode(crops, available.expand(len(crops), -1))
-        for first in range(0, len(present), ROWS_AT_ONCE):
-            rows = present[first : first + ROWS_AT_ONCE]
-            if len(shown) == 1:
-                case = torch.zeros(len(rows), dtype=torch.int64, device=device)
-                fused = backbone.fuse(features, rows, case)
-            else:
-                mixed = _mixed(features, rows)
-                fused = backbone.fuse(mixed, mixed.available)
-            wide = torch.promote_types(fused.logits.dtype, torch.float32)
-            probabilities = fused.logits.softmax(dim=1, dtype=wide)
-            totals[(slice(first, first + len(rows)), slice(None), *place)] += probabilities.cpu()
+    whole = padded.shape[2:]
+    totals = _zeros((len(present), backbone.classes, *whole), device)
+    corners = product(*(window_starts(n, w) for n, w in zip(whole, window, strict=True)))
+    places = [tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True)) for corner in corners]
+    batches = _Batches(ROWS_AT_ONCE if device.type == "cpu" else max(VOXELS_AT_ONCE // prod(window), 1))
+    padded = padded.to(totals.device)
+    together = max(batches.rows // len(present), 1) if len(shown) == 1 else 1
+    for first in range(0, len(places), together):
+        group = places[first : first + together]
+        crops = torch.cat([padded[(slice(None), slice(None), *place)] for place in group]).to(device)
+        features = backbone.encode(crops, present.any(dim=0, keepdim=True).expand(len(crops), -1))
+        fuse = partial(_probabilities, backbone, features, present, len(crops) > len(group))
+        for row, found in batches.run(fuse, len(group) * len(present)):
+            window_of, subset = divmod(row, len(present))
+            totals[subset][(slice(None), *group[window_of])] += found.to(totals.device)
     kept = tuple(slice(n) for n in space)
     return totals[(slice(None), slice(None), *kept)]
+
+
+@dataclass
+class _Batches:
+    """How many rows to compute at once: as many as the device's memory was seen to take."""
+
+    rows: int
+
+    def run(self, compute: Callable[[Tensor], Tensor], count: int) -> Iterator[tuple[int, Tensor]]:
+        """Yield each of the rows 0 ... `count` with what `compute` makes of it, given several at once."""
+        done = 0
+        while done < count:
+            rows = torch.arange(done, min(done + self.rows, count))
+            try:
+                found = compute(rows)
+            except torch.OutOfMemoryError:
+                if len(rows) == 1:
+                    raise
+                self.rows = len(rows) // 2
+                continue
+            yield from zip(rows.tolist(), found, strict=True)
+            done += len(rows)
+
+
+def _probabilities(
+    backbone: Backbone, features: Features, present: Tensor, degraded: bool, rows: Tensor
+) -> Tensor:
+    """Probabilities [K, C, *window] of K rows: row r is subset r % S, of S `present`, of window r // S.
+
+    `degraded`: the features are of one window, good and poor, of which each subset has its part.
+    """
+    rows = rows.to(present.device)
+    chosen = present[rows % len(present)]
+    if degraded:
+        mixed = _mixed(features, chosen)
+        logits = backbone.fuse(mixed, mixed.available).logits
+    else:
+        logits = backbone.fuse(features, chosen, rows // len(present)).logits
+    return logits.softmax(dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
+def _zeros(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Zeros on the device, or on the CPU where they do not fit there."""
+    try:
+        return torch.zeros(shape, device=device)
+    except torch.OutOfMemoryError:
+        return torch.zeros(shape)
 
 
 def _mixed(features: Features, present: Tensor) -> Features:

@@ -73,11 +73,10 @@ class Trained:
         return tuple(m for m in self.description.modalities if realised.get(m, 0) >= 1)
 
     def class_sums(self, volumes: Tensor, subset: Subset, device: torch.device) -> Tensor:
-        """Return what `evaluate.class_sums` does for one subset [C, *space], as the run's test does."""
+        """Return what `evaluate.class_sums` does for one subset [C, *space], as the run's test; on the CPU."""
+        modalities, window = self.description.modalities, self.config.window
         with autocast(self.precision(device), device):
-            return class_sums(
-                self.backbone, volumes, [subset], self.description.modalities, self.config.window, device
-            )[0]
+            return class_sums(self.backbone, volumes, [subset], modalities, window, device)[0].cpu()
 
     def precision(self, device: torch.device) -> str:
         """The run's precision, or fp32 where `device` cannot compute at it."""

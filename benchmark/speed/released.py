@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -100,8 +101,14 @@ def windows_of_a_case() -> int:
     return count_windows(tasks.CASE, tasks.CROP, 3)
 
 
-def compare(clone: Path, names: list[str], setting: Setting, console: Console) -> dict[str, Any]:
-    """Measure ours and theirs in turn; return the pairs with their ratios."""
+def compare(
+    clone: Path,
+    names: list[str],
+    setting: Setting,
+    console: Console,
+    save: Callable[[dict[str, Any]], object],
+) -> None:
+    """Measure ours and theirs in turn; `save` gets the report, with ratios, after each pair."""
     counts = profile_counts()
     theirs_setting = Setting(setting.device, setting.threads, "fp32", setting.repeats)
     report: dict[str, Any] = {
@@ -114,6 +121,7 @@ def compare(clone: Path, names: list[str], setting: Setting, console: Console) -
     def pair(label: str, released: dict[str, Any], own: dict[str, Any]) -> None:
         ratios = {key: released[key] / own[key] for key in ("seconds", "peak_bytes") if key in released}
         report["pairs"][label] = {"released": released, "ours": own, "ratios": ratios}
+        save(report)
         console.print(
             f"{label}: released {released['seconds']:.2f} s, ours {own['seconds']:.2f} s", soft_wrap=True
         )
@@ -137,7 +145,6 @@ def compare(clone: Path, names: list[str], setting: Setting, console: Console) -
         # Their test of a case runs this window at each place for each mask, then their metrics.
         seconds = window["seconds"] * windows_of_a_case() + theirs_metrics["seconds"]
         pair(f"{name} case", {"seconds": seconds}, alone(tasks.case, name, setting))
-    return report
 
 
 def _their_network(clone: Path, name: str, setting: Setting) -> tuple[torch.device, Any]:
@@ -178,8 +185,11 @@ def main() -> None:
         options.device, options.threads, options.precision, options.repeats, recompute=options.recompute
     )
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    report = compare(options.clone, options.backbone, setting, Console())
-    options.out.write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+    def save(report: dict[str, Any]) -> None:
+        options.out.write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+    compare(options.clone, options.backbone, setting, Console(), save)
 
 
 if __name__ == "__main__":

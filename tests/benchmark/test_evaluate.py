@@ -2,6 +2,7 @@ import pytest
 import torch
 
 import backbones
+from benchmark import evaluate
 from benchmark.evaluate import pad_to, predict, window_starts
 from benchmark.train import learning_rate
 from datasets.vocabulary import subsets
@@ -84,3 +85,36 @@ def test_learning_rate_decays_as_released():
     assert learning_rate(2e-4, 0, 300) == 2e-4
     assert learning_rate(2e-4, 150, 300) == 0.00010718
     assert learning_rate(2e-4, 299, 300) == 1.18e-6
+
+
+@pytest.mark.parametrize("name", list(backbones.BACKBONES))
+def test_as_many_windows_and_subsets_at_once_as_memory_allows_give_the_same(name, monkeypatch):
+    torch.manual_seed(0)
+    net = backbones.create(name, modalities=4, classes=4, width=2, crop=32).eval()
+    volumes, chosen = torch.randn(4, 40, 32, 32), [("flair",), ("t1ce", "t1"), NAMES]
+    fuse, sizes = net.fuse, []
+
+    def small_memory(features, present, case):
+        sizes.append(len(present))
+        if len(present) > 2:
+            raise torch.OutOfMemoryError
+        return fuse(features, present, case)
+
+    monkeypatch.setattr(evaluate, "ROWS_AT_ONCE", 1)
+    expected = evaluate.class_sums(net, volumes, chosen, NAMES, 32, CPU)
+    monkeypatch.setattr(evaluate, "ROWS_AT_ONCE", 7)  # both windows
+    at_once = evaluate.class_sums(net, volumes, chosen, NAMES, 32, CPU)
+    monkeypatch.setattr(net, "fuse", small_memory)
+    halved = evaluate.class_sums(net, volumes, chosen, NAMES, 32, CPU)
+    assert sizes == [6, 3, 1, 1, 1, 1, 1, 1]
+    torch.testing.assert_close(at_once, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(halved, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_row_that_no_memory_holds_is_an_error(net, monkeypatch):
+    def no_memory(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(net, "fuse", no_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        predict(net, torch.randn(4, 16, 16, 16), [NAMES], NAMES, 16, CPU)
