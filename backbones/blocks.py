@@ -12,15 +12,18 @@ and every kernel, stride and upsampling factor is 1 on the third axis (`per_axis
 Source of the facts: the networks as PASSION (arXiv 2407.14796) uses them.
 """
 
-from typing import Literal
+from math import gcd
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 Order = Literal["conv-norm-act", "norm-act-conv"]
 PaddingMode = Literal["reflect", "constant"]
 SLOPE = 0.2  # of the leaky ReLU, everywhere
+VOXEL_PARTS = 64  # into which a sum over voxels is cut on a GPU
 
 
 def per_axis(n: int, spatial_dims: int) -> tuple[int, int, int]:
@@ -36,9 +39,42 @@ class PointConv(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, *space] -> [N, outputs, *space]."""
-        weight = self.weight.flatten(1).expand(len(x), -1, -1)
         assert self.bias is not None
-        return torch.baddbmm(self.bias[:, None], weight, x.flatten(2)).unflatten(2, x.shape[2:])
+        if x.device.type == "cpu":
+            weight = self.weight.flatten(1).expand(len(x), -1, -1)
+            flat = torch.baddbmm(self.bias[:, None], weight, x.flatten(2))
+        else:
+            kind = x.device.type
+            dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+            flat = PointProduct.apply(
+                x.flatten(2).to(dtype), self.weight.flatten(1).to(dtype), self.bias.to(dtype)
+            )
+        return flat.unflatten(2, x.shape[2:])
+
+
+class PointProduct(torch.autograd.Function):
+    """`bias + weight @ x` of x [N, inputs, V], with a gradient of the weights that a GPU is quick at.
+
+    That is a product of few rows and columns over very many voxels, which cuBLAS gives to a handful of
+    processors (an H100 took 3 to 6 ms for one); so it is summed up from parts of the voxels.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return [N, outputs, V]."""
+        ctx.save_for_backward(x, weight)
+        return torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), x)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, change: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        """Return the gradients of x, the weights and the bias."""
+        x, weight = ctx.saved_tensors
+        own = weight.t().expand(len(x), -1, -1) @ change if ctx.needs_input_grad[0] else None
+        parts = gcd(x.shape[2], VOXEL_PARTS)
+        left, right = (t.unflatten(2, (parts, -1)).transpose(1, 2).flatten(0, 1) for t in (change, x))
+        of_weight = (left @ right.transpose(1, 2)).sum(dim=0, dtype=torch.float32)
+        return own, of_weight.to(weight.dtype), change.sum(dim=(0, 2))
 
 
 class PaddedConv(nn.Conv3d):

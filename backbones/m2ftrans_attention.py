@@ -152,6 +152,24 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
+class GroupedConv(nn.Conv3d):
+    """A grouped convolution, on a GPU as the sum of depthwise ones, one for each of a group's inputs.
+
+    There a convolution whose groups have several inputs is run group by group: 128 small kernels for one.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, *space] -> [N, outputs, *space]."""
+        return super().forward(x) if x.device.type == "cpu" else self.depthwise(x)
+
+    def depthwise(self, x: Tensor) -> Tensor:
+        """Return the same, of depthwise convolutions."""
+        inputs = self.weight.shape[1]
+        parts = [self._conv_forward(x[:, i::inputs], self.weight[:, i : i + 1], None) for i in range(inputs)]
+        total = sum(parts[1:], start=parts[0])
+        return total if self.bias is None else total + self.bias.view(-1, 1, 1, 1).to(total.dtype)
+
+
 def separable(channels: int, expansion: int, spatial_dims: int) -> nn.Sequential:
     """Return 1x1x1, grouped 3x3x3 and 1x1x1 convolutions with channel norms: [N, C, *] -> [N, C, *].
 
@@ -162,7 +180,7 @@ def separable(channels: int, expansion: int, spatial_dims: int) -> nn.Sequential
         PointConv(channels, inner),
         ChannelNorm(inner),
         nn.GELU(),
-        nn.Conv3d(inner, inner, per_axis(3, spatial_dims), padding="same", groups=channels),
+        GroupedConv(inner, inner, per_axis(3, spatial_dims), padding="same", groups=channels),
         ChannelNorm(inner),
         nn.GELU(),
         PointConv(inner, channels),

@@ -23,10 +23,12 @@ from torch import Tensor
 
 from backbones.contract import Backbone, Features
 from benchmark.metrics import MetricPolicy, score_case
+from benchmark.surface_distances import nearest
 from datasets.degrade import Degradation, degraded_volume
 from datasets.store import Store
 from datasets.vocabulary import Subset, presence, subset_name, table_subsets
 
+CPU = torch.device("cpu")
 ROWS_AT_ONCE = 5
 """Subsets of a window fused in one batch on a CPU: bounds the memory, has no effect on the result."""
 VOXELS_AT_ONCE = 15 * 80**3
@@ -79,8 +81,12 @@ def score_maps(
     maps: Mapping[str, NDArray[np.uint8]],
     policy: MetricPolicy,
     metrics: Sequence[str] = ("dice", "hd95"),
+    device: torch.device = CPU,
 ) -> list[Row]:
-    """Score what `segment_case` returned; rows ordered by subset (as in the tables), region and metric."""
+    """Score what `segment_case` returned; rows ordered by subset (as in the tables), region and metric.
+
+    `device`: where to compare surfaces.
+    """
     description = store.description
     scores = score_case(
         maps.items(),
@@ -90,6 +96,7 @@ def score_maps(
         spacing=(1.0, 1.0, 1.0),
         spatial_dims=description.spatial_dims,
         metrics=metrics,
+        nearest=None if device.type == "cpu" else partial(nearest, device=device),
     )
     return [Row(case, *score) for score in scores]
 
@@ -133,8 +140,8 @@ def class_sums(
         poor: what to show of the modalities outside a subset, like `volumes`; None: nothing. A modality that
             is in none of the subsets stays absent.
 
-    Returns float32 [S, C, *space], on `device` where they fit there; divided by their sum over the classes, which is the number of
-    windows at a voxel, they are probabilities.
+    Returns float32 [S, C, *space], on `device` where they fit there; divided by their sum over the classes,
+    which is the number of windows at a voxel, they are probabilities.
     """
     present = torch.tensor([presence(s, modalities) for s in subsets], device=device)
     shown = torch.stack([volumes] if poor is None else [volumes, poor])

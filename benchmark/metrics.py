@@ -7,7 +7,7 @@ interpolation). The surface of a mask is what an erosion with the 6-neighbourhoo
 image's border included. What belongs to the reference alone is computed once for all predictions of a case.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any, Literal
@@ -18,6 +18,9 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from datasets.vocabulary import Region
+
+Nearest = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+"""Takes two sets of points [P, dims] and [Q, dims], returns each one's distance to the other set [P + Q]."""
 
 EPSILON = 1e-8
 TOLERANCE_MM = 1.0
@@ -120,6 +123,7 @@ def score_case(
     spacing: Sequence[float],
     spatial_dims: int = 3,
     metrics: Sequence[str] = ("dice", "hd95"),
+    nearest: Nearest | None = None,
 ) -> list[tuple[str, str, str, float]]:
     """Score several predictions of one case.
 
@@ -131,16 +135,19 @@ def score_case(
         spacing: mm per axis.
         spatial_dims: 2 scores every slice along the third axis by itself and averages over slices.
         metrics: names out of `METRICS`.
+        nearest: what finds the distances of two surfaces, `surface_distances.nearest` on a GPU; None: trees.
 
     Returns rows (name, region, metric, value), in the order of predictions, regions and metrics.
     """
     pairs = list(predictions)
     maps = [_checked(class_map, reference) for _, class_map in pairs]
     if spatial_dims == 3:
-        values = _score(maps, reference, regions, policy, spacing, metrics)
+        values = _score(maps, reference, regions, policy, spacing, metrics, nearest)
     else:
         slices = [
-            _score([m[..., k] for m in maps], reference[..., k], regions, policy, spacing[:2], metrics)
+            _score(
+                [m[..., k] for m in maps], reference[..., k], regions, policy, spacing[:2], metrics, nearest
+            )
             for k in range(reference.shape[-1])
         ]
         values = np.mean(slices, axis=0)
@@ -159,6 +166,7 @@ def _score(
     policy: MetricPolicy,
     spacing: Sequence[float],
     metrics: Sequence[str],
+    nearest: Nearest | None,
 ) -> NDArray[np.float64]:
     """Return the values [predictions, regions, metrics]."""
     values = np.zeros((len(maps), len(regions), len(metrics)))
@@ -169,7 +177,7 @@ def _score(
     for r, region in enumerate(regions):
         wanted = np.isin(np.arange(256), region.classes)
         if region.classes not in references:
-            references[region.classes] = _Reference(wanted[reference[box]], spacing)
+            references[region.classes] = _Reference(wanted[reference[box]], spacing, nearest)
         truth = references[region.classes]
         for p, class_map in enumerate(maps):
             mask = wanted[class_map[box]]
@@ -205,8 +213,9 @@ def _measure(
 class _Reference:
     """A reference mask with its surface, and the distance to it from everywhere in the box."""
 
-    def __init__(self, mask: NDArray[np.bool_], spacing: Sequence[float]):
+    def __init__(self, mask: NDArray[np.bool_], spacing: Sequence[float], nearest: Nearest | None = None):
         self.mask = mask
+        self._nearest = nearest
         self._spacing = np.asarray(spacing, dtype=np.float64)
 
     @cached_property
@@ -224,16 +233,18 @@ class _Reference:
     def distances(self, prediction: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Distances in mm of both surfaces' voxels to the other surface; empty if one of the masks is.
 
-        The few points of the reference ask a tree of the prediction's, in less than half the time of one more
-        distance transform.
+        Without a `nearest` the few points of the reference ask a tree of the prediction's, in less than half
+        the time of one more distance transform.
         """
         if not prediction.any() or not self.mask.any():
             return np.zeros(0)
         surface = _surface(prediction)
+        if self._nearest:
+            return self._nearest(_positions(surface, self._spacing), self._points)
         # Neither option changes an answer; without them it is built three times as fast.
         tree = cKDTree(_positions(surface, self._spacing), compact_nodes=False, balanced_tree=False)
-        nearest, _ = tree.query(self._points)
-        return np.concatenate([self._distance[surface], nearest])
+        of_reference, _ = tree.query(self._points)
+        return np.concatenate([self._distance[surface], of_reference])
 
 
 def _positions(surface: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -178,7 +178,7 @@ def _execute(
         if trial:
             write_validation(folder, validate(parts.val), policy)
         else:
-            score_cases(folder, store, parts.test, segment, policy, stop)
+            score_cases(folder, store, parts.test, segment, policy, stop, device)
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmark import examples
-from benchmark.evaluate import Row, score_maps
+from benchmark.evaluate import CPU, Row, score_maps
 from benchmark.metrics import MetricPolicy
 from benchmark.record import RunFolder, write_atomically
 from benchmark.trial import VALIDATED
@@ -33,11 +34,12 @@ def score_cases(
     segment: Callable[[str], Maps],
     policy: MetricPolicy,
     stop: Callable[[], bool] = lambda: False,
+    device: torch.device = CPU,
 ) -> None:
     """Test `cases` of `store` and record them in `folder`, going on from the first that is not recorded.
 
     `segment` returns a case's class maps [*space] by name of the subset. `stop` is asked after each case; at
-    a yes, KeyboardInterrupt is raised.
+    a yes, KeyboardInterrupt is raised. `device`: where to compare surfaces.
     """
     rows = _finished_rows(folder)
     tested = {row[0] for row in rows}
@@ -45,7 +47,7 @@ def score_cases(
     for case in cases:
         if case not in tested:
             maps = segment(case)
-            rows += _cells(score_maps(store, case, maps, policy), policy)
+            rows += _cells(score_maps(store, case, maps, policy, device=device), policy)
             _write_rows(folder.path / "cases.csv", rows)
             slices[case] = _cut(store, case, maps)
             if stop():

@@ -154,7 +154,11 @@ def make_optimiser(
 ) -> torch.optim.Optimizer:
     """Return the optimiser of a run, of its network and of what the objective itself learns."""
     optimiser = torch.optim.AdamW(
-        backbone.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay, amsgrad=True
+        backbone.parameters(),
+        lr=config.train.lr,
+        weight_decay=config.train.weight_decay,
+        amsgrad=True,
+        fused=device.type == "cuda",  # one kernel for many weights: a tenth of the time there
     )
     if own := objective.parameters():
         for parameter in own:

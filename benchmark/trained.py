@@ -73,7 +73,7 @@ class Trained:
         return tuple(m for m in self.description.modalities if realised.get(m, 0) >= 1)
 
     def class_sums(self, volumes: Tensor, subset: Subset, device: torch.device) -> Tensor:
-        """Return what `evaluate.class_sums` does for one subset [C, *space], as the run's test; on the CPU."""
+        """Return what `evaluate.class_sums` does for one subset [C, *space], on the CPU, as the test does."""
         modalities, window = self.description.modalities, self.config.window
         with autocast(self.precision(device), device):
             return class_sums(self.backbone, volumes, [subset], modalities, window, device)[0].cpu()

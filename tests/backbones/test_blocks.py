@@ -9,12 +9,14 @@ from backbones.blocks import (
     ModalityEncoder,
     PaddedConv,
     PointConv,
+    PointProduct,
     UnimodalDecoder,
     decode_packed,
     kaiming_init,
     norm_act,
     per_axis,
 )
+from backbones.m2ftrans_attention import GroupedConv
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -49,6 +51,32 @@ def test_point_conv_is_torchs() -> None:
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(2, 5, 4, 3, 2)
     torch.testing.assert_close(ours(x), theirs(x))
+
+
+@pytest.mark.parametrize("space", [(4, 3, 2), (8, 8, 8)])
+def test_the_product_of_a_point_conv_on_a_gpu_is_torchs_with_its_gradients(space: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    theirs, x = nn.Conv3d(5, 3, 1), torch.randn(2, 5, *space, requires_grad=True)
+    assert theirs.bias is not None
+    expected = theirs(x)
+    found = PointProduct.apply(x.flatten(2), theirs.weight.flatten(1), theirs.bias).view_as(expected)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn_like(found)
+    wanted = x, theirs.weight, theirs.bias
+    torch.testing.assert_close(
+        torch.autograd.grad((found * weights).sum(), wanted),
+        torch.autograd.grad((expected * weights).sum(), wanted),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_depthwise_convolutions_add_up_to_a_grouped_one(spatial_dims: int) -> None:
+    torch.manual_seed(0)
+    grouped = GroupedConv(12, 12, per_axis(3, spatial_dims), padding="same", groups=3)
+    x = torch.randn(2, 12, 6, 5, 4)
+    torch.testing.assert_close(grouped.depthwise(x), grouped(x))
 
 
 def test_norm_act_is_instance_norm_and_leaky_relu() -> None:

@@ -1,13 +1,16 @@
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 import surface_distance
 from monai.metrics.utils import get_surface_distance
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from benchmark.metrics import METRICS, POLICIES, dice, hd95, score_case, surface_dice
+from benchmark.surface_distances import nearest
 from datasets.brats import BRATS2020
 from datasets.vocabulary import Region
 
@@ -221,3 +224,21 @@ def test_hd95_where_the_processor_flushes_denormal_numbers():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout.strip()) == (0, "0.0")
+
+
+@pytest.mark.parametrize("pairs", [1, 300, 2**22])
+def test_surfaces_compared_point_by_point_are_as_far_apart_as_by_trees(pairs, monkeypatch):
+    monkeypatch.setattr("benchmark.surface_distances.PAIRS_AT_ONCE", pairs)
+    first, second = (np.argwhere(blob(seed)) * (0.5, 1.0, 3.0) for seed in (1, 2))
+    first, second = first[::40], second[::50]
+    expected = [cKDTree(b).query(a)[0] for a, b in ((first, second), (second, first))]
+    np.testing.assert_allclose(nearest(first, second, "cpu"), np.concatenate(expected), rtol=1e-14)
+
+
+def test_a_case_scored_by_comparing_points_has_the_same_values():
+    reference = blob(1, 12).astype(np.uint8) + blob(1, 8) + blob(1, 5)
+    maps = [("t1", blob(2, 12).astype(np.uint8) + blob(2, 8)), ("t2", np.zeros_like(reference))]
+    arguments = maps, reference, BRATS2020.regions, PASSION, (0.5, 1.0, 3.0)
+    rows, expected = (score_case(*arguments, nearest=f) for f in (partial(nearest, device="cpu"), None))
+    assert [row[:3] for row in rows] == [row[:3] for row in expected]
+    np.testing.assert_allclose([row[3] for row in rows], [row[3] for row in expected], rtol=1e-12)
