@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-PAIRS_AT_ONCE = 2**22
-"""Distances held in memory at a time, 32 MiB of them."""
+PAIRS_AT_ONCE = 2**24
+"""Distances held in memory at a time, 128 MiB of them."""
 
 
 def nearest(
@@ -27,8 +27,11 @@ def nearest(
     of_rows = []
     of_others = torch.full((len(others),), torch.inf, device=device, dtype=torch.float64)
     for part in rows.split(max(PAIRS_AT_ONCE // len(others), 1)):
-        # Through a matrix product, the other way, small distances lose half of their digits.
-        distances = torch.cdist(part, others, compute_mode="donot_use_mm_for_euclid_dist")
-        of_rows.append(distances.amin(dim=1))
-        of_others = torch.minimum(of_others, distances.amin(dim=0))
-    return torch.cat((*of_rows, of_others)).cpu().numpy()
+        # torch.cdist took 5.4 s for a case on an H100, three times as long as the trees on a CPU.
+        squares = torch.zeros((len(part), len(others)), device=device, dtype=torch.float64)
+        for ours, theirs in zip(part.unbind(1), others.unbind(1), strict=True):
+            difference = ours[:, None] - theirs
+            squares.addcmul_(difference, difference)
+        of_rows.append(squares.amin(dim=1))
+        of_others = torch.minimum(of_others, squares.amin(dim=0))
+    return torch.cat((*of_rows, of_others)).sqrt_().cpu().numpy()
