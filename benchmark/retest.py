@@ -101,7 +101,7 @@ def _test(
                 model.backbone, seen, case, window=model.config.window, device=device, outside=outside
             )
 
-    score_cases(folder, seen, cases, segment, POLICIES[model.config.test.metrics])
+    score_cases(folder, seen, cases, segment, POLICIES[model.config.test.metrics], device=device)
     shutil.rmtree(degraded, ignore_errors=True)
     folder.mark_done()
 

@@ -110,7 +110,7 @@ def time_case(
         segmented = now(device)
         labels = np.asarray(store.labels(NOISE))
         moved = {subset: np.roll(labels, i + 1, axis=0) for i, subset in enumerate(maps)}
-        score_maps(store, NOISE, moved, POLICIES[config.test.metrics])
+        score_maps(store, NOISE, moved, POLICIES[config.test.metrics], device=device)
         scored = now(device)
     return {
         "segment": segmented - began,
