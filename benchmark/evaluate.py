@@ -169,9 +169,12 @@ def _sliding_windows(
     totals = _zeros((len(present), backbone.classes, *whole), device)
     corners = product(*(window_starts(n, w) for n, w in zip(whole, window, strict=True)))
     places = [tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True)) for corner in corners]
-    batches = _Batches(ROWS_AT_ONCE if device.type == "cpu" else max(VOXELS_AT_ONCE // prod(window), 1))
+    batches, together = _Batches(ROWS_AT_ONCE), 1
+    if device.type != "cpu":
+        batches.rows = max(VOXELS_AT_ONCE // prod(window), 1)
+        if len(shown) == 1:  # a degraded window comes alone, as two volumes
+            together = max(batches.rows // max(present.shape), 1)
     padded = padded.to(totals.device)
-    together = max(batches.rows // len(present), 1) if len(shown) == 1 else 1
     for first in range(0, len(places), together):
         group = places[first : first + together]
         crops = torch.cat([padded[(slice(None), slice(None), *place)] for place in group]).to(device)

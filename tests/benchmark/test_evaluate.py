@@ -87,11 +87,9 @@ def test_learning_rate_decays_as_released():
     assert learning_rate(2e-4, 299, 300) == 1.18e-6
 
 
-@pytest.mark.parametrize("name", list(backbones.BACKBONES))
-def test_as_many_windows_and_subsets_at_once_as_memory_allows_give_the_same(name, monkeypatch):
-    torch.manual_seed(0)
-    net = backbones.create(name, modalities=4, classes=4, width=2, crop=32).eval()
-    volumes, chosen = torch.randn(4, 40, 32, 32), [("flair",), ("t1ce", "t1"), NAMES]
+def test_a_batch_that_memory_does_not_hold_is_halved(net, monkeypatch):
+    volumes, chosen = torch.randn(4, 24, 16, 16), subsets(NAMES)[:7]
+    expected = evaluate.class_sums(net, volumes, chosen, NAMES, 16, CPU)
     fuse, sizes = net.fuse, []
 
     def small_memory(features, present, case):
@@ -100,15 +98,24 @@ def test_as_many_windows_and_subsets_at_once_as_memory_allows_give_the_same(name
             raise torch.OutOfMemoryError
         return fuse(features, present, case)
 
-    monkeypatch.setattr(evaluate, "ROWS_AT_ONCE", 1)
-    expected = evaluate.class_sums(net, volumes, chosen, NAMES, 32, CPU)
-    monkeypatch.setattr(evaluate, "ROWS_AT_ONCE", 7)  # both windows
-    at_once = evaluate.class_sums(net, volumes, chosen, NAMES, 32, CPU)
     monkeypatch.setattr(net, "fuse", small_memory)
-    halved = evaluate.class_sums(net, volumes, chosen, NAMES, 32, CPU)
-    assert sizes == [6, 3, 1, 1, 1, 1, 1, 1]
-    torch.testing.assert_close(at_once, expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(halved, expected, rtol=1e-4, atol=1e-5)
+    found = evaluate.class_sums(net, volumes, chosen, NAMES, 16, CPU)
+    assert sizes == [5, 2, 2, 2, 1, 2, 2, 2, 1]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", list(backbones.BACKBONES))
+def test_rows_of_several_windows_are_those_of_each(name):
+    torch.manual_seed(0)
+    net = backbones.create(name, modalities=4, classes=4, width=2, crop=32).eval()
+    volumes = torch.randn(2, 4, 32, 32, 32)
+    present = torch.tensor([[True, False, False, True], [True, True, True, True]])
+    features = net.encode(volumes, torch.ones(2, 4, dtype=torch.bool))
+    found = evaluate._probabilities(net, features, present, False, torch.arange(4))
+    for row, one in enumerate(found):
+        window, subset = divmod(row, 2)
+        expected = net(volumes[window : window + 1], present[subset : subset + 1]).softmax(dim=1)[0]
+        torch.testing.assert_close(one, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_a_row_that_no_memory_holds_is_an_error(net, monkeypatch):
