@@ -183,6 +183,24 @@ def test_captions_say_which_methods_are_shown(tmp_path, monkeypatch):
     assert "Of those" not in drawn["preference"][0].text
 
 
+def test_a_study_without_any_of_the_shown_methods_is_left_out_of_the_missing_rates(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.report.figures.pictures.MOST", 2)
+    for objective in ("baseline", "pmr"):
+        record(tmp_path / "g", objective, strength=0.1)
+        other = record(tmp_path / "g", objective, profile="mr8642", strength=0.1)
+        content = other.config()
+        content["data"]["availability"] |= {"realised": OTHER_RATES, "hash": "0ther"}
+        other.write_config(content)
+    poor = record(tmp_path / "g", "kd", profile="mr1379")
+    content = poor.config()
+    content["data"]["availability"] |= {"hash": "th1rd"}
+    poor.write_config(content)
+    across = next(section for section in contents(collect([tmp_path / "g"])) if section.study is None)
+    assert len(across.scores) == 3
+    [(_, figure)] = pictures(across)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["RFNet baseline", "RFNet + PMR"]
+
+
 def test_equal_missing_rates_have_no_figure(tmp_path):
     folder = record(tmp_path / "g", "baseline", profile="complete")
     content = folder.config()

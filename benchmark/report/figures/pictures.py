@@ -60,6 +60,8 @@ def pictures(section: Section, brief: bool = False) -> Iterator[Drawn]:
     shown = chosen(section.scores if section.study is None else [first], MOST)
     if section.study is None:
         narrow = [_narrow(scores, shown) for scores in section.scores]
+        # A study may have none of the methods that are shown of the whole dataset.
+        narrow = [scores for scores in narrow if scores.study.runs]
         yield from _missing(narrow, section.dataset, _shown(section, shown))
         return
     for scores in section.scores:
