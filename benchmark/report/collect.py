@@ -7,6 +7,7 @@ collected.studies()         # what goes into one table: the finished runs of a d
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -119,11 +120,20 @@ SPLITS: dict[str, tuple[str, Callable[[Run], str]]] = {
 
 @dataclass(frozen=True)
 class Study:
-    """The finished runs of one dataset and profile, in the order of the tables' rows."""
+    """The finished runs of one dataset and profile, in the order of the tables' rows.
+
+    Attributes:
+        dataset: its name.
+        profile: as the runs' `config.yaml` has it: a name, or a file with the hash of its content.
+        variant: see `Run`.
+        label: what the profile is called where no other of the dataset is: a file's name without its folder.
+        runs: its runs.
+    """
 
     dataset: str
     profile: str
     variant: str
+    label: str
     runs: tuple[Run, ...]
 
     @property
@@ -143,7 +153,7 @@ class Study:
     @property
     def title(self) -> str:
         """What a column or a section is called: ``mr2468``, or ``mr2468, data d474`` where split."""
-        return f"{self.profile}, {self.variant}" if self.variant else self.profile
+        return f"{self.label}, {self.variant}" if self.variant else self.label
 
     @property
     def name(self) -> str:
@@ -267,10 +277,17 @@ def _studies(done: Sequence[Run]) -> list[Study]:
         key = (run.config["dataset"], run.config["profile"], run.variant)
         grouped.setdefault(key, []).append(run)
     datasets = list(dict.fromkeys(dataset for dataset, *_ in grouped))
-    return [
-        Study(*key, tuple(sorted(runs, key=lambda r: (method_order(r.config), r.config["seed"]))))
-        for key, runs in sorted(grouped.items(), key=lambda item: (datasets.index(item[0][0]), item[0]))
-    ]
+    profiles = {(dataset, profile) for dataset, profile, _ in grouped}
+    called = Counter((dataset, profile_label(profile)) for dataset, profile in profiles)
+    studies = []
+    for key, runs in sorted(grouped.items(), key=lambda item: (datasets.index(item[0][0]), item[0])):
+        dataset, profile, _ = key
+        label = profile_label(profile)
+        if called[dataset, label] > 1:
+            label = profile
+        ordered = sorted(runs, key=lambda r: (method_order(r.config), r.config["seed"]))
+        studies.append(Study(*key, label, tuple(ordered)))
+    return studies
 
 
 def guarded(path: Path, read: Callable[[], Any]) -> Any:

@@ -92,7 +92,8 @@ def _slices(folder: Path) -> dict[str, tuple[Image.Image, str]]:
     from benchmark.report.variants import plain_regions
 
     run = read_run(RunFolder(folder))
-    study = Study(run.config["dataset"], run.config["profile"], "", (run,))
+    dataset, profile = run.config["dataset"], run.config["profile"]
+    study = Study(dataset, profile, "", profile, (run,))
     pictures = {}
     for example in run.examples:
         dice = dice_by_subset(run, example, plain_regions(study))

@@ -233,7 +233,18 @@ def test_a_profile_of_yaml_gets_its_name_and_says_what_is_poor(tmp_path):
     collected = collect([tmp_path / "g"])
     table = subset_table(score(collected, collected.studies()[0], "dice"))
     assert table.name == "phantom-sites-ab1e-dice"
+    assert collected.studies()[0].title == "sites"
     assert "in poor quality, of the cases that have it, T1ce noise-2 25.0 %" in table.caption
+
+
+def test_files_of_the_same_name_are_told_apart_by_their_folders(tmp_path):
+    profiles = ["a/sites.yaml#0123456789ab", "b/sites.yaml#ba9876543210"]
+    for profile in (*profiles, "csv:/data/other.csv"):
+        folder = record(tmp_path / "g", "baseline", profile=profile, name=f"of-{profile[0]}")
+        content = folder.config()
+        content["data"]["availability"] |= {"hash": profile[:4]}
+        folder.write_config(content)
+    assert [study.title for study in collect([tmp_path / "g"]).studies()] == [*profiles, "other"]
 
 
 def test_absent_and_poor_stand_in_one_table(tmp_path):
