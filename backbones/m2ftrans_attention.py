@@ -165,6 +165,7 @@ class GroupedConv(nn.Conv3d):
     def depthwise(self, x: Tensor) -> Tensor:
         """Return the same, of depthwise convolutions."""
         inputs = self.weight.shape[1]
+        x = x.contiguous()  # channels last, as tokens come, goes to cuDNN: group by group again
         parts = [self._conv_forward(x[:, i::inputs], self.weight[:, i : i + 1], None) for i in range(inputs)]
         total = sum(parts[1:], start=parts[0])
         return total if self.bias is None else total + self.bias.view(-1, 1, 1, 1).to(total.dtype)

@@ -75,7 +75,8 @@ def test_the_product_of_a_point_conv_on_a_gpu_is_torchs_with_its_gradients(space
 def test_depthwise_convolutions_add_up_to_a_grouped_one(spatial_dims: int) -> None:
     torch.manual_seed(0)
     grouped = GroupedConv(12, 12, per_axis(3, spatial_dims), padding="same", groups=3)
-    x = torch.randn(2, 12, 6, 5, 4)
+    tokens = torch.randn(2, 6, 5, 4, 12)
+    x = tokens.movedim(-1, 1)
     torch.testing.assert_close(grouped.depthwise(x), grouped(x))
 
 
