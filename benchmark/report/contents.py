@@ -55,7 +55,7 @@ def contents(collected: Collected, published: bool = False) -> list[Section]:
         main = [profile_table([scores[study.name, metric] for study in own]) for metric in metrics]
         if found := [table for table in main if table]:
             if published:
-                found = [add_reported(table, dataset, lambda column: (column, AVERAGE)) for table in found]
+                found = [add_reported(table, dataset, _average_under(own)) for table in found]
             first = tuple(scores[study.name, metrics[0]] for study in own)
             sections.append(Section(f"{dataset}, all profiles", dataset, None, first, tuple(found)))
         for study in own:
@@ -90,6 +90,12 @@ def _with_reported(table: Table, study: Study) -> Table:
     if table.kind != "subsets":
         return table
     return add_reported(table, study.dataset, lambda column: (study.profile, column))
+
+
+def _average_under(studies: Sequence[Study]) -> Callable[[str], tuple[str, str]]:
+    """Which profile's average a column holds, by its title."""
+    profiles = {study.title: study.profile for study in studies if not study.variant}
+    return lambda column: (profiles.get(column, column), AVERAGE)
 
 
 def _complete(

@@ -7,6 +7,8 @@
 Metrics without a unit are in percent.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -55,6 +57,12 @@ class Scores:
 def metric_title(metric: str) -> str:
     """``Dice (%)``, ``HD95 (mm)``: metrics without a unit are given in percent."""
     return f"{METRICS[metric].title} ({METRICS[metric].unit or '%'})"
+
+
+def under_several(every: Sequence[Scores]) -> list[str]:
+    """Methods that several of the studies have: those whose profiles can be told apart."""
+    counts = Counter(method for scores in every for method in scores.study.methods)
+    return [method for method, times in counts.items() if times > 1]
 
 
 def metrics_of(collected: Collected) -> list[str]:

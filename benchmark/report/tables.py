@@ -6,7 +6,6 @@ table.blocks[0].rows[0].cells       # one per subset, the last their average
 Which tables a report has is said in `contents`; those over options of a method are in `variants`.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
@@ -15,7 +14,7 @@ from benchmark.report.captions import caption
 from benchmark.report.collect import Study
 from benchmark.report.names import modality_title
 from benchmark.report.rows import Line, assemble, references
-from benchmark.report.scores import AVERAGE, Scores
+from benchmark.report.scores import AVERAGE, Scores, under_several
 from benchmark.report.table import Column, Table
 from datasets.vocabulary import presence, table_subsets
 
@@ -63,8 +62,7 @@ def profile_table(every: Sequence[Scores]) -> Table | None:
         every: of the studies of one dataset. Left out are methods under one profile alone, and studies that
             have no other.
     """
-    counts = Counter(method for scores in every for method in scores.runs)
-    shown = {method for method, times in counts.items() if times > 1}
+    shown = set(under_several(every))
     every = [scores for scores in every if shown & set(scores.runs)]
     if not every:
         return None

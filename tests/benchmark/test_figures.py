@@ -183,22 +183,23 @@ def test_captions_say_which_methods_are_shown(tmp_path, monkeypatch):
     assert "Of those" not in drawn["preference"][0].text
 
 
-def test_a_study_without_any_of_the_shown_methods_is_left_out_of_the_missing_rates(tmp_path, monkeypatch):
+def test_the_missing_rates_of_several_profiles_show_methods_that_are_under_several(tmp_path, monkeypatch):
     monkeypatch.setattr("benchmark.report.figures.pictures.MOST", 2)
-    for objective in ("baseline", "pmr"):
-        record(tmp_path / "g", objective, strength=0.1)
-        other = record(tmp_path / "g", objective, profile="mr8642", strength=0.1)
-        content = other.config()
-        content["data"]["availability"] |= {"realised": OTHER_RATES, "hash": "0ther"}
-        other.write_config(content)
-    poor = record(tmp_path / "g", "kd", profile="mr1379")
-    content = poor.config()
-    content["data"]["availability"] |= {"hash": "th1rd"}
-    poor.write_config(content)
+    rates = {"mr2468": {}, "mr8642": {"realised": OTHER_RATES}}
+    for objective in ("baseline", "pmr", "passion"):
+        for profile, other in rates.items() if objective != "passion" else [("mr1379", {})]:
+            folder = record(tmp_path / "g", objective, profile=profile, strength=0.1)
+            content = folder.config()
+            content["data"]["availability"] |= {"hash": profile, **other}
+            folder.write_config(content)
     across = next(section for section in contents(collect([tmp_path / "g"])) if section.study is None)
     assert len(across.scores) == 3
-    [(_, figure)] = pictures(across)
+    [(picture, figure)] = pictures(across)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["RFNet baseline", "RFNet + PMR"]
+    assert "Shown are" not in picture.text
+    monkeypatch.setattr("benchmark.report.figures.pictures.MOST", 1)
+    [(picture, _)] = pictures(across)
+    assert "Shown are 1 of 2 methods" in picture.text
 
 
 def test_equal_missing_rates_have_no_figure(tmp_path):

@@ -19,7 +19,7 @@ from benchmark.report.figures.style import MOST
 from benchmark.report.figures.subsets import box_text, boxes, differences
 from benchmark.report.figures.trends import over_missing, over_number
 from benchmark.report.figures.worth import contributions
-from benchmark.report.scores import Scores
+from benchmark.report.scores import Scores, under_several
 from benchmark.report.variants import plain_regions
 
 MOST_PANELS = 4
@@ -56,17 +56,14 @@ def pictures(section: Section, brief: bool = False) -> Iterator[Drawn]:
 
     `brief` leaves out the worst, median and best cases of single methods, for reports of many studies.
     """
-    first = section.scores[0]
-    shown = chosen(section.scores if section.study is None else [first], MOST)
     if section.study is None:
-        narrow = [_narrow(scores, shown) for scores in section.scores]
-        # A study may have none of the methods that are shown of the whole dataset.
-        narrow = [scores for scores in narrow if scores.study.runs]
-        yield from _missing(narrow, section.dataset, _shown(section, shown))
+        yield from _over_profiles(section)
         return
+    first = section.scores[0]
+    shown = chosen([first], MOST)
     for scores in section.scores:
         yield from _of_metric(section, scores, shown)
-    study, which = section.study, _shown(section, shown)
+    study, which = section.study, _shown(section.scores, shown)
     yield _drawn(
         f"{study.name}-number-{first.metric}",
         f"{first.title} against the number of modalities present",
@@ -82,26 +79,37 @@ def pictures(section: Section, brief: bool = False) -> Iterator[Drawn]:
     yield from _panels(section, only(study, shown), 0 if brief else MOST_PANELS)
 
 
+def _over_profiles(section: Section) -> Iterator[Drawn]:
+    compared = _with_any(section.scores, under_several(section.scores))
+    shown = chosen(compared, MOST)
+    yield from _missing(_with_any(compared, shown), section.dataset, _shown(compared, shown))
+
+
+def _with_any(every: Sequence[Scores], methods: Sequence[str]) -> list[Scores]:
+    """Narrow the scores to some methods and leave out studies that have none of them."""
+    return [scores for scores in (_narrow(s, methods) for s in every) if scores.study.runs]
+
+
 def _narrow(scores: Scores, methods: Sequence[str]) -> Scores:
     return replace(scores, study=only(scores.study, methods))
 
 
-def _shown(section: Section, shown: Sequence[str], lead: str = "Shown are") -> str:
+def _shown(every: Sequence[Scores], shown: Sequence[str], lead: str = "Shown are") -> str:
     """Which of the methods are shown, for a caption; nothing where all are."""
-    every = dict.fromkeys(method for scores in section.scores for method in scores.study.methods)
-    return chosen_text(len(every), shown, section.scores[0].title, lead)
+    methods = dict.fromkeys(method for scores in every for method in scores.study.methods)
+    return chosen_text(len(methods), shown, every[0].title, lead)
 
 
 def _of_metric(section: Section, scores: Scores, shown: Sequence[str]) -> Iterator[Drawn]:
     assert section.study is not None
     tables = {table.kind: table for table in section.tables if table.metric == scores.metric}
-    name, metric, which = section.study.name, scores.metric, _shown(section, shown)
+    name, metric, which = section.study.name, scores.metric, _shown(section.scores, shown)
     rows = chosen([section.scores[0]], MOST_ROWS)
     table = only_rows(tables["subsets"], rows)
     yield _drawn(
         table.name,
         f"{table.title}, methods by subsets",
-        "Bright is better; dots say which modalities were present." + _shown(section, rows),
+        "Bright is better; dots say which modalities were present." + _shown(section.scores, rows),
         f"Heat map of {table.title}, methods by subsets, one panel per region; the numbers are in the table",
         heat_map(table),
         metric,
@@ -198,13 +206,13 @@ def _panels(section: Section, study: Study, single: int) -> Iterator[Drawn]:
             f"{study.name}-slices",
             f"Case {common[0][1].case} by method",
             f"The first test case, in the slice where the label is largest. {ground}"
-            "Numbers: Dice of the whole case, mean over regions." + _shown(section, study.methods),
+            "Numbers: Dice of the whole case, mean over regions." + _shown(section.scores, study.methods),
             f"Slices of case {common[0][1].case} with outlines of the label and of each method's prediction "
             "for growing subsets of modalities",
             panel(rows, study),
         )
     extremes = chosen([_narrow(section.scores[0], study.methods)], single)
-    which = _shown(section, extremes, "There is such a figure of")
+    which = _shown(section.scores, extremes, "There is such a figure of")
     for i, method in enumerate(extremes):
         run, own = kept[method], examples[method]
         roles = [[role for role in ROLES[1:] if role in e.roles] for e in own]
