@@ -73,7 +73,9 @@ class PointProduct(torch.autograd.Function):
         own = weight.t().expand(len(x), -1, -1) @ change if ctx.needs_input_grad[0] else None
         parts = gcd(x.shape[2], VOXEL_PARTS)
         left, right = (t.unflatten(2, (parts, -1)).transpose(1, 2).flatten(0, 1) for t in (change, x))
-        of_weight = (left @ right.transpose(1, 2)).sum(dim=0, dtype=torch.float32)
+        of_weight = (left @ right.transpose(1, 2)).sum(
+            dim=0, dtype=torch.promote_types(weight.dtype, torch.float32)
+        )
         return own, of_weight.to(weight.dtype), change.sum(dim=(0, 2))
 
 

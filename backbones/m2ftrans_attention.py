@@ -160,7 +160,10 @@ class GroupedConv(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, *space] -> [N, outputs, *space]."""
-        return super().forward(x) if x.device.type == "cpu" else self.depthwise(x)
+        if x.device.type != "cpu":
+            return self.depthwise(x)
+        # Of channels last with an extent of 2, torch 2.13's bf16 gradient of the weights is memory's garbage.
+        return super().forward(x.contiguous() if 2 in x.shape[2:] else x)
 
     def depthwise(self, x: Tensor) -> Tensor:
         """Return the same, of depthwise convolutions."""

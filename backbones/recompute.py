@@ -2,7 +2,8 @@
 
 Feature maps inside the network are not kept for the backward pass but computed again in it, one subset and
 one modality at a time (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016). Costs another
-forward pass; the numbers are the same up to rounding, dropout included.
+forward pass. The numbers are the same up to rounding; where a network has dropout, the second pass draws what
+the first drew, but subsets one at a time draw other masks than all at once.
 """
 
 from dataclasses import replace

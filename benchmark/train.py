@@ -93,6 +93,8 @@ def train(
     start, progress = 0, Progress()
     if checkpoint := load_checkpoint(folder, device):
         backbone.load_state_dict(checkpoint["weights"])
+        for group in checkpoint["optimiser"]["param_groups"]:
+            group["fused"] = device.type == "cuda"  # it may come from another device
         optimiser.load_state_dict(checkpoint["optimiser"])
         objective.load_state_dict(checkpoint["objective"])
         scale.load_state_dict(checkpoint["scaler"])

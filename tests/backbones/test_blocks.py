@@ -80,6 +80,19 @@ def test_depthwise_convolutions_add_up_to_a_grouped_one(spatial_dims: int) -> No
     torch.testing.assert_close(grouped.depthwise(x), grouped(x))
 
 
+@pytest.mark.parametrize("space", [(2, 2, 2), (2, 3, 4), (4, 2, 2), (3, 3, 3)])
+def test_grouped_convolutions_of_tokens_have_their_gradients_in_bf16(space: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    grouped = GroupedConv(32, 32, 3, padding="same", groups=8)
+    x = torch.randn(2, *space, 32).movedim(-1, 1)
+    weights = torch.randn(2, 32, *space)
+    (expected,) = torch.autograd.grad((grouped(x) * weights).sum(), [grouped.weight])
+    with torch.autocast("cpu", torch.bfloat16):
+        made = grouped(x)
+    (found,) = torch.autograd.grad((made * weights).sum(), [grouped.weight])
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.2)
+
+
 def test_norm_act_is_instance_norm_and_leaky_relu() -> None:
     torch.manual_seed(0)
     x = 3 + 5 * torch.randn(2, 3, 4, 5, 6, requires_grad=True)

@@ -169,6 +169,24 @@ def test_checkpoints_are_written_when_they_are_due_and_at_the_end(cadence, expec
     assert places == expected
 
 
+def test_a_checkpoint_of_another_device_goes_on_with_this_device_s_kernel(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path / "run")
+    folder.write_config({})
+    with pytest.raises(KeyboardInterrupt):
+        run("uncertainty", folder, stop_after=1, cadence=Cadence(seconds=-1.0))
+
+    def of_a_gpu(*place):
+        checkpoint = load_checkpoint(*place)
+        for group in checkpoint["optimiser"]["param_groups"]:
+            group["fused"] = True
+        return checkpoint
+
+    monkeypatch.setattr(training, "load_checkpoint", of_a_gpu)
+    run("uncertainty", folder)
+    groups = load_checkpoint(folder, torch.device("cpu"))["optimiser"]["param_groups"]
+    assert [group["fused"] for group in groups] == [False, False]
+
+
 @pytest.mark.parametrize("name", ["uncertainty", "gradnorm"])
 def test_what_an_objective_learns_is_optimised_without_decay(name, tmp_path):
     folder = RunFolder(tmp_path / "run")
