@@ -105,16 +105,18 @@ def step(backbone: str, objective: str, present: str, setting: Setting) -> dict[
         stages["backward"] = stages.get("backward", 0.0) + backward - forward - again
         stages["optimiser"] = stages.get("optimiser", 0.0) + now(device) - backward
 
-    with FlopCounterMode(display=False) as counter:
-        one()
+    one()
     stages.clear()
     seconds = repeat(one, setting, device, warm=False)
+    taken, peak_bytes = dict(stages), peak(device)
+    with FlopCounterMode(display=False) as counter:  # last, for it keeps what a step would let go
+        one()
     flops = counter.get_flop_counts()["Global"]
     convolution = sum(n for op, n in flops.items() if "conv" in str(op))
     return {
         "seconds": seconds,
-        "peak_bytes": peak(device),
-        "stages": {name: total / setting.repeats for name, total in stages.items()},
+        "peak_bytes": peak_bytes,
+        "stages": {name: total / setting.repeats for name, total in taken.items()},
         "gflops": {
             "convolution": convolution / 1e9,
             "matrix": (sum(flops.values()) - convolution) / 1e9,
