@@ -20,8 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from backbones import cpu
+from backbones.cpu import PaddingMode
+
 Order = Literal["conv-norm-act", "norm-act-conv"]
-PaddingMode = Literal["reflect", "constant"]
 SLOPE = 0.2  # of the leaky ReLU, everywhere
 VOXEL_PARTS = 64  # into which a sum over voxels is cut on a GPU
 
@@ -29,6 +31,12 @@ VOXEL_PARTS = 64  # into which a sum over voxels is cut on a GPU
 def per_axis(n: int, spatial_dims: int) -> tuple[int, int, int]:
     """Return a kernel, stride or factor for the three axes: (n, n, n), or (n, n, 1) in 2-D."""
     return (n, n, n if spatial_dims == 3 else 1)
+
+
+def autocast_dtype(x: Tensor) -> torch.dtype:
+    """Return the dtype that autocast has a convolution of x compute in."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 class PointConv(nn.Conv3d):
@@ -44,8 +52,7 @@ class PointConv(nn.Conv3d):
             weight = self.weight.flatten(1).expand(len(x), -1, -1)
             flat = torch.baddbmm(self.bias[:, None], weight, x.flatten(2))
         else:
-            kind = x.device.type
-            dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+            dtype = autocast_dtype(x)
             flat = PointProduct.apply(
                 x.flatten(2).to(dtype), self.weight.flatten(1).to(dtype), self.bias.to(dtype)
             )
@@ -80,10 +87,10 @@ class PointProduct(torch.autograd.Function):
 
 
 class PaddedConv(nn.Conv3d):
-    """A 3x3x3 (in 2-D 3x3x1) convolution of an image continued by `mode`, in the layout that is fastest.
+    """A 3x3x3 (in 2-D 3x3x1) convolution of an image continued by `mode`: `reflect`, or `constant` for zeros.
 
-    `mode`: `reflect`, or `constant` for zeros. The padding is a step of its own in both: with its own zeros,
-    torch's convolution in bf16 on a CPU was seen to read unwritten memory for maps of 2 voxels an edge.
+    The padding is a step of its own in both: with its own zeros, torch's convolution in bf16 on a CPU was seen
+    to read unwritten memory for maps of 2 voxels an edge.
     """
 
     def __init__(
@@ -92,28 +99,17 @@ class PaddedConv(nn.Conv3d):
         kernel, strides = per_axis(3, spatial_dims), per_axis(stride, spatial_dims)
         super().__init__(inputs, outputs, kernel, stride=strides)
         self.mode = mode
-        self.pads = (*((1, 1) if spatial_dims == 3 else (0, 0)), 1, 1, 1, 1)
+        self.pads = (1, 1, 1 if spatial_dims == 3 else 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, *space] -> [N, outputs, *space / stride]."""
-        if x.device.type != "cpu":
-            return super().forward(F.pad(x, self.pads, mode=self.mode))
-        # On a CPU, channels last halves the time of the backward pass (torch 2.13).
-        x = F.pad(x.contiguous(memory_format=torch.channels_last_3d), self.pads, mode=self.mode)
-        return self._convolve(x).contiguous()
-
-    def _convolve(self, x: Tensor) -> Tensor:
-        """Convolve padded x; a lone small volume as two slabs, for torch leaves oneDNN for N = 1 then.
-
-        The limit is `use_mkldnn`'s in torch's Convolution.cpp; torch's own path is up to 6 times slower.
-        """
-        step = self.stride[0]
-        planes = (x.shape[2] - 3) // step + 1
-        if len(x) > 1 or planes % 2 or x[0, :, :, :, 0].numel() > 20480:
-            return super().forward(x)
-        start, length = planes // 2 * step, (planes // 2 - 1) * step + 3
-        slabs = torch.cat((x.narrow(2, 0, length), x.narrow(2, start, length)))
-        return torch.cat(super().forward(slabs).chunk(2), dim=2)
+        assert self.bias is not None
+        if x.device.type == "cpu":
+            dtype = autocast_dtype(x)
+            tensors = x.to(dtype), self.weight.to(dtype), self.bias.to(dtype)
+            return cpu.PaddedConvolution.apply(*tensors, self.stride, self.pads, self.mode)
+        both_ends = [pad for pad in reversed(self.pads) for _ in range(2)]
+        return super().forward(F.pad(x, both_ends, mode=self.mode))
 
 
 def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1, spatial_dims: int = 3) -> nn.Conv3d:
@@ -127,6 +123,8 @@ def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1, spatial_dims
 
 def norm_act(x: Tensor) -> Tensor:
     """Instance norm without affine, then leaky ReLU, of [N, C, *space] (more than one voxel)."""
+    if x.device.type == "cpu":
+        return cpu.NormAct.apply(x, SLOPE)
     # Written as a batch norm, so that the activation can work in place on what is not yet a view.
     flat = x.reshape(1, -1, *x.shape[2:])
     return F.leaky_relu(F.batch_norm(flat, None, None, training=True), SLOPE, inplace=True).view(x.shape)

@@ -68,8 +68,8 @@ class ShareFusion(nn.Module):
             rows = (case == item).nonzero().squeeze(1)
             part = torch.einsum("kmxyz,mcxaybzd->kcxaybzd", shares.index_select(0, rows), own[item])
             mixed.index_copy_(0, rows, part.reshape(len(rows), channels, *space))
-        bias = self.first.bias
-        return self.rest(norm_act(mixed if bias is None else mixed + bias.view(-1, 1, 1, 1)))
+        bias = cast(Tensor, self.first.bias).to(mixed.dtype)
+        return self.rest(norm_act(mixed + bias.view(-1, 1, 1, 1)))
 
 
 class M2FTrans(Backbone):

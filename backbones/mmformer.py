@@ -94,7 +94,8 @@ class MaskedFusion(nn.Module):
         kernels = self.first.weight.view(channels, -1, channels).transpose(0, 1)
         products = kernels.index_select(0, pairs % available.shape[1]) @ own
         mixed = (selection @ products.flatten(1)).view(len(selection), channels, *space)
-        return self.rest(mixed + cast(Tensor, self.first.bias).view(-1, 1, 1, 1))
+        bias = cast(Tensor, self.first.bias).to(mixed.dtype)
+        return self.rest(mixed + bias.view(-1, 1, 1, 1))
 
 
 class MMFormer(Backbone):

@@ -183,8 +183,8 @@ class RegionLevel(nn.Module):
         bias = torch.cat([cast(Tensor, layer.bias) for layer in first])
         products = modality_products(first, features)
         mixed = spread(present, member) @ products.flatten(0, 1).flatten(1)
-        mixed = mixed.view(len(present), *products.shape[2:])
-        for_map, for_shortcut = (mixed + bias[:, None]).unflatten(2, space).split(sizes, dim=1)
+        mixed = mixed.view(len(present), *products.shape[2:]) + bias.to(mixed.dtype)[:, None]
+        for_map, for_shortcut = mixed.unflatten(2, space).split(sizes, dim=1)
         logits = self.map(for_map, decoded)
         wide = torch.promote_types(logits.dtype, torch.float32)  # half precision is too coarse for a softmax
         regions = logits.detach().softmax(dim=1, dtype=wide).to(level.dtype)

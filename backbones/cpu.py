@@ -1,0 +1,218 @@
+"""What the convolutional blocks compute by on a CPU, where moving maps costs as much as convolving them.
+
+    y = NormAct.apply(x, slope)                                  # instance norm, leaky ReLU
+    z = PaddedConvolution.apply(x, weight, bias, stride, pads, "reflect")
+
+Both keep one map for the backward pass, the one that lies between them: `NormAct` its output, from which the
+normalised map can be had again (Rota Bulo et al., "In-Place Activated BatchNorm", 2018), and the convolution
+its input, which it pads again. Convolutions are done channels last, which halves the time of their backward
+pass (torch 2.13); norms, on contiguous maps.
+"""
+
+from itertools import product
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+PaddingMode = Literal["reflect", "constant"]
+LANES = 16  # numbers of fp32 in a register
+EPSILON = 1e-5  # torch's own, of norms
+SMALL_PLANE = 20480
+"""Values in a plane up to which torch leaves oneDNN for a lone volume: `use_mkldnn` in its Convolution.cpp."""
+
+
+class NormAct(torch.autograd.Function):
+    """Instance norm without affine of x [N, C, *space], then a leaky ReLU of `slope` > 0."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
+        """Return a contiguous map [N, C, *space]."""
+        flat = x.contiguous().view(1, x.shape[0] * x.shape[1], -1)
+        maps, voxels = flat.shape[1:]
+        # As a group norm, for torch's batch norm takes four times as long in fp32.
+        y, _, inverse = torch.native_group_norm(flat, None, None, 1, maps, voxels, maps, EPSILON)
+        y = F.leaky_relu_(y, slope).view(x.shape)
+        ctx.save_for_backward(y, inverse)
+        ctx.slope = slope
+        return y
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, change: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient of x."""
+        y, inverse = ctx.saved_tensors
+        flat = y.view(1, y.shape[0] * y.shape[1], -1)
+        maps, voxels = flat.shape[1:]
+        change = torch.ops.aten.leaky_relu_backward(change.contiguous().view_as(flat), flat, ctx.slope, True)
+        normalised = F.leaky_relu(flat, 1 / ctx.slope)
+        # A norm of mean 0 and deviation 1, whose scale is what the deviation was.
+        none, one = torch.zeros_like(inverse), torch.ones_like(inverse)
+        scale = inverse.view(-1).to(y.dtype)
+        own, _, _ = torch.ops.aten.native_group_norm_backward(
+            change, normalised, none, one, scale, 1, maps, voxels, maps, [True, False, False]
+        )
+        return own.view(y.shape), None
+
+
+class PaddedConvolution(torch.autograd.Function):
+    """A convolution of x [N, C, *space], first continued by `pads` voxels (0 or 1) at both ends of each axis."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        stride: tuple[int, ...],
+        pads: tuple[int, ...],
+        mode: PaddingMode,
+    ) -> Tensor:
+        """Return a contiguous map, of three tensors of one dtype."""
+        ctx.save_for_backward(x, weight)
+        ctx.how = stride, pads, mode
+        padded = _padded(x, pads, mode)
+        if _pairs(x, weight, stride, pads):
+            paired = _convolve(_in_pairs(padded), _of_pairs(weight), bias.repeat(2), stride)
+            return _out_of_pairs(paired).contiguous()
+        return _convolve(padded, weight, bias, stride).contiguous()
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(
+        ctx: Any, change: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None, None]:
+        """Return the gradients of x, the weights and the bias."""
+        x, weight = ctx.saved_tensors
+        stride, pads, mode = ctx.how
+        wanted = ctx.needs_input_grad[:3]
+        padded = _padded(x, pads, mode)
+        change = change.contiguous(memory_format=torch.channels_last_3d)
+        if pairs := _pairs(x, weight, stride, pads):
+            padded, change = _in_pairs(padded), _in_pairs(change)
+        used = _of_pairs(weight) if pairs else weight
+        own, of_weight, of_bias = _convolve_backward(change, padded, used, stride, wanted)
+        if pairs:
+            own = None if own is None else _out_of_pairs(own)
+            of_weight = None if of_weight is None else _of_pairs_backward(of_weight)
+            of_bias = None if of_bias is None else of_bias.view(2, -1).sum(dim=0)
+        return None if own is None else _folded(own, pads, mode), of_weight, of_bias, None, None, None
+
+
+def _padded(x: Tensor, pads: tuple[int, ...], mode: PaddingMode) -> Tensor:
+    """Copy x into a larger map, channels last, and continue it to its faces."""
+    if mode == "reflect" and any(pad and n < 2 for pad, n in zip(pads, x.shape[2:], strict=True)):
+        raise ValueError(f"a map of {tuple(x.shape[2:])} voxels cannot be reflected: it needs 2 along an axis")
+    shape = (*x.shape[:2], *(n + 2 * pad for n, pad in zip(x.shape[2:], pads, strict=True)))
+    padded = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last_3d)
+    padded[_inside(pads)].copy_(x)
+    for face, beside in _faces(padded, pads):
+        if mode == "reflect":
+            face.copy_(beside)
+        else:
+            face.zero_()
+    return padded
+
+
+def _folded(padded: Tensor, pads: tuple[int, ...], mode: PaddingMode) -> Tensor:
+    """Return the gradient of x from that of `_padded(x)`, which is used up."""
+    if mode == "reflect":
+        for face, beside in reversed(_faces(padded, pads)):
+            beside.add_(face)
+    return padded[_inside(pads)].contiguous()
+
+
+def _inside(pads: tuple[int, ...]) -> tuple[slice, ...]:
+    return (slice(None), slice(None), *(slice(pad, -pad or None) for pad in pads))
+
+
+def _faces(padded: Tensor, pads: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+    """Each face of a padded map, with the plane that is reflected there; edges belong to the later axis too."""
+    axes = [axis for axis, pad in enumerate(pads, 2) if pad]
+    return [
+        (padded.select(axis, face), padded.select(axis, beside))
+        for axis, (face, beside) in product(axes, ((0, 2), (-1, -3)))
+    ]
+
+
+def _pairs(x: Tensor, weight: Tensor, stride: tuple[int, ...], pads: tuple[int, ...]) -> bool:
+    """Whether to convolve two neighbours of the last axis at once, as twice as many channels.
+
+    oneDNN computes 16 output channels at a time, so that 8 take as long as 16. Pairs have a third more to be
+    multiplied, and take two thirds of the time.
+    """
+    return len(weight) <= LANES // 2 and pads[2] == stride[2] == 1 and x.shape[4] % 2 == 0
+
+
+def _in_pairs(x: Tensor) -> Tensor:
+    """View x [N, C, X, Y, Z], channels last, as [N, 2 C, X, Y, Z / 2]: the first of two neighbours comes first."""
+    voxels = x.permute(0, 2, 3, 4, 1)
+    return voxels.reshape(*voxels.shape[:3], -1, 2 * x.shape[1]).permute(0, 4, 1, 2, 3)
+
+
+def _out_of_pairs(x: Tensor) -> Tensor:
+    """Undo `_in_pairs`."""
+    voxels = x.permute(0, 2, 3, 4, 1)
+    return voxels.reshape(*voxels.shape[:3], -1, x.shape[1] // 2).permute(0, 4, 1, 2, 3)
+
+
+def _of_pairs(weight: Tensor) -> Tensor:
+    """Return the weights [2 O, 2 I, 3, 3, 2] that make pairs of pairs, of those [O, I, 3, 3, 3] of voxels.
+
+    A pair is made from two pairs, four voxels, of which its first sees the first three, its second the last.
+    """
+    outputs, inputs = weight.shape[:2]
+    spread = weight.new_zeros((2, outputs, inputs, 3, 3, 4))
+    spread[0, ..., :3] = spread[1, ..., 1:] = weight
+    of_pairs = spread.unflatten(5, (2, 2)).permute(0, 1, 6, 2, 3, 4, 5)
+    return of_pairs.reshape(2 * outputs, 2 * inputs, 3, 3, 2)
+
+
+def _of_pairs_backward(change: Tensor) -> Tensor:
+    """Return the gradient of weights [O, I, 3, 3, 3] from that of `_of_pairs` of them."""
+    outputs, inputs = change.shape[0] // 2, change.shape[1] // 2
+    spread = change.view(2, outputs, 2, inputs, 3, 3, 2).permute(0, 1, 3, 4, 5, 6, 2).flatten(5)
+    return spread[0, ..., :3] + spread[1, ..., 1:]
+
+
+def _convolve(padded: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, ...]) -> Tensor:
+    """Convolve what is padded: [N, O, *space / stride], channels last."""
+    slabs = _slabs(padded, weight, stride)
+    if not slabs:
+        return F.conv3d(padded, weight, bias, stride)
+    both = torch.cat([padded.narrow(2, *slab) for slab in slabs])
+    return torch.cat(F.conv3d(both, weight, bias, stride).chunk(2), dim=2)
+
+
+def _convolve_backward(
+    change: Tensor, padded: Tensor, weight: Tensor, stride: tuple[int, ...], wanted: tuple[bool, ...]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Return the gradients of the padded map, the weights and the bias, where `wanted`."""
+    slabs = _slabs(padded, weight, stride)
+    seen = torch.cat([padded.narrow(2, *slab) for slab in slabs]) if slabs else padded
+    change = torch.cat(change.chunk(2, dim=2)) if slabs else change
+    none, ones = [0, 0, 0], [1, 1, 1]
+    own, of_weight, of_bias = torch.ops.aten.convolution_backward(
+        change, seen, weight, [len(weight)], stride, none, ones, False, none, 1, wanted
+    )
+    if slabs and own is not None:
+        parts = own.chunk(2)
+        own = torch.zeros_like(padded)
+        for slab, part in zip(slabs, parts, strict=True):
+            own.narrow(2, *slab).add_(part)
+    return own, of_weight, of_bias
+
+
+def _slabs(padded: Tensor, weight: Tensor, stride: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Start and length along the first axis of two halves of a lone small volume, where there are two.
+
+    torch leaves oneDNN for N = 1 then; its own convolution is up to 6 times slower.
+    """
+    step, kernel = stride[0], weight.shape[2]
+    planes = (padded.shape[2] - kernel) // step + 1
+    if len(padded) > 1 or planes % 2 or padded[0, :, :, :, 0].numel() > SMALL_PLANE:
+        return []
+    length = (planes // 2 - 1) * step + kernel
+    return [(0, length), (planes // 2 * step, length)]
