@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from backbones import cpu
+from backbones.contract import packed
 from backbones.cpu import PaddingMode
 
 Order = Literal["conv-norm-act", "norm-act-conv"]
@@ -89,8 +90,8 @@ class PointProduct(torch.autograd.Function):
 class PaddedConv(nn.Conv3d):
     """A 3x3x3 (in 2-D 3x3x1) convolution of an image continued by `mode`: `reflect`, or `constant` for zeros.
 
-    The padding is a step of its own in both: with its own zeros, torch's convolution in bf16 on a CPU was seen
-    to read unwritten memory for maps of 2 voxels an edge.
+    The padding is a step of its own in both: with its own zeros, torch's convolution in bf16 on a CPU was
+    seen to read unwritten memory for maps of 2 voxels an edge.
     """
 
     def __init__(
@@ -258,12 +259,11 @@ def decode_packed(decoder: nn.Module, levels: list[Tensor], available: Tensor) -
 
     Returns logits [B, M, classes, *space], zeros where absent.
     """
-    item, modality = available.nonzero(as_tuple=True)
-    logits = decoder([level[item, modality] for level in levels])
-    if len(item) == available.numel():
+    logits: Tensor = decoder([packed(level, available) for level in levels])
+    if len(logits) == available.numel():
         return logits.unflatten(0, available.shape)
     empty = logits.new_zeros((*available.shape, *logits.shape[1:]))
-    return empty.index_put((item, modality), logits)
+    return empty.index_put((available,), logits)
 
 
 def kaiming_init(network: nn.Module) -> None:

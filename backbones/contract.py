@@ -127,3 +127,8 @@ def encode_packed(encoders: nn.ModuleList, volumes: Tensor, available: Tensor) -
     return [
         torch.stack([empty[i] if c is None else c[i] for c in columns], dim=1) for i in range(len(levels))
     ]
+
+
+def packed(maps: Tensor, available: Tensor) -> Tensor:
+    """Return the available (item, modality) pairs of maps [B, M, ...]: [N, ...], not copied where all are."""
+    return maps.flatten(0, 1) if available.all() else maps[available]

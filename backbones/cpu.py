@@ -9,7 +9,9 @@ its input, which it pads again. Convolutions are done channels last, which halve
 pass (torch 2.13); norms, on contiguous maps.
 """
 
+from collections.abc import Sequence
 from itertools import product
+from math import prod
 from typing import Any, Literal
 
 import torch
@@ -21,7 +23,30 @@ PaddingMode = Literal["reflect", "constant"]
 LANES = 16  # numbers of fp32 in a register
 EPSILON = 1e-5  # torch's own, of norms
 SMALL_PLANE = 20480
-"""Values in a plane up to which torch leaves oneDNN for a lone volume: `use_mkldnn` in its Convolution.cpp."""
+"""Values in a plane up to which torch leaves oneDNN for a lone volume: its Convolution.cpp, `use_mkldnn`."""
+
+
+def enlarge(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Enlarge [N, C, *space] to `size`, trilinear with aligned corners, as one matrix product for each axis.
+
+    Quicker than torch's own for contiguous maps, and closer to the exact result.
+    """
+    for axis in (4, 3, 2):  # in this order, the longest products come last and are of what lies contiguous
+        if x.shape[axis] != size[axis - 2]:
+            matrix = _interpolation(x.shape[axis], size[axis - 2], x.dtype)
+            if axis == 4:
+                x = x @ matrix.t()
+            else:
+                rows = x.reshape(-1, x.shape[axis], prod(x.shape[axis + 1 :]))
+                x = (matrix @ rows).view(*x.shape[:axis], size[axis - 2], *x.shape[axis + 1 :])
+    return x
+
+
+def _interpolation(old: int, new: int, dtype: torch.dtype) -> Tensor:
+    """Return the matrix [new, old] that interpolates linearly between points, of which the ends stay ends."""
+    place = torch.arange(new, dtype=torch.float64) * ((old - 1) / max(new - 1, 1))
+    distance = (place[:, None] - torch.arange(old, dtype=torch.float64)).abs()
+    return (1 - distance).clamp(min=0).to(dtype)
 
 
 class NormAct(torch.autograd.Function):
@@ -29,14 +54,16 @@ class NormAct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
-        """Return a contiguous map [N, C, *space]."""
+        """Return a contiguous map [N, C, *space]; raises `ValueError` for maps of one voxel."""
+        if x[0, 0].numel() < 2:
+            raise ValueError(f"found maps of {tuple(x.shape[2:])} voxels, of one nothing is left by a norm")
         flat = x.contiguous().view(1, x.shape[0] * x.shape[1], -1)
         maps, voxels = flat.shape[1:]
         # As a group norm, for torch's batch norm takes four times as long in fp32.
         y, _, inverse = torch.native_group_norm(flat, None, None, 1, maps, voxels, maps, EPSILON)
         y = F.leaky_relu_(y, slope).view(x.shape)
         ctx.save_for_backward(y, inverse)
-        ctx.slope = slope
+        ctx.slope, ctx.layout = slope, _layout(x)
         return y
 
     @staticmethod
@@ -54,11 +81,11 @@ class NormAct(torch.autograd.Function):
         own, _, _ = torch.ops.aten.native_group_norm_backward(
             change, normalised, none, one, scale, 1, maps, voxels, maps, [True, False, False]
         )
-        return own.view(y.shape), None
+        return own.view(y.shape).contiguous(memory_format=ctx.layout), None
 
 
 class PaddedConvolution(torch.autograd.Function):
-    """A convolution of x [N, C, *space], first continued by `pads` voxels (0 or 1) at both ends of each axis."""
+    """A convolution of x [N, C, *space], first continued by `pads` voxels (0 or 1) at each axis's ends."""
 
     @staticmethod
     def forward(
@@ -90,21 +117,20 @@ class PaddedConvolution(torch.autograd.Function):
         wanted = ctx.needs_input_grad[:3]
         padded = _padded(x, pads, mode)
         change = change.contiguous(memory_format=torch.channels_last_3d)
-        if pairs := _pairs(x, weight, stride, pads):
-            padded, change = _in_pairs(padded), _in_pairs(change)
-        used = _of_pairs(weight) if pairs else weight
-        own, of_weight, of_bias = _convolve_backward(change, padded, used, stride, wanted)
-        if pairs:
-            own = None if own is None else _out_of_pairs(own)
-            of_weight = None if of_weight is None else _of_pairs_backward(of_weight)
-            of_bias = None if of_bias is None else of_bias.view(2, -1).sum(dim=0)
-        return None if own is None else _folded(own, pads, mode), of_weight, of_bias, None, None, None
+        pairs = _pairs(x, weight, stride, pads)
+        # A map's gradient has as many channels as x, of which 16 need no pairs.
+        narrow = pairs and 2 * weight.shape[1] <= LANES
+        own = _gradients(change, padded, weight, stride, narrow, (wanted[0], False, False))[0]
+        _, of_weight, of_bias = _gradients(change, padded, weight, stride, pairs, (False, *wanted[1:]))
+        if own is not None:
+            own = _folded(own, pads, mode).contiguous(memory_format=_layout(x))
+        return own, of_weight, of_bias, None, None, None
 
 
 def _padded(x: Tensor, pads: tuple[int, ...], mode: PaddingMode) -> Tensor:
     """Copy x into a larger map, channels last, and continue it to its faces."""
     if mode == "reflect" and any(pad and n < 2 for pad, n in zip(pads, x.shape[2:], strict=True)):
-        raise ValueError(f"a map of {tuple(x.shape[2:])} voxels cannot be reflected: it needs 2 along an axis")
+        raise ValueError(f"found maps of {tuple(x.shape[2:])} voxels, expected at least 2 along each axis")
     shape = (*x.shape[:2], *(n + 2 * pad for n, pad in zip(x.shape[2:], pads, strict=True)))
     padded = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last_3d)
     padded[_inside(pads)].copy_(x)
@@ -117,11 +143,17 @@ def _padded(x: Tensor, pads: tuple[int, ...], mode: PaddingMode) -> Tensor:
 
 
 def _folded(padded: Tensor, pads: tuple[int, ...], mode: PaddingMode) -> Tensor:
-    """Return the gradient of x from that of `_padded(x)`, which is used up."""
+    """Return the gradient of x, a view, from that of `_padded(x)`, which is used up."""
     if mode == "reflect":
         for face, beside in reversed(_faces(padded, pads)):
             beside.add_(face)
-    return padded[_inside(pads)].contiguous()
+    return padded[_inside(pads)]
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    """Return the layout of x, in which its gradient is wanted: an upsampled map's is channels last."""
+    last = x.is_contiguous(memory_format=torch.channels_last_3d) and not x.is_contiguous()
+    return torch.channels_last_3d if last else torch.contiguous_format
 
 
 def _inside(pads: tuple[int, ...]) -> tuple[slice, ...]:
@@ -129,7 +161,7 @@ def _inside(pads: tuple[int, ...]) -> tuple[slice, ...]:
 
 
 def _faces(padded: Tensor, pads: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
-    """Each face of a padded map, with the plane that is reflected there; edges belong to the later axis too."""
+    """Each face of a padded map, and the plane that is reflected there; edges are the later axis's too."""
     axes = [axis for axis, pad in enumerate(pads, 2) if pad]
     return [
         (padded.select(axis, face), padded.select(axis, beside))
@@ -147,7 +179,7 @@ def _pairs(x: Tensor, weight: Tensor, stride: tuple[int, ...], pads: tuple[int, 
 
 
 def _in_pairs(x: Tensor) -> Tensor:
-    """View x [N, C, X, Y, Z], channels last, as [N, 2 C, X, Y, Z / 2]: the first of two neighbours comes first."""
+    """View x [N, C, X, Y, Z], channels last, as [N, 2 C, X, Y, Z / 2]: of two neighbours, first the first."""
     voxels = x.permute(0, 2, 3, 4, 1)
     return voxels.reshape(*voxels.shape[:3], -1, 2 * x.shape[1]).permute(0, 4, 1, 2, 3)
 
@@ -186,10 +218,23 @@ def _convolve(padded: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, .
     return torch.cat(F.conv3d(both, weight, bias, stride).chunk(2), dim=2)
 
 
-def _convolve_backward(
-    change: Tensor, padded: Tensor, weight: Tensor, stride: tuple[int, ...], wanted: tuple[bool, ...]
+def _gradients(
+    change: Tensor,
+    padded: Tensor,
+    weight: Tensor,
+    stride: tuple[int, ...],
+    pairs: bool,
+    wanted: tuple[bool, ...],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Return the gradients of the padded map, the weights and the bias, where `wanted`."""
+    """Return the gradients of the padded map, the weights and the bias, where `wanted`; by `pairs` or not."""
+    if pairs:
+        parts = _in_pairs(change), _in_pairs(padded), _of_pairs(weight)
+        own, of_weight, of_bias = _gradients(*parts, stride, False, wanted)
+        return (
+            None if own is None else _out_of_pairs(own),
+            None if of_weight is None else _of_pairs_backward(of_weight),
+            None if of_bias is None else of_bias.view(2, -1).sum(dim=0),
+        )
     slabs = _slabs(padded, weight, stride)
     seen = torch.cat([padded.narrow(2, *slab) for slab in slabs]) if slabs else padded
     change = torch.cat(change.chunk(2, dim=2)) if slabs else change
@@ -198,10 +243,10 @@ def _convolve_backward(
         change, seen, weight, [len(weight)], stride, none, ones, False, none, 1, wanted
     )
     if slabs and own is not None:
-        parts = own.chunk(2)
+        halves = own.chunk(2)
         own = torch.zeros_like(padded)
-        for slab, part in zip(slabs, parts, strict=True):
-            own.narrow(2, *slab).add_(part)
+        for slab, half in zip(slabs, halves, strict=True):
+            own.narrow(2, *slab).add_(half)
     return own, of_weight, of_bias
 
 

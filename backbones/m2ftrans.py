@@ -24,7 +24,7 @@ from backbones.blocks import (
     norm_act,
     per_axis,
 )
-from backbones.contract import Backbone, Features, Fused, encode_packed
+from backbones.contract import Backbone, Features, Fused, encode_packed, packed
 from backbones.m2ftrans_attention import CrossAttention, FusionTransformer
 from backbones.weights import RELEASED_MODALITIES, shared_released_name
 from bench_errors import InputError
@@ -138,15 +138,16 @@ class M2FTrans(Backbone):
             )
         levels = encode_packed(self.encoders, volumes, available)
         modality = available.nonzero()[:, 1]
-        own = self.transformer.encode_alone(levels[-1][available].flatten(2).transpose(1, 2), modality)
-        packed = {
+        deepest = packed(levels[-1], available).flatten(2).transpose(1, 2)
+        own = self.transformer.encode_alone(deepest, modality)
+        made = {
             "tokens": own.tokens.transpose(1, 2).unflatten(2, self.grid),
             "keys": own.keys,
             "values": own.values,
         }
         extra = {
             name: x.new_zeros((*available.shape, *x.shape[1:])).index_put((available,), x)
-            for name, x in packed.items()
+            for name, x in made.items()
         }
         return Features(levels, available, extra)
 

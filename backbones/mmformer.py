@@ -25,7 +25,7 @@ from backbones.blocks import (
     norm_act,
     per_axis,
 )
-from backbones.contract import Backbone, Features, Fused, encode_packed
+from backbones.contract import Backbone, Features, Fused, encode_packed, packed
 from backbones.m2ftrans_attention import TokenLayer
 from backbones.weights import RELEASED_MODALITIES, shared_released_name
 from bench_errors import InputError
@@ -90,7 +90,7 @@ class MaskedFusion(nn.Module):
         # A channel is normalised by itself, and a channel of zeros stays zero through norm and activation. So
         # the first convolution is a sum over modalities of what each gives alone, once for all subsets.
         pairs = available.flatten().nonzero().squeeze(1)
-        own = norm_act(maps.flatten(0, 1).index_select(0, pairs)).flatten(2)
+        own = norm_act(packed(maps, available)).flatten(2)
         kernels = self.first.weight.view(channels, -1, channels).transpose(0, 1)
         products = kernels.index_select(0, pairs % available.shape[1]) @ own
         mixed = (selection @ products.flatten(1)).view(len(selection), channels, *space)

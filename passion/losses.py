@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from backbones.cpu import enlarge
 from passion.row_losses import at_once
 
 FLOOR = 0.005
@@ -53,6 +54,8 @@ def probabilities(logits: Tensor, size: Sequence[int] | None = None, tau: float 
     p = torch.softmax(full_precision(logits) / tau, dim=1)
     if size is None or p.shape[2:] == tuple(size):
         return p
+    if p.device.type == "cpu":
+        return enlarge(p, size)
     return F.interpolate(p, size=tuple(size), mode="trilinear", align_corners=True)
 
 

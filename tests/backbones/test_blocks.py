@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from backbones.blocks import (
@@ -16,32 +17,42 @@ from backbones.blocks import (
     norm_act,
     per_axis,
 )
+from backbones.cpu import enlarge
 from backbones.m2ftrans_attention import GroupedConv
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("spatial_dims", [2, 3])
-@pytest.mark.parametrize("space", [(8, 12, 10), (6, 8, 4), (40, 26, 18), (30, 20, 24)])
+@pytest.mark.parametrize("space", [(8, 12, 10), (6, 8, 4), (40, 26, 18), (30, 20, 24), (6, 8, 5), (2, 2, 2)])
 @pytest.mark.parametrize("items", [1, 2])
 @pytest.mark.parametrize("mode", ["reflect", "constant"])
+@pytest.mark.parametrize("channels", [(12, 6), (3, 8), (5, 20)])
 def test_padded_conv_is_torchs(
-    stride: int, spatial_dims: int, space: tuple[int, int, int], items: int, mode: str
+    stride: int,
+    spatial_dims: int,
+    space: tuple[int, int, int],
+    items: int,
+    mode: str,
+    channels: tuple[int, int],
 ) -> None:
     torch.manual_seed(0)
     space = space if spatial_dims == 3 else (*space[:2], 1)
-    ours = PaddedConv(12, 6, stride, spatial_dims, mode)
+    ours = PaddedConv(*channels, stride, spatial_dims, mode)
     kernel, strides = per_axis(3, spatial_dims), per_axis(stride, spatial_dims)
     padding = (1, 1, spatial_dims - 2)
     padding_mode = "reflect" if mode == "reflect" else "zeros"
-    theirs = nn.Conv3d(12, 6, kernel, stride=strides, padding=padding, padding_mode=padding_mode)
+    theirs = nn.Conv3d(*channels, kernel, stride=strides, padding=padding, padding_mode=padding_mode)
     theirs.load_state_dict(ours.state_dict())
-    x = torch.randn(items, 12, *space, requires_grad=True)
+    x = torch.randn(items, channels[0], *space, requires_grad=True)
     expected = theirs(x)
     found = ours(x)
     torch.testing.assert_close(found, expected)
     weights = torch.randn_like(found)
     torch.testing.assert_close(
-        torch.autograd.grad((found * weights).sum(), x), torch.autograd.grad((expected * weights).sum(), x)
+        torch.autograd.grad((found * weights).sum(), (x, *ours.parameters())),
+        torch.autograd.grad((expected * weights).sum(), (x, *theirs.parameters())),
+        rtol=1e-3,
+        atol=3e-3,  # the weights' are sums of up to 28,800 terms
     )
 
 
@@ -93,11 +104,51 @@ def test_grouped_convolutions_of_tokens_have_their_gradients_in_bf16(space: tupl
     torch.testing.assert_close(found, expected, rtol=0.05, atol=0.2)
 
 
-def test_norm_act_is_instance_norm_and_leaky_relu() -> None:
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_norm_act_is_instance_norm_and_leaky_relu(layout: torch.memory_format, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    x = 3 + 5 * torch.randn(2, 3, 4, 5, 6, requires_grad=True)
+    x = (3 + 5 * torch.randn(2, 3, 4, 5, 6, dtype=dtype)).contiguous(memory_format=layout).requires_grad_()
     expected = nn.LeakyReLU(0.2)(nn.InstanceNorm3d(3)(x))
-    torch.testing.assert_close(norm_act(x), expected)
+    found = norm_act(x)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn_like(expected)
+    (own,) = torch.autograd.grad((found * weights).sum(), x)
+    torch.testing.assert_close(own, torch.autograd.grad((expected * weights).sum(), x)[0])
+    assert own.is_contiguous(memory_format=layout), "so that what made x can go on in its layout"
+
+
+def test_a_norm_of_one_voxel_is_an_error() -> None:
+    with pytest.raises(ValueError, match="one"):
+        norm_act(torch.ones(2, 3, 1, 1, 1))
+
+
+def test_a_map_that_cannot_be_reflected_is_an_error() -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        PaddedConv(2, 2, 1, 3)(torch.ones(1, 2, 4, 1, 4))
+
+
+def test_a_block_keeps_its_input_and_its_output_for_the_backward_pass() -> None:
+    block, x = ConvBlock(8, 8), torch.randn(2, 8, 10, 10, 10, requires_grad=True)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        y = block(x)
+    assert sum(size for size in kept.values() if size >= x.nbytes) == x.nbytes + y.nbytes
+
+
+@pytest.mark.parametrize(
+    ("space", "size"),
+    [((5, 6, 7), (10, 12, 14)), ((5, 6, 1), (80, 12, 1)), ((1, 3, 2), (4, 3, 5)), ((4, 4, 4), (1, 8, 8))],
+)
+def test_enlarging_is_torchs_interpolation(space: tuple[int, ...], size: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, *space, dtype=torch.float64)
+    torch.testing.assert_close(enlarge(x, size), F.interpolate(x, size, mode="trilinear", align_corners=True))
 
 
 def test_order_decides_what_is_normalised() -> None:

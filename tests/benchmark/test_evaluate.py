@@ -99,6 +99,7 @@ def test_a_batch_that_memory_does_not_hold_is_halved(net, monkeypatch):
         return fuse(features, present, case)
 
     monkeypatch.setattr(net, "fuse", small_memory)
+    monkeypatch.setattr(evaluate, "ROWS_AT_ONCE", 5)
     found = evaluate.class_sums(net, volumes, chosen, NAMES, 16, CPU)
     assert sizes == [5, 2, 2, 2, 1, 2, 2, 2, 1]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
