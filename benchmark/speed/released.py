@@ -1,9 +1,10 @@
 """Our figures as ratios to a clone of the released PASSION code, each pair measured in turn on one machine.
 
     python -m benchmark.speed.released CLONE --out ratios.json      # CLONE: github.com/Jun-Jie-Shi/PASSION
+    python -m benchmark.speed.released CLONE --out ratios.json --ours fp32 bf16 bf16+recompute
 
-The clone is imported and run as it is; on a CPU its `.cuda()` calls do nothing. Needs `medpy` for its HD95
-(`pip install medpy`).
+Theirs is measured in fp32, once for all that it is compared with. The clone is imported and run as it is; on a
+CPU its `.cuda()` calls do nothing. Needs `medpy` for its HD95 (`pip install medpy`).
 """
 
 import argparse
@@ -11,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,7 @@ from rich.console import Console
 from torch.nn.functional import one_hot
 
 from benchmark.conditions import environment
+from benchmark.launch.worker import MALLOC
 from benchmark.memory import peak
 from benchmark.speed import tasks
 from benchmark.speed.bench import alone, device_name, mean_seconds, profile_counts
@@ -31,6 +33,7 @@ from datasets.brats import BRATS2020
 from datasets.vocabulary import presence, table_subsets
 
 THEIR_ROWS = ("1111", "1010", "0001")
+WAYS = [f"{precision}{memory}" for precision in ("fp32", "bf16", "fp16") for memory in ("", "+recompute")]
 
 
 def their_step(clone: Path, backbone: str, objective: str, present: str, setting: Setting) -> dict[str, Any]:
@@ -101,50 +104,70 @@ def windows_of_a_case() -> int:
     return count_windows(tasks.CASE, tasks.CROP, 3)
 
 
+def ours(way: str, setting: Setting) -> Setting:
+    """Return the setting of a way to run ours: a precision, with or without `+recompute`."""
+    precision, _, rest = way.partition("+")
+    return replace(setting, precision=precision, recompute=rest == "recompute")
+
+
 def compare(
     clone: Path,
     names: list[str],
     setting: Setting,
+    ways: list[str],
     console: Console,
     save: Callable[[dict[str, Any]], object],
 ) -> None:
-    """Measure ours and theirs in turn; `save` gets the report, with ratios, after each pair."""
+    """Measure theirs and ours in turn; `save` gets the report, with ratios, after each pair.
+
+    `setting` is theirs. Of a way with `recompute`, which is there for the memory, only the PASSION step with
+    all modalities is measured.
+    """
     counts = profile_counts()
-    theirs_setting = Setting(setting.device, setting.threads, "fp32", setting.repeats)
+    settings = {way: ours(way, setting) for way in ways}
+    whole = {way: s for way, s in settings.items() if not s.recompute}
     report: dict[str, Any] = {
         "environment": environment(device_name(setting.device), setting.threads, setting.precision),
         "setting": asdict(setting),
+        "ways": ways,
         "pairs": {},
     }
-    theirs_metrics = alone(their_metrics, clone, theirs_setting)
 
-    def pair(label: str, released: dict[str, Any], own: dict[str, Any]) -> None:
+    def pair(label: str, way: str, released: dict[str, Any], own: dict[str, Any]) -> None:
         ratios = {key: released[key] / own[key] for key in ("seconds", "peak_bytes") if key in released}
-        report["pairs"][label] = {"released": released, "ours": own, "ratios": ratios}
+        report["pairs"][f"{label}, {way}"] = {"released": released, "ours": own, "ratios": ratios}
         save(report)
         console.print(
-            f"{label}: released {released['seconds']:.2f} s, ours {own['seconds']:.2f} s", soft_wrap=True
+            f"{label}, {way}: released {released['seconds']:.2f} s, ours {own['seconds']:.2f} s",
+            soft_wrap=True,
         )
 
-    pair("metrics", theirs_metrics, alone(tasks.metrics, setting))
+    theirs_metrics = alone(their_metrics, clone, setting)
+    pair("metrics", "fp32", theirs_metrics, alone(tasks.metrics, setting))
     for name in names:
         for objective in ("passion", "baseline"):
-            theirs, ours = {}, {}
+            theirs: dict[str, Any] = {}
+            seconds: dict[str, dict[str, float]] = {way: {} for way in whole}
             for row in counts:
                 # The released code runs everything whatever is present, so three rows stand for all.
                 if row in THEIR_ROWS:
-                    theirs[row] = alone(their_step, clone, name, objective, row, theirs_setting)
-                ours[row] = alone(tasks.step, name, objective, row, setting)
-                if row in theirs:
-                    pair(f"{name} {objective} step {row}", theirs[row], ours[row])
-            mean = sum(t["seconds"] for t in theirs.values()) / len(theirs)
-            mean_ours = mean_seconds({row: o["seconds"] for row, o in ours.items()})
-            pair(f"{name} {objective} step, mr2468", {"seconds": mean}, {"seconds": mean_ours})
-        window = alone(their_window, clone, name, theirs_setting)
-        pair(f"{name} window", window, alone(tasks.window, name, setting))
+                    theirs[row] = alone(their_step, clone, name, objective, row, setting)
+                memory = objective == "passion" and row == "1111"
+                for way, of_way in (settings if memory else whole).items():
+                    step = alone(tasks.step, name, objective, row, of_way)
+                    if way in whole:
+                        seconds[way][row] = step["seconds"]
+                    if row in theirs:
+                        pair(f"{name} {objective} step {row}", way, theirs[row], step)
+            mean = {"seconds": sum(t["seconds"] for t in theirs.values()) / len(theirs)}
+            for way, of_rows in seconds.items():
+                pair(f"{name} {objective} step, mr2468", way, mean, {"seconds": mean_seconds(of_rows)})
+        window = alone(their_window, clone, name, setting)
         # Their test of a case runs this window at each place for each mask, then their metrics.
-        seconds = window["seconds"] * windows_of_a_case() + theirs_metrics["seconds"]
-        pair(f"{name} case", {"seconds": seconds}, alone(tasks.case, name, setting))
+        case = {"seconds": window["seconds"] * windows_of_a_case() + theirs_metrics["seconds"]}
+        for way, of_way in whole.items():
+            pair(f"{name} window", way, window, alone(tasks.window, name, of_way))
+            pair(f"{name} case", way, case, alone(tasks.case, name, of_way))
 
 
 def _their_network(clone: Path, name: str, setting: Setting) -> tuple[torch.device, Any]:
@@ -175,21 +198,18 @@ def main() -> None:
     parser.add_argument("--backbone", nargs="+", default=["rfnet", "mmformer", "m2ftrans"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
+    parser.add_argument("--ours", nargs="+", default=["fp32"], choices=WAYS, help="how to run ours")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--recompute", action="store_true", help="ours with train.recompute")
     options = parser.parse_args()
     if not (options.clone / "code" / "models" / "rfnet.py").is_file():
         sys.exit(f"error: {options.clone} is no clone of the released code (it has no code/models/rfnet.py)")
-    setting = Setting(
-        options.device, options.threads, options.precision, options.repeats, recompute=options.recompute
-    )
-    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    setting = Setting(options.device, options.threads, "fp32", options.repeats)
+    os.environ.update({**MALLOC, "OMP_NUM_THREADS": str(options.threads)} | os.environ)
 
     def save(report: dict[str, Any]) -> None:
         options.out.write_text(json.dumps(report, indent=1), encoding="utf-8")
 
-    compare(options.clone, options.backbone, setting, Console(), save)
+    compare(options.clone, options.backbone, setting, options.ours, Console(), save)
 
 
 if __name__ == "__main__":
