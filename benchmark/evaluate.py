@@ -115,8 +115,13 @@ def predict(
     Returns the most probable class, uint8 [S, *space] on the CPU.
     """
     sums = class_sums(backbone, volumes, subsets, modalities, window, device, poor)
+    return torch.stack([most_probable(of_subset) for of_subset in sums]).cpu()
+
+
+def most_probable(sums: Tensor) -> Tensor:
+    """Return the class of the highest of sums [C, *space]: uint8 [*space]."""
     # `max`, for `argmax` over a first axis takes seven times as long on a CPU
-    return torch.stack([of_subset.max(dim=0).indices.to(torch.uint8) for of_subset in sums]).cpu()
+    return sums.max(dim=0).indices.to(torch.uint8)
 
 
 @torch.inference_mode()
@@ -170,22 +175,38 @@ def _sliding_windows(
     totals = _zeros((len(present), backbone.classes, *whole), device)
     corners = product(*(window_starts(n, w) for n, w in zip(whole, window, strict=True)))
     places = [tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True)) for corner in corners]
-    batches, together = _Batches(ROWS_AT_ONCE), 1
-    if device.type != "cpu":
-        batches.rows = max(VOXELS_AT_ONCE // prod(window), 1)
-        if len(shown) == 1:  # a degraded window comes alone, as two volumes
-            together = max(batches.rows // max(present.shape), 1)
+    rows, together = _at_once(device, prod(window), len(shown), max(present.shape))
+    batches = _Batches(rows)
     padded = padded.to(totals.device)
-    for first in range(0, len(places), together):
-        group = places[first : first + together]
+    done = 0
+    while done < len(places):
+        group = places[done : done + together]
         crops = torch.cat([padded[(slice(None), slice(None), *place)] for place in group]).to(device)
-        features = backbone.encode(crops, present.any(dim=0, keepdim=True).expand(len(crops), -1))
+        try:
+            features = backbone.encode(crops, present.any(dim=0, keepdim=True).expand(len(crops), -1))
+        except torch.OutOfMemoryError:
+            if len(group) > 1:
+                together = len(group) // 2
+            elif totals.device.type != "cpu":
+                totals, padded = totals.cpu(), padded.cpu()
+            else:
+                raise
+            continue
         fuse = partial(_probabilities, backbone, features, present, len(crops) > len(group))
         for row, found in batches.run(fuse, len(group) * len(present)):
             window_of, subset = divmod(row, len(present))
             totals[subset][(slice(None), *group[window_of])] += found.to(totals.device)
+        done += len(group)
     kept = tuple(slice(n) for n in space)
     return totals[(slice(None), slice(None), *kept)]
+
+
+def _at_once(device: torch.device, voxels: int, shown: int, each: int) -> tuple[int, int]:
+    """How many rows of `voxels` to fuse in a batch, and how many windows of `each` rows to encode in one."""
+    if device.type == "cpu":
+        return ROWS_AT_ONCE, 1
+    rows = max(VOXELS_AT_ONCE // voxels, 1)
+    return rows, max(rows // each, 1) if shown == 1 else 1  # a degraded window comes alone, as two volumes
 
 
 @dataclass

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from bench_errors import InputError
 from bench_registry import unknown
+from benchmark.evaluate import most_probable
 from benchmark.execute import chosen_device
 from benchmark.record import write_atomically
 from benchmark.trained import Trained, check_alike, load_trained
@@ -202,7 +203,7 @@ def segment_patient(
     # A single model's sums are compared as they are, as in the run's test.
     total = sums[0] if len(sums) == 1 else torch.stack([s / s.sum(dim=0) for s in sums]).sum(dim=0)
     classes = np.zeros(shape, dtype=np.uint8)
-    classes[window] = total.argmax(dim=0).numpy()
+    classes[window] = most_probable(total).numpy()
     voxel = float(np.prod(voxel_sizes(like.affine))) / 1000
     counts = np.bincount(classes.ravel(), minlength=len(study.classes))
     found = None

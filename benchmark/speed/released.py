@@ -3,8 +3,8 @@
     python -m benchmark.speed.released CLONE --out ratios.json      # CLONE: github.com/Jun-Jie-Shi/PASSION
     python -m benchmark.speed.released CLONE --out ratios.json --ours fp32 bf16 bf16+recompute
 
-Theirs is measured in fp32, once for all that it is compared with. The clone is imported and run as it is; on a
-CPU its `.cuda()` calls do nothing. Needs `medpy` for its HD95 (`pip install medpy`).
+Theirs is measured in fp32, once for all that it is compared with. The clone is imported and run as it is; on
+a CPU its `.cuda()` calls do nothing. Needs `medpy` for its HD95 (`pip install medpy`).
 """
 
 import argparse

@@ -105,6 +105,27 @@ def test_a_batch_that_memory_does_not_hold_is_halved(net, monkeypatch):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_windows_that_memory_does_not_hold_are_encoded_fewer_at_a_time(net, monkeypatch):
+    volumes, chosen = torch.randn(4, 40, 16, 16), subsets(NAMES)[:2]
+    expected = evaluate.class_sums(net, volumes, chosen, NAMES, 16, CPU)
+    encode, sizes, most = net.encode, [], 1
+
+    def small_memory(crops, available):
+        sizes.append(len(crops))
+        if len(crops) > most:
+            raise torch.OutOfMemoryError
+        return encode(crops, available)
+
+    monkeypatch.setattr(net, "encode", small_memory)
+    monkeypatch.setattr(evaluate, "_at_once", lambda *_: (6, 3))
+    found = evaluate.class_sums(net, volumes, chosen, NAMES, 16, CPU)
+    assert sizes == [3, 1, 1, 1, 1]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    most = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        evaluate.class_sums(net, volumes, chosen, NAMES, 16, CPU)
+
+
 @pytest.mark.parametrize("name", list(backbones.BACKBONES))
 def test_rows_of_several_windows_are_those_of_each(name):
     torch.manual_seed(0)
