@@ -12,6 +12,7 @@ and every kernel, stride and upsampling factor is 1 on the third axis (`per_axis
 Source of the facts: the networks as PASSION (arXiv 2407.14796) uses them.
 """
 
+from collections.abc import Sequence
 from math import gcd
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from backbones import cpu
-from backbones.contract import packed
+from backbones.contract import packed, unpacked
 from backbones.cpu import PaddingMode
 
 Order = Literal["conv-norm-act", "norm-act-conv"]
@@ -34,10 +35,13 @@ def per_axis(n: int, spatial_dims: int) -> tuple[int, int, int]:
     return (n, n, n if spatial_dims == 3 else 1)
 
 
-def autocast_dtype(x: Tensor) -> torch.dtype:
-    """Return the dtype that autocast has a convolution of x compute in."""
-    kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+def autocasted(*tensors: Tensor) -> Sequence[Tensor]:
+    """Return the tensors as autocast has a convolution take them: fp32 in its dtype where it is on."""
+    kind = tensors[0].device.type
+    if not torch.is_autocast_enabled(kind):
+        return tensors
+    dtype = torch.get_autocast_dtype(kind)
+    return [t.to(dtype) if t.is_floating_point() and t.dtype != torch.float64 else t for t in tensors]
 
 
 class PointConv(nn.Conv3d):
@@ -53,10 +57,7 @@ class PointConv(nn.Conv3d):
             weight = self.weight.flatten(1).expand(len(x), -1, -1)
             flat = torch.baddbmm(self.bias[:, None], weight, x.flatten(2))
         else:
-            dtype = autocast_dtype(x)
-            flat = PointProduct.apply(
-                x.flatten(2).to(dtype), self.weight.flatten(1).to(dtype), self.bias.to(dtype)
-            )
+            flat = PointProduct.apply(*autocasted(x.flatten(2), self.weight.flatten(1), self.bias))
         return flat.unflatten(2, x.shape[2:])
 
 
@@ -106,8 +107,7 @@ class PaddedConv(nn.Conv3d):
         """[N, inputs, *space] -> [N, outputs, *space / stride]."""
         assert self.bias is not None
         if x.device.type == "cpu":
-            dtype = autocast_dtype(x)
-            tensors = x.to(dtype), self.weight.to(dtype), self.bias.to(dtype)
+            tensors = autocasted(x, self.weight, self.bias)
             return cpu.PaddedConvolution.apply(*tensors, self.stride, self.pads, self.mode)
         both_ends = [pad for pad in reversed(self.pads) for _ in range(2)]
         return super().forward(F.pad(x, both_ends, mode=self.mode))
@@ -259,11 +259,7 @@ def decode_packed(decoder: nn.Module, levels: list[Tensor], available: Tensor) -
 
     Returns logits [B, M, classes, *space], zeros where absent.
     """
-    logits: Tensor = decoder([packed(level, available) for level in levels])
-    if len(logits) == available.numel():
-        return logits.unflatten(0, available.shape)
-    empty = logits.new_zeros((*available.shape, *logits.shape[1:]))
-    return empty.index_put((available,), logits)
+    return unpacked(decoder([packed(level, available) for level in levels]), available)
 
 
 def kaiming_init(network: nn.Module) -> None:

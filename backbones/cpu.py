@@ -3,13 +3,14 @@
     y = NormAct.apply(x, slope)                                  # instance norm, leaky ReLU
     z = PaddedConvolution.apply(x, weight, bias, stride, pads, "reflect")
 
-Both keep one map for the backward pass, the one that lies between them: `NormAct` its output, from which the
-normalised map can be had again (Rota Bulo et al., "In-Place Activated BatchNorm", 2018), and the convolution
-its input, which it pads again. Convolutions are done channels last, which halves the time of their backward
-pass (torch 2.13); norms, on contiguous maps.
+Of both, one map is kept for the backward pass, the one that lies between them: `NormAct` keeps its output,
+from which the normalised map can be had again (Rota Bulo et al., "In-Place Activated BatchNorm", 2018), and
+the convolution its input (in the precision that it computes in), which it pads again. Convolutions are done
+channels last, which halves the time of their backward pass (torch 2.13); norms, on contiguous maps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import product
 from math import prod
 from typing import Any, Literal
@@ -20,25 +21,31 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 PaddingMode = Literal["reflect", "constant"]
-LANES = 16  # numbers of fp32 in a register
+LANES = 16
+"""Output channels that oneDNN computes at a time where registers hold 16 numbers of fp32, as AVX-512's do."""
 EPSILON = 1e-5  # torch's own, of norms
 SMALL_PLANE = 20480
 """Values in a plane up to which torch leaves oneDNN for a lone volume: its Convolution.cpp, `use_mkldnn`."""
 
 
-def enlarge(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Enlarge [N, C, *space] to `size`, trilinear with aligned corners, as one matrix product for each axis.
+def interpolate(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize [N, C, *space] to `size`, trilinear with aligned corners, by one matrix product for each axis.
 
     Quicker than torch's own for contiguous maps, and closer to the exact result.
     """
-    for axis in (4, 3, 2):  # in this order, the longest products come last and are of what lies contiguous
-        if x.shape[axis] != size[axis - 2]:
-            matrix = _interpolation(x.shape[axis], size[axis - 2], x.dtype)
-            if axis == 4:
-                x = x @ matrix.t()
-            else:
-                rows = x.reshape(-1, x.shape[axis], prod(x.shape[axis + 1 :]))
-                x = (matrix @ rows).view(*x.shape[:axis], size[axis - 2], *x.shape[axis + 1 :])
+    with torch.autocast(x.device.type, enabled=False):
+        for axis in (
+            4,
+            3,
+            2,
+        ):  # in this order, the longest products come last and are of what lies contiguous
+            if x.shape[axis] != size[axis - 2]:
+                matrix = _interpolation(x.shape[axis], size[axis - 2], x.dtype)
+                if axis == 4:
+                    x = x @ matrix.t()
+                else:
+                    rows = x.reshape(-1, x.shape[axis], prod(x.shape[axis + 1 :]))
+                    x = (matrix @ rows).view(*x.shape[:axis], size[axis - 2], *x.shape[axis + 1 :])
     return x
 
 
@@ -55,7 +62,7 @@ class NormAct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
         """Return a contiguous map [N, C, *space]; raises `ValueError` for maps of one voxel."""
-        if x[0, 0].numel() < 2:
+        if prod(x.shape[2:]) < 2:
             raise ValueError(f"found maps of {tuple(x.shape[2:])} voxels, of one nothing is left by a norm")
         flat = x.contiguous().view(1, x.shape[0] * x.shape[1], -1)
         maps, voxels = flat.shape[1:]
@@ -161,7 +168,7 @@ def _inside(pads: tuple[int, ...]) -> tuple[slice, ...]:
 
 
 def _faces(padded: Tensor, pads: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
-    """Each face of a padded map, and the plane that is reflected there; edges are the later axis's too."""
+    """Each face of a padded map and the plane that is reflected there, in the order of filling edges."""
     axes = [axis for axis, pad in enumerate(pads, 2) if pad]
     return [
         (padded.select(axis, face), padded.select(axis, beside))
@@ -172,22 +179,39 @@ def _faces(padded: Tensor, pads: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]
 def _pairs(x: Tensor, weight: Tensor, stride: tuple[int, ...], pads: tuple[int, ...]) -> bool:
     """Whether to convolve two neighbours of the last axis at once, as twice as many channels.
 
-    oneDNN computes 16 output channels at a time, so that 8 take as long as 16. Pairs have a third more to be
-    multiplied, and take two thirds of the time.
+    Where 16 output channels take as long as 8: pairs have a third more to multiply, for their weights are
+    partly 0, and take two thirds of the time.
     """
-    return len(weight) <= LANES // 2 and pads[2] == stride[2] == 1 and x.shape[4] % 2 == 0
+    return _wide and len(weight) <= LANES // 2 and pads[2] == stride[2] == 1 and x.shape[4] % 2 == 0
+
+
+_wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Compute every convolution as it is written, for who counts its operations."""
+    global _wide
+    wide, _wide = _wide, False
+    try:
+        yield
+    finally:
+        _wide = wide
 
 
 def _in_pairs(x: Tensor) -> Tensor:
-    """View x [N, C, X, Y, Z], channels last, as [N, 2 C, X, Y, Z / 2]: of two neighbours, first the first."""
+    """Give x [N, C, X, Y, Z] as [N, 2 C, X, Y, Z / 2], of two neighbours first the first.
+
+    A view where x is channels last.
+    """
     voxels = x.permute(0, 2, 3, 4, 1)
-    return voxels.reshape(*voxels.shape[:3], -1, 2 * x.shape[1]).permute(0, 4, 1, 2, 3)
+    return voxels.reshape(*voxels.shape[:3], x.shape[4] // 2, 2 * x.shape[1]).permute(0, 4, 1, 2, 3)
 
 
 def _out_of_pairs(x: Tensor) -> Tensor:
     """Undo `_in_pairs`."""
     voxels = x.permute(0, 2, 3, 4, 1)
-    return voxels.reshape(*voxels.shape[:3], -1, x.shape[1] // 2).permute(0, 4, 1, 2, 3)
+    return voxels.reshape(*voxels.shape[:3], 2 * x.shape[4], x.shape[1] // 2).permute(0, 4, 1, 2, 3)
 
 
 def _of_pairs(weight: Tensor) -> Tensor:
@@ -253,11 +277,16 @@ def _gradients(
 def _slabs(padded: Tensor, weight: Tensor, stride: tuple[int, ...]) -> list[tuple[int, int]]:
     """Start and length along the first axis of two halves of a lone small volume, where there are two.
 
-    torch leaves oneDNN for N = 1 then; its own convolution is up to 6 times slower.
+    torch leaves oneDNN for N = 1 and fp32 then; its own convolution is up to 6 times slower.
     """
     step, kernel = stride[0], weight.shape[2]
     planes = (padded.shape[2] - kernel) // step + 1
-    if len(padded) > 1 or planes % 2 or padded[0, :, :, :, 0].numel() > SMALL_PLANE:
+    if (
+        padded.dtype != torch.float32
+        or len(padded) > 1
+        or planes % 2
+        or prod(padded.shape[1:4]) > SMALL_PLANE
+    ):
         return []
     length = (planes // 2 - 1) * step + kernel
     return [(0, length), (planes // 2 * step, length)]

@@ -24,7 +24,7 @@ from backbones.blocks import (
     norm_act,
     per_axis,
 )
-from backbones.contract import Backbone, Features, Fused, encode_packed, packed
+from backbones.contract import Backbone, Features, Fused, encode_packed, packed, unpacked
 from backbones.m2ftrans_attention import CrossAttention, FusionTransformer
 from backbones.weights import RELEASED_MODALITIES, shared_released_name
 from bench_errors import InputError
@@ -145,10 +145,7 @@ class M2FTrans(Backbone):
             "keys": own.keys,
             "values": own.values,
         }
-        extra = {
-            name: x.new_zeros((*available.shape, *x.shape[1:])).index_put((available,), x)
-            for name, x in made.items()
-        }
+        extra = {name: unpacked(x, available) for name, x in made.items()}
         return Features(levels, available, extra)
 
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:

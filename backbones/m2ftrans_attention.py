@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.blocks import PointConv, per_axis
+from backbones.contract import packed, unpacked
 
 CROSS_LAYERS = 2
 EXPANSION = 4  # of the channels within a cross-attention layer's feed-forward
@@ -229,9 +230,8 @@ class CrossLayer(nn.Module):
         x = x + self.dropout(self.project(found.view_as(x)))
         x = F.gelu(x + self.forward_query(x))
         if self.forward_maps is not None:
-            packed = maps[present]
-            packed = F.gelu(packed + self.forward_maps(packed))
-            maps = torch.zeros_like(maps, dtype=packed.dtype).index_put((present,), packed)
+            own = packed(maps, present)
+            maps = unpacked(F.gelu(own + self.forward_maps(own)), present)
         return x, maps
 
 

@@ -65,7 +65,7 @@ class LevelFusion(nn.Module):
         """
         products = modality_products([self.first], maps.flatten(3))
         mixed = (weights @ products.flatten(0, 1).flatten(1)).view(len(weights), *products.shape[2:])
-        mixed = mixed + cast(Tensor, self.first.bias)[:, None]
+        mixed = mixed + cast(Tensor, self.first.bias).to(mixed.dtype)[:, None]
         return self.second(norm_act(mixed.unflatten(2, maps.shape[3:])))
 
 

@@ -175,7 +175,7 @@ def _sliding_windows(
     totals = _zeros((len(present), backbone.classes, *whole), device)
     corners = product(*(window_starts(n, w) for n, w in zip(whole, window, strict=True)))
     places = [tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True)) for corner in corners]
-    rows, together = _at_once(device, prod(window), len(shown), max(present.shape))
+    rows, together = _batch_sizes(device, prod(window), len(shown), max(present.shape))
     batches = _Batches(rows)
     padded = padded.to(totals.device)
     done = 0
@@ -183,7 +183,7 @@ def _sliding_windows(
         group = places[done : done + together]
         crops = torch.cat([padded[(slice(None), slice(None), *place)] for place in group]).to(device)
         try:
-            features = backbone.encode(crops, present.any(dim=0, keepdim=True).expand(len(crops), -1))
+            found = _rows(backbone, crops, present, len(group), batches)
         except torch.OutOfMemoryError:
             if len(group) > 1:
                 together = len(group) // 2
@@ -192,21 +192,32 @@ def _sliding_windows(
             else:
                 raise
             continue
-        fuse = partial(_probabilities, backbone, features, present, len(crops) > len(group))
-        for row, found in batches.run(fuse, len(group) * len(present)):
+        for row, of_row in enumerate(found):
             window_of, subset = divmod(row, len(present))
-            totals[subset][(slice(None), *group[window_of])] += found.to(totals.device)
+            totals[subset][(slice(None), *group[window_of])] += of_row.to(totals.device)
         done += len(group)
+        del found  # before the next windows are encoded
     kept = tuple(slice(n) for n in space)
     return totals[(slice(None), slice(None), *kept)]
 
 
-def _at_once(device: torch.device, voxels: int, shown: int, each: int) -> tuple[int, int]:
-    """How many rows of `voxels` to fuse in a batch, and how many windows of `each` rows to encode in one."""
+def _rows(
+    backbone: Backbone, crops: Tensor, present: Tensor, windows: int, batches: "_Batches"
+) -> list[Tensor]:
+    """Return the probabilities [C, *window] of all rows of some windows, all S of the first window first."""
+    features = backbone.encode(crops, present.any(dim=0, keepdim=True).expand(len(crops), -1))
+    fuse = partial(_probabilities, backbone, features, present, len(crops) > windows)
+    return list(batches.run(fuse, windows * len(present)))
+
+
+def _batch_sizes(device: torch.device, voxels: int, shown: int, per_window: int) -> tuple[int, int]:
+    """How many rows of `voxels` to fuse in a batch, and how many windows of `per_window` rows to encode."""
     if device.type == "cpu":
         return ROWS_AT_ONCE, 1
     rows = max(VOXELS_AT_ONCE // voxels, 1)
-    return rows, max(rows // each, 1) if shown == 1 else 1  # a degraded window comes alone, as two volumes
+    return rows, max(
+        rows // per_window, 1
+    ) if shown == 1 else 1  # a degraded window comes alone, as two volumes
 
 
 @dataclass
@@ -215,8 +226,8 @@ class _Batches:
 
     rows: int
 
-    def run(self, compute: Callable[[Tensor], Tensor], count: int) -> Iterator[tuple[int, Tensor]]:
-        """Yield each of the rows 0 ... `count` with what `compute` makes of it, given several at once."""
+    def run(self, compute: Callable[[Tensor], Tensor], count: int) -> Iterator[Tensor]:
+        """Yield what `compute` makes of each of the rows 0 ... `count`, given several at once."""
         done = 0
         while done < count:
             rows = torch.arange(done, min(done + self.rows, count))
@@ -227,7 +238,7 @@ class _Batches:
                     raise
                 self.rows = len(rows) // 2
                 continue
-            yield from zip(rows.tolist(), found, strict=True)
+            yield from found
             done += len(rows)
 
 

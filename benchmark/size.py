@@ -7,6 +7,7 @@ them, in one forward pass of one training crop with every modality.
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from backbones import cpu
 from backbones.contract import Backbone
 
 
@@ -21,7 +22,7 @@ def model_size(backbone: Backbone, crop: int) -> dict[str, float]:
     shape = (1, backbone.modalities, *[crop] * backbone.spatial_dims, *[1] * flat)
     training = backbone.training
     backbone.eval()
-    with FlopCounterMode(display=False) as counter:
+    with cpu.plain(), FlopCounterMode(display=False) as counter:
         backbone(torch.zeros(shape, device=device), torch.ones(shape[:2], dtype=torch.bool, device=device))
     backbone.train(training)
     return {

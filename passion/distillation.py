@@ -37,8 +37,14 @@ def temperature_kl(student: Tensor, teacher: Tensor, tau: float, size: Sequence[
         size: the space to compare at.
     """
     q_teacher = probabilities(teacher.detach(), size, tau).clamp(FLOOR, 1).flatten()
-    log_student = probabilities(student, size, tau).clamp(FLOOR, 1).log().flatten(1)
-    return tau**2 * ((q_teacher.log() - log_student) @ q_teacher) / len(q_teacher)
+    log_teacher = q_teacher.log()
+
+    def compare(rows: Tensor) -> Tensor:
+        log_student = probabilities(rows, size, tau).clamp(FLOOR, 1).log().flatten(1)
+        return tau**2 * ((log_teacher - log_student) @ q_teacher) / len(q_teacher)
+
+    kl: Tensor = at_once(compare, student)
+    return kl
 
 
 def pixel_distillation(
@@ -50,7 +56,7 @@ def pixel_distillation(
     [R, classes, *space_l], with R = 1 for the teacher.
     """
     terms = [
-        at_once(temperature_kl, s, t, tau, size) / 2**level
+        temperature_kl(s, t, tau, size) / 2**level
         for level, (s, t) in enumerate(zip(student, teacher, strict=True))
     ]
     return torch.stack(terms).sum(dim=0)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from backbones.cpu import enlarge
+from backbones.cpu import interpolate
 from passion.row_losses import at_once
 
 FLOOR = 0.005
@@ -55,7 +55,7 @@ def probabilities(logits: Tensor, size: Sequence[int] | None = None, tau: float 
     if size is None or p.shape[2:] == tuple(size):
         return p
     if p.device.type == "cpu":
-        return enlarge(p, size)
+        return interpolate(p, size)
     return F.interpolate(p, size=tuple(size), mode="trilinear", align_corners=True)
 
 

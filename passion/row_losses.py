@@ -1,4 +1,4 @@
-"""Losses whose gradient is taken at once: ``loss = at_once(temperature_kl, student, teacher, tau, size)``.
+"""Losses whose gradient is taken at once: ``loss = at_once(compare, student)``.
 
 A loss at full size leaves many maps behind for the backward pass, though all that this pass needs is one
 gradient of the size of the logits. So the gradient is worked out with the loss, and the maps are gone.
@@ -14,34 +14,39 @@ from torch.autograd.function import once_differentiable
 
 class _AtOnce(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, function: Callable[..., Any], rows: Tensor, *arguments: Any) -> Any:
-        with torch.enable_grad():
-            # Not at half precision: the scale that keeps its small gradients from 0 only comes later.
-            wide = torch.promote_types(rows.dtype, torch.float32)
-            leaf = rows.detach().to(wide).requires_grad_()
-            found = function(leaf, *arguments)
-            values, *measures = found if isinstance(found, tuple) else (found,)
-            (gradient,) = torch.autograd.grad(values.sum(), leaf)
+    def forward(ctx: Any, function: Callable[[Tensor], Any], rows: Tensor) -> Any:
+        # On a CPU row by row, of which the maps are soon gone; a GPU wants few and large kernels.
+        parts = rows.detach().split(1 if rows.device.type == "cpu" else len(rows))
+        gradients, results = [], []
+        for part in parts:
+            with torch.enable_grad():
+                # Not at half precision: the scale that keeps its small gradients from 0 only comes later.
+                leaf = part.to(torch.promote_types(part.dtype, torch.float32)).requires_grad_()
+                found = function(leaf)
+                found = found if isinstance(found, tuple) else (found,)
+                gradients += torch.autograd.grad(found[0].sum(), leaf)
+            results.append([each.detach() for each in found])
+        gradient = torch.cat(gradients)
+        values, *measures = (torch.cat(each) for each in zip(*results, strict=True))
         ctx.save_for_backward(gradient)
         ctx.dtype = rows.dtype
-        measures = [measure.detach() for measure in measures]
         ctx.mark_non_differentiable(*measures)
-        return (values.detach(), *measures) if measures else values.detach()
+        return (values, *measures) if measures else values
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[None, Tensor]:
         (gradient,) = ctx.saved_tensors
         scale = upstream.view(-1, *[1] * (gradient.dim() - 1))
-        return None, (gradient * scale).to(ctx.dtype), *[None] * (len(ctx.needs_input_grad) - 2)
+        return None, (gradient * scale).to(ctx.dtype)
 
 
-def at_once(function: Callable[..., Any], rows: Tensor, *arguments: Any) -> Any:
-    """Return `function(rows, *arguments)`: a loss [R], alone or with measures that have no gradient.
+def at_once(function: Callable[[Tensor], Any], rows: Tensor) -> Any:
+    """Return `function(rows)`: a loss [R], alone or with measures [R] that have no gradient.
 
-    Value r depends on row r of `rows` [R, ...] alone. Gradients flow to `rows`, to nothing among `arguments`,
-    and cannot be differentiated again.
+    Value r depends on row r of `rows` [R, ...] alone. Gradients flow to `rows`, to nothing that `function`
+    holds, and cannot be differentiated again.
     """
     if not (torch.is_grad_enabled() and rows.requires_grad):
-        return function(rows, *arguments)
-    return _AtOnce.apply(function, rows, *arguments)
+        return function(rows)
+    return _AtOnce.apply(function, rows)

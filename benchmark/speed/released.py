@@ -4,7 +4,8 @@
     python -m benchmark.speed.released CLONE --out ratios.json --ours fp32 bf16 bf16+recompute
 
 Theirs is measured in fp32, once for all that it is compared with. The clone is imported and run as it is; on
-a CPU its `.cuda()` calls do nothing. Needs `medpy` for its HD95 (`pip install medpy`).
+a CPU its `.cuda()` calls do nothing. Both get the memory allocator's settings that `bench run` gives its
+workers, unless the user sets others. Needs `medpy` for its HD95 (`pip install medpy`).
 """
 
 import argparse
@@ -23,9 +24,11 @@ import torch
 from rich.console import Console
 from torch.nn.functional import one_hot
 
+from bench_errors import InputError
 from benchmark.conditions import environment
 from benchmark.launch.worker import MALLOC
 from benchmark.memory import peak
+from benchmark.precision import check_precision
 from benchmark.speed import tasks
 from benchmark.speed.bench import alone, device_name, mean_seconds, profile_counts
 from benchmark.speed.tasks import Setting
@@ -204,7 +207,12 @@ def main() -> None:
     if not (options.clone / "code" / "models" / "rfnet.py").is_file():
         sys.exit(f"error: {options.clone} is no clone of the released code (it has no code/models/rfnet.py)")
     setting = Setting(options.device, options.threads, "fp32", options.repeats)
-    os.environ.update({**MALLOC, "OMP_NUM_THREADS": str(options.threads)} | os.environ)
+    os.environ.update({**MALLOC, **os.environ, "OMP_NUM_THREADS": str(options.threads)})
+    try:
+        for way in options.ours:
+            check_precision(ours(way, setting).precision, torch.device(options.device))
+    except InputError as error:
+        sys.exit(f"error: {error}")
 
     def save(report: dict[str, Any]) -> None:
         options.out.write_text(json.dumps(report, indent=1), encoding="utf-8")

@@ -27,6 +27,7 @@ from torch import Tensor
 
 import backbones
 import passion
+from backbones import cpu
 from backbones.contract import Backbone
 from backbones.recompute import Recomputed
 from benchmark.checkpoint import FILES, save_checkpoint
@@ -109,7 +110,10 @@ def step(backbone: str, objective: str, present: str, setting: Setting) -> dict[
     stages.clear()
     seconds = repeat(one, setting, device, warm=False)
     taken, peak_bytes = dict(stages), peak(device)
-    with FlopCounterMode(display=False) as counter:  # last, for it keeps what a step would let go
+    with (
+        cpu.plain(),
+        FlopCounterMode(display=False) as counter,
+    ):  # last, for it keeps what a step would let go
         one()
     flops = counter.get_flop_counts()["Global"]
     convolution = sum(n for op, n in flops.items() if "conv" in str(op))

@@ -4,7 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from backbones import cpu
 from backbones.blocks import (
     ConvBlock,
     ModalityEncoder,
@@ -17,7 +19,6 @@ from backbones.blocks import (
     norm_act,
     per_axis,
 )
-from backbones.cpu import enlarge
 from backbones.m2ftrans_attention import GroupedConv
 
 
@@ -27,7 +28,10 @@ from backbones.m2ftrans_attention import GroupedConv
 @pytest.mark.parametrize("items", [1, 2])
 @pytest.mark.parametrize("mode", ["reflect", "constant"])
 @pytest.mark.parametrize("channels", [(12, 6), (3, 8), (5, 20)])
+@pytest.mark.parametrize("pairs", [True, False])
 def test_padded_conv_is_torchs(
+    monkeypatch: pytest.MonkeyPatch,
+    pairs: bool,
     stride: int,
     spatial_dims: int,
     space: tuple[int, int, int],
@@ -35,6 +39,7 @@ def test_padded_conv_is_torchs(
     mode: str,
     channels: tuple[int, int],
 ) -> None:
+    monkeypatch.setattr(cpu, "_wide", pairs)
     torch.manual_seed(0)
     space = space if spatial_dims == 3 else (*space[:2], 1)
     ours = PaddedConv(*channels, stride, spatial_dims, mode)
@@ -128,6 +133,25 @@ def test_a_map_that_cannot_be_reflected_is_an_error() -> None:
         PaddedConv(2, 2, 1, 3)(torch.ones(1, 2, 4, 1, 4))
 
 
+def test_integers_are_an_error() -> None:
+    with pytest.raises(RuntimeError):
+        PaddedConv(2, 2, 1, 3)(torch.ones(1, 2, 4, 4, 4, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_autocast_takes_single_precision_alone_down(dtype: torch.dtype) -> None:
+    conv, x = PaddedConv(2, 2, 1, 3).to(dtype), torch.ones(1, 2, 4, 4, 4, dtype=dtype)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert conv(x).dtype == (torch.bfloat16 if dtype == torch.float32 else dtype)
+        assert cpu.interpolate(x, (8, 8, 8)).dtype == dtype
+
+
+def test_operations_are_counted_as_they_are_written() -> None:
+    with cpu.plain(), FlopCounterMode(display=False) as counter:
+        PaddedConv(8, 8, 1, 3)(torch.ones(1, 8, 16, 16, 16))
+    assert counter.get_total_flops() == 2 * 27 * 8 * 8 * 16**3
+
+
 def test_a_block_keeps_its_input_and_its_output_for_the_backward_pass() -> None:
     block, x = ConvBlock(8, 8), torch.randn(2, 8, 10, 10, 10, requires_grad=True)
     kept: dict[int, int] = {}
@@ -145,10 +169,12 @@ def test_a_block_keeps_its_input_and_its_output_for_the_backward_pass() -> None:
     ("space", "size"),
     [((5, 6, 7), (10, 12, 14)), ((5, 6, 1), (80, 12, 1)), ((1, 3, 2), (4, 3, 5)), ((4, 4, 4), (1, 8, 8))],
 )
-def test_enlarging_is_torchs_interpolation(space: tuple[int, ...], size: tuple[int, ...]) -> None:
+def test_interpolation_is_torchs(space: tuple[int, ...], size: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 3, *space, dtype=torch.float64)
-    torch.testing.assert_close(enlarge(x, size), F.interpolate(x, size, mode="trilinear", align_corners=True))
+    torch.testing.assert_close(
+        cpu.interpolate(x, size), F.interpolate(x, size, mode="trilinear", align_corners=True)
+    )
 
 
 def test_order_decides_what_is_normalised() -> None:

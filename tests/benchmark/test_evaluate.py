@@ -117,13 +117,31 @@ def test_windows_that_memory_does_not_hold_are_encoded_fewer_at_a_time(net, monk
         return encode(crops, available)
 
     monkeypatch.setattr(net, "encode", small_memory)
-    monkeypatch.setattr(evaluate, "_at_once", lambda *_: (6, 3))
+    monkeypatch.setattr(evaluate, "_batch_sizes", lambda *_: (6, 3))
     found = evaluate.class_sums(net, volumes, chosen, NAMES, 16, CPU)
     assert sizes == [3, 1, 1, 1, 1]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     most = 0
     with pytest.raises(torch.OutOfMemoryError):
         evaluate.class_sums(net, volumes, chosen, NAMES, 16, CPU)
+
+
+def test_windows_whose_features_leave_no_memory_for_a_row_are_encoded_fewer_at_a_time(net, monkeypatch):
+    volumes, chosen = torch.randn(4, 40, 16, 16), subsets(NAMES)[:2]
+    expected = evaluate.class_sums(net, volumes, chosen, NAMES, 16, CPU)
+    fuse, failed = net.fuse, []
+
+    def small_memory(features, present, case):
+        if len(features.available) > 1 and case.max() > 0:  # the first window's rows are found, then it fails
+            failed.append(len(present))
+            raise torch.OutOfMemoryError
+        return fuse(features, present, case)
+
+    monkeypatch.setattr(net, "fuse", small_memory)
+    monkeypatch.setattr(evaluate, "_batch_sizes", lambda *_: (2, 3))
+    found = evaluate.class_sums(net, volumes, chosen, NAMES, 16, CPU)
+    assert failed == [2, 1]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", list(backbones.BACKBONES))

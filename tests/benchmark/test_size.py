@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 import backbones
+from backbones import cpu
 from backbones.contract import Backbone
 from benchmark.size import model_size
 
@@ -27,6 +28,15 @@ def test_operations_by_hand():
     assert size["parameters"] == 2 * 3 * 27 + 3
     # A multiply-add is two: 27 taps of 2 channels for 3 outputs at 16^3 voxels; 5 x 5 matrices.
     assert size["gflops"] == pytest.approx((2 * 27 * 2 * 3 * 16**3 + 2 * 5**3) / 1e9, abs=5e-4)
+
+
+def test_operations_are_the_networks_whatever_the_processor(monkeypatch):
+    backbone = backbones.create("rfnet", modalities=2, classes=3, width=2, crop=32)
+    sizes = []
+    for wide in (True, False):
+        monkeypatch.setattr(cpu, "_wide", wide)
+        sizes.append(model_size(backbone, crop=32))
+    assert sizes[0] == sizes[1]
 
 
 @pytest.mark.parametrize("dims", [2, 3])

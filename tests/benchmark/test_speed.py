@@ -1,13 +1,15 @@
 """Speed reports: what they hold and how they compare. Times themselves are never tested."""
 
 import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from bench_errors import InputError
-from benchmark.speed import bench, tasks
+from benchmark.speed import bench, released, tasks
 from benchmark.speed.tasks import Setting
 
 TINY = Setting(repeats=1, width=2)
@@ -88,3 +90,30 @@ def test_what_is_no_report_is_refused(content, tmp_path):
         bench.read_report(path)
     with pytest.raises(InputError, match="cannot be read"):
         bench.read_report(tmp_path / "absent.json")
+
+
+def test_ours_is_compared_with_the_released_code_in_each_way(monkeypatch):
+    def alone(task, *arguments):
+        theirs = task.__name__.startswith("their")
+        ours = {"fp32": 1.0, "bf16": 0.5}[arguments[-1].precision] + arguments[-1].recompute
+        return {"seconds": 6.0 if theirs else ours, "peak_bytes": 8}
+
+    monkeypatch.setattr(released, "alone", alone)
+    reports = []
+    released.compare(Path(), ["rfnet"], Setting(), ["fp32", "bf16+recompute"], Console(), reports.append)
+    pairs = reports[-1]["pairs"]
+    ratios = {label: pair["ratios"]["seconds"] for label, pair in pairs.items()}
+    assert ratios["rfnet passion step 1111, bf16+recompute"] == 4
+    assert [label for label in ratios if "recompute" in label] == ["rfnet passion step 1111, bf16+recompute"]
+    assert ratios["rfnet passion step, mr2468, fp32"] == pytest.approx(6)
+    assert pairs["rfnet case, fp32"]["released"]["seconds"] == 36 * 6 + 6
+
+
+def test_a_precision_that_the_device_lacks_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "code" / "models").mkdir(parents=True)
+    (tmp_path / "code" / "models" / "rfnet.py").touch()
+    monkeypatch.setattr(
+        sys, "argv", ["released", str(tmp_path), "--out", str(tmp_path / "x.json"), "--ours", "fp16"]
+    )
+    with pytest.raises(SystemExit, match="fp16 needs CUDA"):
+        released.main()
