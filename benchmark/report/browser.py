@@ -18,10 +18,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmark.report.collect import Study
 from benchmark.report.contents import Section
 from benchmark.report.names import modality_title
 from benchmark.report.scores import AVERAGE, Scores
+from benchmark.report.study import Study
 from benchmark.report.variants import plain_regions
 from datasets.vocabulary import parse_subset, presence
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from benchmark.report.collect import Run, Study
 from benchmark.report.names import modality_title
+from benchmark.report.study import Run, Study
 from benchmark.report.table import LEVEL, Test
 
 NEEDED = 6

@@ -20,13 +20,14 @@ from rich.table import Table
 from bench_errors import InputError
 from benchmark.metrics import METRICS
 from benchmark.report.captions import counted
-from benchmark.report.collect import SPLITS, Run, read_cases
+from benchmark.report.collect import SPLITS, read_cases
 from benchmark.report.find import find_runs
 from benchmark.report.names import method_titles, options
 from benchmark.report.render import DASH, number, p_value
 from benchmark.report.scores import metric_title
 from benchmark.report.show import WIDTH
 from benchmark.report.statistics import holm, paired
+from benchmark.report.study import Run
 from datasets.vocabulary import Description
 
 EXTREMES = 5

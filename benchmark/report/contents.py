@@ -6,9 +6,10 @@ A table is there only where the runs make it one: several profiles, parts switch
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmark.report.collect import Collected, Study
+from benchmark.report.collect import Collected
 from benchmark.report.reported import add_reported
 from benchmark.report.scores import AVERAGE, Scores, metrics_of, score
+from benchmark.report.study import Study
 from benchmark.report.table import Table
 from benchmark.report.tables import profile_table, subset_table
 from benchmark.report.variants import ablation_tables, settings_table, sweep_tables

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from bench_errors import InputError
 from benchmark.record import RunFolder, run_folders
-from benchmark.report.collect import Run, read_run
+from benchmark.report.collect import read_run
+from benchmark.report.study import Run
 
 
 def find_run(text: str, runs: Path) -> Run:

@@ -17,11 +17,12 @@ import yaml
 from benchmark.record import STATES
 from benchmark.report.browser import browser, data_uri
 from benchmark.report.captions import counted, rates
-from benchmark.report.collect import Collected, Run
+from benchmark.report.collect import Collected
 from benchmark.report.contents import Section
 from benchmark.report.figures.pictures import Picture
 from benchmark.report.names import options
 from benchmark.report.render import environment, html, number
+from benchmark.report.study import Run
 from benchmark.report.table import Table
 
 FIGURES_LIMIT = 12_000_000

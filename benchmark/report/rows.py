@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.report.collect import Run
 from benchmark.report.names import options
 from benchmark.report.statistics import Array, holm, paired
+from benchmark.report.study import Run
 from benchmark.report.table import DECIMALS, SECOND_FROM, Block, Cell, Row, Test
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from benchmark.metrics import METRICS
-from benchmark.report.collect import Collected, Study
+from benchmark.report.collect import Collected
+from benchmark.report.study import Study
 from datasets.vocabulary import subset_name, table_subsets
 
 AVERAGE = "average"

@@ -15,11 +15,12 @@ from rich.table import Table
 
 from benchmark.metrics import METRICS
 from benchmark.report.captions import counted, rates
-from benchmark.report.collect import COLUMNS, Run, guarded
+from benchmark.report.collect import COLUMNS
 from benchmark.report.find import find_run
 from benchmark.report.names import method_titles, modality_title
 from benchmark.report.render import ABSENT, DASH, PRESENT, number
 from benchmark.report.scores import AVERAGE, metric_title
+from benchmark.report.study import Run, guarded
 from datasets.vocabulary import Description, presence, subset_name, table_subsets
 
 WIDTH = 160

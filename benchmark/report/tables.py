@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from benchmark.report.captions import caption
-from benchmark.report.collect import Study
 from benchmark.report.names import modality_title
 from benchmark.report.rows import Line, assemble, references
 from benchmark.report.scores import AVERAGE, Scores, under_several
+from benchmark.report.study import Study
 from benchmark.report.table import Column, Table
 from datasets.vocabulary import presence, table_subsets
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.report.collect import Run, Study
 from benchmark.report.names import method_titles, network_title, options
 from benchmark.report.rows import Line, policy, references
 from benchmark.report.scores import AVERAGE, Frames, Scores
+from benchmark.report.study import Run, Study
 from benchmark.report.table import Block, Cell, Column, Table
 from benchmark.report.tables import OVER_SUBSETS, make_table
 

@@ -17,12 +17,13 @@ from bench_errors import InputError
 from bench_registry import unknown
 from benchmark.record import STATES
 from benchmark.report.captions import counted
-from benchmark.report.collect import Collected, Run, collect
+from benchmark.report.collect import Collected, collect
 from benchmark.report.contents import Section, contents
 from benchmark.report.figures.pictures import Picture, pictures
 from benchmark.report.figures.style import FORMATS, save
 from benchmark.report.page import page
 from benchmark.report.render import environment, html, latex, markdown, tests_csv, tests_markdown, wide_csv
+from benchmark.report.study import Run
 from benchmark.report.table import Table
 
 MANY = 4

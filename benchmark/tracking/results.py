@@ -86,9 +86,10 @@ def _case_table(rows: pd.DataFrame) -> Any:
 
 def _slices(folder: Path) -> dict[str, tuple[Image.Image, str]]:
     """A picture and its caption by role: label, then the predictions for subsets that grow to the whole."""
-    from benchmark.report.collect import Study, read_run
+    from benchmark.report.collect import read_run
     from benchmark.report.figures.panel import Row, panel
     from benchmark.report.figures.pictures import dice_by_subset
+    from benchmark.report.study import Study
     from benchmark.report.variants import plain_regions
 
     run = read_run(RunFolder(folder))

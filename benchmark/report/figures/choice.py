@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
 
-from benchmark.report.collect import Run, Study
 from benchmark.report.scores import AVERAGE, Scores
+from benchmark.report.study import Run, Study
 from benchmark.report.table import Table
 from benchmark.report.variants import plain_regions
 

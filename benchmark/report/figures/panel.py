@@ -17,9 +17,9 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from benchmark.examples import Example
-from benchmark.report.collect import Study
 from benchmark.report.figures.style import STYLE
 from benchmark.report.names import modality_title
+from benchmark.report.study import Study
 from benchmark.report.variants import plain_regions
 from datasets.vocabulary import Region, Subset, subset_name
 

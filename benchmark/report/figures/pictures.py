@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from matplotlib.figure import Figure
 
 from benchmark.examples import ROLES, Example
-from benchmark.report.collect import Run, Study, read_cases
+from benchmark.report.collect import read_cases
 from benchmark.report.contents import Section
 from benchmark.report.figures.choice import chosen, chosen_text, only, only_rows
 from benchmark.report.figures.curves import loss_curves, preference_curves, with_preference
@@ -20,6 +20,7 @@ from benchmark.report.figures.subsets import box_text, boxes, differences
 from benchmark.report.figures.trends import over_missing, over_number
 from benchmark.report.figures.worth import contributions
 from benchmark.report.scores import Scores, under_several
+from benchmark.report.study import Run, Study
 from benchmark.report.variants import plain_regions
 
 MOST_PANELS = 4
