@@ -66,7 +66,7 @@ class NormAct(torch.autograd.Function):
             raise ValueError(f"found maps of {tuple(x.shape[2:])} voxels, of one nothing is left by a norm")
         flat = x.contiguous().view(1, x.shape[0] * x.shape[1], -1)
         maps, voxels = flat.shape[1:]
-        # As a group norm, for torch's batch norm takes four times as long in fp32.
+        # As a group norm, for torch's batch norm takes four times as long in fp32 (forward).
         y, _, inverse = torch.native_group_norm(flat, None, None, 1, maps, voxels, maps, EPSILON)
         y = F.leaky_relu_(y, slope).view(x.shape)
         ctx.save_for_backward(y, inverse)
@@ -180,7 +180,7 @@ def _pairs(x: Tensor, weight: Tensor, stride: tuple[int, ...], pads: tuple[int, 
     """Whether to convolve two neighbours of the last axis at once, as twice as many channels.
 
     Where 16 output channels take as long as 8: pairs have a third more to multiply, for their weights are
-    partly 0, and take two thirds of the time.
+    partly 0, and take seven tenths of the time.
     """
     return _wide and len(weight) <= LANES // 2 and pads[2] == stride[2] == 1 and x.shape[4] % 2 == 0
 
