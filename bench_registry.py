@@ -67,7 +67,7 @@ class Registry:
         """
         name = self._added.get(name, name)
         if family := self._family(name):
-            _attribute(self._families[family][0])(name.partition(":")[2])
+            attribute(self._families[family][0])(name.partition(":")[2])
         elif ":" in name:
             load(name)
         elif name not in self:
@@ -77,9 +77,9 @@ class Registry:
     def get(self, name: str) -> Any:
         """Import and return what `name` stands for; raise `InputError` for an unknown name."""
         if family := self._family(name):
-            return _attribute(self._families[family][0])(name.partition(":")[2])
+            return attribute(self._families[family][0])(name.partition(":")[2])
         if name in self._own:
-            return _attribute(self._own[name][0])
+            return attribute(self._own[name][0])
         self.check(name)
         return load(self._target(name))
 
@@ -175,6 +175,7 @@ def unknown(kind: str, name: str, known: list[str]) -> str:
     return f"unknown {kind} '{name}': {hint}known are {', '.join(known) or 'none'}"
 
 
-def _attribute(target: str) -> Any:
-    module, attribute = target.split(":")
-    return getattr(import_module(module), attribute)
+def attribute(target: str) -> Any:
+    """Import ``module:attribute`` of ours, when it is needed."""
+    module, name = target.split(":")
+    return getattr(import_module(module), name)

@@ -12,6 +12,9 @@ from typing import Any
 
 from bench_errors import InputError
 
+ENDINGS = (".nii.gz", ".nii")
+"""Of image files."""
+
 Subset = tuple[str, ...]
 """A non-empty set of modalities, always in the order of the description's `modalities`."""
 

@@ -8,11 +8,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmark.examples import FILE
-from benchmark.execute import execute_grid
-from benchmark.grid import load_grid
-from benchmark.record import run_folders
+from benchmark.config.grid import load_grid
+from benchmark.evaluation.example_slices import FILE
+from benchmark.launch.execute_grid import execute_grid
 from benchmark.report.write import write_report
+from benchmark.run_folder.folder import run_folders
 
 DOCS = Path(__file__).parent
 REPORT = DOCS / "example-report"

@@ -4,7 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
-from benchmark.cli import app
+from benchmark.commands.app import app
 
 DOCS = Path(__file__).parent.parent / "docs"
 

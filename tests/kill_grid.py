@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmark.record import RunFolder, run_folders
+from benchmark.run_folder.folder import RunFolder, run_folders
 
 MARK = "BENCH_KILL_GRID"
 """Variable by which everything that a start of the grid has brought about is found again."""
@@ -52,7 +52,15 @@ def main() -> None:
 def start(options: argparse.Namespace, place: Path) -> "subprocess.Popen[bytes]":
     """Start the grid in `place`, where it goes on if it is there."""
     place.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "benchmark.cli", "run", "--grid", options.grid, *settings(options)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmark",
+        "run",
+        "--grid",
+        options.grid,
+        *settings(options),
+    ]
     command += ["--runs", str(place / "runs"), "--device", "cpu", "--workers", str(options.workers)]
     with (place / "output.txt").open("ab") as output:
         return subprocess.Popen(
@@ -144,7 +152,15 @@ def forget_times(folder: RunFolder) -> list[dict[str, object]]:
 
 def report(options: argparse.Namespace, place: Path) -> dict[str, bytes]:
     """Make the grid's report; returns its files, name -> content."""
-    command = [sys.executable, "-m", "benchmark.cli", "report", "--grid", options.grid, *settings(options)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmark",
+        "report",
+        "--grid",
+        options.grid,
+        *settings(options),
+    ]
     command += ["--runs", place / "runs", "--out", place / "report"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     out = place / "report"

@@ -1,15 +1,26 @@
 """`bench data`: make, check, prepare and verify studies."""
 
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
 
-from benchmark.commands.options import (
-    DatasetOption,
-    OutOption,
-    WorkersOption,
-)
+from benchmark.commands.options import DatasetOption, OutOption, WorkersOption
+
+if TYPE_CHECKING:
+    from datasets.preparation.examine import Problem
+    from datasets.preparation.prepare import BoxRule
+
+EXIT_CODES = {"note": 0, "warning": 1, "error": 2}
 
 data = typer.Typer(no_args_is_help=True, help="Make, check, prepare and verify studies.")
 
@@ -25,8 +36,6 @@ def phantom(
     layout: Annotated[str, typer.Option("--layout", help="brats or myops.")] = "brats",
 ) -> None:
     """Make a synthetic study of NIfTI files that looks and behaves like BraTS (or MyoPS)."""
-    from benchmark.studies import make_phantom
-
     make_phantom(out, cases, size, seed, layout)
 
 
@@ -37,12 +46,10 @@ def check(
         str | None,
         typer.Option("--dataset", help="Name, or path of a YAML file (default: recognised by the files)."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
 ) -> None:
     """Check every file of a study. Exit code 0: sound, 1: warnings, 2: errors."""
-    from benchmark.studies import check_folder
-
-    raise typer.Exit(check_folder(folder, dataset, json))
+    raise typer.Exit(check_folder(folder, dataset, as_json))
 
 
 @data.command()
@@ -59,8 +66,6 @@ def prepare(
     workers: WorkersOption = None,
 ) -> None:
     """Crop, normalise and store a study; later calls do what is new, changed or damaged, or was cut off."""
-    from benchmark.studies import prepare_folder
-
     prepare_folder(folder, dataset, out, box, skip_bad, workers)
 
 
@@ -70,6 +75,93 @@ def verify(
     workers: WorkersOption = None,
 ) -> None:
     """Test the checksum of every case of a store. Exit code 0: sound, 2: damaged."""
-    from benchmark.studies import verify_store
-
     raise typer.Exit(verify_store(store, workers))
+
+
+def make_phantom(out: Path, cases: int, size: str, seed: int, layout: str) -> None:
+    """Write a phantom study with a progress bar; `size` is ``"64"`` or ``"240x240x155"``."""
+    from datasets.phantom.study import study_size, write_study
+
+    with _bar("phantom") as advance:
+        shape = study_size(size)
+        names = write_study(out, cases, shape, seed, layout, progress=lambda done: advance(done, cases))
+    print(f"wrote {len(names)} cases to {out}")
+
+
+def check_folder(folder: Path, dataset: str | None, as_json: bool) -> int:
+    """Print what a study has and the problems of its cases; return the exit code of the worst."""
+    from datasets.batches.split import patient
+    from datasets.preparation.check import check_cases
+    from datasets.preparation.find import find_cases, recognise
+    from datasets.studies.names import DATASETS
+
+    description = DATASETS.get(dataset) if dataset else recognise(folder)
+    cases = find_cases(folder, description)
+    with _bar("check") as advance:
+        problems = check_cases(cases, description, progress=advance)
+    available = {m: sum(m in case.files for case in cases) for m in description.modalities}
+    patients = len({patient(case.name, description) for case in cases})
+    if as_json:
+        numbers = {"cases": len(cases), "patients": patients, "available": available}
+        found = [asdict(problem) for problem in problems]
+        print(json.dumps({"dataset": description.name, **numbers, "problems": found}, indent=1))
+    else:
+        _print_problems(problems)
+        has = ", ".join(f"{m} {count}" for m, count in available.items())
+        print(f"{description.name}: {len(cases)} cases of {patients} patients; cases with {has}")
+        counts = Counter(p.severity for p in problems)
+        print(", ".join(f"{n} {severity}{'s' * (n > 1)}" for severity, n in counts.items()) or "no problems")
+    return max((EXIT_CODES[p.severity] for p in problems), default=0)
+
+
+def _print_problems(problems: "list[Problem]") -> None:
+    if problems:
+        table = Table("case", "severity", "file", "problem")
+        for p in problems:
+            table.add_row(*(escape(text) for text in (p.case, p.severity, p.file, p.message)))
+        Console(width=None if Console().is_terminal else 240).print(table)
+
+
+def prepare_folder(
+    folder: Path, dataset: str, out: Path, box: "BoxRule", skip_bad: bool, workers: int | None
+) -> None:
+    """Bring the store of a study up to date with a progress bar and print what came of it."""
+    from datasets.preparation.prepare import update_store
+    from datasets.studies.names import DATASETS
+
+    with _bar("prepare") as advance:
+        update = update_store(folder, DATASETS.get(dataset), out, box, skip_bad, workers, advance)
+    store = update.store
+    for name, error in store.left_out.items():
+        print(f"left out {name}: {error}")
+    for name in update.gone:
+        print(f"removed {name}: its files are gone from {folder}")
+    print(
+        f"prepared {len(update.written)} cases of {dataset} to {out}, kept {len(update.kept)}: "
+        f"{len(store.cases)} in all (data hash {store.hash})"
+    )
+
+
+def verify_store(path: Path, workers: int | None) -> int:
+    """Test the checksum of every file of a store; print the damaged cases and return 2 if there are any."""
+    from datasets.preparation.parallel import in_parallel
+    from datasets.store.store import Store
+
+    store = Store.open(path)
+    with _bar("verify") as advance:
+        damaged = in_parallel(store.damaged, store.cases, workers, advance)
+    bad = {case: names for case, names in zip(store.cases, damaged, strict=True) if names}
+    for case, names in bad.items():
+        again = f"bench data prepare STUDY --dataset {store.description.name} --out '{path}'"
+        print(f"{case}: missing or damaged: {', '.join(names)}; prepare it again, alone, with: {again}")
+    print(f"{len(store.cases)} cases, {len(bad)} damaged (data hash {store.hash})")
+    return 2 if bad else 0
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar while there is a terminal; yields what to call with (done, total)."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

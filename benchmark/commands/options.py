@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from bench_errors import InputError
+from bench_registry import Registry, load
 
 GridOption = Annotated[str, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")]
 GridsOption = Annotated[
@@ -55,11 +56,32 @@ ArgumentOption = Annotated[
 
 
 def register(plugins: list[str] | None) -> None:
-    """Make plugins known by their names, module:Class each."""
-    if plugins:
-        from benchmark.plugins import register
+    """Let the class name of each ``module:Class`` stand for it in this process, by its base class.
 
-        register(plugins)
+    Raises `InputError` for what cannot be imported, or is neither a backbone nor an objective.
+    """
+    for target in plugins or []:
+        if ":" not in target:
+            raise InputError(f"--plugin {target}: expected module:Class, such as my_package.my_module:MyNet")
+        _registry_of(target).add(target.rpartition(":")[2], target)
+
+
+def _registry_of(target: str) -> Registry:
+    """The registry of what a plugin's class is: of backbones or of objectives."""
+    from backbones import BACKBONES
+    from passion import OBJECTIVES
+
+    found = load(target)
+    from backbones.contract import Backbone
+    from passion.objective import Objective
+
+    for base, registry in ((Backbone, BACKBONES), (Objective, OBJECTIVES)):
+        if isinstance(found, type) and issubclass(found, base):
+            return registry
+    raise InputError(
+        f"--plugin {target} is neither a backbone nor an objective: derive it from "
+        "backbones.contract.Backbone or passion.objective.Objective"
+    )
 
 
 def ask_for_weights() -> None:

@@ -66,8 +66,8 @@ def tune_study(
         return
     if study is None:
         raise InputError("expected --study NAME or --study FILE.yaml: bench list names the shipped ones")
-    from benchmark.execute import available_slots
     from benchmark.launch.cluster import chosen_cluster
+    from benchmark.launch.devices import available_slots
     from benchmark.tune.command import tune_study
 
     stores = pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")

@@ -25,7 +25,7 @@ def import_(
     out: OutOption,
 ) -> None:
     """Turn published weights into a run folder; reads the file as data, never as code."""
-    from benchmark.published import import_weights
+    from benchmark.models.import_released import import_weights
 
     folder = import_weights(file, backbone, out)
     typer.echo(f"imported {file} to {folder.path}")
@@ -42,7 +42,7 @@ def export(
     plugin: PluginOption = None,
 ) -> None:
     """Make a model folder to publish: safetensors, configuration and model card; checked by using it."""
-    from benchmark.model_folder import export_model
+    from benchmark.models.export import export_model
 
     register(plugin)
     export_model(run, out, runs, license_)

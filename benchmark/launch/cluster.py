@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench_errors import InputError
+from benchmark.launch.devices import Slot
 from benchmark.launch.queue import WHERE, ask, job_name
-from benchmark.launch.slots import Slot
 
 if TYPE_CHECKING:
     from submitit import SlurmExecutor

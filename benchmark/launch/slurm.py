@@ -23,11 +23,12 @@ from rich.console import Console
 from bench_errors import InputError
 from benchmark.launch import local
 from benchmark.launch.cluster import Cluster, largest_array
+from benchmark.launch.devices import Slot
 from benchmark.launch.queue import JOBS, job_name, job_of, note_job, queued
-from benchmark.launch.slots import Slot
 from benchmark.launch.view import View, make_view
-from benchmark.launch.worker import STOPPED, Job, longest_first
-from benchmark.record import RunFolder
+from benchmark.launch.worker import Job, longest_first
+from benchmark.run_folder.folder import RunFolder
+from benchmark.training.worker import STOPPED
 
 if TYPE_CHECKING:
     from submitit import Job as SubmittedJob

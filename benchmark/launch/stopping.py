@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-"""Ctrl-C; being told to end; and what SLURM sends some time before a job is out of time."""
+from benchmark.training.worker import SIGNALS
+
 POLL_SECONDS = 0.1
 STOP_SECONDS = 120.0
 """How long workers have to end the step they are at and write a checkpoint; then they are killed."""

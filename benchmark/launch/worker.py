@@ -1,8 +1,8 @@
 """What a launcher has to start for one run: ``worker_command(job, slot, track=True)``.
 
-A worker is `python -m benchmark.run`; it reads and writes the job's run folder and nothing else. It ends with
-exit code 0 when the run is done, 1 when it failed, 2 on wrong input (another try would end alike), 75 when
-another process has it, and 130 when it was told to stop by SIGTERM, after which another try goes on.
+A worker is `python -m benchmark.training.run`; it reads and writes the job's run folder and nothing else. It
+ends with exit code 0 when the run is done, 1 when it failed, 2 on wrong input (another try would end alike),
+75 when another process has it, and 130 when it was told to stop by SIGTERM, after which another try goes on.
 """
 
 import os
@@ -10,11 +10,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.cadence import AUTOMATIC, Cadence
-from benchmark.launch.slots import Slot
-from benchmark.record import RunFolder
+from benchmark.launch.devices import Slot
+from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
+from benchmark.run_folder.folder import RunFolder
 
-WRONG_INPUT, HELD, STOPPED = 2, 75, 130
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
 """Let glibc keep freed memory: giving feature maps back to the system was seen to double a step's time."""
 
@@ -38,7 +37,14 @@ class Job:
 
 def worker_command(job: Job, slot: Slot, track: bool) -> tuple[list[str], dict[str, str]]:
     """Return the command of a job's worker, and the variables to set beside those of the own environment."""
-    command = [sys.executable, "-m", "benchmark.run", str(job.folder.path), "--store", str(job.store)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmark.training.run",
+        str(job.folder.path),
+        "--store",
+        str(job.store),
+    ]
     command += ["--device", slot.device, "--threads", str(slot.threads)] + ([] if track else ["--no-track"])
     command += ["--devices", str(slot.devices)] if slot.devices > 1 else []
     command += job.cadence.arguments()

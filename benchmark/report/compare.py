@@ -18,16 +18,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench_errors import InputError
-from benchmark.metrics import METRICS
-from benchmark.report.captions import counted
-from benchmark.report.collect import SPLITS, read_cases
-from benchmark.report.find import find_runs
-from benchmark.report.names import method_titles, options
-from benchmark.report.render import DASH, number, p_value
-from benchmark.report.scores import metric_title
+from benchmark.evaluation.metrics import METRICS
+from benchmark.report.data.collect import SPLITS, read_cases
+from benchmark.report.data.find import find_runs
+from benchmark.report.data.names import method_titles, options
+from benchmark.report.data.runs import Run
+from benchmark.report.data.scores import metric_title
+from benchmark.report.data.statistics import holm, paired
 from benchmark.report.show import WIDTH
-from benchmark.report.statistics import holm, paired
-from benchmark.report.study import Run
+from benchmark.report.tables.captions import counted
+from benchmark.report.tables.render import DASH, number, p_value
 from datasets.vocabulary import Description
 
 EXTREMES = 5

@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmark.metrics import METRICS
-from benchmark.report.captions import counted, rates
-from benchmark.report.collect import COLUMNS
-from benchmark.report.find import find_run
-from benchmark.report.names import method_titles, modality_title
-from benchmark.report.render import ABSENT, DASH, PRESENT, number
-from benchmark.report.scores import AVERAGE, metric_title
-from benchmark.report.study import Run, guarded
+from benchmark.evaluation.metrics import METRICS
+from benchmark.report.data.collect import COLUMNS
+from benchmark.report.data.find import find_run
+from benchmark.report.data.names import method_titles, modality_title
+from benchmark.report.data.runs import Run, guarded
+from benchmark.report.data.scores import AVERAGE, metric_title
+from benchmark.report.tables.captions import counted, rates
+from benchmark.report.tables.render import ABSENT, DASH, PRESENT, number
 from datasets.vocabulary import Description, presence, subset_name, table_subsets
 
 WIDTH = 160

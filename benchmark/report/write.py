@@ -15,16 +15,24 @@ from pathlib import Path
 
 from bench_errors import InputError
 from bench_registry import unknown
-from benchmark.record import STATES
-from benchmark.report.captions import counted
-from benchmark.report.collect import Collected, collect
-from benchmark.report.contents import Section, contents
+from benchmark.report.data.collect import Collected, collect
+from benchmark.report.data.runs import Run
 from benchmark.report.figures.pictures import Picture, pictures
 from benchmark.report.figures.style import FORMATS, save
-from benchmark.report.page import page
-from benchmark.report.render import environment, html, latex, markdown, tests_csv, tests_markdown, wide_csv
-from benchmark.report.study import Run
-from benchmark.report.table import Table
+from benchmark.report.page.page import page
+from benchmark.report.tables.captions import counted
+from benchmark.report.tables.contents import Section, contents
+from benchmark.report.tables.render import (
+    environment,
+    html,
+    latex,
+    markdown,
+    tests_csv,
+    tests_markdown,
+    wide_csv,
+)
+from benchmark.report.tables.table import Table
+from benchmark.run_folder.folder import STATES
 
 MANY = 4
 """Sections from which on starting processes to draw their figures pays."""

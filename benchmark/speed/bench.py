@@ -22,15 +22,15 @@ from rich.table import Table
 
 from backbones import BACKBONES
 from bench_errors import InputError
-from benchmark.cadence import SECONDS
-from benchmark.conditions import environment
-from benchmark.execute import available_cores, chosen_device
 from benchmark.launch.worker import MALLOC
-from benchmark.precision import check_precision
+from benchmark.run_folder.checkpoint_schedule import SECONDS
 from benchmark.speed import tasks
 from benchmark.speed.tasks import Setting
-from datasets.brats import BRATS2020
-from datasets.missing import availability
+from benchmark.training.device import available_cores, chosen_device
+from benchmark.training.precision import check_precision
+from benchmark.training.provenance import environment
+from datasets.missingness.availability import availability
+from datasets.studies.brats import BRATS2020
 
 PROFILE, CASES = "mr2468", 219
 """The missing rates over which a mean step is taken: those of BraTS2020's training cases."""

@@ -21,14 +21,14 @@ from pathlib import Path
 from time import time
 from typing import Any, Literal
 
-from benchmark.conditions import environment, plugins
-from benchmark.config import RunConfig
-from benchmark.launch.slots import Slot
+from benchmark.config.run_config import RunConfig
+from benchmark.launch.devices import Slot
 from benchmark.launch.worker import malloc_variables
-from benchmark.reasons import OUT_OF_MEMORY, error_reason, memory_kills
-from benchmark.record import write_atomically
+from benchmark.run_folder.folder import write_atomically
+from benchmark.run_folder.reasons import OUT_OF_MEMORY, error_reason, memory_kills
 from benchmark.speed import probe
 from benchmark.speed.bench import alone, device_name
+from benchmark.training.provenance import environment, plugins
 from datasets.vocabulary import Description
 
 ROOMS = ("backbones", "benchmark", "datasets", "passion")

@@ -3,8 +3,8 @@
     time_steps(config, description, (150, 180, 150), {4: 5, 1: 5}, "cuda", 8, time.time())
     time_case(config, description, (150, 180, 150), "cuda", 8)
 
-The steps are those of `benchmark.train`, the test is that of `benchmark.evaluate`, on noise of the study's
-size and an untrained network: neither changes what there is to compute.
+The steps are those of `training.train`, the test is that of `evaluation.sliding_window`, on noise of the
+study's size and an untrained network: neither changes what there is to compute.
 """
 
 import time
@@ -16,20 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.build import build_backbone, build_objective
-from benchmark.config import RunConfig
-from benchmark.evaluate import count_windows, score_maps, segment_case
-from benchmark.memory import peak
-from benchmark.metrics import POLICIES
-from benchmark.precision import autocast, check_precision, scaler
-from benchmark.size import model_size
+from benchmark.config.run_config import RunConfig
+from benchmark.evaluation.metrics import POLICIES
+from benchmark.evaluation.sliding_window import count_windows, score_maps, segment_case
 from benchmark.speed.tasks import Setting, begin, now
-from benchmark.train import Progress, make_optimiser, steps
-from datasets.degrade import Degradation
-from datasets.expected import NOISE, noise_store
-from datasets.loader import Loader
-from datasets.missing import Availability
-from datasets.store import Store
+from benchmark.training.build import build_backbone, build_objective
+from benchmark.training.memory import peak
+from benchmark.training.network_size import model_size
+from benchmark.training.precision import autocast, check_precision, scaler
+from benchmark.training.train import Progress, make_optimiser, steps
+from datasets.batches.loader import Loader
+from datasets.missingness.availability import Availability
+from datasets.missingness.degrade import Degradation
+from datasets.preparation.expected import NOISE, noise_store
+from datasets.store.store import Store
 from datasets.vocabulary import Description
 
 RATE = 1e-6

@@ -25,14 +25,14 @@ from rich.console import Console
 from torch.nn.functional import one_hot
 
 from bench_errors import InputError
-from benchmark.conditions import environment
 from benchmark.launch.worker import MALLOC
-from benchmark.memory import peak
-from benchmark.precision import check_precision
 from benchmark.speed import tasks
 from benchmark.speed.bench import alone, device_name, mean_seconds, profile_counts
 from benchmark.speed.tasks import Setting
-from datasets.brats import BRATS2020
+from benchmark.training.memory import peak
+from benchmark.training.precision import check_precision
+from benchmark.training.provenance import environment
+from datasets.studies.brats import BRATS2020
 from datasets.vocabulary import presence, table_subsets
 
 ROWS = ("1111", "1110", "1010", "0001")
@@ -105,7 +105,7 @@ def their_metrics(clone: Path, setting: Setting) -> dict[str, Any]:
 
 def windows_of_a_case() -> int:
     """How many windows a case has, ours and theirs alike."""
-    from benchmark.evaluate import count_windows
+    from benchmark.evaluation.sliding_window import count_windows
 
     return count_windows(tasks.CASE, tasks.CROP, 3)
 

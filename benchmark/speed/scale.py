@@ -21,14 +21,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmark.conditions import environment
-from benchmark.examples import FILE, Example, save
-from benchmark.execute import available_cores
-from benchmark.record import RunFolder
+from benchmark.evaluation.example_slices import FILE, Example, save
 from benchmark.report.write import write_report
+from benchmark.run_folder.folder import RunFolder
 from benchmark.speed.bench import alone
-from datasets.brats import BRATS2020
+from benchmark.training.device import available_cores
+from benchmark.training.provenance import environment
 from datasets.randomness import generator
+from datasets.studies.brats import BRATS2020
 from datasets.vocabulary import subset_name, table_subsets
 
 DESCRIPTION = replace(BRATS2020, regions=BRATS2020.regions[:3])

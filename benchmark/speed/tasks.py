@@ -30,19 +30,19 @@ import passion
 from backbones import cpu
 from backbones.contract import Backbone
 from backbones.recompute import Recomputed
-from benchmark.checkpoint import FILES, save_checkpoint
-from benchmark.evaluate import predict
-from benchmark.memory import peak
-from benchmark.metrics import POLICIES, score_case
-from benchmark.precision import autocast
-from benchmark.record import RunFolder
-from benchmark.surface_distances import nearest
-from benchmark.train import fill_gradients
-from datasets.brats import BRATS2020
-from datasets.loader import Batch, Loader
-from datasets.missing import availability
-from datasets.phantom import write_study
-from datasets.prepare import prepare
+from benchmark.evaluation.metrics import POLICIES, score_case
+from benchmark.evaluation.sliding_window import predict
+from benchmark.evaluation.surface_distances import nearest
+from benchmark.run_folder.checkpoint import FILES, save_checkpoint
+from benchmark.run_folder.folder import RunFolder
+from benchmark.training.memory import peak
+from benchmark.training.precision import autocast
+from benchmark.training.train import fill_gradients
+from datasets.batches.loader import Batch, Loader
+from datasets.missingness.availability import availability
+from datasets.phantom.study import write_study
+from datasets.preparation.prepare import prepare
+from datasets.studies.brats import BRATS2020
 from datasets.vocabulary import subset_name, table_subsets
 
 CROP = 80
@@ -208,7 +208,7 @@ def sample(setting: Setting) -> dict[str, Any]:
 
 def limits(setting: Setting) -> dict[str, float]:
     """Measure the best large convolution and matrix product here, in GFLOP/s at the setting's precision."""
-    from benchmark.precision import DTYPES
+    from benchmark.training.precision import DTYPES
 
     device, dtype = begin(setting), DTYPES[setting.precision]
     edge = 2048 if device.type == "cpu" else 8192

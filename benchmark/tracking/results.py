@@ -14,10 +14,9 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from benchmark.examples import ROLES
-from benchmark.metrics import METRICS
-from benchmark.record import RunFolder
-from benchmark.trial import VALIDATED
+from benchmark.evaluation.example_slices import ROLES
+from benchmark.evaluation.metrics import METRICS
+from benchmark.run_folder.folder import VALIDATED, RunFolder
 from datasets.vocabulary import Description
 
 DPI = 200
@@ -86,11 +85,11 @@ def _case_table(rows: pd.DataFrame) -> Any:
 
 def _slices(folder: Path) -> dict[str, tuple[Image.Image, str]]:
     """A picture and its caption by role: label, then the predictions for subsets that grow to the whole."""
-    from benchmark.report.collect import read_run
+    from benchmark.report.data.collect import read_run
+    from benchmark.report.data.runs import Study
     from benchmark.report.figures.panel import Row, panel
     from benchmark.report.figures.pictures import dice_by_subset
-    from benchmark.report.study import Study
-    from benchmark.report.variants import plain_regions
+    from benchmark.report.tables.by_setting import plain_regions
 
     run = read_run(RunFolder(folder))
     dataset, profile = run.config["dataset"], run.config["profile"]
@@ -107,8 +106,8 @@ def _slices(folder: Path) -> dict[str, tuple[Image.Image, str]]:
 
 def _matrix(folder: Path) -> Image.Image:
     """The picture of who lacked what in training."""
-    from benchmark.profile_picture import table_figure
-    from datasets.missing import read_csv
+    from benchmark.report.figures.availability import table_figure
+    from datasets.missingness.availability import read_csv
 
     content = RunFolder(folder).config()
     description = Description.from_dict(content["dataset"])

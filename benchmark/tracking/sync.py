@@ -11,8 +11,8 @@ from pathlib import Path
 from rich.console import Console
 
 from bench_errors import InputError
-from benchmark.record import RunFolder, run_folders
-from benchmark.report.captions import counted
+from benchmark.report.tables.captions import counted
+from benchmark.run_folder.folder import RunFolder, run_folders
 from benchmark.tracking import server
 from benchmark.tracking.tracker import FAILED, WandbTracker, in_one_line
 from benchmark.tracking.uploaded import Uploaded

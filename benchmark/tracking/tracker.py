@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from benchmark.record import RunFolder
+from benchmark.run_folder.folder import RunFolder
+from benchmark.run_folder.reasons import Pruned
 from benchmark.tracking import server
 from benchmark.tracking.uploaded import FOLDER, WEIGHTS, Uploaded, command
 from benchmark.tracking.wandb_run import open_run
-from benchmark.trial import Pruned
 
 log = logging.getLogger(__name__)
 

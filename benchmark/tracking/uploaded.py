@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmark import examples
-from benchmark.record import RunFolder, write_atomically
-from benchmark.trial import VALIDATED
+from benchmark.evaluation import example_slices as examples
+from benchmark.run_folder.folder import VALIDATED, RunFolder, write_atomically
 
 FOLDER = "wandb"
 """Where in a run folder W&B's files lie."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmark.run_folder.folder import is_of_study
 from benchmark.tracking import server
-from benchmark.trial import is_of_study
 
 TAG_LENGTH = 64
 """The longest tag that the service takes."""

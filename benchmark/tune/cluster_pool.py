@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from bench_errors import InputError
 from benchmark.launch import stopping
 from benchmark.launch.cluster import Cluster
+from benchmark.launch.devices import Slot
 from benchmark.launch.queue import cancel, queued
-from benchmark.launch.slots import Slot
 from benchmark.launch.slurm import POLL_SECONDS, QUEUE_SECONDS, submit_array
 from benchmark.launch.stopping import StopRequests
 from benchmark.tune.pool import worker_command

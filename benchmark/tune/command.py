@@ -13,21 +13,22 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from bench_errors import InputError
-from benchmark.conditions import run_split
-from benchmark.execute import check_networks, find_stores
 from benchmark.launch.cluster import Cluster
-from benchmark.launch.slots import Slot
+from benchmark.launch.devices import Slot
+from benchmark.launch.execute_grid import check_networks
 from benchmark.launch.stopping import StopRequests
-from benchmark.launch.worker import STOPPED
-from benchmark.record import run_folders
+from benchmark.launch.stores import find_stores
+from benchmark.run_folder.folder import run_folders
 from benchmark.tracking.uploaded import waiting_text
+from benchmark.training.inputs import run_split
+from benchmark.training.worker import STOPPED
 from benchmark.tune.cluster_pool import ClusterPool
 from benchmark.tune.outcome import write_outcome
-from benchmark.tune.plan import Plan, check_parts, load_plan
 from benchmark.tune.pool import Pool
-from benchmark.tune.study import Place, begin, counted, give_up_lost, resume
+from benchmark.tune.search import Place, begin, counted, give_up_lost, resume
+from benchmark.tune.study_file import Plan, check_parts, load_plan
 from benchmark.tune.view import TrialView, summary, trial_table
-from datasets.store import Store
+from datasets.store.store import Store
 
 POLL_SECONDS = 1.0
 

@@ -18,12 +18,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from optuna.trial import FrozenTrial, TrialState
 
 from bench_errors import InputError
-from benchmark.record import RunFolder, write_atomically
 from benchmark.report.figures.style import save
-from benchmark.report.render import html, latex, markdown, wide_csv
-from benchmark.tune.plan import Plan
+from benchmark.report.tables.render import html, latex, markdown, wide_csv
+from benchmark.run_folder.folder import RunFolder, write_atomically
 from benchmark.tune.plots import draw, with_tooltips
-from benchmark.tune.study import Place, queued_again
+from benchmark.tune.search import Place, queued_again
+from benchmark.tune.study_file import Plan
 from benchmark.tune.tables import read_validated, value_tables
 from benchmark.tune.view import STATES, clock, pruned_at, remark, seconds, shown, summary
 

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmark.report.figures.style import COLOURS, NEUTRAL, STYLE, WIDTH, new_figure
-from benchmark.tune.plan import Plan, Range
+from benchmark.tune.study_file import Plan, Range
 from benchmark.tune.view import shown
 
 POINTS = "trials"

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmark.launch.slots import Slot
+from benchmark.launch.devices import Slot
 from benchmark.launch.stopping import kill_group, stop
 from benchmark.launch.worker import malloc_variables
 

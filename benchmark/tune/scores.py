@@ -8,13 +8,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from benchmark.record import RunFolder
-from benchmark.trial import VALIDATED
-from benchmark.tune.plan import Plan
+from benchmark.run_folder.folder import VALIDATED, RunFolder
+from benchmark.tune.study_file import Plan
 
 
 class Scored(Protocol):
-    """What a row has to say: `benchmark.evaluate.Row` does, and `Validated`, which needs no torch."""
+    """What a row has to say: `sliding_window.Row` does, and `Validated`, which needs no torch."""
 
     @property
     def subset(self) -> str:

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from benchmark.record import RunFolder
-from benchmark.report.captions import counted
-from benchmark.report.names import method_titles
-from benchmark.report.rows import marked
-from benchmark.report.table import Block, Cell, Column, Row, Table
-from benchmark.tune.plan import Choice, Plan, Range
+from benchmark.report.data.names import method_titles
+from benchmark.report.tables.captions import counted
+from benchmark.report.tables.rows import marked
+from benchmark.report.tables.table import Block, Cell, Column, Row, Table
+from benchmark.run_folder.folder import RunFolder
 from benchmark.tune.scores import means_by, read_rows
-from benchmark.tune.study import Place
+from benchmark.tune.search import Place
+from benchmark.tune.study_file import Choice, Plan, Range
 from benchmark.tune.view import shown
 from datasets.vocabulary import Description
 

@@ -15,8 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.tune.plan import Plan
-from benchmark.tune.study import counted, queued_again
+from benchmark.tune.search import counted, queued_again
+from benchmark.tune.study_file import Plan
 
 LOST = "its worker was killed or stopped"
 STATES = {

@@ -21,16 +21,17 @@ import optuna
 from optuna.trial import TrialState
 
 from bench_errors import InputError
-from benchmark import run
-from benchmark.conditions import run_split
-from benchmark.execute import begin_run
-from benchmark.reasons import error_reason
-from benchmark.record import RunFolder
-from benchmark.trial import VALIDATED, Pruned, Trial
-from benchmark.tune.plan import Plan, load_plan
+from benchmark.launch.execute_grid import begin_run
+from benchmark.run_folder.folder import VALIDATED, RunFolder
+from benchmark.run_folder.reasons import Pruned, error_reason
+from benchmark.training import run
+from benchmark.training.inputs import run_split
+from benchmark.training.trial import Trial
+from benchmark.training.worker import stop_signals
 from benchmark.tune.scores import read_rows, values_of
-from benchmark.tune.study import Place, next_trial, resume
-from datasets.store import Store
+from benchmark.tune.search import Place, next_trial, resume
+from benchmark.tune.study_file import Plan, load_plan
+from datasets.store.store import Store
 
 POLL_SECONDS = 1.0
 
@@ -149,7 +150,7 @@ def main() -> NoReturn:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--no-track", action="store_true")
     options = parser.parse_args()
-    asked = run.stop_signals()
+    asked = stop_signals()
     try:
         name, plan = load_plan(options.study)
         place = Place(name, options.runs, options.storage)

@@ -5,10 +5,10 @@ import json
 
 import numpy as np
 
-from benchmark.examples import FILE, Example, save
-from benchmark.record import RunFolder
-from datasets.brats import PHANTOM
-from datasets.myops import PHANTOM_HEART
+from benchmark.evaluation.example_slices import FILE, Example, save
+from benchmark.run_folder.folder import RunFolder
+from datasets.studies.brats import PHANTOM
+from datasets.studies.myops import PHANTOM_HEART
 from datasets.vocabulary import subset_name, table_subsets
 
 RATES = {"flair": 0.5714, "t1ce": 0.4286, "t1": 0.1905, "t2": 0.7619}

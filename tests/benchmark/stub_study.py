@@ -5,9 +5,10 @@ import csv
 import yaml
 from recorded_runs import record
 
-from benchmark.trial import VALIDATED, Pruned
-from benchmark.tune.plan import load_plan
-from benchmark.tune.study import Place, begin, resume
+from benchmark.run_folder.folder import VALIDATED
+from benchmark.run_folder.reasons import Pruned
+from benchmark.tune.search import Place, begin, resume
+from benchmark.tune.study_file import load_plan
 from benchmark.tune.worker import work
 
 CONTENT = {

@@ -9,13 +9,13 @@ from pathlib import Path
 import matplotlib as mpl
 from recorded_runs import record, record_examples
 
-from datasets.brats import PHANTOM
+from datasets.studies.brats import PHANTOM
 
 PROGRAM = """
 import os, sys
 from pathlib import Path
 from benchmark import tracking
-from benchmark.record import RunFolder
+from benchmark.run_folder.folder import RunFolder
 folder, end = RunFolder(Path(sys.argv[1])), sys.argv[2]
 with tracking.start(folder.path, folder.config()) as tracker:
     for line in folder.log():

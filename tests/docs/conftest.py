@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from benchmark.run import execute
+from benchmark.training.run import execute
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def place(tmp_path, monkeypatch):
             execute(job.folder, job.store, "cpu", 1, track)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("benchmark.execute.launch", launch)
+    monkeypatch.setattr("benchmark.launch.execute_grid.launch", launch)
     monkeypatch.setattr("benchmark.report.write.pictures", lambda section, brief: [])
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("WANDB_MODE", "disabled")

@@ -4,9 +4,9 @@ import yaml
 from docs_page import blocks, commands, run
 from nifti_study import write_case
 
-from benchmark.grid import load_grid
-from benchmark.record import run_folders
-from datasets.custom import read_description
+from benchmark.config.grid import load_grid
+from benchmark.run_folder.folder import run_folders
+from datasets.studies.from_yaml import read_description
 
 PAGE = "add-a-dataset.md"
 

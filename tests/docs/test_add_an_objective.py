@@ -2,7 +2,7 @@
 
 from docs_page import block, commands, run
 
-from benchmark.record import run_folders
+from benchmark.run_folder.folder import run_folders
 
 PAGE = "add-an-objective.md"
 

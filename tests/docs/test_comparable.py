@@ -6,8 +6,8 @@ from nifti_study import write_study
 from recorded_runs import POLICY, record
 
 from bench_errors import InputError
-from datasets.brats import BRATS2020
-from datasets.prepare import prepare
+from datasets.preparation.prepare import prepare
+from datasets.studies.brats import BRATS2020
 
 PAGE = "comparable.md"
 AVAILABILITY = {"profile": "mr2468", "hash": "ab1e", "nominal": None, "realised": {"t1": 0.5}}

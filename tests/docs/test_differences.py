@@ -4,9 +4,9 @@ import yaml
 from docs_page import block, commands, run
 from nifti_study import write_study
 
-from benchmark.grid import load_grid
-from benchmark.record import run_folders
-from datasets.brats import BRATS2020
+from benchmark.config.grid import load_grid
+from benchmark.run_folder.folder import run_folders
+from datasets.studies.brats import BRATS2020
 
 PAGE = "differences.md"
 

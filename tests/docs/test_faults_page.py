@@ -3,8 +3,8 @@
 from docs_page import commands, run
 from recorded_runs import record
 
-from benchmark.grid import load_grid
-from benchmark.record import RunFolder
+from benchmark.config.grid import load_grid
+from benchmark.run_folder.folder import RunFolder
 
 PAGE = "faults.md"
 

@@ -5,8 +5,8 @@ import re
 import yaml
 from docs_page import DOCS, block, commands, run
 
-from benchmark.metrics import POLICIES
-from benchmark.record import run_folders
+from benchmark.evaluation.metrics import POLICIES
+from benchmark.run_folder.folder import run_folders
 
 PAGE = "metrics.md"
 GRID = {

@@ -7,7 +7,7 @@ import pytest
 import typer
 from docs_page import DOCS, commands
 
-from benchmark.cli import app
+from benchmark.commands.app import app
 
 PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")

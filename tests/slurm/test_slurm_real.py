@@ -12,7 +12,7 @@ import pytest
 import yaml
 from docs_page import block
 
-from benchmark.record import RunFolder
+from benchmark.run_folder.folder import RunFolder
 
 HERE = Path(__file__).parent
 SMALL = ["--slurm", "cpus-per-task=1", "--device", "cpu", "--no-track"]
@@ -51,7 +51,7 @@ def cluster(tmp_path_factory):
 
 
 def start(*arguments, cwd):
-    command = [sys.executable, "-m", "benchmark.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "benchmark", *map(str, arguments)]
     return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

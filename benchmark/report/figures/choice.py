@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
 
-from benchmark.report.scores import AVERAGE, Scores
-from benchmark.report.study import Run, Study
-from benchmark.report.table import Table
-from benchmark.report.variants import plain_regions
+from benchmark.report.data.runs import Run, Study
+from benchmark.report.data.scores import AVERAGE, Scores
+from benchmark.report.tables.by_setting import plain_regions
+from benchmark.report.tables.table import Table
 
 
 def chosen(every: Sequence[Scores], most: int) -> list[str]:

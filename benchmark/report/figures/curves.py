@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from benchmark.report.data.names import modality_title
+from benchmark.report.data.runs import Run, Study, guarded
 from benchmark.report.figures.style import STYLE, WIDTH, Look, legend, looks, new_figure, zero_line
-from benchmark.report.names import modality_title
-from benchmark.report.study import Run, Study, guarded
 
 Curve = Mapping[int, float]
 """Epoch -> value."""

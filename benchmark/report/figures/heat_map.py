@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmark.report.figures.style import GAP, STYLE, draw_presence, new_figure
-from benchmark.report.render import number
-from benchmark.report.table import Table
+from benchmark.report.tables.render import number
+from benchmark.report.tables.table import Table
 
 INCHES = {"cell": 0.58, "row": 0.3}
 SMALL = {"cell": 0.3, "row": 0.14}

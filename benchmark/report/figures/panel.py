@@ -16,11 +16,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from benchmark.examples import Example
+from benchmark.evaluation.example_slices import Example
+from benchmark.report.data.names import modality_title
+from benchmark.report.data.runs import Study
 from benchmark.report.figures.style import STYLE
-from benchmark.report.names import modality_title
-from benchmark.report.study import Study
-from benchmark.report.variants import plain_regions
+from benchmark.report.tables.by_setting import plain_regions
 from datasets.vocabulary import Region, Subset, subset_name
 
 TILE = 1.3

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from matplotlib.figure import Figure
 
-from benchmark.examples import ROLES, Example
-from benchmark.report.collect import read_cases
-from benchmark.report.contents import Section
+from benchmark.evaluation.example_slices import ROLES, Example
+from benchmark.report.data.collect import read_cases
+from benchmark.report.data.runs import Run, Study
+from benchmark.report.data.scores import Scores, under_several
 from benchmark.report.figures.choice import chosen, chosen_text, only, only_rows
 from benchmark.report.figures.curves import loss_curves, preference_curves, with_preference
 from benchmark.report.figures.heat_map import MOST_ROWS, heat_map
@@ -19,9 +20,8 @@ from benchmark.report.figures.style import MOST
 from benchmark.report.figures.subsets import box_text, boxes, differences
 from benchmark.report.figures.trends import over_missing, over_number
 from benchmark.report.figures.worth import contributions
-from benchmark.report.scores import Scores, under_several
-from benchmark.report.study import Run, Study
-from benchmark.report.variants import plain_regions
+from benchmark.report.tables.by_setting import plain_regions
+from benchmark.report.tables.contents import Section
 
 MOST_PANELS = 4
 """Methods that have panels of their own: curves of their modalities, their worst, median and best cases."""

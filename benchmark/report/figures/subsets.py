@@ -12,6 +12,8 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from benchmark.report.data.names import modality_title
+from benchmark.report.data.scores import Scores
 from benchmark.report.figures.style import (
     STYLE,
     Look,
@@ -27,9 +29,7 @@ from benchmark.report.figures.style import (
     widen,
     zero_line,
 )
-from benchmark.report.names import modality_title
-from benchmark.report.scores import Scores
-from benchmark.report.table import LEVEL, Table
+from benchmark.report.tables.table import LEVEL, Table
 from datasets.vocabulary import parse_subset, presence
 
 ROW = 1.5

@@ -8,6 +8,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmark.report.data.names import modality_title
+from benchmark.report.data.scores import Scores
+from benchmark.report.data.statistics import mean_interval
 from benchmark.report.figures.style import (
     STYLE,
     WIDTH,
@@ -20,9 +23,6 @@ from benchmark.report.figures.style import (
     offsets,
     widen,
 )
-from benchmark.report.names import modality_title
-from benchmark.report.scores import Scores
-from benchmark.report.statistics import mean_interval
 
 PANEL = 2.1
 """Inches of a panel's height."""

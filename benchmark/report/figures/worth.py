@@ -15,7 +15,7 @@ from benchmark.report.figures.style import (
     widen,
     zero_line,
 )
-from benchmark.report.table import Table
+from benchmark.report.tables.table import Table
 
 
 def contributions(marginal: Table, shapley: Table) -> Figure:

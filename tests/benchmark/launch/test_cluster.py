@@ -12,12 +12,13 @@ from bench_errors import InputError
 from benchmark.launch import cluster as cluster_room
 from benchmark.launch import local, slurm
 from benchmark.launch.cluster import Cluster, chosen_cluster, minutes
+from benchmark.launch.devices import Slot
 from benchmark.launch.queue import cancel, job_name, job_of, note_job, queued
-from benchmark.launch.slots import Slot
 from benchmark.launch.slurm import Task, submit, wait
 from benchmark.launch.stopping import StopRequests
-from benchmark.launch.worker import STOPPED, Job
-from benchmark.record import RunFolder
+from benchmark.launch.worker import Job
+from benchmark.run_folder.folder import RunFolder
+from benchmark.training.worker import STOPPED
 from benchmark.tune import cluster_pool
 from benchmark.tune.cluster_pool import KILLED, ClusterPool
 

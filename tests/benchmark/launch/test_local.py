@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 
 from benchmark.launch import local, stopping
+from benchmark.launch.devices import Slot
 from benchmark.launch.local import launch
-from benchmark.launch.slots import Slot
 from benchmark.launch.view import make_view
 from benchmark.launch.worker import Job
-from benchmark.record import RunFolder
+from benchmark.run_folder.folder import RunFolder
 
 CPU = [Slot("cpu", 1)]
 DONE = "touch done"
@@ -109,7 +109,7 @@ def test_a_run_that_dies_is_retried_and_its_reason_kept(workers, script, reason)
 def test_memory_that_ran_out_is_named(workers, monkeypatch):
     counts = iter([4, 5])
     monkeypatch.setattr(local, "memory_kills", lambda: next(counts))
-    monkeypatch.setattr("benchmark.reasons.memory_kills", lambda: next(counts))
+    monkeypatch.setattr("benchmark.run_folder.reasons.memory_kills", lambda: next(counts))
     killed = workers.job("killed", "kill -KILL $$")
     workers.launch(killed)
     assert killed.folder.reason() == "out of memory: the system killed the worker by SIGKILL"

@@ -6,7 +6,7 @@ import pytest
 
 from benchmark.launch.schedule import wall_time
 from benchmark.launch.worker import Job
-from benchmark.record import RunFolder
+from benchmark.run_folder.folder import RunFolder
 
 
 def job(name, work, teacher=None):

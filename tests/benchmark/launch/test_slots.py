@@ -3,7 +3,7 @@
 import pytest
 
 from bench_errors import InputError
-from benchmark.launch.slots import Slot, make_slots
+from benchmark.launch.devices import Slot, make_slots
 
 
 @pytest.mark.parametrize(

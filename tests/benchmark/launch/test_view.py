@@ -9,7 +9,7 @@ from rich.console import Console
 from benchmark.launch import view
 from benchmark.launch.view import Progress, duration, make_view, progress
 from benchmark.launch.worker import Job
-from benchmark.record import RunFolder
+from benchmark.run_folder.folder import RunFolder
 
 
 def job(path, epochs=0, cases=()):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.launch.slots import Slot
+from benchmark.launch.devices import Slot
 from benchmark.launch.worker import Job, longest_first, worker_command
-from benchmark.record import RunFolder
+from benchmark.run_folder.folder import RunFolder
 
 
 def job(name, work, teacher=None):
@@ -18,7 +18,7 @@ def test_command_and_environment_of_a_worker(monkeypatch):
     monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)  # which the test command sets
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
     command, variables = worker_command(job("run", 1), Slot("cuda", 3, "5"), track=False)
-    words = "-m benchmark.run run --store store --device cuda --threads 3 --no-track"
+    words = "-m benchmark.training.run run --store store --device cuda --threads 3 --no-track"
     assert command == [sys.executable, *words.split()]
     assert variables["CUDA_VISIBLE_DEVICES"] == "5"
     assert variables["OMP_NUM_THREADS"] == "3"

@@ -1,0 +1,70 @@
+"""The `bench` program: the Typer application, its commands in order, and how it ends.
+
+Each command parses its arguments and calls one function. Heavy libraries are imported by the functions that
+need them, so that `bench --help` answers at once.
+"""
+
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from bench_errors import InputError
+from benchmark.commands import clean, data, lists, plan, predict, profile, report, run, tune, weights
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Benchmark suite for incomplete multi-modal medical image segmentation.",
+)
+for group, name in ((data.data, "data"), (weights.weights, "weights"), (tune.tune, "tune")):
+    app.add_typer(group, name=name)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": run.run,
+    "status": run.status,
+    "sync": run.sync,
+    "plan": plan.plan,
+    "report": report.report,
+    "compare": report.compare,
+    "show": report.show,
+    "predict": predict.predict,
+    "evaluate": predict.evaluate,
+    "clean": clean.clean,
+    "export": clean.export_run,
+    "list": lists.list_names,
+    "check-backbone": lists.check_backbone,
+    "check-objective": lists.check_objective,
+    "profile": profile.profile,
+    "speed": plan.speed,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
+
+
+def _check_our_datasets() -> None:
+    """Our folder `datasets` shares its name with a well-known package."""
+    spec = find_spec("datasets")
+    if spec is None or not spec.origin or not (Path(spec.origin).parent / "vocabulary.py").exists():
+        raise InputError(
+            f"the package 'datasets' found at {spec.origin if spec else 'nowhere'} is not passion-bench's: "
+            "install passion-bench into an environment of its own, or run from its checkout"
+        )
+
+
+def main() -> NoReturn:
+    """Run `bench`; wrong input is one line on standard error and exit code 2."""
+    try:
+        _check_our_datasets()
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)

@@ -1,0 +1,45 @@
+"""`bench clean` and `bench export`: what run folders hold that nobody needs, and runs to share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.commands.options import PluginOption, RunsOption, SetOption, register
+
+
+def clean(
+    grid: Annotated[
+        str | None, typer.Option("--grid", help="Name or path of a grid (default: all that --runs has).")
+    ] = None,
+    runs: RunsOption = Path("runs"),
+    remove: Annotated[
+        list[str] | None,
+        typer.Option("--remove", help="temporary, checkpoints, jobs or orphans: remove these; repeatable."),
+    ] = None,
+    settings: SetOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Show what run folders hold that nobody needs, with its size, and remove what --remove names."""
+    from benchmark.config.grid import load_grid
+    from benchmark.launch.clean import clean
+
+    register(plugin)
+    clean(load_grid(grid, settings or []) if grid else None, runs, remove or [])
+
+
+def export_run(
+    run: Annotated[str, typer.Argument(help="Path or name of a run folder.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write, .tar.gz (default: named as the run, here).")
+    ] = None,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Also of a run that is not done: what there is.")
+    ] = False,
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Pack a run into one archive to share: configuration, environment, scores by case, log, weights."""
+    from benchmark.models.archive import export_run
+
+    written = export_run(run, runs, out, unfinished)
+    typer.echo(f"wrote {written}; unpack it where runs are, with: tar xzf {written.name} -C runs")

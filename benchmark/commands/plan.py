@@ -1,0 +1,82 @@
+"""`bench plan`: what a grid takes before it starts. `bench speed`: what this machine can do."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bench_errors import InputError
+from benchmark.commands.options import (
+    DeviceOption,
+    GridOption,
+    PluginOption,
+    RunsOption,
+    SetOption,
+    StoreOption,
+    pairs,
+    register,
+)
+
+
+def plan(
+    grid: GridOption,
+    runs: RunsOption = Path("runs"),
+    store: StoreOption = None,
+    device: DeviceOption = "auto",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Runs at a time on a CPU, as in bench run.")
+    ] = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option("--gpus", help="How many GPUs (on a CPU: workers) to compare, such as 1,8,64."),
+    ] = None,
+    probe_steps: Annotated[
+        int | None,
+        typer.Option(
+            "--probe-steps",
+            min=1,
+            help="Training steps to time of each setting (default: 20; with fewer, a part of the test case).",
+        ),
+    ] = None,
+    no_probe: Annotated[
+        bool, typer.Option("--no-probe", help="Time nothing: use what was timed here before.")
+    ] = False,
+    settings: SetOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Show what is missing of a grid, how long it takes and its disk, from a few timed steps; run nothing."""
+    from benchmark.config.grid import load_grid
+    from benchmark.planning.show import parse_numbers, print_plan
+
+    register(plugin)
+    stores = pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
+    if no_probe and probe_steps:
+        raise InputError(f"--probe-steps {probe_steps} has no effect with --no-probe: leave out one of them")
+    numbers = parse_numbers(gpus) if gpus is not None else None
+    wanted = load_grid(grid, settings or [])
+    from benchmark.launch.devices import available_slots
+    from benchmark.planning.estimate import STEPS
+
+    slots = available_slots(device, len(wanted.configs), workers, None, None)
+    steps = None if no_probe else probe_steps or STEPS
+    print_plan(wanted, runs, stores, slots, numbers or [len(slots)], steps)
+
+
+def speed(
+    backbone: Annotated[
+        list[str] | None, typer.Option("--backbone", help="Give it once for each; default: all.")
+    ] = None,
+    device: DeviceOption = "auto",
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="On a CPU; default: all.")] = None,
+    precision: Annotated[Literal["fp32", "bf16", "fp16"], typer.Option("--precision")] = "fp32",
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Counted repeats of each.")] = 3,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Steps with train.recompute: slower, less memory.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Save the figures as JSON.")] = None,
+    against: Annotated[Path | None, typer.Option("--against", help="Compare with a saved file.")] = None,
+) -> None:
+    """Measure what a step, a test and a wait for data cost here, and how far from the limit that is."""
+    from benchmark.speed.bench import run_speed
+
+    run_speed(backbone, device, threads, precision, repeats, recompute, out, against)

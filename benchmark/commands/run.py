@@ -1,0 +1,158 @@
+"""`bench run`, `bench status` and `bench sync`: execute a grid, see where it stands, upload it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench_errors import InputError
+from benchmark.commands.options import (
+    DeviceOption,
+    GridOption,
+    LauncherOption,
+    LogWeightsOption,
+    ParallelOption,
+    PluginOption,
+    RunsOption,
+    SetOption,
+    SlurmOption,
+    StoreOption,
+    ask_for_weights,
+    pairs,
+    register,
+    slurm_options,
+)
+
+
+def run(
+    grid: Annotated[
+        str | None, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")
+    ] = None,
+    runs: RunsOption = Path("runs"),
+    store: StoreOption = None,
+    device: DeviceOption = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Runs at a time on a CPU (default: one a core)."),
+    ] = None,
+    gpus: Annotated[
+        str | None, typer.Option("--gpus", help="Numbers of the GPUs to use, such as 0,1 (default: all).")
+    ] = None,
+    runs_per_gpu: Annotated[
+        int | None, typer.Option("--runs-per-gpu", min=1, help="Runs at a time on each GPU (default: 1).")
+    ] = None,
+    devices: Annotated[
+        int,
+        typer.Option("--devices", min=1, help="GPUs, or processes on a CPU, that share each run's batches."),
+    ] = 1,
+    retries: Annotated[
+        int,
+        typer.Option("--retries", min=0, help="Tries after the first for a run that dies, each going on."),
+    ] = 1,
+    checkpoint_seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--checkpoint-seconds",
+            min=0,
+            help="Between two checkpoints (default: 60, or as many more as keep them below 2 % of the time).",
+        ),
+    ] = None,
+    checkpoint_epochs: Annotated[
+        int | None,
+        typer.Option("--checkpoint-epochs", min=1, help="A checkpoint after so many epochs as well."),
+    ] = None,
+    no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
+    log_weights: LogWeightsOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be run and how much disk it takes; run nothing.")
+    ] = False,
+    settings: SetOption = None,
+    plugin: PluginOption = None,
+    params: Annotated[
+        Path | None, typer.Option("--params", help="In place of --grid: the best.yaml of a study.")
+    ] = None,
+    launcher: LauncherOption = "local",
+    slurm: SlurmOption = None,
+    parallel: ParallelOption = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Submit to SLURM and return; see: bench status.")
+    ] = False,
+) -> None:
+    """Execute what is missing of a grid. Exit code 0: all done, 1: some failed, 130: interrupted."""
+    from benchmark.config.grid import load_grid
+    from benchmark.launch.cluster import chosen_cluster
+    from benchmark.launch.execute_grid import execute_grid
+    from benchmark.planning.estimate import run_seconds
+    from benchmark.run_folder.checkpoint_schedule import Cadence
+
+    register(plugin)
+    cadence = Cadence(checkpoint_seconds, checkpoint_epochs)
+    stores = pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
+    if params:
+        from benchmark.tune.study_file import load_parameters
+    elif grid is None:
+        raise InputError("expected --grid GRID, or --params FILE with the parameters that a study found")
+    if params and grid:
+        raise InputError(f"--grid {grid} and --params {params}: give one of them, the file says it all")
+    wanted = load_parameters(params, settings or []) if params else load_grid(str(grid), settings or [])
+    if dry_run and launcher != "local":
+        raise InputError(
+            "--dry-run has no effect with --launcher slurm: it times this machine, leave that out"
+        )
+    if dry_run:
+        from benchmark.launch.devices import available_slots
+        from benchmark.planning.estimate import STEPS
+        from benchmark.planning.show import print_plan
+
+        slots = available_slots(device, len(wanted.configs), workers, gpus, runs_per_gpu, devices)
+        # Runs that share a GPU are not faster together than one after the other.
+        places = len(slots) // (runs_per_gpu or 1)
+        print_plan(wanted, runs, stores, slots, [places], STEPS)
+        return
+    if log_weights:
+        ask_for_weights()
+    local = {"--workers": workers, "--gpus": gpus, "--runs-per-gpu": runs_per_gpu}
+    cluster = chosen_cluster(launcher, slurm_options(slurm), parallel, no_wait, local)
+    failed = execute_grid(
+        wanted,
+        runs,
+        stores,
+        device,
+        workers,
+        not no_track,
+        gpus,
+        runs_per_gpu,
+        retries,
+        cluster,
+        cadence,
+        devices,
+        run_seconds,
+    )
+    raise typer.Exit(1 if failed else 0)
+
+
+def status(
+    grid: GridOption,
+    runs: RunsOption = Path("runs"),
+    settings: SetOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Show where each run of a grid stands."""
+    from benchmark.config.grid import load_grid
+    from benchmark.launch.execute_grid import print_status
+
+    register(plugin)
+    print_status(load_grid(grid, settings or []), runs)
+
+
+def sync(
+    grid: Annotated[str, typer.Option("--grid", help="Name or file of a grid, or of a study.")],
+    runs: RunsOption = Path("runs"),
+    log_weights: LogWeightsOption = False,
+) -> None:
+    """Upload to Weights & Biases what it lacks of a grid's runs. Exit code 1: not all went well."""
+    from benchmark.tracking.sync import sync_grid
+
+    if log_weights:
+        ask_for_weights()
+    raise typer.Exit(1 if sync_grid(runs / Path(grid).stem) else 0)

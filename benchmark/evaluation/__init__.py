@@ -1,0 +1,1 @@
+"""From a trained network and a case to scores: windows, metrics, slices to look at."""

@@ -1,0 +1,314 @@
+"""Testing: one pass over a case gives all its subsets.
+
+    maps = segment_case(backbone, store, case, window=80, device=device)
+    rows = score_maps(store, case, maps, POLICIES["passion"])
+
+Each window is encoded once and fused for every subset; softmax probabilities of overlapping windows (stride
+half a window, the last aligned to the end) are averaged uniformly (PROTOCOL: as in the released evaluation).
+What lies outside a subset is absent, or with `outside` there in poor quality: then each window is encoded
+twice, and a subset's features are mixed of both.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backbones.contract import Backbone, Features
+from benchmark.evaluation.metrics import MetricPolicy, score_case
+from benchmark.evaluation.surface_distances import nearest
+from datasets.missingness.degrade import Degradation, degraded_volume
+from datasets.store.store import Store
+from datasets.vocabulary import Subset, presence, subset_name, table_subsets
+
+CPU = torch.device("cpu")
+ROWS_AT_ONCE = 3
+"""Subsets of a window fused in one batch on a CPU: bounds the memory, changes neither time nor result."""
+VOXELS_AT_ONCE = 15 * 80**3
+"""Voxels of the fused outputs of one batch on a GPU, halved where its memory runs out."""
+
+
+class Row(NamedTuple):
+    """One line of `cases.csv`."""
+
+    case: str
+    subset: str
+    region: str
+    metric: str
+    value: float
+
+
+def segment_case(
+    backbone: Backbone,
+    store: Store,
+    case: str,
+    *,
+    window: int,
+    device: torch.device,
+    outside: Degradation | None = None,
+) -> dict[str, NDArray[np.uint8]]:
+    """Segment one case for every subset of what it has.
+
+    `outside`: the quality in which the case's modalities outside a subset are shown; None: they are absent.
+
+    Returns the most probable class [*space] by name of the subset, in the order of the tables; `backbone`
+    stays in its mode.
+    """
+    description = store.description
+    has = {m for m, there in zip(description.modalities, store.available(case), strict=True) if there}
+    subsets = [s for s in table_subsets(description) if has.issuperset(s)]
+    volumes = torch.from_numpy(np.array(store.volumes(case)))
+    poor = None
+    if outside:
+        poor = torch.zeros_like(volumes)
+        for m, modality in enumerate(description.modalities):
+            if modality in has:
+                poor[m] = torch.from_numpy(degraded_volume(store, case, m, outside))
+    maps = predict(backbone, volumes, subsets, description.modalities, window, device, poor).numpy()
+    return {subset_name(s, description.modalities): found for s, found in zip(subsets, maps, strict=True)}
+
+
+def score_maps(
+    store: Store,
+    case: str,
+    maps: Mapping[str, NDArray[np.uint8]],
+    policy: MetricPolicy,
+    metrics: Sequence[str] = ("dice", "hd95"),
+    device: torch.device = CPU,
+) -> list[Row]:
+    """Score what `segment_case` returned; rows ordered by subset (as in the tables), region and metric.
+
+    `device`: where to compare surfaces.
+    """
+    description = store.description
+    scores = score_case(
+        maps.items(),
+        np.asarray(store.labels(case)),
+        description.regions,
+        policy,
+        spacing=(1.0, 1.0, 1.0),
+        spatial_dims=description.spatial_dims,
+        metrics=metrics,
+        nearest=None if device.type == "cpu" else partial(nearest, device=device),
+    )
+    return [Row(case, *score) for score in scores]
+
+
+def predict(
+    backbone: Backbone,
+    volumes: Tensor,
+    subsets: Sequence[Subset],
+    modalities: Sequence[str],
+    window: int,
+    device: torch.device,
+    poor: Tensor | None = None,
+) -> Tensor:
+    """Segment one case for several subsets: the arguments of `class_sums`.
+
+    Returns the most probable class, uint8 [S, *space] on the CPU.
+    """
+    sums = class_sums(backbone, volumes, subsets, modalities, window, device, poor)
+    return torch.stack([most_probable(of_subset) for of_subset in sums]).cpu()
+
+
+def most_probable(sums: Tensor) -> Tensor:
+    """Return the class of the highest of sums [C, *space]: uint8 [*space]."""
+    # `max`, for `argmax` over a first axis takes seven times as long on a CPU
+    return sums.max(dim=0).indices.to(torch.uint8)
+
+
+@torch.inference_mode()
+def class_sums(
+    backbone: Backbone,
+    volumes: Tensor,
+    subsets: Sequence[Subset],
+    modalities: Sequence[str],
+    window: int,
+    device: torch.device,
+    poor: Tensor | None = None,
+) -> Tensor:
+    """Sum the softmax probabilities of one case over the windows, for several subsets.
+
+    Args:
+        backbone: any backbone; used in evaluation mode, left in the mode it was.
+        volumes: float [M, *space], normalised as in training.
+        subsets: S subsets, each within what the case has.
+        modalities: names of the M channels.
+        window: window edge in voxels (in a 2-D study of the first two axes; each slice stands alone).
+        device: where to compute.
+        poor: what to show of the modalities outside a subset, like `volumes`; None: nothing. A modality that
+            is in none of the subsets stays absent.
+
+    Returns float32 [S, C, *space], on `device` where they fit there; divided by their sum over the classes,
+    which is the number of windows at a voxel, they are probabilities.
+    """
+    present = torch.tensor([presence(s, modalities) for s in subsets], device=device)
+    shown = torch.stack([volumes] if poor is None else [volumes, poor])
+    training = backbone.training
+    backbone.eval()
+    try:
+        if backbone.spatial_dims == 3:
+            return _sliding_windows(backbone, shown, present, (window,) * 3, device)
+        slices = [
+            _sliding_windows(backbone, shown[..., k : k + 1], present, (window, window, 1), device)
+            for k in range(volumes.shape[-1])
+        ]
+        return torch.cat(slices, dim=-1)
+    finally:
+        backbone.train(training)
+
+
+def _sliding_windows(
+    backbone: Backbone, shown: Tensor, present: Tensor, window: tuple[int, int, int], device: torch.device
+) -> Tensor:
+    """Sum over windows of `shown` [1, M, *space], or [2, M, *space] with the poor volumes second."""
+    space = tuple(shown.shape[2:])
+    padded = torch.stack([pad_to(volumes, window) for volumes in shown])
+    whole = padded.shape[2:]
+    totals = _zeros((len(present), backbone.classes, *whole), device)
+    corners = product(*(window_starts(n, w) for n, w in zip(whole, window, strict=True)))
+    places = [tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True)) for corner in corners]
+    rows, together = _batch_sizes(device, prod(window), len(shown), max(present.shape))
+    batches = _Batches(rows)
+    padded = padded.to(totals.device)
+    done = 0
+    while done < len(places):
+        group = places[done : done + together]
+        crops = torch.cat([padded[(slice(None), slice(None), *place)] for place in group]).to(device)
+        try:
+            found = _rows(backbone, crops, present, len(group), batches)
+        except torch.OutOfMemoryError:
+            if len(group) > 1:
+                together = len(group) // 2
+            elif totals.device.type != "cpu":
+                totals, padded = totals.cpu(), padded.cpu()
+            else:
+                raise
+            continue
+        for row, of_row in enumerate(found):
+            window_of, subset = divmod(row, len(present))
+            totals[subset][(slice(None), *group[window_of])] += of_row.to(totals.device)
+        done += len(group)
+        del found  # before the next windows are encoded
+    kept = tuple(slice(n) for n in space)
+    return totals[(slice(None), slice(None), *kept)]
+
+
+def _rows(
+    backbone: Backbone, crops: Tensor, present: Tensor, windows: int, batches: "_Batches"
+) -> list[Tensor]:
+    """Return the probabilities [C, *window] of all rows of some windows, all S of the first window first."""
+    features = backbone.encode(crops, present.any(dim=0, keepdim=True).expand(len(crops), -1))
+    fuse = partial(_probabilities, backbone, features, present, len(crops) > windows)
+    return list(batches.run(fuse, windows * len(present)))
+
+
+def _batch_sizes(device: torch.device, voxels: int, shown: int, per_window: int) -> tuple[int, int]:
+    """How many rows of `voxels` to fuse in a batch, and how many windows of `per_window` rows to encode."""
+    if device.type == "cpu":
+        return ROWS_AT_ONCE, 1
+    rows = max(VOXELS_AT_ONCE // voxels, 1)
+    return rows, max(
+        rows // per_window, 1
+    ) if shown == 1 else 1  # a degraded window comes alone, as two volumes
+
+
+@dataclass
+class _Batches:
+    """How many rows to compute at once: as many as the device's memory was seen to take."""
+
+    rows: int
+
+    def run(self, compute: Callable[[Tensor], Tensor], count: int) -> Iterator[Tensor]:
+        """Yield what `compute` makes of each of the rows 0 ... `count`, given several at once."""
+        done = 0
+        while done < count:
+            rows = torch.arange(done, min(done + self.rows, count))
+            try:
+                found = compute(rows)
+            except torch.OutOfMemoryError:
+                if len(rows) == 1:
+                    raise
+                self.rows = len(rows) // 2
+                continue
+            yield from found
+            done += len(rows)
+
+
+def _probabilities(
+    backbone: Backbone, features: Features, present: Tensor, degraded: bool, rows: Tensor
+) -> Tensor:
+    """Probabilities [K, C, *window] of K rows: row r is subset r % S, of S `present`, of window r // S.
+
+    `degraded`: the features are of one window, good and poor, of which each subset has its part.
+    """
+    rows = rows.to(present.device)
+    chosen = present[rows % len(present)]
+    if degraded:
+        mixed = _mixed(features, chosen)
+        logits = backbone.fuse(mixed, mixed.available).logits
+    else:
+        logits = backbone.fuse(features, chosen, rows // len(present)).logits
+    return logits.softmax(dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
+def _zeros(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Zeros on the device, or on the CPU where they do not fit there."""
+    try:
+        return torch.zeros(shape, device=device)
+    except torch.OutOfMemoryError:
+        return torch.zeros(shape)
+
+
+def _mixed(features: Features, present: Tensor) -> Features:
+    """Mix features of a good and a poor case, B = 2: row k has the good ones of `present` [K, M]."""
+
+    def pick(both: Tensor) -> Tensor:
+        return torch.where(present.view(*present.shape, *[1] * (both.dim() - 2)), both[:1], both[1:])
+
+    return replace(
+        features,
+        levels=[pick(level) for level in features.levels],
+        available=features.available[:1].expand(len(present), -1),
+        extra={name: pick(tensor) for name, tensor in features.extra.items()},
+    )
+
+
+def window_starts(length: int, window: int) -> list[int]:
+    """First voxels of windows at strides of half a window, the last one aligned to the end.
+
+    Dividing by the number of overlapping windows is left out by the caller: it cannot change the argmax.
+    """
+    stride = max(window // 2, 1)
+    starts = list(range(0, length - window + 1, stride))
+    if starts[-1] + window < length:
+        starts.append(length - window)
+    return starts
+
+
+def count_windows(shape: Sequence[int], window: int, spatial_dims: int) -> int:
+    """Return the number of windows of a case [X, Y, Z], those of all slices in a 2-D study."""
+    places = [len(window_starts(max(n, window), window)) for n in shape[:spatial_dims]]
+    return prod(places) * (1 if spatial_dims == 3 else shape[-1])
+
+
+def pad_to(volumes: Tensor, window: Sequence[int]) -> Tensor:
+    """Pad [M, *space] at the end of each axis to at least `window`, with each modality's minimum."""
+    target = [max(n, w) for n, w in zip(volumes.shape[1:], window, strict=True)]
+    if list(volumes.shape[1:]) == target:
+        return volumes
+    padded = volumes.flatten(1).amin(dim=1).view(-1, *[1] * len(target)).expand(-1, *target).clone()
+    padded[(slice(None), *(slice(n) for n in volumes.shape[1:]))] = volumes
+    return padded
+
+
+def mean_dice(rows: Sequence[Row]) -> float:
+    """Mean Dice over cases, subsets and regions: what `select: best` maximises on the validation cases."""
+    return float(np.mean([r.value for r in rows if r.metric == "dice"]))

@@ -1,0 +1,1 @@
+"""Trained networks in use: predict, test on other data, publish."""

@@ -1,0 +1,121 @@
+"""A run's network as a folder to publish: ``bench weights export RUN --out FOLDER``.
+
+The folder is laid out as model hubs expect: `model.safetensors`, `config.json` (what the network and its
+training were), `README.md` (the model card). `learnt_from.json` holds hashes of the volumes that the network
+has learnt from, without names of cases, so that `bench evaluate` can leave those patients out. Wherever a
+command takes RUN to predict or evaluate with, the folder can stand.
+
+    python -m benchmark.models.export FOLDER FILE.npy     # what the folder's network makes of a test volume
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
+
+from bench_errors import InputError
+from benchmark.evaluation.sliding_window import class_sums
+from benchmark.models.model_card import model_card
+from benchmark.models.trained_model import MODEL, MODEL_CONFIG, Trained, load_trained
+from benchmark.training.seen_cases import PRINTS, learnt_from
+from datasets.vocabulary import subsets
+
+CARD = "README.md"
+TOLERANCE = 1e-5
+"""Probabilities of the folder's network, in another process, may differ from the run's by this much."""
+
+
+def export_model(run: str, out: Path, runs: Path, licence: str) -> None:
+    """Write the model folder of a run, and check that another process predicts with it what the run does.
+
+    Args:
+        run: path or name of a run folder.
+        out: the folder to write; nothing may be there.
+        runs: folder of the run folders.
+        licence: of the weights, an identifier that model hubs know, such as ``cc-by-4.0``.
+
+    Raises `InputError` where the run has no weights, `out` is taken or cannot be written, or the check fails;
+    then nothing is left.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is there already: give a new folder with --out")
+    model = load_trained(run, runs)
+    beside = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir(parents=True)
+        _write(model, beside, licence)
+        _check(model, beside)
+        if out.exists():
+            out.rmdir()
+        beside.rename(out)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written ({error.strerror}): choose another --out") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _write(model: Trained, folder: Path, licence: str) -> None:
+    weights = save(
+        {k: v.contiguous().clone() for k, v in model.backbone.state_dict().items()}, metadata={"format": "pt"}
+    )
+    (folder / MODEL).write_bytes(weights)
+    environment = model.path / "environment.json"
+    content = {
+        **model.content,
+        "weights": {
+            "sha256": sha256(weights).hexdigest(),
+            "parameters": sum(p.numel() for p in model.backbone.parameters()),
+        },
+        "environment": json.loads(environment.read_text(encoding="utf-8")) if environment.exists() else {},
+    }
+    (folder / MODEL_CONFIG).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    if prints := learnt_from(model.path)[1]:
+        (folder / PRINTS).write_text(json.dumps(sorted(prints)), encoding="utf-8")
+    (folder / CARD).write_text(model_card(content, model.path / "cases.csv", licence), encoding="utf-8")
+
+
+def _check(model: Trained, folder: Path) -> None:
+    with TemporaryDirectory() as place:
+        file = Path(place) / "probabilities.npy"
+        command = [sys.executable, "-m", "benchmark.models.export", str(folder), str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+            raise InputError(f"a new process cannot use the model folder ({reason}): report this")
+        found, expected = np.load(file), _probabilities(model)
+    if np.abs(found - expected).max() > TOLERANCE:
+        raise InputError(
+            "a new process predicts otherwise with the model folder "
+            f"(by {np.abs(found - expected).max():.2g}): report this"
+        )
+
+
+def _probabilities(model: Trained) -> NDArray[np.float32]:
+    """The network's probabilities [S, C, *space] for every subset of a random window, in fp32."""
+    description = model.description
+    edges = (model.config.window,) * description.spatial_dims + (1,) * (3 - description.spatial_dims)
+    volumes = torch.randn(len(description.modalities), *edges, generator=torch.Generator().manual_seed(0))
+    every = subsets(description.modalities)
+    sums = class_sums(
+        model.backbone, volumes, every, description.modalities, model.config.window, torch.device("cpu")
+    )
+    return np.asarray(sums / sums.sum(dim=1, keepdim=True))
+
+
+def main() -> None:
+    """Save what the network of the model folder in the first argument predicts to the file in the second."""
+    folder, file = sys.argv[1:]
+    np.save(file, _probabilities(load_trained(folder, Path("runs"))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What `bench weights import` does: a published checkpoint becomes a run folder with weights.
+
+import_weights(Path("rfnet.pth"), "rfnet", Path("runs/imported/rfnet"))
+"""
+
+import io
+from hashlib import sha256
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors.torch import load
+
+from backbones.weights import from_released
+from bench_errors import InputError
+from benchmark.config.run_config import RunConfig
+from benchmark.evaluation.metrics import POLICIES
+from benchmark.run_folder.checkpoint import save_weights
+from benchmark.run_folder.folder import RunFolder
+from datasets.preparation.likeness import Likeness
+from datasets.preparation.prepare import VERSION
+from datasets.studies.brats import BRATS2020
+
+BRATS = Likeness("LPS", ((1.0, 1.0),) * 3, (900.0, 2000.0))
+"""The images of BraTS2020: one orientation, 1 mm, skull-stripped; an adult's brain with its ventricles."""
+
+
+def import_weights(file: Path, backbone: str, out: Path) -> RunFolder:
+    """Translate a released checkpoint (`.pth`, `.pt` or `.safetensors`) and write it as a run folder.
+
+    The folder holds `config.yaml`, whose `imported` names the file and its SHA-256 (how it was trained is not
+    known), and `weights.safetensors`. The file is read as data only. Raises `InputError` for a file that is
+    no checkpoint, needs code to load, or does not fit `backbone`, and for a folder that holds a run already.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}): give the checkpoint's file") from None
+    weights = from_released(backbone, _tensors(file, content))
+    folder = RunFolder(out)
+    if folder.state() != "absent":
+        raise InputError(f"{out} holds a run already: choose another folder with --out")
+    config = RunConfig.model_validate(
+        {"dataset": BRATS2020.name, "backbone": {"name": backbone}, "profile": "complete"}
+    )
+    known = config.model_dump(include={"dataset": True, "backbone": True, "train": {"crop"}, "test": True})
+    policy = POLICIES[config.test.metrics]
+    digest = sha256(content).hexdigest()
+    folder.write_config(
+        {
+            "hash": digest[:10],
+            "name": f"imported-{backbone}",
+            "grid": "imported",
+            "config": known,
+            "dataset": BRATS2020.to_dict(),
+            "metrics": {"policy": policy.name, "text": policy.text},
+            "preparation": {"version": VERSION, "box": "released"},
+            "images": BRATS.to_dict(),
+            "imported": {"file": file.name, "sha256": digest},
+        }
+    )
+    save_weights(folder, weights)
+    return folder
+
+
+def _tensors(file: Path, content: bytes) -> dict[str, Any]:
+    try:
+        if file.suffix == ".safetensors":
+            return dict(load(content))
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        reason = str(error).split("\n")[0].split(". ")[0]
+        raise InputError(
+            f"{file} needs code to load, which could do anything ({reason}): ask its authors for one "
+            "of tensors only"
+        ) from None
+    except Exception as error:  # whatever a reader meets in a file that is not of its kind
+        raise InputError(
+            f"{file} is no whole checkpoint ({' '.join(str(error).split())[:120]}): download it again"
+        ) from None
+    if not isinstance(loaded, dict):
+        raise InputError(f"{file} holds a {type(loaded).__name__}, expected tensors by name")
+    return loaded

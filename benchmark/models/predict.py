@@ -1,0 +1,288 @@
+"""Segment new patients with a trained run: NIfTI in, NIfTI out, whatever modalities there are.
+
+    bench predict RUN --image flair=a.nii.gz --image t2=b.nii.gz --out seg.nii.gz
+    bench predict RUN --study FOLDER --out SEGMENTATIONS
+
+Images are checked, cropped and normalised by the code that prepares studies for training, turned to the
+orientation that training saw, and the result goes back to the grid and under the header of the first image,
+with the labels of the dataset's files. One pass of windows fuses the one subset that is there.
+"""
+
+import csv
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from nibabel.affines import voxel_sizes
+from numpy.typing import NDArray
+
+from bench_errors import InputError
+from bench_registry import unknown
+from benchmark.evaluation.sliding_window import most_probable
+from benchmark.models.trained_model import Trained, check_alike, load_trained
+from benchmark.run_folder.folder import write_atomically
+from benchmark.training.device import chosen_device
+from datasets.preparation.examine import Examined, examine_images
+from datasets.preparation.find import Case, find_cases
+from datasets.preparation.nifti import Image, orientation, turned, turned_sizes, write_like
+from datasets.preparation.prepare import crop
+from datasets.studies.names import DATASETS
+from datasets.vocabulary import ENDINGS, Description, subset_name
+
+VOLUMES = "volumes.csv"
+"""The table of a study's volumes, beside its segmentations."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """One patient's segmentation, on the grid of the first image.
+
+    Attributes:
+        subset: the modalities it was made from, such as ``flair+t2``.
+        classes: the most probable class, uint8 [X, Y, Z].
+        probabilities: float32 [X, Y, Z, C], 1 for the background outside the crop; None if not asked for.
+        volumes: region -> its volume in mL, 0 where it has fewer voxels than its `min_voxels`.
+        like: the image whose grid and header it has.
+        warnings: what may make it worthless, one line each.
+        notes: what was done to the images beyond what training does.
+    """
+
+    subset: str
+    classes: NDArray[np.uint8]
+    probabilities: NDArray[np.float32] | None
+    volumes: dict[str, float]
+    like: Image
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def predict_images(
+    run: str,
+    images: Mapping[str, Path],
+    out: Path,
+    runs: Path,
+    ensemble: Sequence[str] = (),
+    device: str = "auto",
+    resample: bool = False,
+    probabilities: bool = False,
+) -> None:
+    """Segment one patient, given modality -> file, and print what came of it; warnings go to standard error.
+
+    Args:
+        run: path or name of a run folder, or path of a model folder.
+        images: any non-empty subset of the run's modalities; the first one gives grid and header.
+        out: the segmentation, `.nii.gz` or `.nii`.
+        runs: folder of the run folders.
+        ensemble: more runs, whose probabilities are averaged with those of the first.
+        device: auto, cpu or cuda.
+        resample: bring images on another grid to that of the first, instead of refusing them.
+        probabilities: also write `<out>_probabilities.nii.gz`, the classes on its fourth axis.
+    """
+    if not out.name.endswith(ENDINGS):
+        raise InputError(f"--out {out}: expected a name that ends in .nii.gz or .nii")
+    if out.resolve() in {path.resolve() for path in images.values()}:
+        raise InputError(f"--out {out} is one of the images: choose another name")
+    place = torch.device(chosen_device(device))
+    models = _load(run, ensemble, runs, place)
+    study = models[0].description
+    for modality in images:
+        if modality not in study.modalities:
+            raise InputError(f"--image {modality}: {unknown('modality', modality, list(study.modalities))}")
+        for model in models:
+            if modality in model.unseen:
+                raise InputError(
+                    f"--image {modality}: no training case of {model.name} had {modality} (missing rate "
+                    "100 %), so the network does not know it: leave it out, or use another run"
+                )
+    absolute = {modality: Path.cwd() / path for modality, path in images.items()}
+    # Each file holds one volume, also of a dataset that keeps several in one.
+    case = Case("patient", Path.cwd(), absolute, None, (), {}, {})
+    segmentation = segment_patient(models, case, replace(study, channels=()), place, resample, probabilities)
+    for warning in segmentation.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    for note in segmentation.notes:
+        print(note)
+    written = write_segmentation(segmentation, study, out)
+    found = ", ".join(f"{region} {volume:.2f} mL" for region, volume in segmentation.volumes.items())
+    print(f"wrote {' and '.join(map(str, written))} from {segmentation.subset}: {found}")
+
+
+def predict_study(
+    run: str,
+    study: Path,
+    out: Path,
+    runs: Path,
+    ensemble: Sequence[str] = (),
+    device: str = "auto",
+    resample: bool = False,
+    probabilities: bool = False,
+    dataset: str | None = None,
+) -> int:
+    """Segment every case of a study into `out`, with a table of volumes; return how many could not be.
+
+    `out` gets `<case>.nii.gz` and `volumes.csv`: a row a case with the images it had, a column a region in
+    mL, and its warnings, or why it has no segmentation. The files lie as those the run was trained on, or as
+    `dataset` says (a name, or the path of a YAML file); labels are not looked at.
+    """
+    place = torch.device(chosen_device(device))
+    models = _load(run, ensemble, runs, place)
+    trained = models[0].description
+    layout: Description = DATASETS.get(dataset) if dataset else trained
+    if strange := [m for m in layout.modalities if m not in trained.modalities]:
+        raise InputError(
+            f"--dataset {dataset}: {unknown('modality', strange[0], list(trained.modalities))}: "
+            "call the modalities as the run does"
+        )
+    unseen = {modality for model in models for modality in model.unseen}
+    regions = [region.name for region in trained.regions]
+    rows: list[list[str]] = []
+    failed = 0
+    for case in find_cases(study, layout):
+        used = {m: path for m, path in case.files.items() if m not in unseen}
+        left_out = [f"{m} left out: no training case had it" for m in case.files if m in unseen]
+        try:
+            made = segment_patient(models, replace(case, files=used), layout, place, resample, probabilities)
+            write_segmentation(made, trained, out / f"{case.name}.nii.gz")
+        except InputError as error:
+            failed += 1
+            rows.append([case.name, "", *[""] * len(regions), str(error)])
+            print(f"{case.name}: {error}", file=sys.stderr)
+        else:
+            remarks = "; ".join([*left_out, *made.warnings, *made.notes])
+            rows.append([case.name, made.subset, *(f"{made.volumes[r]:.3f}" for r in regions), remarks])
+            print(f"{case.name} from {made.subset}{f': {remarks}' if remarks else ''}", flush=True)
+        _write_table(out / VOLUMES, ["case", "images", *(f"{r}_ml" for r in regions), "remarks"], rows)
+    print(f"{len(rows) - failed} of {len(rows)} cases segmented, volumes in {out / VOLUMES}")
+    return failed
+
+
+def segment_patient(
+    models: Sequence[Trained],
+    case: Case,
+    description: Description,
+    device: torch.device,
+    resample: bool = False,
+    probabilities: bool = False,
+) -> Segmentation:
+    """Segment one case, averaging the models' probabilities.
+
+    Args:
+        models: one or more, alike in what `check_alike` asks for.
+        case: its images, the first of which gives the grid.
+        description: how its files are to be read.
+        device: where the models are.
+        resample, probabilities: see `predict_images`.
+
+    Raises `InputError` for images that cannot be used.
+    """
+    first, study = models[0], models[0].description
+    examined = examine_images(case, description, resample)
+    _refuse(examined, resample)
+    like = next(iter(examined.images.values()))
+    held = orientation(like.affine)
+    wanted = (first.likeness and first.likeness.orientation) or held
+    # In the order of training: sums of floats depend on it.
+    volumes = {
+        m: turned(examined.volumes[m], held, wanted) for m in study.modalities if m in examined.volumes
+    }
+    subset = tuple(volumes)
+    warnings = _warnings(first, volumes, like, held, wanted)
+    notes = [f"{p.file} {p.message}" for p in examined.problems if p.severity == "note"]
+    if wanted != held:
+        notes.append(f"turned from {held} to {wanted}, as in training, and the segmentation back")
+    shape = next(iter(volumes.values())).shape
+    cut = crop(volumes, first.box)
+    del examined, volumes  # two thirds of what a case takes, while the network computes
+    normalised = torch.from_numpy(cut.normalised(study.modalities))
+    window = tuple(slice(start, end) for start, end in cut.box)
+    sums = [model.class_sums(normalised, subset, device) for model in models]
+    # A single model's sums are compared as they are, as in the run's test.
+    total = sums[0] if len(sums) == 1 else torch.stack([s / s.sum(dim=0) for s in sums]).sum(dim=0)
+    classes = np.zeros(shape, dtype=np.uint8)
+    classes[window] = most_probable(total).numpy()
+    voxel = float(np.prod(voxel_sizes(like.affine))) / 1000
+    counts = np.bincount(classes.ravel(), minlength=len(study.classes))
+    found = None
+    if probabilities:
+        everywhere = np.zeros((*shape, len(study.classes)), dtype=np.float32)
+        everywhere[..., 0] = 1
+        everywhere[window] = (total / total.sum(dim=0)).movedim(0, -1).numpy()
+        found = turned(everywhere, wanted, held)
+    return Segmentation(
+        subset_name(subset, study.modalities),
+        turned(classes, wanted, held),
+        found,
+        {
+            region.name: voxel * voxels
+            if (voxels := int(counts[list(region.classes)].sum())) >= region.min_voxels
+            else 0.0
+            for region in study.regions
+        },
+        like,
+        tuple(warnings),
+        tuple(notes),
+    )
+
+
+def write_segmentation(segmentation: Segmentation, description: Description, out: Path) -> list[Path]:
+    """Write a segmentation in the values of the dataset's label files, and what probabilities it has."""
+    value_of = {index: value for value, index in description.file_labels.items()}
+    values = np.array([value_of[index] for index in range(len(description.classes))])
+    labels = values.astype(np.min_scalar_type(int(values.max())))[segmentation.classes]
+    write_like(out, labels, segmentation.like)
+    if segmentation.probabilities is None:
+        return [out]
+    ending = next(e for e in ENDINGS if out.name.endswith(e))
+    beside = out.with_name(f"{out.name.removesuffix(ending)}_probabilities{ending}")
+    write_like(beside, segmentation.probabilities, segmentation.like)
+    return [out, beside]
+
+
+def _load(run: str, ensemble: Sequence[str], runs: Path, device: torch.device) -> list[Trained]:
+    torch.set_flush_denormal(True)  # as training and its test do
+    models = [load_trained(name, runs, device) for name in (run, *ensemble)]
+    check_alike(models)
+    for model in models:
+        if (used := model.precision(device)) != model.config.precision:
+            print(
+                f"{model.name} computes in {used}: {device} has no {model.config.precision}", file=sys.stderr
+            )
+    return models
+
+
+def _refuse(examined: Examined, resample: bool) -> None:
+    """Raise `InputError` for the first error, if there is one."""
+    errors = [p for p in examined.problems if p.severity == "error"]
+    if not errors:
+        return
+    more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
+    grids = " or let --resample do it" if "to the same grid" in errors[0].message and not resample else ""
+    raise InputError(f"{errors[0].file}: {errors[0].message}{grids}{more}")
+
+
+def _warnings(
+    model: Trained, volumes: Mapping[str, NDArray[np.float32]], like: Image, held: str, wanted: str
+) -> list[str]:
+    if model.likeness is None:
+        return [
+            f"{model.name} was made by an earlier version and does not say what its training images "
+            "looked like: these are taken as they lie, see that they are like them"
+        ]
+    found = model.likeness.differences(volumes, turned_sizes(like.affine, wanted))
+    if not model.likeness.orientation:
+        found.append(f"training images lay in different orientations: this one is taken as it lies, {held}")
+    return found
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.getvalue().encode())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}): choose another --out") from None

@@ -1,0 +1,158 @@
+"""A trained network with all that using it takes: ``model = load_trained("runs/demo/NAME", Path("runs"))``.
+
+It comes from a run folder, which `bench run` or `bench weights import` wrote, or from a model folder of
+`bench weights export`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from backbones.contract import Backbone
+from bench_errors import InputError
+from benchmark.config.run_config import RunConfig, readable_errors
+from benchmark.evaluation.sliding_window import class_sums
+from benchmark.run_folder.checkpoint import load_weights
+from benchmark.run_folder.folder import RunFolder
+from benchmark.training.build import build_backbone
+from benchmark.training.precision import autocast, check_precision
+from datasets.preparation.likeness import Likeness
+from datasets.preparation.prepare import CENTRAL
+from datasets.vocabulary import Description, Subset
+
+MODEL = "model.safetensors"
+MODEL_CONFIG = "config.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A network with its tested weights, and how its training images were.
+
+    Attributes:
+        path: the folder it was read from.
+        content: of the run's `config.yaml`.
+        config: the run's configuration.
+        description: of the dataset it was trained on.
+        backbone: the network, in evaluation mode, on the CPU until `to`.
+    """
+
+    path: Path
+    content: dict[str, Any]
+    config: RunConfig
+    description: Description
+    backbone: Backbone
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.path.name
+
+    @property
+    def box(self) -> str:
+        """The rule by which training cropped its cases; see `datasets.preparation.prepare.crop`."""
+        usual = CENTRAL if self.description.spatial_dims == 2 else "full"
+        return str(self.content.get("preparation", {}).get("box", usual))
+
+    @property
+    def likeness(self) -> Likeness | None:
+        """What its training images looked like; None for runs of older versions, which do not say."""
+        return Likeness.from_dict(self.content["images"]) if "images" in self.content else None
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Modalities that no training case had: what the network makes of them is chance."""
+        realised = self.content.get("data", {}).get("availability", {}).get("realised", {})
+        return tuple(m for m in self.description.modalities if realised.get(m, 0) >= 1)
+
+    def class_sums(self, volumes: Tensor, subset: Subset, device: torch.device) -> Tensor:
+        """Return what `evaluate.class_sums` does for one subset [C, *space], on the CPU, as the test does."""
+        modalities, window = self.description.modalities, self.config.window
+        with autocast(self.precision(device), device):
+            return class_sums(self.backbone, volumes, [subset], modalities, window, device)[0].cpu()
+
+    def precision(self, device: torch.device) -> str:
+        """The run's precision, or fp32 where `device` cannot compute at it."""
+        try:
+            check_precision(self.config.precision, device)
+        except InputError:
+            return "fp32"
+        return self.config.precision
+
+
+def load_trained(text: str, runs: Path, device: torch.device | None = None) -> Trained:
+    """Load the run or model folder that `text` names: a path, or the name of a run below `runs`.
+
+    Raises `InputError` where there is none, it has no weights, or they do not fit or are damaged.
+    """
+    path, content, weights = _read(text, runs)
+    try:
+        config = RunConfig.model_validate(content["config"])
+    except ValidationError as error:
+        raise InputError(f"{path}: {readable_errors(error.errors())}") from None
+    description = Description.from_dict(content["dataset"])
+    backbone = build_backbone(config, description)
+    try:
+        backbone.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"the weights in {path} do not fit its configuration ({' '.join(str(error).split())[:160]}): "
+            "give the folder as it was written"
+        ) from None
+    return Trained(path, content, config, description, backbone.eval().to(device or "cpu"))
+
+
+def _read(text: str, runs: Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
+    path = Path(text)
+    if (path / MODEL_CONFIG).is_file() and not (path / "config.yaml").exists():
+        return path, *_read_model(path)
+    from benchmark.report.data.find import find_run
+
+    run = find_run(text, runs)
+    if "evaluated" in run.content:
+        raise InputError(
+            f"{text} is an evaluation and has no weights of its own: give the run, "
+            f"{run.content['evaluated']['run']}"
+        )
+    return run.path, run.content, load_weights(RunFolder(run.path))
+
+
+def _read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        content = json.loads((path / MODEL_CONFIG).read_text(encoding="utf-8"))
+        found = sha256((path / MODEL).read_bytes()).hexdigest()
+        if found != content["weights"]["sha256"]:
+            raise ValueError(f"{MODEL} has another checksum than {MODEL_CONFIG} says")
+        return content, load_file(path / MODEL)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is no whole model folder ({' '.join(str(error).split())}): copy it again"
+        ) from None
+
+
+def check_alike(models: Sequence[Trained]) -> None:
+    """Raise `InputError` unless the models can be averaged: same study, images prepared in the same way."""
+    first = models[0]
+    for model in models[1:]:
+        for what, ours, theirs in (
+            ("modalities", first.description.modalities, model.description.modalities),
+            ("labels", first.description.file_labels, model.description.file_labels),
+            ("box", first.box, model.box),
+            ("orientation", _orientation(first), _orientation(model)),
+        ):
+            if ours != theirs:
+                raise InputError(
+                    f"--ensemble {model.name}: found {what} {theirs}, expected {ours} as of {first.name}: "
+                    "only runs on one kind of study can be averaged"
+                )
+
+
+def _orientation(model: Trained) -> str:
+    return model.likeness.orientation if model.likeness else ""

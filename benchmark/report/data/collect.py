@@ -1,0 +1,269 @@
+"""From the run folders of one or several grids to one tidy frame of all cases, with every run's conditions.
+
+collected = collect([Path("runs/rivals"), Path("runs/ablation")])
+collected.cases             # a row per run, case, subset, region and metric
+collected.runs              # every run, finished or not, and why not
+collected.studies()         # what goes into one table: the finished runs of a dataset and profile
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench_errors import InputError
+from bench_registry import unknown
+from benchmark.report.data.names import method_order, method_titles
+from benchmark.report.data.runs import Run, Study, guarded
+from benchmark.run_folder.folder import STATES, RunFolder, run_folders
+from datasets.vocabulary import Description, profile_label, subset_name, table_subsets
+
+COLUMNS = ["case", "subset", "region", "metric", "policy", "value"]
+WORDS = COLUMNS[:-1]
+CONDITIONS = ["run", "grid", "dataset", "profile", "variant", "method", "seed"]
+"""The columns that `Collected.cases` has before those of `cases.csv`."""
+NAMED = 3
+"""How many run folders an error names of each kind."""
+
+
+SPLITS: dict[str, tuple[str, Callable[[Run], str]]] = {
+    "policy": ("metric policy", lambda run: str(run.content["metrics"]["policy"])),
+    "data": ("data hash", lambda run: str(run.content["data"]["hash"])),
+    "availability": ("availability table", lambda run: str(run.content["data"]["availability"]["hash"])),
+}
+"""What runs in one table may not differ in, unless they are split by it: name -> title, value of a run."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """All that is on disk of one or several grids.
+
+    Attributes:
+        grids: their names.
+        runs: in the order of the grids and of their folders' names.
+        repeated: runs left out because a grid before has the same run.
+        cases: of the finished runs; the columns `CONDITIONS` and those of `cases.csv`: case, subset, region,
+            metric, policy, value (Dice in 0..1, HD95 in mm). All but seed and value are categories.
+    """
+
+    grids: tuple[str, ...]
+    runs: tuple[Run, ...]
+    repeated: tuple[Run, ...]
+    cases: pd.DataFrame
+
+    def studies(self) -> list[Study]:
+        """The finished runs, one group per dataset and profile (and variant, where split)."""
+        return _studies([run for run in self.runs if run.state == "done"])
+
+
+def collect(
+    grid_folders: Sequence[Path], split_by: Sequence[str] = (), only: Collection[str] | None = None
+) -> Collected:
+    """Read every run folder of the grids.
+
+    Args:
+        grid_folders: one folder per grid.
+        split_by: names out of `SPLITS`: runs that differ in it are told apart instead of refused.
+        only: names of the run folders to read; None: all.
+
+    Raises `InputError` for an unknown name in `split_by`, a folder without runs, if no run is finished, if
+    one is damaged or lacks rows, and if runs that would stand in one table differ in metric policy, data or
+    availability table.
+    """
+    for name in split_by:
+        if name not in SPLITS:
+            raise InputError(f"--split-by: {unknown('condition', name, list(SPLITS))}")
+    runs, repeated = _without_repeats([run for folder in grid_folders for run in _read_grid(folder, only)])
+    done = [run for run in runs if run.state == "done"]
+    if not done:
+        states = [run.state for run in runs]
+        found = ", ".join(f"{states.count(s)} {s}" for s in STATES if s in states)
+        raise InputError(
+            f"no finished run at {', '.join(map(str, grid_folders))} ({found}): go on with 'bench run', "
+            "given the grid's name or file; 'bench status' says why"
+        )
+    done = _titled(_split(done, split_by))
+    for study in _studies(done):
+        _check_comparable(study)
+    known = {run.folder: run for run in done}
+    return Collected(
+        tuple(folder.name for folder in grid_folders),
+        tuple(known.get(run.folder, run) for run in runs),
+        tuple(repeated),
+        _frame(done),
+    )
+
+
+def _read_grid(folder: Path, only: Collection[str] | None) -> list[Run]:
+    runs = [read_run(run) for run in run_folders(folder) if only is None or run.path.name in only]
+    if not runs:
+        which = "of these settings " if only is not None else ""
+        raise InputError(
+            f"no runs {which}at {folder}: start them with 'bench run', given the grid's name or file, or say "
+            "with --runs where they are"
+        )
+    return runs
+
+
+def _without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """Tell the runs that an earlier grid has too from the others; a finished one goes before the rest."""
+    kept: dict[str, Run] = {}
+    for run in sorted(runs, key=lambda run: run.state != "done"):
+        kept.setdefault(run.folder, run)
+    first = [run for run in runs if kept[run.folder] is run]
+    return first, [run for run in runs if kept[run.folder] is not run]
+
+
+def _split(done: Sequence[Run], split_by: Sequence[str]) -> list[Run]:
+    """Name each run's variant: its value of whatever it is split by, where runs differ in that."""
+    variants: dict[str, list[str]] = {run.folder: [] for run in done}
+    for name in split_by:
+        value = SPLITS[name][1]
+        keys = ("dataset", "profile") if name == "availability" else ("dataset",)
+        groups = {run.folder: tuple(run.config[key] for key in keys) for run in done}
+        found: dict[tuple[str, ...], set[str]] = {}
+        for run in done:
+            found.setdefault(groups[run.folder], set()).add(value(run))
+        for run in done:
+            if len(found[groups[run.folder]]) > 1:
+                variants[run.folder].append(f"{name} {value(run)}")
+    return [replace(run, variant=", ".join(variants[run.folder])) for run in done]
+
+
+def _titled(done: Sequence[Run]) -> list[Run]:
+    """Give each run its method's title, the same in all tables of a dataset."""
+    titled = []
+    for dataset in dict.fromkeys(run.config["dataset"] for run in done):
+        runs = [run for run in done if run.config["dataset"] == dataset]
+        titles = method_titles([run.config for run in runs])
+        titled += [replace(run, method=title) for run, title in zip(runs, titles, strict=True)]
+    return titled
+
+
+def _studies(done: Sequence[Run]) -> list[Study]:
+    grouped: dict[tuple[str, str, str], list[Run]] = {}
+    for run in done:
+        key = (run.config["dataset"], run.config["profile"], run.variant)
+        grouped.setdefault(key, []).append(run)
+    datasets = list(dict.fromkeys(dataset for dataset, *_ in grouped))
+    profiles = {(dataset, profile) for dataset, profile, _ in grouped}
+    called = Counter((dataset, profile_label(profile)) for dataset, profile in profiles)
+    studies = []
+    for key, runs in sorted(grouped.items(), key=lambda item: (datasets.index(item[0][0]), item[0])):
+        dataset, profile, _ = key
+        label = profile_label(profile)
+        if called[dataset, label] > 1:
+            label = profile
+        ordered = sorted(runs, key=lambda r: (method_order(r.config), r.config["seed"]))
+        studies.append(Study(*key, label, tuple(ordered)))
+    return studies
+
+
+def read_run(folder: RunFolder) -> Run:
+    """Read what a run folder says of itself, without its cases; raise `InputError` where it is damaged."""
+
+    def read() -> Run:
+        state, reason, content = folder.state(), folder.reason(), folder.config()
+        environment, model = (_json(folder.path / f"{name}.json") for name in ("environment", "model"))
+        if state == "partial":
+            reason = _stopped(folder, content) if environment else "not begun"
+        return Run(folder.path, state, reason, content, environment, model)
+
+    return guarded(folder.path, read)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def _stopped(folder: RunFolder, content: dict[str, Any]) -> str:
+    trained, epochs = len(folder.log()), content["config"]["train"]["epochs"]
+    return f"stopped after {trained} of {epochs} epochs" if trained < epochs else "stopped in testing"
+
+
+def _frame(done: Sequence[Run]) -> pd.DataFrame:
+    """All rows of all runs; words are categories, or a thousand runs would not fit into the memory."""
+    frames = [read_cases(run) for run in done]
+    lengths = [len(frame) for frame in frames]
+    columns: dict[str, Any] = {}
+    values = {
+        "run": [run.folder for run in done],
+        "grid": [run.grid for run in done],
+        "dataset": [run.config["dataset"] for run in done],
+        "profile": [run.config["profile"] for run in done],
+        "variant": [run.variant for run in done],
+        "method": [run.method for run in done],
+    }
+    for name, words in values.items():
+        columns[name] = pd.Categorical(words, categories=list(dict.fromkeys(words))).repeat(lengths)
+    columns["seed"] = pd.Series([run.config["seed"] for run in done]).repeat(lengths).to_numpy()
+    for name in WORDS:
+        columns[name] = pd.api.types.union_categoricals([frame[name] for frame in frames])
+    columns["value"] = pd.concat([frame["value"] for frame in frames], ignore_index=True).to_numpy()
+    return pd.DataFrame(columns)
+
+
+def read_cases(run: Run) -> pd.DataFrame:
+    """Return the `COLUMNS` of a finished run's `cases.csv`, all but value as categories.
+
+    Raises `InputError` if the file is not one, lacks cases or regions, or has a row twice.
+    """
+    path = run.path / "cases.csv"
+    advice = "remove the run's folder and run it again"
+    try:
+        rows = _words(path, "category")
+        if any(pd.api.types.is_numeric_dtype(rows[name].cat.categories) for name in WORDS if name in rows):
+            # Categories of digits alone have become numbers, and case 007 has lost its name.
+            rows = _words(path, str).astype({name: "category" for name in WORDS if name in rows})
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({' '.join(str(error).split())}): {advice}") from None
+    if list(rows.columns) != COLUMNS or not pd.api.types.is_numeric_dtype(rows["value"]):
+        raise InputError(
+            f"{path}: expected the columns {', '.join(COLUMNS)} and numbers in the last: {advice}"
+        )
+    expected = run.content["data"]["cases"]["test"]
+    if (found := len(rows["case"].cat.categories)) != expected:
+        raise InputError(f"{path} has {found} cases, expected {expected}: {advice}")
+    description = Description.from_dict(run.content["dataset"])
+    subsets = {subset_name(s, description.modalities) for s in table_subsets(description)}
+    if strange := sorted(set(rows["subset"].cat.categories) - subsets):
+        raise InputError(f"{path}: unknown subset {strange[0]}: {advice}")
+    regions = {region.name for region in description.regions}
+    if set(rows["region"].cat.categories) != regions:
+        raise InputError(f"{path} has not the regions {', '.join(sorted(regions))}: {advice}")
+    if rows.duplicated(COLUMNS[:4]).any():
+        twice = rows[rows.duplicated(COLUMNS[:4])].iloc[0]
+        raise InputError(
+            f"{path} has case {twice['case']}, subset {twice['subset']}, {twice['region']}, "
+            f"{twice['metric']} twice: {advice}"
+        )
+    return rows
+
+
+def _words(path: Path, kind: Any) -> pd.DataFrame:
+    """Read a `cases.csv` with all columns but the last as `kind`."""
+    kinds = dict.fromkeys(WORDS, kind)
+    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={"value": ["nan"]})
+
+
+def _check_comparable(study: Study) -> None:
+    same_fold = [run for run in study.runs if run.fold == study.runs[0].fold]
+    for name, (what, value) in SPLITS.items():
+        found: dict[str, list[str]] = {}
+        for run in same_fold if name == "availability" else study.runs:
+            found.setdefault(value(run), []).append(run.folder)
+        if len(found) > 1:
+            parts = "; ".join(f"{value} in {_named(folders)}" for value, folders in found.items())
+            raise InputError(
+                f"runs on {study.dataset} under {study.profile} differ in their {what} ({parts}): they "
+                f"cannot be averaged, tell them apart with --split-by {name} or move one kind elsewhere"
+            )
+
+
+def _named(folders: Sequence[str]) -> str:
+    more = f" and {len(folders) - NAMED} more" if len(folders) > NAMED else ""
+    return ", ".join(folders[:NAMED]) + more

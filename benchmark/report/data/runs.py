@@ -1,0 +1,151 @@
+"""What a report is made of: runs as they lie in their folders, and the studies that they make up."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench_errors import InputError
+from benchmark.evaluation.example_slices import FILE, Example, load
+from benchmark.run_folder.folder import RunFolder
+from datasets.vocabulary import Description, profile_label
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder as read.
+
+    Attributes:
+        path: the folder.
+        state: `done`, `running`, `failed` or `partial`.
+        reason: why it is not done; empty for one that is done or running.
+        content: of `config.yaml`.
+        environment: of `environment.json`; empty before the run began.
+        model: of `model.json`: `parameters` (a number) and `gflops`; empty where the run has not said.
+        method: what the tables call it; empty for a run that is not done.
+        variant: by what it stands apart from runs of the same dataset and profile (`split_by`); else empty.
+    """
+
+    path: Path
+    state: str
+    reason: str
+    content: dict[str, Any]
+    environment: dict[str, Any]
+    model: dict[str, float]
+    method: str = ""
+    variant: str = ""
+
+    @property
+    def folder(self) -> str:
+        """The folder's name, which tells all collected runs apart."""
+        return self.path.name
+
+    @property
+    def grid(self) -> str:
+        """The grid that it is of: the name of the folder it lies in."""
+        return self.path.parent.name
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The run's configuration."""
+        return dict(self.content["config"])
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of `log.jsonl`, read anew each time: those of a thousand runs would fill the memory."""
+        return guarded(self.path, RunFolder(self.path).log)
+
+    @cached_property
+    def trained(self) -> tuple[int, float]:
+        """How many epochs it trained, and the minutes they took."""
+
+        def read() -> tuple[int, float]:
+            seconds = [line["timing"]["seconds"] for line in self.log]
+            return len(seconds), sum(seconds) / 60
+
+        return guarded(self.path, read)
+
+    @property
+    def examples(self) -> list[Example]:
+        """The slices it kept, read anew each time; none in runs of older versions."""
+        return guarded(self.path, lambda: load(self.path / FILE))
+
+    @property
+    def fold(self) -> str:
+        """The fold of a cross-validation that it was tested on, such as `fold0of5`; empty without one."""
+        split = str(self.config.get("split", ""))
+        return split if split.startswith("fold") else ""
+
+    @property
+    def commit(self) -> str:
+        """The commit it ran at, marked where the code had been changed since."""
+        commit = self.environment.get("commit") or "unknown"
+        return f"{commit} (modified)" if self.environment.get("dirty") else commit
+
+    @property
+    def hardware(self) -> str:
+        """What it ran on: the GPU, or the processor's name."""
+        device = self.environment.get("device", "unknown")
+        return str(self.environment.get("cpu") or device) if device == "cpu" else str(device)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The finished runs of one dataset and profile, in the order of the tables' rows.
+
+    Attributes:
+        dataset: its name.
+        profile: as the runs' `config.yaml` has it: a name, or a file with the hash of its content.
+        variant: see `Run`.
+        label: what the profile is called where no other of the dataset is: a file's name without its folder.
+        runs: its runs.
+    """
+
+    dataset: str
+    profile: str
+    variant: str
+    label: str
+    runs: tuple[Run, ...]
+
+    @property
+    def description(self) -> Description:
+        """What the runs' `config.yaml` say of the dataset."""
+        return Description.from_dict(self.runs[0].content["dataset"])
+
+    @property
+    def methods(self) -> list[str]:
+        """Titles of the methods, each once."""
+        return list(dict.fromkeys(run.method for run in self.runs))
+
+    def first_run(self, method: str) -> Run:
+        """The method's run with the lowest seed: the one whose slices are shown."""
+        return next(run for run in self.runs if run.method == method)
+
+    @property
+    def title(self) -> str:
+        """What a column or a section is called: ``mr2468``, or ``mr2468, data d474`` where split."""
+        return f"{self.label}, {self.variant}" if self.variant else self.label
+
+    @property
+    def name(self) -> str:
+        """A name for files, such as ``phantom-mr2468``."""
+        profile = self.profile
+        if "#" in profile or profile.startswith("csv:"):
+            label = "csv" if profile.startswith("csv:") else profile_label(profile)
+            profile = f"{label}-{self.runs[0].content['data']['availability']['hash']}"
+        return "-".join([self.dataset, profile, *self.variant.replace(",", "").split()])
+
+
+def guarded(path: Path, read: Callable[[], Any]) -> Any:
+    """Return what `read` finds in a run folder; raise `InputError` where that is damaged."""
+    try:
+        return read()
+    except InputError:  # has said so already
+        raise
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise InputError(
+            f"{path} is damaged ({' '.join(str(error).split())}): remove the folder and run it again"
+        ) from None

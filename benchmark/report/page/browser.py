@@ -1,0 +1,209 @@
+"""What the page's case browser reads: ``browser(sections)``, plain lists and numbers fit for JSON.
+
+Scores are whole tenths of the metric's unit, cases one after the other, seeds averaged. A slice is a PNG, its
+classes are runs such as ``a350b4a12``: 350 pixels of class 0, 4 of class 1, ... What would make the page too
+large is left out, and `Browser.left_out` says so.
+"""
+
+import base64
+import io
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmark.report.data.names import modality_title
+from benchmark.report.data.runs import Study
+from benchmark.report.data.scores import AVERAGE, Scores
+from benchmark.report.tables.by_setting import plain_regions
+from benchmark.report.tables.contents import Section
+from datasets.vocabulary import parse_subset, presence
+
+SCORES_LIMIT = 3_000_000
+"""Bytes of scores that the page takes."""
+SLICES_LIMIT = 5_000_000
+"""Bytes of slices that the page takes."""
+CASES_LIMIT = 400
+"""Rows of a table of cases."""
+
+
+@dataclass(frozen=True)
+class CaseTable:
+    """The scores of a study's cases, each a mean over subsets and regions.
+
+    Attributes:
+        title: of the study.
+        metric: title of the metric.
+        methods: heads of the columns.
+        rows: name of a case and its value by method, nan without one.
+        cases: how many there are; of more than `CASES_LIMIT`, `rows` has those with the lowest means.
+    """
+
+    title: str
+    metric: str
+    methods: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[float, ...]], ...]
+    cases: int
+
+
+@dataclass(frozen=True)
+class Browser:
+    """All that the page shows case by case.
+
+    Attributes:
+        tables: one per study, to be read without a script.
+        data: one entry per study, for the script.
+        left_out: sentences on what is not in `data`.
+    """
+
+    tables: tuple[CaseTable, ...]
+    data: list[dict[str, Any]]
+    left_out: tuple[str, ...]
+
+    @property
+    def json(self) -> str:
+        """The data as JSON that can stand within a `<script>`."""
+        return json.dumps(self.data, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def browser(sections: Sequence[Section]) -> Browser:
+    """Gather the cases of every study; studies and slices beyond the limits are left out, the first stay."""
+    tables, data, without, bare = [], [], [], []
+    scores_left, slices_left = SCORES_LIMIT, SLICES_LIMIT
+    for section in sections:
+        study = section.study
+        if study is None:
+            continue
+        tables.append(_case_table(section.scores[0]))
+        if scores_left >= 0:
+            entry = _study(study, section.scores)
+            scores_left -= len(json.dumps(entry))
+        if scores_left < 0:
+            without.append(section.title)
+            continue
+        pictures, examples = _slices(study, section.scores[0].subsets, entry["cases"])
+        slices_left -= len(json.dumps([pictures, examples]))
+        if slices_left < 0:
+            bare.append(section.title)
+            pictures, examples = [], []
+        data.append({**entry, "pictures": pictures, "examples": examples})
+    left_out = []
+    if without:
+        left_out.append(f"To keep this page small, the browser is without {'; '.join(without)}.")
+    if bare:
+        left_out.append(f"To keep this page small, it is without the slices of {'; '.join(bare)}.")
+    return Browser(tuple(tables), data, tuple(left_out))
+
+
+def runs_of(classes: NDArray[np.uint8]) -> str:
+    """Write class indices row by row as runs of a letter (a: class 0) and a length."""
+    flat = classes.ravel()
+    starts = np.flatnonzero(np.diff(flat, prepend=int(flat[0]) + 1))
+    lengths = np.diff(starts, append=len(flat))
+    return "".join(f"{chr(97 + int(flat[s]))}{n}" for s, n in zip(starts, lengths, strict=True))
+
+
+def png(grey: NDArray[np.uint8]) -> str:
+    """Return a grey picture as a data URI."""
+    content = io.BytesIO()
+    Image.fromarray(grey).save(content, "PNG", optimize=True)
+    return data_uri("image/png", content.getvalue())
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Return the content as an address that needs no network."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _case_table(scores: Scores) -> CaseTable:
+    study = scores.study
+    means = pd.DataFrame(
+        {
+            method: sum(scores.cases[method][region][AVERAGE] for region in plain_regions(study))
+            / len(plain_regions(study))
+            for method in study.methods
+        }
+    )
+    shown = means.loc[natural(means.index)]
+    if len(shown) > CASES_LIMIT:
+        shown = shown.loc[shown.mean(axis=1).sort_values(kind="stable").index[:CASES_LIMIT]]
+    rows = tuple(
+        (str(case), tuple(values))
+        for case, values in zip(shown.index, shown.to_numpy(float).tolist(), strict=True)
+    )
+    return CaseTable(f"{study.dataset}, {study.title}", scores.title, tuple(study.methods), rows, len(means))
+
+
+def natural(names: Iterable[str]) -> list[str]:
+    """Sort names as one expects it: the numbers in them by size."""
+    return sorted(
+        names,
+        key=lambda name: [(p.isdigit(), int(p) if p.isdigit() else 0, p) for p in re.split(r"(\d+)", name)],
+    )
+
+
+def _study(study: Study, scores: Sequence[Scores]) -> dict[str, Any]:
+    description = study.description
+    first = scores[0]
+    subsets = first.subsets
+    cases = natural(first.cases[study.methods[0]][description.regions[0].name].index)
+    return {
+        "title": f"{study.dataset}, {study.title}",
+        "modalities": [modality_title(m) for m in description.modalities],
+        "subsets": [
+            [int(on) for on in presence(parse_subset(name, description.modalities), description.modalities)]
+            for name in subsets
+        ],
+        "regions": [
+            {"name": r.name, "classes": list(r.classes), "drawn": r.name in plain_regions(study)}
+            for r in description.regions
+        ],
+        "metrics": [{"title": own.title, "up": own.higher_is_better} for own in scores],
+        "methods": study.methods,
+        "cases": cases,
+        "values": [
+            [
+                [_tenths(own.cases[method][r.name].reindex(cases)[list(subsets)]) for method in study.methods]
+                for r in description.regions
+            ]
+            for own in scores
+        ],
+    }
+
+
+def _tenths(frame: pd.DataFrame) -> list[int | None]:
+    return [None if np.isnan(v) else round(10 * v) for v in frame.to_numpy(float).ravel().tolist()]
+
+
+def _slices(
+    study: Study, subsets: Sequence[str], cases: Sequence[str]
+) -> tuple[list[list[str]], list[dict[str, Any]]]:
+    """The pictures of the slices, each once, and what the first run of each method made of them."""
+    pictures: dict[tuple[str, ...], int] = {}
+    examples = []
+    for m, method in enumerate(study.methods):
+        run = study.first_run(method)
+        for example in run.examples:
+            shown = tuple(png(volume) if volume.any() else "" for volume in example.volumes)
+            examples.append(
+                {
+                    "method": m,
+                    "case": cases.index(example.case),
+                    "roles": list(example.roles),
+                    "seed": run.config["seed"],
+                    "place": example.place,
+                    "size": list(example.label.shape),
+                    "pictures": pictures.setdefault(shown, len(pictures)),
+                    "label": runs_of(example.label),
+                    "predictions": [
+                        runs_of(example.predictions[s]) if s in example.predictions else "" for s in subsets
+                    ],
+                }
+            )
+    return [list(shown) for shown in pictures], examples

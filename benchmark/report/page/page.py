@@ -1,0 +1,159 @@
+"""The report as one page that needs no network: ``page(collected, sections, drawn, out)``, a `report.html`.
+
+Everything is in the text of the page itself. Without JavaScript all tables and figures are there to be read;
+with it, tables sort and filter, and a case can be looked at by itself.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import yaml
+
+from benchmark.report.data.collect import Collected
+from benchmark.report.data.names import options
+from benchmark.report.data.runs import Run
+from benchmark.report.figures.pictures import Picture
+from benchmark.report.page.browser import browser, data_uri
+from benchmark.report.tables.captions import counted, rates
+from benchmark.report.tables.contents import Section
+from benchmark.report.tables.render import environment, html, number
+from benchmark.report.tables.table import Table
+from benchmark.run_folder.folder import STATES
+
+FIGURES_LIMIT = 12_000_000
+"""Bytes of figures that the page takes; the files of the rest stand beside it."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """Who leads a study, for the summary: region -> value and method."""
+
+    title: str
+    anchor: str
+    cases: int
+    methods: int
+    runs: int
+    leaders: tuple[tuple[str, str, str], ...]
+
+
+def page(
+    collected: Collected,
+    sections: Sequence[Section],
+    drawn: Mapping[str, Sequence[Picture]],
+    out: Path,
+    formats: Sequence[str],
+) -> str:
+    """Return the page.
+
+    Args:
+        collected: the runs.
+        sections: the tables.
+        drawn: by title of the section, the figures whose files are in `out`.
+        out: the report's folder, from which the links to the run folders go.
+        formats: those of the figures' files.
+    """
+    images, beside = _images([p for pictures in drawn.values() for p in pictures], out)
+    cases = browser(sections)
+    states = [run.state for run in collected.runs]
+    tables = [table for section in sections for table in section.tables]
+    studies = collected.studies()
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            grids=collected.grids,
+            total=counted(len(states), "run"),
+            states={s: states.count(s) for s in STATES if s in states},
+            best=[_best(section, f"section-{i}") for i, section in enumerate(sections, 1) if section.study],
+            sections=[
+                {
+                    "title": section.title,
+                    "anchor": f"section-{i}",
+                    "tables": section.tables,
+                    "pictures": drawn[section.title],
+                }
+                for i, section in enumerate(sections, 1)
+            ],
+            images=images,
+            formats=formats,
+            beside=beside,
+            regions=list(dict.fromkeys(r.name for study in studies for r in study.description.regions)),
+            metrics={table.metric: table.title for table in tables},
+            methods=list(
+                dict.fromkeys(row.method for table in tables for row in table.rows if not row.source)
+            ),
+            html_table=html,
+            number=number,
+            cases=cases,
+            unfinished=[(run, _link(run, out)) for run in collected.runs if run.state != "done"],
+            repeated=collected.repeated,
+            runs=[(run, _link(run, out), _conditions(run)) for study in studies for run in study.runs],
+        )
+    )
+
+
+def _images(pictures: Sequence[Picture], out: Path) -> tuple[dict[str, str], set[str]]:
+    """Return the figures as data URIs by name, and the names of those for which there was no room."""
+    images: dict[str, str] = {}
+    left = FIGURES_LIMIT
+    for picture in pictures:
+        uri = data_uri("image/png", (out / "figures" / f"{picture.name}.png").read_bytes())
+        left -= len(uri)
+        if left < 0:
+            break
+        images[picture.name] = uri
+    return images, {picture.name for picture in pictures} - set(images)
+
+
+def _best(section: Section, anchor: str) -> Best:
+    assert section.study is not None
+    table = next(table for table in section.tables if table.kind == "subsets")
+    runs = section.study.runs
+    return Best(
+        section.title,
+        anchor,
+        runs[0].content["data"]["cases"]["test"],
+        len(section.study.methods),
+        len(runs),
+        tuple(_leader(table, i) for i in range(len(table.blocks))),
+    )
+
+
+def _leader(table: Table, block: int) -> tuple[str, str, str]:
+    """Region, best average over the subsets, and whose it is."""
+    ours = [row for row in table.blocks[block].rows if not row.source]
+    pick = max if table.higher_is_better else min
+    known = [row for row in ours if row.cells[-1].value == row.cells[-1].value]
+    if not known:
+        return table.blocks[block].title, number(float("nan")), ""
+    row = pick(known, key=lambda row: row.cells[-1].value)
+    return table.blocks[block].title, number(row.cells[-1].value), row.method
+
+
+def _link(run: Run, out: Path) -> str:
+    return quote(os.path.relpath(run.path, out).replace(os.sep, "/")) + "/"
+
+
+def _conditions(run: Run) -> dict[str, Any]:
+    """What the page says of a run, in the order of reading."""
+    data, environment_ = run.content["data"], run.environment
+    epochs = run.content["config"]["train"].get("epochs", "?")
+    return {
+        "epochs": f"{run.trained[0]}/{epochs}",
+        "minutes": f"{run.trained[1]:.1f}",
+        "rates": rates(run.content),
+        "availability": data["availability"]["hash"],
+        "data": data["hash"],
+        "split": data["split"],
+        "cases": data["cases"],
+        "policy": run.content["metrics"]["text"],
+        "options": {
+            k: json.dumps(v) if not isinstance(v, str) else v for k, v in options(run.config).items()
+        },
+        "environment": yaml.safe_dump(environment_, sort_keys=False, allow_unicode=True),
+    }

@@ -1,0 +1,166 @@
+"""What each modality is worth: its matched marginal contribution and its Shapley value over the subsets.
+
+marginal_table(scores), shapley_table(scores)
+
+Of modality m among M, with v(S) the score of a case's subset S:
+
+- matched marginal contribution: the mean of v(S + m) - v(S) over all non-empty S without m;
+- Shapley value: the mean of v(S + m) - v(S) over all orders in which the modalities can come, so over all S
+  without m, the empty one too, with weight |S|! (M - |S| - 1)! / M! (L. S. Shapley, 1953).
+
+The score of the empty set is 0 for metrics of which more is better, and the mean over the single modalities
+of the case for distances, which have no natural one. It shifts all Shapley values alike: neither their order
+nor their spread depends on it.
+"""
+
+from collections.abc import Callable, Sequence
+from math import factorial
+
+import numpy as np
+import pandas as pd
+
+from benchmark.report.data.names import modality_title
+from benchmark.report.data.scores import Scores
+from benchmark.report.data.statistics import Array, mean_interval
+from benchmark.report.tables.captions import caption
+from benchmark.report.tables.rows import marked
+from benchmark.report.tables.table import Block, Cell, Column, Row, Table
+from datasets.vocabulary import Subset, parse_subset
+
+SPREAD = "spread"
+
+
+def marginal_table(scores: Scores) -> Table:
+    """Return the matched marginal contribution of each modality, by region and method, with its interval."""
+    return _table(
+        scores,
+        "marginal",
+        marginal_weights,
+        "What each modality adds",
+        "matched marginal contribution of each modality: the mean change of the score where it is added to a "
+        "subset, over all non-empty subsets without it",
+    )
+
+
+def shapley_table(scores: Scores) -> Table:
+    """Return the Shapley value of each modality, by region and method, with its interval."""
+    empty = "0" if scores.higher_is_better else "the mean over the single modalities"
+    return _table(
+        scores,
+        "shapley",
+        lambda subsets, modalities: shapley_weights(subsets, modalities, scores.higher_is_better),
+        "Shapley value of each modality",
+        f"Shapley value of each modality over the subsets, the score of the empty set being {empty}",
+    )
+
+
+def marginal_weights(subsets: Sequence[Subset], modalities: Sequence[str]) -> Array:
+    """Return the weights [modalities, subsets] with which scores of all non-empty subsets add up to it."""
+    place = {frozenset(subset): i for i, subset in enumerate(subsets)}
+    weights = np.zeros((len(modalities), len(subsets)))
+    pairs = 2 ** (len(modalities) - 1) - 1
+    for row, modality in zip(weights, modalities, strict=True):
+        for subset, i in place.items():
+            if modality not in subset:
+                row[place[subset | {modality}]] += 1 / pairs
+                row[i] -= 1 / pairs
+    return weights
+
+
+def shapley_weights(
+    subsets: Sequence[Subset], modalities: Sequence[str], empty_is_zero: bool = True
+) -> Array:
+    """Return the weights [modalities, subsets] with which scores of all non-empty subsets add up to it.
+
+    The empty set has score 0, or that of the mean over the single modalities.
+    """
+    place = {frozenset(subset): i for i, subset in enumerate(subsets)}
+    count = len(modalities)
+    weights = np.zeros((count, len(subsets)))
+    for row, modality in zip(weights, modalities, strict=True):
+        for subset in [frozenset(), *place]:
+            if modality in subset:
+                continue
+            weight = factorial(len(subset)) * factorial(count - len(subset) - 1) / factorial(count)
+            row[place[subset | {modality}]] += weight
+            if subset:
+                row[place[subset]] -= weight
+            elif not empty_is_zero:
+                for single in modalities:
+                    row[place[frozenset({single})]] -= weight / count
+    return weights
+
+
+def _table(
+    scores: Scores,
+    kind: str,
+    weigh: Callable[[Sequence[Subset], Sequence[str]], Array],
+    heading: str,
+    lead: str,
+) -> Table:
+    study = scores.study
+    modalities = study.description.modalities
+    subsets = [parse_subset(name, modalities) for name in scores.subsets]
+    weights = weigh(subsets, modalities)
+    cells = _cells(scores, weights)
+    blocks = tuple(_block(scores, region.name, cells) for region in study.description.regions)
+    return Table(
+        name=f"{study.name}-{kind}-{scores.metric}",
+        kind=kind,
+        metric=scores.metric,
+        title=scores.title,
+        higher_is_better=scores.higher_is_better,
+        policy=study.runs[0].content["metrics"]["policy"],
+        labels=("Region", "Method"),
+        columns=(
+            *(Column(m, modality_title(m)) for m in modalities),
+            Column(SPREAD, "Spread", higher_is_better=False),
+        ),
+        blocks=blocks,
+        caption=caption(
+            [study],
+            f": {lead}; mean over {{tested}} that have every modality, with its 95 % bootstrap interval "
+            "over the cases, seeds averaged first. Spread: largest minus smallest of the modalities, the "
+            "lower the fairer",
+            study.runs,
+            deviations=False,
+        ),
+        heading=f"{heading}, {scores.title}",
+    )
+
+
+def _block(scores: Scores, region: str, cells: dict[tuple[str, str], list[Cell]]) -> Block:
+    methods = scores.study.methods
+    values = [[cell.value for cell in cells[method, region]] for method in methods]
+    spreads = np.ptp(np.array(values), axis=1, keepdims=True)
+    marks = marked(spreads, [True] * len(methods), higher_is_better=False)
+    rows = (
+        Row(
+            (method,),
+            (*cells[method, region], Cell(float(spread), mark=mark)),
+            method,
+            len(scores.runs[method][region]),
+        )
+        for method, [spread], [mark] in zip(methods, spreads, marks, strict=True)
+    )
+    return Block(region, tuple(rows), region)
+
+
+def _cells(scores: Scores, weights: Array) -> dict[tuple[str, str], list[Cell]]:
+    """A cell per modality, by method and region."""
+    frames = {(m, r): frame for m, regions in scores.cases.items() for r, frame in regions.items()}
+    worth = pd.concat(
+        [pd.DataFrame(f[list(scores.subsets)].to_numpy() @ weights.T, f.index) for f in frames.values()],
+        axis=1,
+    ).to_numpy(float)
+    low, high = mean_interval(worth)
+    there = np.isfinite(worth)
+    with np.errstate(invalid="ignore"):
+        means = np.where(there, worth, 0.0).sum(axis=0) / there.sum(axis=0)
+    found = [_cell(*ends) for ends in zip(means, low, high, strict=True)]
+    count = len(weights)
+    return {place: found[i * count : (i + 1) * count] for i, place in enumerate(frames)}
+
+
+def _cell(mean: float, low: float, high: float) -> Cell:
+    return Cell(float(mean), interval=(float(low), float(high)) if np.isfinite(low) else ())

@@ -1,0 +1,1 @@
+"""The truth about a run on disk: its files, its lease, its checkpoints."""

@@ -1,0 +1,74 @@
+"""Build what a run consists of from its configuration.
+
+net = build_backbone(config, store.description)
+objective = build_objective(config, store.description, loader)
+check_sizes(config, store.description)            # before anything is trained
+"""
+
+from typing import TYPE_CHECKING
+
+import backbones
+import passion
+from bench_errors import InputError
+from benchmark.config.run_config import RunConfig
+from datasets.vocabulary import Description
+
+if TYPE_CHECKING:
+    from backbones.contract import Backbone
+    from datasets.batches.loader import Loader
+    from passion.objective import Objective
+
+
+def build_backbone(config: RunConfig, description: Description) -> "Backbone":
+    """Build the run's network for the modalities and classes of a study, on the CPU.
+
+    Raises `InputError` for options or a crop that do not fit.
+    """
+    return backbones.create(
+        config.backbone.name,
+        modalities=len(description.modalities),
+        classes=len(description.classes),
+        crop=config.train.crop,
+        spatial_dims=description.spatial_dims,
+        **config.backbone.options(),
+    )
+
+
+def build_objective(
+    config: RunConfig, description: Description, loader: "Loader", teacher: "Backbone | None" = None
+) -> "Objective":
+    """Build the run's objective for a study, its training data and, where it needs one, a teacher."""
+    return passion.create(
+        config.objective.name,
+        modalities=len(description.modalities),
+        classes=len(description.classes),
+        counts=loader.units_per_modality(),
+        cases=loader.units,
+        batch_size=config.train.batch_size,
+        **config.objective.options(),
+        **({"teacher": teacher} if teacher else {}),
+    )
+
+
+def check_sizes(config: RunConfig, description: Description) -> None:
+    """Build the network, and try it on a test window if that is not the training crop.
+
+    Raises `InputError` for options, a crop or a window that do not fit.
+    """
+    net = build_backbone(config, description)
+    if config.window == config.train.crop:
+        return
+    import torch
+
+    edges = (config.window,) * description.spatial_dims
+    volumes = torch.zeros(1, net.modalities, *edges, *(1,) * (3 - description.spatial_dims))
+    present = torch.arange(net.modalities)[None] == 0
+    try:
+        with torch.inference_mode():
+            net.eval()(volumes, present)
+    except Exception as error:  # whatever a network says to a size that it cannot take
+        text = " ".join(str(error).split())
+        raise InputError(
+            f"backbone {config.backbone.name} for crop {config.train.crop} does not take windows of "
+            f"{config.window} ({text}): leave out test.window"
+        ) from None

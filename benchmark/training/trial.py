@@ -1,0 +1,26 @@
+"""How a run is tried out by a study: ``execute(folder, store, ..., trial=Trial(...))`` in `training.run`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmark.evaluation.sliding_window import Row
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A run that is trained and validated, and not tested.
+
+    Attributes:
+        every: epochs between two looks at validation cases. A run with `select: best` has looks of its own,
+            at all of them; `every`, `cases` and `score` are then not used.
+        cases: the validation cases of such a look; those of the end are all.
+        score: of their rows; higher is better.
+        hopeless: asked after each look, with the number of epochs done and the score, whether to give up.
+    """
+
+    every: int
+    cases: Sequence[str]
+    score: "Callable[[Sequence[Row]], float]"
+    hopeless: Callable[[int, float], bool]

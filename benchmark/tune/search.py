@@ -1,0 +1,240 @@
+"""The Optuna study behind `bench tune`: where it is kept, what comes next, and whose trials are lost.
+
+    place = Place("tune-smoke", Path("runs"), storage=None)
+    study = begin(plan, place, data_hash)           # in the parent, which creates it
+    study = resume(plan, place)                     # in a worker
+    trial = next_trial(study, plan, place, total=24)
+
+It is a journal file in the folder of its runs, or a database. Several machines may work on one study if they
+share that folder: what has to happen one after the other goes by a lock in it.
+"""
+
+import fcntl
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from bench_errors import InputError
+from benchmark.run_folder.folder import STUDY, RunFolder
+from benchmark.tune.study_file import HalvingPlan, MedianPlan, Plan, Range
+from datasets.randomness import generator
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+RETRIES = 2
+"""How often a trial whose worker was killed is queued again: it may be what kills its workers."""
+RETRY_OF = "retry_of"
+"""The attribute of a trial that stands in the place of a lost one: the number of that."""
+UNCLAIMED_SECONDS = 60.0
+"""After this time a running trial that no worker has put its name to is nobody's."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study is: its name, the folder of all runs, and the URL of a database if it is in one."""
+
+    name: str
+    runs: Path
+    storage: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its trials' run folders."""
+        return self.runs / self.name
+
+    @property
+    def own(self) -> Path:
+        """The folder of what is the study's own: journal, locks and workers."""
+        return self.folder / STUDY
+
+    def open_storage(self) -> BaseStorage:
+        """Return the storage; raise `InputError` where it cannot be opened."""
+        if self.storage is None:
+            return JournalStorage(JournalFileBackend(str(self.own / "journal.log")))
+        try:
+            return RDBStorage(self.storage)
+        except Exception as error:  # whatever the driver of a database raises
+            raise InputError(
+                f"--storage {self.storage} cannot be opened ({type(error).__name__}: {first_line(error)}): "
+                "expected a URL such as sqlite:///study.db or postgresql://user@host/name, and its driver"
+            ) from None
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the study's lock; the kernel releases it when the holder dies."""
+        with (self.own / "lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def worker(self, name: str) -> RunFolder:
+        """The folder whose lease a worker holds while it lives."""
+        return RunFolder(self.own / "workers" / name)
+
+
+def begin(plan: Plan, place: Place, data: str) -> optuna.Study:
+    """Create the study with its first trial waiting, or open it.
+
+    Args:
+        plan: its file.
+        place: where it is or will be.
+        data: hash of the store that its trials use.
+
+    Raises `InputError` where it was begun with another plan or other data.
+    """
+    try:
+        (place.own / "workers").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{place.own} cannot be written ({error.strerror}): choose another place with --runs"
+        ) from None
+    with place.lock():
+        study = optuna.create_study(
+            study_name=place.name,
+            storage=place.open_storage(),
+            directions=["maximize"] * len(plan.goals),
+            load_if_exists=True,
+        )
+        begun = study.user_attrs
+        if "plan" not in begun:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names(list(plan.goals))
+            study.set_user_attr("plan", plan.facts())
+            study.set_user_attr("data", data)
+            study.enqueue_trial(plan.first(place.name))
+            return study
+    for key, value in json.loads(json.dumps(plan.facts())).items():
+        if begun["plan"][key] != value:
+            raise InputError(
+                f"study {place.name} was begun with another {key} ({json.dumps(begun['plan'][key])}, now "
+                f"{json.dumps(value)}): restore it, or give the study file another name to begin a new study"
+            )
+    if begun["data"] != data:
+        raise InputError(
+            f"study {place.name} was begun with data {begun['data']}, the store now holds {data}: restore "
+            "the data, or give the study file another name to begin a new study"
+        )
+    return study
+
+
+def resume(plan: Plan, place: Place) -> optuna.Study:
+    """Open a study that is there, with the plan's pruner; raise `InputError` where there is none."""
+    missing = InputError(
+        f"no study {place.name} at {place.storage or place.own}: begin it with 'bench tune --study', or say "
+        "with --runs and --storage where it is"
+    )
+    if place.storage is None and not (place.own / "journal.log").exists():
+        raise missing
+    try:
+        return optuna.load_study(
+            study_name=place.name, storage=place.open_storage(), pruner=_pruner(plan, place)
+        )
+    except KeyError:
+        raise missing from None
+
+
+def next_trial(study: optuna.Study, plan: Plan, place: Place, total: int, worker: str) -> optuna.Trial | None:
+    """Return the next trial of a study, claimed for `worker`; None once it has `total` of them.
+
+    What the sampler draws is a function of the plan's seed, the trial's number and the trials before it.
+    """
+    with place.lock():
+        trials = study.get_trials(deepcopy=False)
+        if counted(trials) >= total:
+            return None
+        study.sampler = _sampler(plan, len(trials))
+        trial = study.ask(distributions(plan))
+        trial.set_user_attr("worker", worker)
+        return trial
+
+
+def counted(trials: list[FrozenTrial]) -> int:
+    """How many trials have been begun; one that was queued again counts once."""
+    return sum(t.state != TrialState.WAITING for t in trials) - len(queued_again(trials))
+
+
+def queued_again(trials: list[FrozenTrial]) -> set[int]:
+    """Numbers of the trials that were lost and have another in their place."""
+    return {t.user_attrs[RETRY_OF] for t in trials if RETRY_OF in t.user_attrs}
+
+
+def give_up_lost(study: optuna.Study, place: Place) -> list[int]:
+    """Mark the running trials whose workers are gone as failed, queue them again, and return their numbers.
+
+    A trial that has lost `RETRIES` + 1 workers is not queued again.
+    """
+    lost = []
+    with place.lock():
+        for trial in study.get_trials(states=(TrialState.RUNNING,)):
+            if _is_alive(trial, place):
+                continue
+            retry = trial.user_attrs.get("retry", 0) + 1
+            if retry <= RETRIES:
+                study.enqueue_trial(trial.params, user_attrs={"retry": retry, RETRY_OF: trial.number})
+            study.tell(trial.number, state=TrialState.FAIL)
+            lost.append(trial.number)
+    return lost
+
+
+def _is_alive(trial: FrozenTrial, place: Place) -> bool:
+    name = trial.user_attrs.get("worker")
+    if name is None:
+        begun = trial.datetime_start or datetime.now()
+        return (datetime.now() - begun).total_seconds() < UNCLAIMED_SECONDS
+    worker = place.worker(name)
+    # Where machines share the database and not the folder, nothing is known of the others' workers.
+    return not worker.path.exists() or worker.state() == "running"
+
+
+def distributions(plan: Plan) -> dict[str, BaseDistribution]:
+    """The space as Optuna knows it."""
+    return {key: _distribution(known) for key, known in plan.space.items()}
+
+
+def _distribution(known: Range | list[Any]) -> BaseDistribution:
+    if isinstance(known, list):
+        return CategoricalDistribution(known)
+    if known.whole:
+        return IntDistribution(int(known.low), int(known.high), log=known.log, step=int(known.step or 1))
+    return FloatDistribution(known.low, known.high, log=known.log, step=known.step)
+
+
+def _sampler(plan: Plan, number: int) -> optuna.samplers.BaseSampler:
+    seed = int(generator(plan.seed, "sampler", number).integers(2**32))
+    if plan.sampler == "random":
+        return optuna.samplers.RandomSampler(seed)
+    return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+
+
+def _pruner(plan: Plan, place: Place) -> optuna.pruners.BasePruner:
+    pruner, first = plan.pruner, plan.validation.every
+    if isinstance(pruner, MedianPlan):
+        return optuna.pruners.MedianPruner(n_startup_trials=pruner.startup, n_warmup_steps=pruner.first)
+    if isinstance(pruner, HalvingPlan):
+        first = max(pruner.first or first, first)
+        if pruner.name == "asha":
+            return optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=pruner.factor)
+        epochs = plan.config(place.name).train.epochs
+        return optuna.pruners.HyperbandPruner(first, epochs, pruner.factor)
+    return optuna.pruners.NopPruner()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says."""
+    return str(error).strip().partition("\n")[0]

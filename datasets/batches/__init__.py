@@ -1,0 +1,1 @@
+"""From a store to the batches of an epoch: split, crops, augmentation."""

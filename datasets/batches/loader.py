@@ -1,0 +1,276 @@
+"""From a store to training batches.
+
+    loader = Loader(store, cases, availability("mr2468", cases, store.description), crop=80, seed=1037)
+    for batch in loader.batches(epoch):
+        loss = objective.loss(backbone, batch.to(device))
+
+One epoch is every sample once: a random crop of every case, or of every slice of every case in a 2-D study.
+Order, crops, subsets and augmentation are functions of (seed, epoch, case), so any epoch can be made again by
+itself; batches are made ahead in one background thread, which changes none of them.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench_errors import InputError
+from datasets.batches import augment as augmentation
+from datasets.missingness.availability import Availability
+from datasets.randomness import generator
+from datasets.store.store import Store
+from datasets.store.voxels import Voxels
+
+BATCHES_AHEAD = 2
+
+
+@dataclass
+class Batch:
+    """What one training step sees.
+
+    Attributes:
+        volumes: float32 [B, M, *space]; zeros where a modality is not available.
+        available: bool [B, M], what the case has.
+        present: bool [B, M], the subset drawn for the fused output, within `available`.
+        target: int64 [B, *space], class indices.
+        cases: B names.
+    """
+
+    volumes: Tensor
+    available: Tensor
+    present: Tensor
+    target: Tensor
+    cases: list[str]
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch with its tensors on `device`."""
+        return Batch(
+            self.volumes.to(device),
+            self.available.to(device),
+            self.present.to(device),
+            self.target.to(device),
+            self.cases,
+        )
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """One sample of an epoch: a case (`slice_` None), or one slice of it."""
+
+    case: str
+    slice_: int | None
+
+    @property
+    def key(self) -> str:
+        return self.case if self.slice_ is None else f"{self.case}#{self.slice_}"
+
+
+class Loader:
+    """Yields the batches of an epoch.
+
+    Attributes:
+        modalities: names, in the order of the tensors' modality axis.
+        wait: seconds that the consumer has waited for batches in the current epoch.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        cases: Sequence[str],
+        availability: Availability,
+        crop: int,
+        policy: Literal["idt", "idt_drop", "pdt"] = "idt",
+        batch_size: int = 1,
+        seed: int = 1037,
+        augment: bool | Literal["released"] = True,
+        label_share: float = 0.0,
+        part: tuple[int, int] = (0, 1),
+    ):
+        """Prepare to load.
+
+        Args:
+            store: where the volumes are.
+            cases: the training cases.
+            availability: what each of them has; ignored under `pdt`, which shows all modalities to training.
+            crop: edge of the crop in voxels (of the first two axes in a 2-D study, whose third edge is 1).
+            policy: the subset of a sample: `idt` what its case has, `idt_drop` a random part of that, `pdt` a
+                random subset of all.
+            batch_size: samples per batch; the last batch of an epoch may have fewer.
+            seed: of all draws.
+            augment: the published augmentation; `released` draws its intensity change per slice.
+            part: which of how many devices that share each batch; a batch that has no case for one gives it
+                its first case, to be counted for nothing.
+            label_share: share of the crops that are centred on a random labelled voxel, where there is one.
+
+        Raises `InputError` if there is no case, or if `pdt` meets a case that lacks a modality on disk.
+        """
+        if not cases:
+            raise InputError("found no training case: give the study more cases or another split")
+        self.modalities = store.description.modalities
+        self.wait = 0.0
+        self._store = store
+        self._crop = crop
+        self._policy = policy
+        self._batch_size = batch_size
+        self._seed = seed
+        self._augment = augment
+        self._label_share = label_share
+        self._part = part
+        self._dims = store.description.spatial_dims
+        self._available = {case: self._what_training_sees(case, availability) for case in cases}
+        self._units = [unit for case in cases for unit in self._units_of(case)]
+        self._minima: dict[tuple[str, int], float] = {}
+
+    @property
+    def units(self) -> int:
+        """Samples per epoch: cases, or slices in a 2-D study."""
+        return len(self._units)
+
+    def units_per_modality(self) -> list[int]:
+        """Samples per epoch that have each modality."""
+        return np.sum([self._available[unit.case] for unit in self._units], axis=0).tolist()
+
+    def cases_in(self, step: int) -> int:
+        """Samples of the batch of a step, those of all its parts."""
+        return min(self._batch_size, len(self._units) - step * self._batch_size)
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return -(-len(self._units) // self._batch_size)
+
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from `first_step` on, equal each time they are asked for."""
+        self.wait = 0.0
+        order = generator(self._seed, "order", epoch).permutation(len(self._units))
+        units = [self._units[i] for i in order]
+        with ThreadPoolExecutor(1, "loader") as thread:
+            ahead: deque[Future[Batch]] = deque()
+            try:
+                for first in range(first_step * self._batch_size, len(units), self._batch_size):
+                    batch = units[first : first + self._batch_size]
+                    rank, size = self._part
+                    ahead.append(thread.submit(self._batch, batch[rank::size] or batch[:1], epoch))
+                    if len(ahead) > BATCHES_AHEAD:
+                        yield self._next(ahead)
+                while ahead:
+                    yield self._next(ahead)
+            finally:
+                thread.shutdown(cancel_futures=True)
+
+    def _next(self, ahead: "deque[Future[Batch]]") -> Batch:
+        began = time.perf_counter()
+        batch = ahead.popleft().result()
+        self.wait += time.perf_counter() - began
+        return batch
+
+    def _what_training_sees(self, case: str, availability: Availability) -> NDArray[np.bool_]:
+        exists = np.array(self._store.available(case))
+        if self._policy == "pdt":
+            if not exists.all():
+                lacking = ", ".join(np.array(self.modalities)[~exists])
+                raise InputError(
+                    f"policy pdt needs complete cases, {case} lacks {lacking}: leave it out, or use idt"
+                )
+            return exists
+        row = availability.table[availability.cases.index(case)]
+        if (row & ~exists).any():
+            raise ValueError(f"the availability table gives {case} modalities that the store does not have")
+        return row
+
+    def _units_of(self, case: str) -> list[_Unit]:
+        if self._dims == 3:
+            return [_Unit(case, None)]
+        return [_Unit(case, k) for k in range(self._store.labels(case).shape[-1])]
+
+    def _batch(self, units: Sequence[_Unit], epoch: int) -> Batch:
+        samples = [self._sample(unit, epoch) for unit in units]
+        available = torch.from_numpy(np.array([self._available[unit.case] for unit in units]))
+        present = torch.from_numpy(np.array([self._subset(unit, epoch) for unit in units]))
+        volumes = torch.stack([volume for volume, _ in samples])
+        target = torch.stack([target for _, target in samples])
+        return Batch(volumes, available, present, target.long(), [unit.case for unit in units])
+
+    def _sample(self, unit: _Unit, epoch: int) -> tuple[Tensor, Tensor]:
+        """Crop and augment one sample: float32 [M, *space] and uint8 [*space]."""
+        volumes, labels = self._store.volumes(unit.case), self._store.labels(unit.case)
+        available = self._available[unit.case]
+        space = (self._crop,) * self._dims + (1,) * (3 - self._dims)
+        place = self._place(labels, space, unit, epoch)
+        inner = tuple(slice(part.stop - part.start) for part in place)
+        sample = np.zeros((len(available), *space), dtype=np.float32)
+        target = np.zeros(space, dtype=np.uint8)
+        target[inner] = labels[place]
+        small = target[inner].shape != space
+        for m in np.flatnonzero(available).tolist():
+            if small:
+                sample[m] = self._minimum(unit, volumes, m)
+            sample[m][inner] = volumes[m, *place]
+        result = torch.from_numpy(sample), torch.from_numpy(target)
+        if not self._augment:
+            return result
+        random = generator(self._seed, "augment", epoch, unit.key)
+        per_slice = self._augment == "released"
+        change = augmentation.draw(random, len(available), space, self._dims, per_slice)
+        return augmentation.apply(change, *result, available.tolist())
+
+    def _place(self, labels: Voxels, space: tuple[int, ...], unit: _Unit, epoch: int) -> tuple[slice, ...]:
+        """Where the crop lies; a volume that is smaller than the crop is taken whole along that axis."""
+        random = generator(self._seed, "crop", epoch, unit.key)
+        whole = _extent(unit, labels.shape)
+        lengths = [part.stop - part.start for part in whole]
+        room = [max(n - c, 0) for n, c in zip(lengths, space, strict=True)]
+        starts = random.integers(0, np.array(room) + 1).tolist()
+        if random.random() < self._label_share and (centre := self._labelled(labels, unit, random)):
+            starts = [min(max(p - c // 2, 0), r) for p, c, r in zip(centre, space, room, strict=True)]
+        return tuple(
+            slice(part.start + s, part.start + min(s + c, n))
+            for part, s, c, n in zip(whole, starts, space, lengths, strict=True)
+        )
+
+    def _labelled(self, labels: Voxels, unit: _Unit, random: np.random.Generator) -> tuple[int, ...] | None:
+        """A random labelled voxel of the unit, None without one; of a volume one plane is read, not all."""
+        if unit.slice_ is None:
+            ends = np.cumsum(self._store.labelled(unit.case))
+            if not ends[-1]:
+                return None
+            number = int(random.integers(ends[-1]))
+            x = int(np.searchsorted(ends, number, side="right"))
+            inside = np.flatnonzero(labels[x])
+            from_end = number - int(ends[x])
+            y, z = np.unravel_index(inside[from_end], labels.shape[1:])
+            return x, int(y), int(z)
+        slice_ = labels[_extent(unit, labels.shape)]
+        inside = np.flatnonzero(slice_)
+        if not len(inside):
+            return None
+        return tuple(map(int, np.unravel_index(inside[random.integers(len(inside))], slice_.shape)))
+
+    def _minimum(self, unit: _Unit, volumes: Voxels, m: int) -> float:
+        """The value that pads a volume: its minimum, read once per run."""
+        if (unit.key, m) not in self._minima:
+            whole = _extent(unit, volumes.shape[1:])
+            self._minima[unit.key, m] = float(volumes[m, *whole].min())
+        return self._minima[unit.key, m]
+
+    def _subset(self, unit: _Unit, epoch: int) -> NDArray[np.bool_]:
+        available = self._available[unit.case]
+        if self._policy == "idt":
+            return available
+        size = int(available.sum())
+        drawn = int(generator(self._seed, "present", epoch, unit.key).integers(1, 2**size))
+        present = np.zeros_like(available)
+        present[available] = [bool(drawn >> bit & 1) for bit in range(size)]
+        return present
+
+
+def _extent(unit: _Unit, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Where a unit lies in its case's volume of this shape [X, Y, Z]."""
+    whole = tuple(slice(0, n) for n in shape)
+    return whole if unit.slice_ is None else (*whole[:2], slice(unit.slice_, unit.slice_ + 1))

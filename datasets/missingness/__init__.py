@@ -1,0 +1,1 @@
+"""Who lacks which modality in training, and who has it in poor quality."""

@@ -1,0 +1,1 @@
+"""Synthetic studies, written as the files of a real one."""

@@ -1,0 +1,299 @@
+"""A synthetic brain with a glioma in four MRI contrasts, skull-stripped and aligned as in BraTS.
+
+    volumes, labels = brain((64, 64, 64), seed=0, case="Phantom_001")
+
+Built from anatomy: bodies and folded sheets given by distances in mm, mixed by partial volume, given the
+contrasts of `SIGNALS`, then bias field and noise. A volume too small for a brain shows a scaled one: the
+patient is drawn in mm, so a case is the same patient at every size. x runs to the left, y to the back, z up.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, label
+
+from datasets.phantom.fields import Array, inside, scanned, slab, smooth_field
+from datasets.randomness import generator
+
+EXTENT_MM = (142.0, 174.0, 142.0)
+BRAIN_MM3 = 1.35e6
+FILL = 0.88
+"""The share of the tightest axis that the brain takes; at 240x240x155 a voxel is then about 1 mm."""
+
+CONTRASTS = ("flair", "t1ce", "t1", "t2")
+SIGNALS = {
+    "white matter": (0.95, 1.00, 1.00, 0.90),
+    "deep grey": (1.00, 0.88, 0.86, 0.98),
+    "grey matter": (1.08, 0.82, 0.77, 1.14),
+    "CSF": (0.30, 0.36, 0.33, 2.20),
+    "vessel": (0.60, 1.60, 0.90, 0.60),
+    "plexus": (0.80, 1.35, 0.70, 1.60),
+    "hyperintensity": (1.38, 0.93, 0.90, 1.40),
+    "oedema": (1.40, 0.86, 0.84, 1.42),
+    "enhancing": (1.34, 1.45, 0.84, 1.38),
+    "necrosis": (1.15, 0.64, 0.64, 1.75),
+}
+"""Mean signal of each tissue in the order of `CONTRASTS`, normal brain being about 1.
+
+After the look of BraTS: FLAIR suppresses CSF and shows all of the tumour; T2 shows it too, below CSF; T1ce
+shows what enhances (vessels and plexus as well); T1 shows a slight darkening. Cases vary around these.
+"""
+
+NECROSIS, OEDEMA, ENHANCING = 1, 2, 4
+Points = tuple[Array, Array, Array]
+Vector = tuple[float, float, float]
+
+
+@dataclass
+class Anatomy:
+    """What a head without a tumour consists of.
+
+    Attributes:
+        mask: bool, the brain.
+        hemispheres: signed distance from the cerebrum's surface in mm, positive inside.
+        ventricles: the same for the ventricles.
+        shares: name of the tissue -> share of the voxel, laid over each other in this order.
+    """
+
+    mask: NDArray[np.bool_]
+    hemispheres: Array
+    ventricles: Array
+    shares: dict[str, Array]
+
+
+def brain(
+    shape: tuple[int, int, int], seed: int, case: str
+) -> tuple[dict[str, NDArray[np.int16]], NDArray[np.uint8]]:
+    """Draw one patient: four int16 volumes by contrast (0 outside the brain) and the labels 0, 1, 2, 4."""
+    voxel = max(1.0, *(extent / (FILL * n) for extent, n in zip(EXTENT_MM, shape, strict=True)))
+    axes = [(np.arange(n) - (n - 1) / 2) * voxel for n in shape]
+    # Beyond this box there is no brain, and leaving it out saves half of the work.
+    box = tuple(
+        slice(*np.searchsorted(axis, (-0.6 * extent, 0.6 * extent)))
+        for axis, extent in zip(axes, EXTENT_MM, strict=True)
+    )
+    axes = [axis[part] for axis, part in zip(axes, box, strict=True)]
+    tumour = Tumour.draw(generator(seed, "phantom tumour", 0, case))
+    anatomy = _anatomy(generator(seed, "phantom anatomy", 0, case), axes, voxel, tumour)
+    labels = _grow(tumour, generator(seed, "phantom growth", 0, case), axes, voxel, anatomy)
+    signals = _signals(generator(seed, "phantom signals", 0, case), axes, voxel, anatomy, labels)
+    rng = generator(seed, "phantom noise", 0, case)
+
+    volumes = {contrast: np.zeros(shape, np.int16) for contrast in CONTRASTS}
+    for contrast, signal in signals.items():
+        volumes[contrast][box] = np.where(anatomy.mask, scanned(rng, signal), 0)
+    whole = np.zeros(shape, np.uint8)
+    whole[box] = labels
+    return volumes, whole
+
+
+@dataclass
+class Tumour:
+    """Where a glioma is and what it is made of (mm, and shares of 1)."""
+
+    centre: Array
+    oedema_centre: Array
+    stretch: Array
+    volume: float
+    core: float
+    necrosis: float
+    enhancing: bool
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> "Tumour":
+        """Draw a supratentorial glioma: two thirds ring-enhancing, some solid, some hardly enhancing."""
+        half = np.array(EXTENT_MM) / 2
+        while True:
+            centre = rng.uniform(-0.75, 0.75, 3) * half
+            if 0.35 < np.linalg.norm(centre / half) < 0.68 and abs(centre[0]) > 14 and centre[2] > -15:
+                break
+        kind = rng.choice(["ring", "solid", "low grade"], p=[0.65, 0.23, 0.12])
+        necrosis = {"ring": rng.uniform(0.25, 0.6), "solid": rng.uniform(0.0, 0.08), "low grade": 0.8}[kind]
+        return cls(
+            centre=centre,
+            oedema_centre=centre * rng.uniform(0.8, 1.05, 3),
+            stretch=np.exp(rng.normal(0.0, 0.15, 3)),
+            volume=float(np.clip(np.exp(rng.normal(np.log(0.065), 0.5)), 0.022, 0.145)),
+            core=rng.uniform(0.28, 0.6),
+            necrosis=float(necrosis),
+            enhancing=kind != "low grade",
+        )
+
+    @property
+    def radius(self) -> float:
+        """Radius in mm of the ball that is as large as the core."""
+        return float((self.core * self.volume * BRAIN_MM3 * 3 / (4 * np.pi)) ** (1 / 3))
+
+
+def _body(points: Points, centre: Vector, half_axes: Vector) -> Array:
+    """First-order signed distance in mm from an ellipsoid's surface, positive inside."""
+    scaled = [(p - c) / a for p, c, a in zip(points, centre, half_axes, strict=True)]
+    norm = np.sqrt(sum(s**2 for s in scaled) + 1e-9)
+    slope = np.sqrt(sum((s / a) ** 2 for s, a in zip(scaled, half_axes, strict=True)) + 1e-9)
+    return norm * (1 - norm) / slope
+
+
+def _pair(points: Points, bodies: list[tuple[Vector, Vector]]) -> Array:
+    """Signed distance from the union of bodies (centre, half axes) and of their mirror images in x."""
+    mirrored = (np.abs(points[0]), points[1], points[2])
+    return np.max([_body(mirrored, centre, half_axes) for centre, half_axes in bodies], axis=0)
+
+
+def _step(coordinate: Array, at: float, width: float) -> Array:
+    """Rise smoothly from 0 to 1 around `at`."""
+    return 0.5 + 0.5 * np.tanh((coordinate - at) / width)
+
+
+def _anatomy(rng: np.random.Generator, axes: list[Array], voxel: float, tumour: Tumour) -> Anatomy:
+    """Draw the brain that the tumour sits in, pushed aside by it."""
+    grid = np.meshgrid(*axes, indexing="ij", sparse=True)
+    tilt = rng.normal(0.0, 0.03, 3)
+    growth = np.exp(rng.normal(0.0, 0.025, 3))
+    bend = [3.0 * smooth_field(rng, axes, 45.0) for _ in range(3)]
+    x = grid[0] / growth[0] + tilt[0] * grid[1] + bend[0]
+    y = grid[1] / growth[1] + tilt[1] * grid[2] + bend[1]
+    z = grid[2] / growth[2] + tilt[2] * grid[0] + bend[2]
+
+    base = -42.0 + 20.0 * _step(-y, 32.0, 10.0) + 30.0 * _step(y, 28.0, 12.0)
+    width = 68.0 - 5.0 * _step(-y, 25.0, 25.0)
+    surface = 1.2 * smooth_field(rng, axes, 9.0)
+    hemispheres = np.minimum(_body((x * 68.0 / width, y, z), (0, 0, 6), (68, 84, 62)), z - base) + surface
+    cerebellum = _body((x, y, z), (0, 40, -34), (52, 35, 29)) + surface / 2
+    stem = _body((x, y, z), (0, 16, -46), (14, 13, 30))
+    outside = np.max([hemispheres, cerebellum, stem], axis=0)
+
+    folds = 3.5 * smooth_field(rng, axes, 6.0, band_pass=True)
+    leaves = 2.2 * smooth_field(rng, axes, 4.0, band_pass=True)
+    depth = 18.0 + 3.5 * smooth_field(rng, axes, 25.0)
+    sulci = np.hypot(folds, np.clip(np.abs(hemispheres) - depth, 0, None))
+    sulci = np.where(hemispheres > 0, sulci, np.hypot(leaves, np.clip(cerebellum - 6, 0, None)))
+
+    # The tumour pushes what is inside the brain away from its centre: look up anatomy nearer to it.
+    offset = [p - c for p, c in zip((x, y, z), tumour.centre, strict=True)]
+    push = 0.35 * np.exp(-sum(o**2 for o in offset) / (2 * (2.0 * tumour.radius) ** 2))
+    inner = tuple(p - push * o for p, o in zip((x, y, z), offset, strict=True))
+
+    callosum = 1 - np.sqrt((inner[1] / 44.0) ** 2 + ((inner[2] - 4.0) / 24.0) ** 2)
+    fissure = np.hypot(inner[0] + 0.6 * surface, np.clip(callosum * 30.0, 0, None))
+    lateral = np.hypot(z + 7.0 - 0.2 * y, np.clip(40.0 - np.abs(x), 0, None))
+    sylvian = np.hypot(lateral, np.clip(np.abs(y + 6.0) - 34.0, 0, None))
+    pia = np.min([np.abs(hemispheres), outside, sulci, fissure, sylvian], axis=0)
+    pia = np.maximum(pia, stem)
+
+    swelling = rng.uniform(-1.2, 2.2)
+    ventricles = swelling + _pair(
+        inner,
+        [
+            ((9, -3, 15), (6.5, 28, 8.5)),
+            ((12, -26, 11), (6.5, 13, 9)),
+            ((19, 26, 9), (7.5, 17, 10)),
+            ((30, 18, -12), (3.5, 14, 4)),
+        ],
+    )
+    narrow = [((0.0, 4.0, 0.0), (2.0, 13.0, 9.0)), ((0.0, 27.0, -38.0), (6.0, 5.0, 9.0))]
+    ventricles = np.maximum(ventricles, swelling / 3 + _pair(inner, narrow))
+    deep = _pair(
+        inner, [((20, -20, 13), (4.5, 13, 8)), ((27, -6, 2), (6, 17, 10)), ((11, 10, 4), (8.5, 14, 9))]
+    )
+
+    fluid = rng.uniform(0.35, 0.9)
+    liquor = np.maximum(slab(pia, fluid, voxel), inside(ventricles, voxel))
+    cortex = slab(pia, fluid + rng.uniform(2.4, 3.0), voxel)
+    second = 4.6 * smooth_field(rng, axes, 8.0, band_pass=True)
+    vessels = slab(np.hypot(sulci - 1.5, second), rng.uniform(0.8, 1.4), voxel) ** 2
+    plexus = _pair(inner, [((20, 22, 7), (2.5, 8, 3.5))])
+    aged = (
+        smooth_field(rng, axes, 7.0) + 0.8 * np.exp(-np.abs(ventricles) / 3.0) + 0.4 * np.exp(ventricles / 15)
+    )
+    spots = inside(aged - rng.uniform(2.0, 2.9), 0.5) * (1 - np.maximum(cortex, liquor)) * (hemispheres > 0)
+    shares = {
+        "deep grey": 0.9 * inside(deep, voxel + 1.5),
+        "hyperintensity": spots,
+        "grey matter": np.maximum(cortex, 0.0),
+        "CSF": liquor,
+        "vessel": vessels * (outside < 22),
+        "plexus": 0.8 * inside(plexus, voxel + 1.0) * inside(ventricles, voxel),
+    }
+    return Anatomy(outside > 0, hemispheres, ventricles, shares)
+
+
+def _grow(
+    tumour: Tumour, rng: np.random.Generator, axes: list[Array], voxel: float, anatomy: Anatomy
+) -> NDArray[np.uint8]:
+    """Grow the tumour to its volume: a rough core, and oedema that spreads through white matter first."""
+    grid = np.meshgrid(*axes, indexing="ij", sparse=True)
+    brain_voxels = int(anatomy.mask.sum())
+    radius = tumour.radius
+    allowed = anatomy.mask & (anatomy.ventricles < 0) & (anatomy.hemispheres > 0)
+
+    def roughness(scale: float) -> Array:
+        return smooth_field(rng, axes, max(4.0, scale))
+
+    away = [(g - c) * s for g, c, s in zip(grid, tumour.centre, tumour.stretch, strict=True)]
+    from_core = np.sqrt(sum(a**2 for a in away)) + radius * (
+        0.24 * roughness(0.8 * radius) + 0.12 * roughness(0.35 * radius)
+    )
+    core_voxels = int(tumour.core * tumour.volume * brain_voxels)
+    core = _lowest(from_core, allowed, core_voxels)
+
+    # Cortex and fissures hold oedema back, so it runs in fingers between the sulci.
+    barrier = gaussian_filter(
+        12.0 * anatomy.shares["grey matter"] + 14.0 * anatomy.shares["CSF"], 1.2 / voxel
+    )
+    away = [(g - c) * s for g, c, s in zip(grid, tumour.oedema_centre, tumour.stretch[::-1], strict=True)]
+    spread = np.sqrt(sum(a**2 for a in away)) + barrier
+    spread += radius * (0.45 * roughness(1.1 * radius) + 0.12 * roughness(0.4 * radius))
+    spread[core] = -np.inf
+    whole = _lowest(spread, allowed, int(tumour.volume * brain_voxels))
+    parts, _ = label(whole)
+    whole = parts == np.bincount(parts[core]).argmax()
+    core &= whole
+
+    thickness = radius * 0.2 * roughness(0.55 * radius)
+    if tumour.enhancing:
+        dead = _lowest(from_core + thickness, core, int(tumour.necrosis * core.sum()))
+    else:
+        dead = _lowest(thickness, core, int(tumour.necrosis * core.sum()))
+    labels = np.where(whole, OEDEMA, 0).astype(np.uint8)
+    labels[core] = ENHANCING
+    labels[dead] = NECROSIS
+    return labels
+
+
+def _lowest(values: Array, allowed: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
+    """Return the `count` voxels of lowest value among the allowed ones, as a mask."""
+    if count == 0:
+        return np.zeros_like(allowed)
+    candidates = values[allowed]
+    count = min(count, candidates.size)
+    return allowed & (values <= np.partition(candidates, count - 1)[count - 1])
+
+
+def _signals(
+    rng: np.random.Generator, axes: list[Array], voxel: float, anatomy: Anatomy, labels: NDArray[np.uint8]
+) -> dict[str, Array]:
+    """Turn tissues into the four contrasts, with texture and bias field; normal brain is about 1."""
+    blur = max(0.5, 1.2 / voxel)
+    shares = dict(anatomy.shares)
+    shares["oedema"] = gaussian_filter((labels > 0).astype(float), 1.5 * blur)
+    shares["enhancing"] = gaussian_filter(np.isin(labels, (NECROSIS, ENHANCING)).astype(float), blur)
+    shares["necrosis"] = gaussian_filter((labels == NECROSIS).astype(float), blur)
+    texture = {
+        "oedema": 1 + 0.08 * smooth_field(rng, axes, 10.0),
+        "enhancing": 1 + 0.10 * smooth_field(rng, axes, 5.0),
+        "necrosis": 1 + 0.08 * smooth_field(rng, axes, 6.0),
+    }
+    signals = {}
+    for index, contrast in enumerate(CONTRASTS):
+        mean = {
+            name: row[index] * np.exp(rng.normal(0.0, 0.08 if name in texture else 0.04))
+            for name, row in SIGNALS.items()
+        }
+        signal = mean["white matter"] * np.ones_like(anatomy.ventricles)
+        for name, share in shares.items():
+            signal += share * (mean[name] * texture.get(name, 1.0) - signal)
+        shading = 0.12 * smooth_field(rng, axes, 80.0)
+        grain = 0.03 * smooth_field(rng, axes, 6.0)
+        signals[contrast] = signal * np.exp(shading + grain)
+    return signals

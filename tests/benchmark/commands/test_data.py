@@ -1,0 +1,34 @@
+"""What the `bench data` commands print."""
+
+import shutil
+
+import pytest
+
+from bench_errors import InputError
+from benchmark.commands.data import prepare_folder, verify_store
+from datasets.phantom.study import write_study
+
+
+def test_prepare_says_what_it_leaves_out_and_verify_what_is_damaged(tmp_path, capsys):
+    one, two, _, four = write_study(tmp_path / "study", cases=4, size=32)
+    prepare_folder(tmp_path / "study", "brats2020", tmp_path / "store", "full", False, None)
+    (tmp_path / "study" / two / f"{two}_seg.nii.gz").unlink()
+    shutil.rmtree(tmp_path / "study" / four)
+    capsys.readouterr()
+    prepare_folder(tmp_path / "study", "brats2020", tmp_path / "store", "full", True, 2)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith(f"left out {two}: {two}_seg.nii.gz: found no label")
+    assert lines[1].startswith(f"removed {four}: its files are gone from")
+    assert "prepared 0 cases" in lines[2]
+    assert "kept 2: 2 in all" in lines[2]
+
+    (volumes,) = (tmp_path / "store" / one).glob("*/volumes.b2nd")
+    volumes.write_bytes(volumes.read_bytes()[:-1])
+    assert verify_store(tmp_path / "store", None) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(f"{one}: missing or damaged: volumes.b2nd; prepare it again")
+    assert lines[1].startswith("2 cases, 1 damaged")
+    with pytest.raises(InputError, match="does not exist"):
+        verify_store(tmp_path / "nowhere", None)

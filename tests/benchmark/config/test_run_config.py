@@ -1,0 +1,132 @@
+import pytest
+import torch
+from pydantic import ValidationError
+
+import passion
+from benchmark.config.run_config import RunConfig, readable_errors
+from passion import OBJECTIVES
+
+
+def test_hash_is_a_function_of_the_content_alone():
+    first = RunConfig.model_validate({"objective": {"name": "passion", "tau": 2}, "seed": 3})
+    second = RunConfig.model_validate({"seed": 3, "objective": {"tau": 2.0, "name": "passion"}})
+    assert first.hash == second.hash
+    assert first.hash != first.model_copy(update={"seed": 4}).hash
+
+
+def test_stating_a_default_does_not_make_another_run():
+    assert RunConfig().hash == RunConfig.model_validate({"train": {"epochs": 300}}).hash
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"train": {"epochs": 0}}, "train.epochs: Input should be greater than or equal to 1 (found 0)"),
+        ({"train": {"epoch": 3}}, "train.epoch: no such option here"),
+        ({"train": {"crop": 50}}, "train.crop: Input should be a multiple of 16 (found 50)"),
+        ({"objective": {"name": "baseline", "tau": 4}}, "objective.tau: no such option here"),
+        ({"objective": {"name": "passion", "policy": "pdt"}}, "set profile: complete"),
+        ({"objective": {"name": "baseline", "warmup_epochs": 9}, "train": {"epochs": 9}}, "lower it"),
+        ({"test": {"validate_every": 2}}, "has no effect"),
+        ({"test": {"outside": "nois-2"}}, "unknown degradation 'nois': did you mean noise"),
+        ({"test": {"outside": "noise-5"}}, "expected a severity of 1, 2 or 3"),
+        ({"test": {"outside": 2}}, "test.outside: Input should be a valid string"),
+        ({"objective": {"name": "passion", "beta": False, "eta": 0.02}}, "objective.eta has no effect"),
+        ({"objective": {"name": "passion", "pixel": False, "lambda1": 1}}, "objective.lambda1 has no effect"),
+        ({"objective": {"name": "passion", "semantic": False, "lambda2": 1}}, "lambda2 has no effect"),
+        ({"objective": {"name": "passion", "pixel": False, "tau": 2}}, "objective.tau has no effect"),
+        (
+            {"objective": {"name": "passion", "delta": False, "beta": False, "preference": "kl"}},
+            "objective.preference has no effect: delta and beta are off",
+        ),
+        (
+            {"objective": {"name": "passion", "variant": "paper", "semantic": False}},
+            "objective.delta has no effect",
+        ),
+        (
+            {"objective": dict.fromkeys(("pixel", "semantic", "delta", "beta"), False) | {"name": "passion"}},
+            "use objective baseline",
+        ),
+        ({"objective": {"name": "passion", "preference": "l2"}}, "'prototype', 'dice' or 'kl'"),
+        ({"objective": {"name": "moddrop", "policy": "idt"}}, "objective.policy: no such option here"),
+        ({"objective": {"name": "dwa", "temperature": 0}}, "objective.temperature: Input should be greater"),
+        (
+            {"objective": {"name": "kd", "teacher_data": "complete"}, "profile": "complete"},
+            "objective.teacher_data has no effect",
+        ),
+        ({"split": "fold5of5"}, "unknown split 'fold5of5': choose auto, same, or a fold such as fold0of5"),
+    ],
+)
+def test_wrong_options_are_named(content, says):
+    with pytest.raises(ValidationError) as caught:
+        RunConfig.model_validate(content)
+    assert says in readable_errors(caught.value.errors())
+
+
+def test_what_is_outside_a_subset_is_in_the_hash_and_its_absence_is_not():
+    assert "outside" not in RunConfig().model_dump()["test"]
+    hashes = {RunConfig.model_validate({"test": {"outside": o}}).hash for o in (None, "noise-2", "slab-2")}
+    assert len(hashes) == 3
+    assert RunConfig().hash in hashes
+    assert RunConfig.model_validate(RunConfig().model_dump()) == RunConfig()
+
+
+def test_files_give_short_names():
+    config = RunConfig(profile="a/b/sites.yaml#0123456789ab")
+    assert config.name == "phantom-rfnet-passion-sites-s1037"
+
+
+@pytest.mark.parametrize("name", list(OBJECTIVES))
+def test_every_objective_has_its_section_and_takes_its_options(name):
+    config = RunConfig.model_validate({"objective": {"name": name}})
+    assert config.name == f"phantom-rfnet-{name}-mr2468-s1037"
+    assert RunConfig.model_validate(config.model_dump()).hash == config.hash
+    teacher = {"teacher": torch.nn.Module()} if OBJECTIVES.get(name).needs_teacher else {}
+    objective = passion.create(name, 4, 4, **config.objective.options(), **teacher)
+    assert objective.policy == config.objective.policy
+    assert objective.needs_teacher == (config.teacher is not None)
+
+
+def test_a_tau_for_the_preference_has_an_effect():
+    RunConfig.model_validate({"objective": {"name": "passion", "pixel": False, "preference": "kl", "tau": 2}})
+
+
+def test_the_teacher_is_the_baseline_of_the_same_run():
+    content = {"objective": {"name": "kd", "policy": "idt_drop"}, "seed": 5, "train": {"epochs": 7}}
+    teacher = RunConfig.model_validate(content).teacher
+    content["objective"]["name"] = "baseline"
+    assert teacher == RunConfig.model_validate(content)
+    assert teacher.teacher is None
+
+
+def test_the_teacher_of_complete_data_sees_random_subsets_of_all():
+    content = {"objective": {"name": "kd", "teacher_data": "complete"}}
+    teacher = RunConfig.model_validate(content).teacher
+    assert (teacher.profile, teacher.objective.policy, teacher.objective.name) == (
+        "complete",
+        "pdt",
+        "baseline",
+    )
+    assert teacher == RunConfig.model_validate(teacher.model_dump())
+
+
+def test_the_hash_covers_the_teacher(monkeypatch):
+    student = RunConfig.model_validate({"objective": {"name": "kd"}})
+    before = student.hash
+    monkeypatch.setattr(RunConfig, "teacher", property(lambda self: None))
+    assert student.model_copy().hash != before
+
+
+def test_name_says_what_the_run_is():
+    config = RunConfig.model_validate({"objective": {"name": "baseline", "policy": "idt_drop"}})
+    assert config.name == "phantom-rfnet-baseline-drop-mr2468-s1037"
+    fold = RunConfig.model_validate({"split": "fold0of5", "profile": "complete"})
+    assert fold.name == "phantom-rfnet-passion-complete-fold0of5-s1037"
+
+
+def test_a_changed_copy_does_not_keep_the_hash_of_its_original():
+    config = RunConfig()
+    assert config.hash == RunConfig().hash
+    changed = config.model_copy(update={"seed": 1})
+    assert changed.hash == RunConfig(seed=1).hash != config.hash
+    assert changed == RunConfig(seed=1)

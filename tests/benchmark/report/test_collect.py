@@ -1,0 +1,135 @@
+"""What is collected of several grids: runs once each, incomplete ones with a reason, differing ones apart."""
+
+import pytest
+from recorded_runs import record
+
+from bench_errors import InputError
+from benchmark.report.data.collect import collect
+from benchmark.report.tables.contents import contents
+from benchmark.report.write import write_report
+
+
+def change(folder, **parts):
+    """Change conditions in a run's `config.yaml`: ``change(folder, data={"hash": "0ther"})``."""
+    content = folder.config()
+    for key, values in parts.items():
+        content[key] |= values
+    folder.write_config(content)
+
+
+def test_grids_are_put_together_and_a_run_of_both_counts_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.report.write.pictures", lambda *_: [])
+    record(tmp_path / "a", "baseline")
+    record(tmp_path / "b", "baseline", strength=0.5)
+    record(tmp_path / "b", "passion")
+    collected = collect([tmp_path / "a", tmp_path / "b"])
+    assert collected.grids == ("a", "b")
+    assert [(run.grid, run.config["objective"]["name"]) for run in collected.runs] == [
+        ("a", "baseline"),
+        ("b", "passion"),
+    ]
+    assert [run.grid for run in collected.repeated] == ["b"]
+    assert set(collected.cases["grid"]) == {"a", "b"}
+    first = collected.cases[collected.cases["method"] == "RFNet baseline"]["value"].iloc[0]
+    assert first == pytest.approx(0.3)
+    text = write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "out")[0].read_text()
+    assert text.startswith("# Report of grids a, b\n")
+    assert "- b/phantom-rfnet-baseline-mr2468-s1037: an earlier grid has the same run" in text
+
+
+def test_a_finished_run_goes_before_the_same_one_unfinished(tmp_path):
+    record(tmp_path / "a", "baseline", state="failed")
+    record(tmp_path / "b", "baseline")
+    collected = collect([tmp_path / "a", tmp_path / "b"])
+    assert [(run.grid, run.state) for run in collected.runs] == [("b", "done")]
+    assert [(run.grid, run.state) for run in collected.repeated] == [("a", "failed")]
+
+
+def test_unfinished_runs_have_a_reason(tmp_path):
+    record(tmp_path / "g", "baseline")
+    record(tmp_path / "g", "passion", seed=1, state="failed")
+    record(tmp_path / "g", "passion", seed=2, state="partial")
+    waiting = record(tmp_path / "g", "passion", seed=3, state="partial")
+    testing = record(tmp_path / "g", "passion", seed=4)
+    (waiting.path / "environment.json").unlink()
+    (testing.path / "done").unlink()
+    reasons = {run.config["seed"]: run.reason for run in collect([tmp_path / "g"]).runs if not run.method}
+    assert reasons == {
+        1: "the loss is nan in epoch 1 at case 1: lower train.lr, or check the data",
+        2: "stopped after 1 of 3 epochs",
+        3: "not begun",
+        4: "stopped in testing",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "variants"),
+    [
+        ("data", {"data": {"hash": "0ther"}}, ["data 0ther", "data d474"]),
+        ("policy", {"metrics": {"policy": "brats"}}, ["policy brats", "policy passion"]),
+    ],
+)
+def test_differing_runs_are_refused_or_split(tmp_path, name, parts, variants):
+    for objective, strength in (("baseline", 0.0), ("passion", 0.1)):
+        record(tmp_path / "g", objective, strength=strength)
+        other = record(tmp_path / "g", objective, strength=strength, options={"tried": "again"})
+        content = other.config()
+        del content["config"]["objective"]["tried"]
+        other.write_config(content)
+        change(other, **parts)
+    with pytest.raises(InputError, match=f"tell them apart with --split-by {name}"):
+        collect([tmp_path / "g"])
+    collected = collect([tmp_path / "g"], [name])
+    assert [study.variant for study in collected.studies()] == variants
+    assert {run.method for run in collected.runs} == {"RFNet baseline", "RFNet + PASSION"}
+    main = contents(collected)[0].tables[0]
+    assert [column.title for column in main.columns] == [*(f"mr2468, {v}" for v in variants), "Average"]
+    assert all(row.runs == 1 for row in main.rows)
+    names = [table.name for section in contents(collected) for table in section.tables]
+    assert len(set(names)) == len(names)
+
+
+def test_availability_tables_are_split_within_a_profile(tmp_path):
+    folder = record(tmp_path / "g", "baseline")
+    record(tmp_path / "g", "passion")
+    record(tmp_path / "g", "passion", profile="mr1379")
+    content = folder.config()
+    content["data"]["availability"]["hash"] = "0ther"
+    folder.write_config(content)
+    with pytest.raises(InputError, match="--split-by availability"):
+        collect([tmp_path / "g"])
+    studies = collect([tmp_path / "g"], ["availability"]).studies()
+    assert [study.title for study in studies] == [
+        "mr1379",
+        "mr2468, availability 0ther",
+        "mr2468, availability ab1e",
+    ]
+
+
+def test_many_differing_runs_are_named_in_short(tmp_path):
+    for seed in range(6):
+        change(record(tmp_path / "g", "baseline", seed=seed), data={"hash": "one" if seed else "other"})
+    with pytest.raises(InputError, match=r"one in \S+-s1, \S+-s2, \S+-s3 and 2 more\)"):
+        collect([tmp_path / "g"])
+
+
+def test_wrong_input_is_refused(tmp_path):
+    folder = record(tmp_path / "g", "baseline")
+    with pytest.raises(InputError, match="did you mean data"):
+        collect([tmp_path / "g"], ["dat"])
+    with pytest.raises(InputError, match=r"no runs at .*nothing"):
+        collect([tmp_path / "g", tmp_path / "nothing"])
+    cases = folder.path / "cases.csv"
+    lines = cases.read_text().splitlines(keepends=True)
+    cases.write_text("".join([*lines, lines[-1]]))
+    with pytest.raises(InputError, match=r"case 2, subset flair\+t1ce\+t1\+t2, ETpp, hd95 twice"):
+        collect([tmp_path / "g"])
+    cases.write_text("".join(lines))
+    (folder.path / "model.json").write_text("{")
+    with pytest.raises(InputError, match="is damaged"):
+        collect([tmp_path / "g"])
+    (folder.path / "model.json").unlink()
+    (folder.path / "log.jsonl").write_text("{oops\n")
+    for read in (lambda run: run.log, lambda run: run.trained):
+        with pytest.raises(InputError, match=r"^[^(]* is damaged \(Expecting[^(]*\(char 1\)\): remove"):
+            read(collect([tmp_path / "g"]).runs[0])

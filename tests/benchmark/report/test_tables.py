@@ -1,0 +1,346 @@
+"""The tables of parts, options, settings, profiles and modality worth: which are made, numbers by hand."""
+
+import csv
+import io
+import math
+
+import pandas as pd
+import pytest
+from recorded_runs import record
+
+from benchmark.report.data.collect import collect
+from benchmark.report.data.names import method_titles
+from benchmark.report.data.scores import score
+from benchmark.report.tables import render
+from benchmark.report.tables.by_setting import ablation_tables, settings_table, sweep_tables
+from benchmark.report.tables.by_subset import profile_table, subset_table
+from benchmark.report.tables.contents import contents
+from benchmark.report.tables.render import CHECK, DASH, MINUS, html, latex, markdown, wide_csv
+from benchmark.report.tables.reported import FOLDER, reported
+from benchmark.report.tables.table import Block, Cell, Column, Row, Table
+from benchmark.report.tables.worth import marginal_table, marginal_weights, shapley_table, shapley_weights
+from datasets.studies.brats import BRATS2020
+from datasets.studies.myops import PHANTOM_HEART
+from datasets.vocabulary import subsets
+
+CASES = tuple(f"case {i}" for i in range(8))
+PARTS = {"pixel": True, "semantic": True, "delta": True, "beta": True}
+WT = 100 * (0.3 + 0.35 + 0.14)
+"""WT of the baseline over the 15 subsets and 8 cases: cases add 0 to 0.7, subsets 0 to 0.28."""
+
+
+def scores_of(folder, metric="dice"):
+    collected = collect([folder])
+    return {study.title: score(collected, study, metric) for study in collected.studies()}
+
+
+def values(row):
+    return [cell.value for cell in row.cells]
+
+
+def labels(table):
+    return [row.labels for row in table.rows]
+
+
+def test_parts_are_checked_and_ordered_by_their_number(tmp_path):
+    record(tmp_path / "g", "baseline", cases=CASES)
+    for off, strength in ((["beta"], 0.04), (["semantic", "delta", "beta"], 0.01), ([], 0.05)):
+        options = {**PARTS, **dict.fromkeys(off, False)}
+        record(tmp_path / "g", "passion", cases=CASES, strength=strength, options=options)
+    [table] = ablation_tables(scores_of(tmp_path / "g")["mr2468"])
+    assert table.labels == ("Method", "pixel", "semantic", "delta", "beta")
+    assert labels(table) == [
+        (False, False, False, False),
+        (True, False, False, False),
+        (True, True, True, False),
+        (True, True, True, True),
+    ]
+    assert [column.name for column in table.columns] == ["WT", "TC", "ET", "ETpp", "average"]
+    # The average leaves ETpp out, which is ET emptied when small: WT, WT - 10, WT - 20.
+    assert values(table.rows[0]) == pytest.approx([WT, WT - 10, WT - 20, WT - 30, WT - 10])
+    assert values(table.rows[3]) == pytest.approx([v + 5 for v in values(table.rows[0])])
+    assert [cell.mark for cell in table.rows[3].cells] == ["best"] * 5
+    # All eight cases are better by the same: p = 2 / 2^8 each, times the 15 tests of three rows.
+    assert len(table.tests) == 15
+    assert {test.corrected for test in table.tests} == {15 * 2 / 256}
+    assert not any(cell.significant for row in table.rows for cell in row.cells)
+    assert f"| {CHECK} | {CHECK} | {CHECK} |  |" in markdown(table)
+    assert r"\checkmark{} & \checkmark{} & \checkmark{} &  &" in latex(table)
+    lines = [line for line in wide_csv(table).splitlines() if ",mean," in line]
+    assert lines[2].startswith("Dice (%),passion,RFNet + PASSION,1,1,1,0,1,,mean,")
+
+
+def test_without_switched_parts_or_several_values_there_is_no_table(tmp_path):
+    record(tmp_path / "g", "baseline", cases=CASES)
+    record(tmp_path / "g", "passion", cases=CASES, options={**PARTS, "tau": 4.0})
+    scores = scores_of(tmp_path / "g")["mr2468"]
+    assert ablation_tables(scores) == sweep_tables(scores) == []
+    assert profile_table([scores]) is None
+
+
+def test_temperature_and_weights_have_tables_of_their_own(tmp_path):
+    for tau, lambda1, lambda2 in ((4.0, 0.5, 0.1), (16.0, 0.5, 0.1), (4.0, 1.0, 0.1), (4.0, 1.0, 0.5)):
+        options = {"tau": tau, "lambda1": lambda1, "lambda2": lambda2}
+        record(tmp_path / "g", "passion", cases=CASES, strength=tau / 100, options=options)
+    temperature, weights = sweep_tables(scores_of(tmp_path / "g")["mr2468"])
+    assert (temperature.labels, weights.labels) == (("Method", "tau"), ("Method", "lambda1", "lambda2"))
+    assert labels(temperature) == [("4",), ("16",)]
+    assert labels(weights) == [("0.5", "0.1"), ("1", "0.1"), ("1", "0.5")]
+    assert values(temperature.rows[1])[0] == pytest.approx(WT + 16)
+    assert temperature.blocks[0].title == "RFNet + PASSION"
+    assert {table.name for table in (temperature, weights)} == {
+        "phantom-mr2468-passion-tau-dice",
+        "phantom-mr2468-passion-lambda1-lambda2-dice",
+    }
+
+
+def test_settings_have_gain_and_size(tmp_path):
+    record(tmp_path / "g", "baseline", cases=CASES)
+    small = record(tmp_path / "g", "passion", cases=CASES, strength=0.05, options=PARTS)
+    record(tmp_path / "g", "passion", cases=CASES, options={**PARTS, "beta": False})
+    record(
+        tmp_path / "g", "baseline", profile="complete", cases=CASES, strength=0.2, options={"policy": "pdt"}
+    )
+    record(tmp_path / "g", "passion", backbone="mmformer", cases=CASES, options=PARTS)
+    (small.path / "model.json").write_text('{"parameters": 8981792, "gflops": 812.5}')
+    scores = scores_of(tmp_path / "g")
+    table = settings_table(scores["mr2468"], scores["complete"])
+    assert [block.title for block in table.blocks] == ["RFNet"]
+    assert labels(table) == [("PDT",), ("IDT",), ("IDT + PASSION",)]
+    pdt, idt, passion = (values(row) for row in table.rows)
+    assert pdt[0] == pytest.approx(WT + 20)
+    assert passion[5:] == pytest.approx([5, 8.981792, 812.5])
+    assert all(map(math.isnan, [pdt[5], idt[5], idt[6], idt[7]]))
+    assert [cell.mark for cell in table.rows[0].cells] == [""] * 8
+    assert table.rows[2].cells[0].mark == "best"
+    assert "profile complete" in table.caption
+    assert "profile mr2468" in table.caption
+    assert settings_table(scores["complete"], None) is None
+
+
+def test_profiles_stand_side_by_side(tmp_path):
+    for profile, strength in (("mr2468", 0.0), ("mr1379", 0.1)):
+        record(tmp_path / "g", "baseline", profile=profile, cases=CASES, strength=strength)
+        for seed in (1037, 1038):
+            more = strength + (seed - 1036) * 0.01
+            record(tmp_path / "g", "passion", seed, more, profile=profile, cases=CASES)
+    record(tmp_path / "g", "baseline", backbone="mmformer", cases=CASES)
+    record(tmp_path / "g", "baseline", profile="complete", cases=CASES, options={"policy": "pdt"})
+    table = profile_table(list(scores_of(tmp_path / "g").values()))
+    assert [column.name for column in table.columns] == ["mr1379", "mr2468", "average"]
+    baseline, passion = table.blocks[0].rows
+    assert values(baseline) == pytest.approx([WT + 10, WT, WT + 5])
+    assert values(passion) == pytest.approx([WT + 11.5, WT + 1.5, WT + 6.5])
+    # Seeds are 1 and 2 better under both profiles, so their averages differ by 1 too.
+    assert [cell.sd for cell in passion.cells] == pytest.approx([0.5**0.5] * 3)
+    assert (baseline.runs, passion.runs) == (1, 2)
+    assert "under profile mr1379" in table.caption
+    assert "under profile mr2468" in table.caption
+    assert "complete" not in table.caption
+
+
+def test_worth_of_modalities_by_hand():
+    # v(S) = 6 if a in S, + 2 if b in S, + 3 if both; nothing else counts.
+    modalities = ("a", "b", "c")
+    own = subsets(modalities)
+    score_of = {s: 6 * ("a" in s) + 2 * ("b" in s) + 3 * ("a" in s and "b" in s) for s in own}
+    found = [score_of[s] for s in own]
+    # a joins {b}, {c}, {b, c}: +9, +6, +9; b joins {a}, {c}, {a, c}: +5, +2, +5; c adds nothing.
+    assert marginal_weights(own, modalities) @ found == pytest.approx([8, 4, 0])
+    # The three of both are shared: 6 + 1.5, 2 + 1.5, 0; they add up to the score of all.
+    shapley = shapley_weights(own, modalities) @ found
+    assert shapley == pytest.approx([7.5, 3.5, 0])
+    assert shapley.sum() == pytest.approx(11)
+    # Another score of the empty set shifts all alike.
+    shifted = shapley_weights(own, modalities, empty_is_zero=False) @ found
+    assert shifted == pytest.approx(shapley - (6 + 2 + 0) / 3 / 3)
+
+
+def test_worth_in_a_table(tmp_path):
+    record(tmp_path / "g", "baseline", description=PHANTOM_HEART, profile="mr357", cases=CASES)
+    [scores] = scores_of(tmp_path / "g").values()
+    # Subset s (bssfp, lge, t2, bssfp+lge, bssfp+t2, lge+t2, all) adds 2 s percent.
+    row = marginal_table(scores).blocks[0].rows[0]
+    assert values(row) == pytest.approx([10 / 3, 16 / 3, 22 / 3, 4])
+    assert row.cells[0].interval == pytest.approx((10 / 3, 10 / 3))
+    shapley = shapley_table(scores).blocks[0].rows[0]
+    assert sum(values(shapley)[:3]) == pytest.approx(100 * (0.3 + 0.35 + 0.12))
+    assert values(shapley)[3] == pytest.approx(4)
+    low, high = shapley.cells[0].interval
+    assert low < shapley.cells[0].value < high
+    assert "the score of the empty set being 0" in shapley_table(scores).caption
+
+
+def test_worth_is_of_cases_with_every_modality(tmp_path):
+    folder = record(tmp_path / "g", "baseline", cases=CASES)
+    rows = pd.read_csv(folder.path / "cases.csv")
+    lacking = (rows["case"] == "case 7") & rows["subset"].str.contains("t2")
+    rows[~lacking].to_csv(folder.path / "cases.csv", index=False)
+    [scores] = scores_of(tmp_path / "g").values()
+    table = shapley_table(scores)
+    # Without case 7 the mean over cases is 0.3, not 0.35.
+    assert sum(values(table.rows[0])[:4]) == pytest.approx(100 * (0.3 + 0.3 + 0.28))
+    subset = subset_table(scores)
+    assert "a subset has 7 cases or more" in subset.caption
+
+
+def test_stars_come_from_corrected_tests(tmp_path):
+    cases = tuple(f"case {i}" for i in range(16))
+    for seed, strength in ((1037, 0.04), (1038, 0.06)):
+        record(tmp_path / "g", "passion", seed, strength, cases=cases)
+    record(tmp_path / "g", "baseline", cases=cases)
+    table = subset_table(*scores_of(tmp_path / "g").values())
+    baseline, passion = table.blocks[0].rows
+    assert all(cell.significant for cell in passion.cells)
+    assert all(math.isnan(cell.p) for cell in baseline.cells)
+    first = table.tests[0]
+    assert len(table.tests) == 4 * 16
+    assert (first.method, first.reference, first.cases) == ("RFNet + PASSION", "RFNet baseline", 16)
+    assert (first.difference, first.low, first.high, first.effect) == pytest.approx((5, 5, 5, 1))
+    assert (first.p, first.corrected) == pytest.approx((2 / 2**16, 64 * 2 / 2**16))
+    assert "differs from RFNet baseline with p < 0.05" in table.caption
+    assert "over 16 cases" in table.caption
+    assert "**70.00 ± 1.41**\\*" in markdown(table) or "\\* |" in markdown(table)
+    assert r"\rlap{$^{*}$}" in latex(table)
+    assert "<sup>*</sup>" in html(table)
+    rows = list(csv.DictReader(io.StringIO(render.tests_csv(table))))
+    assert len(rows) == 64
+    assert float(rows[0]["corrected"]) == pytest.approx(64 * 2 / 2**16, rel=1e-4)
+    assert f"corrected over these {len(rows)} tests" in render.tests_markdown(table)
+
+
+def test_few_cases_are_said_to_be_too_few(tmp_path):
+    record(tmp_path / "g", "baseline")
+    record(tmp_path / "g", "passion", strength=0.1)
+    table = subset_table(*scores_of(tmp_path / "g").values())
+    assert not any(cell.significant for row in table.rows for cell in row.cells)
+    assert "with fewer than 6 cases none can be" in table.caption
+
+
+def test_methods_are_tested_against_the_baseline_of_their_own_kind(tmp_path):
+    for backbone in ("rfnet", "mmformer"):
+        record(tmp_path / "g", "baseline", backbone=backbone, cases=CASES)
+        record(tmp_path / "g", "baseline", backbone=backbone, cases=CASES, options={"policy": "idt_drop"})
+        record(tmp_path / "g", "passion", backbone=backbone, cases=CASES)
+    record(tmp_path / "g", "passion", backbone="m2ftrans", cases=CASES)
+    table = subset_table(*scores_of(tmp_path / "g").values())
+    assert {(test.method, test.reference) for test in table.tests} == {
+        ("RFNet + PASSION", "RFNet baseline"),
+        ("RFNet baseline (random drop)", "RFNet baseline"),
+        ("mmFormer + PASSION", "mmFormer baseline"),
+        ("mmFormer baseline (random drop)", "mmFormer baseline"),
+    }
+    assert "the baseline of the same network" in table.caption
+
+
+def test_titles_leave_out_what_goes_without_saying():
+    def config(**changes):
+        own = {**PARTS, "tau": 4.0, **changes}
+        return {"backbone": {"name": "rfnet"}, "objective": {"name": "passion", **own}, "seed": 1}
+
+    titles = method_titles([config(), config(beta=False), config(tau=8.0), config(delta=False, beta=False)])
+    assert [title.removeprefix("RFNet + PASSION") for title in titles] == [
+        "",
+        " (beta=off)",
+        " (tau=8)",
+        " (beta=off, delta=off)",
+    ]
+    assert method_titles([config(tau=2.0), config(tau=8.0)]) == [
+        "RFNet + PASSION (tau=2)",
+        "RFNet + PASSION (tau=8)",
+    ]
+
+
+def test_published_rows_stand_apart_from_ours(tmp_path):
+    folder = tmp_path / "g"
+    for strength, options in ((0.0, {"policy": "idt"}), (0.1, {"policy": "pdt"})):
+        record(
+            folder,
+            "baseline",
+            strength=strength,
+            description=BRATS2020,
+            profile="complete",
+            cases=CASES,
+            options=options,
+        )
+    record(folder, "baseline", description=BRATS2020, cases=CASES)
+    collected = collect([folder])
+
+    def tables(published):
+        every = [table for section in contents(collected, published) for table in section.tables]
+        return {table.name: table for table in every}
+
+    ours, both = tables(False), tables(True)
+    name = "brats2020-complete-dice"
+    changed = {key for key in both if markdown(both[key]) != markdown(ours[key])}
+    assert changed == {name, "brats2020-profiles-dice"}
+    added = [row for row in both[name].rows if row.source]
+    assert [row.cells[0].mark for row in both[name].rows if not row.source] == [
+        row.cells[0].mark for row in ours[name].rows
+    ]
+    assert both[name].tests == ours[name].tests
+    assert {cell.mark for row in added for cell in row.cells} == {""}
+    rfnet = added[0]
+    assert (rfnet.method, rfnet.cells[0].value, rfnet.cells[-1].value) == (
+        "RFNet (kk42yy/DeMoSeg README result images)",
+        86.05,
+        86.98,
+    )
+    assert "reported by kk42yy/DeMoSeg README result images" in markdown(both[name])
+    assert both[name].caption.count("dyh127/RFNet README: complete training data") == 1
+    assert "\\addlinespace" in latex(both[name])
+    assert 'class="reported" data-source="kk42yy' in html(both[name])
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.csv")), ids=lambda path: path.stem)
+def test_published_numbers_have_a_source_a_setting_and_known_names(path):
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    from datasets.studies.names import DATASETS
+
+    description = DATASETS.get(path.stem)
+    names = {"+".join(s) for s in subsets(description.modalities)} | {"average"}
+    regions = {region.name for region in description.regions}
+    keys = [(r["method"], r["profile"], r["subset"], r["region"], r["metric"], r["source"]) for r in rows]
+    assert len(set(keys)) == len(keys) > 0
+    for row in rows:
+        assert row["subset"] in names
+        assert row["region"] in regions
+        assert row["source"]
+        assert row["setting"]
+        assert 0 < float(row["value"]) < 100
+    assert reported(path.stem, "hd95") == reported("phantom", "dice") == []
+
+
+def test_averages_of_published_tables_are_those_of_their_subsets():
+    """Sources that give all subsets: the average they give is near that of what was read off."""
+    for one in reported("brats2020", "dice"):
+        for region in ("WT", "TC", "ET"):
+            own = [v for (_, subset, r), v in one.values.items() if r == region and subset != "average"]
+            if own:
+                assert len(own) == 15
+                assert one.values["complete", "average", region] == pytest.approx(sum(own) / 15, abs=0.25)
+
+
+def test_every_renderer_gets_through_odd_cells():
+    """No value, a sign, an interval, a column that has the other direction, characters of three languages."""
+    cells = (
+        Cell(math.nan),
+        Cell(-0.001, sd=0.5),
+        Cell(-1.5, interval=(-2.0, math.pi), mark="second", p=0.01),
+    )
+    columns = (Column("a", "A"), Column("b", "B", higher_is_better=False), Column("c", "C_1", decimals=1))
+    rows = (Row(("x | <y> & 5 %",), cells, "m"),)
+    table = Table("t", "k", "dice", "Dice (%)", True, "p", ("R", "M"), columns, (Block("b", rows),), "on x.")
+    head, _, row, *_ = markdown(table).splitlines()
+    assert head == r"| R | M | A | B ↓ | C\_1 |"
+    interval = f"[{MINUS}2.0, 3.1]"
+    assert row == rf"| b | x \| \<y\> & 5 % | {DASH} | 0.00 ± 0.50 | <ins>{MINUS}1.5 {interval}</ins>\* |"
+    assert r"b & x | \textless{}y\textgreater{} \& 5~\% & -- & 0.00 &" in latex(table)
+    assert r"\underline{$-$1.5} & {\tiny [$-$2.0, 3.1]}\rlap{$^{*}$}" in latex(table)
+    assert r"{\tiny [$-$2.0, 3.1]}" in latex(table)
+    assert f"<td>{DASH}</td>" in html(table)
+    assert "x | &lt;y&gt; &amp; 5 %" in html(table)
+    assert f'data-value="-1.5" class="second" title="p = 0.01, corrected"><u>{MINUS}1.5</u>' in html(table)
+    lines = list(csv.reader(io.StringIO(wide_csv(table))))
+    assert [line[6] for line in lines[1:]] == ["mean", "sd", "low", "high", "p"]

@@ -1,0 +1,86 @@
+import json
+import os
+import socket
+
+import pytest
+
+from bench_errors import InputError
+from benchmark.run_folder.folder import RunFolder, write_atomically
+from benchmark.run_folder.lease import LeaseLost
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = RunFolder(tmp_path / "run")
+    made.write_config({"hash": "abc"})
+    return made
+
+
+def test_states(tmp_path, folder):
+    assert RunFolder(tmp_path / "nothing").state() == "absent"
+    assert folder.state() == "partial"
+    with folder.lease() as mine:
+        assert mine
+        assert folder.state() == "running"
+        with folder.lease() as second:
+            assert not second
+    folder.mark_failed("disk full")
+    assert (folder.state(), folder.reason()) == ("failed", "disk full")
+    folder.mark_done()
+    assert (folder.state(), folder.reason()) == ("done", "")
+
+
+def test_nothing_is_written_once_the_lease_is_lost(folder):
+    folder.append_log({"epoch": 0})
+    with folder.lease() as mine:
+        assert mine
+        folder.append_log({"epoch": 1})
+        (token,) = (folder.path / "holder").iterdir()
+        token.unlink()  # as another process does that takes it over
+        before = contents(folder.path)
+        for write in (
+            lambda: folder.append_log({"epoch": 2}),
+            lambda: folder.truncate_log(0),
+            lambda: write_atomically(folder.path / "checkpoint.pt", b"old"),
+            lambda: folder.note_session("failed"),
+            lambda: folder.mark_failed("too slow"),
+            folder.mark_done,
+        ):
+            with pytest.raises(LeaseLost):
+                write()
+        assert contents(folder.path) == before
+
+
+def test_sessions_say_who_has_worked_on_the_run(folder):
+    folder.note_session("begun")
+    folder.note_session("done")
+    lines = [json.loads(line) for line in (folder.path / "sessions.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["begun", "done"]
+    assert {(line["host"], line["pid"]) for line in lines} == {(socket.gethostname(), os.getpid())}
+
+
+def contents(path):
+    return {p: p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
+
+
+def test_log_without_its_torn_last_line(folder):
+    folder.append_log({"epoch": 0})
+    folder.append_log({"epoch": 1})
+    with (folder.path / "log.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "lo')
+    assert [line["epoch"] for line in folder.log()] == [0, 1]
+    folder.truncate_log(1)
+    assert (folder.path / "log.jsonl").read_text() == '{"epoch": 0}\n'
+
+
+def test_atomic_write_leaves_no_temporary_file(tmp_path):
+    write_atomically(tmp_path / "a", b"1")
+    write_atomically(tmp_path / "a", b"22")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"22"
+
+
+def test_unwritable_place_says_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="choose another place with --runs"):
+        RunFolder(tmp_path / "file" / "run").write_config({})

@@ -1,0 +1,201 @@
+"""A training that is broken off and resumed ends as one that was not, for every objective, to the bit."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import backbones
+import passion
+from benchmark.config.run_config import RunConfig
+from benchmark.run_folder.checkpoint import load_checkpoint
+from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
+from benchmark.run_folder.folder import RunFolder
+from benchmark.run_folder.reasons import Pruned
+from benchmark.training import train as training
+from benchmark.training.train import Validation
+from passion import OBJECTIVES
+
+EPOCHS = 3
+
+
+class SmallLoader:
+    """Two batches of two slices, another each epoch, of which the cases lack modalities."""
+
+    modalities = ("one", "two", "three")
+    wait = 0.0
+
+    def __len__(self):
+        return 2
+
+    def batches(self, epoch, first_step=0):
+        for step in range(first_step, 2):
+            generator = torch.Generator().manual_seed(10 * epoch + step)
+            present = torch.rand(2, 3, generator=generator) > 0.4
+            present[:, (epoch + step) % 3] = True
+            batch = SimpleNamespace(
+                volumes=torch.randn(2, 3, 16, 16, 1, generator=generator),
+                available=present,
+                present=present,
+                target=torch.randint(0, 3, (2, 16, 16, 1), generator=generator),
+                cases=["a", "b"],
+            )
+            batch.to = lambda device, batch=batch: batch
+            yield batch
+
+
+def small_network(seed):
+    torch.manual_seed(seed)
+    return backbones.create("rfnet", modalities=3, classes=3, width=2, spatial_dims=2)
+
+
+def run(name, folder, stop_after=None, stop=lambda: False, validation=None, cadence=AUTOMATIC):
+    """Train, or go on training; return the weights, what the objective learnt, and the log."""
+    config = RunConfig.model_validate({"objective": {"name": name}, "train": {"epochs": EPOCHS, "lr": 0.01}})
+    options = config.objective.options()
+    if config.teacher:
+        options["teacher"] = small_network(7)
+    objective = passion.create(name, 3, 3, counts=[4, 4, 4], cases=6, batch_size=2, **options)
+    net = small_network(1)
+
+    def leave(line):
+        if line["epoch"] == stop_after:
+            raise KeyboardInterrupt
+
+    training.train(
+        config,
+        net,
+        objective,
+        SmallLoader(),
+        folder,
+        torch.device("cpu"),
+        on_epoch=leave,
+        validation=validation,
+        stop=stop,
+        cadence=cadence,
+    )
+    log = [{k: v for k, v in line.items() if k != "timing"} for line in folder.log()]
+    return net.state_dict(), objective.state_dict(), log
+
+
+@pytest.mark.parametrize("name", list(OBJECTIVES))
+def test_resuming_changes_nothing(name, tmp_path):
+    whole, broken = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "broken")
+    for folder in (whole, broken):
+        folder.write_config({})
+    weights, learnt, log = run(name, whole)
+    with pytest.raises(KeyboardInterrupt):
+        run(name, broken, stop_after=2, cadence=Cadence(seconds=-1.0))
+    resumed_weights, resumed_learnt, resumed_log = run(name, broken)
+    assert all(value.equal(resumed_weights[key]) for key, value in weights.items())
+    assert str(learnt) == str(resumed_learnt)
+    assert log == resumed_log
+    assert len(log) == EPOCHS
+
+
+@pytest.mark.parametrize("name", ["baseline", "passion", "gradnorm"])
+def test_resuming_within_an_epoch_changes_nothing(name, tmp_path):
+    whole, broken = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "broken")
+    for folder in (whole, broken):
+        folder.write_config({})
+    weights, learnt, log = run(name, whole)
+    asked = iter(range(1, 100))
+    for _ in range(3):  # after the steps 1, 2 (the last of its epoch) and 3, whose checkpoint gets lost
+        with pytest.raises(KeyboardInterrupt):
+            run(name, broken, stop=lambda: bool(next(asked)))
+    (broken.path / "checkpoint.pt").unlink()
+    assert load_checkpoint(broken, torch.device("cpu"))["progress"]["step"] == 2
+    resumed_weights, resumed_learnt, resumed_log = run(name, broken)
+    assert all(value.equal(resumed_weights[key]) for key, value in weights.items())
+    assert str(learnt) == str(resumed_learnt)
+    assert log == resumed_log
+
+
+def test_looking_at_a_training_or_giving_it_up_on_the_way_changes_nothing(tmp_path):
+    whole, looked_at = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "looked_at")
+    for folder in (whole, looked_at):
+        folder.write_config({})
+    weights, learnt, _ = run("passion", whole)
+    scores = iter([0.3, 0.2])
+    asked = []
+
+    def hopeless(epochs, score):
+        asked.append((epochs, score))
+        return epochs == 2
+
+    with pytest.raises(Pruned, match=r"after 2 epochs, at 0\.2000"):
+        run("passion", looked_at, validation=Validation(lambda: next(scores), 1, hopeless=hopeless))
+    assert asked == [(1, 0.3), (2, 0.2)]
+    assert [line["validation"] for line in looked_at.log()] == [0.3, 0.2]
+    resumed_weights, resumed_learnt, log = run("passion", looked_at)
+    assert all(value.equal(resumed_weights[key]) for key, value in weights.items())
+    assert str(learnt) == str(resumed_learnt)
+    assert "validation" not in log[2]
+
+
+def test_the_best_look_is_kept(tmp_path):
+    folders = [RunFolder(tmp_path / name) for name in ("first", "last")]
+    for folder in folders:
+        folder.write_config({})
+    scores = iter([0.9, 0.1, 0.2])
+    kept, *_ = run("baseline", folders[0], validation=Validation(lambda: next(scores), 1, keep_best=True))
+    last, *_ = run("baseline", folders[1])
+    assert not all(value.equal(last[key]) for key, value in kept.items())
+
+
+EVERY_STEP = [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0)]
+
+
+@pytest.mark.parametrize(
+    ("cadence", "expected"),
+    [
+        (Cadence(seconds=-1.0), EVERY_STEP),
+        (AUTOMATIC, [(3, 0)]),
+        (Cadence(epochs=1), [(1, 0), (2, 0), (3, 0)]),
+        (Cadence(seconds=600.0, epochs=2), [(2, 0), (3, 0)]),
+    ],
+)
+def test_checkpoints_are_written_when_they_are_due_and_at_the_end(cadence, expected, tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path / "run")
+    folder.write_config({})
+    places, save = [], training.save_checkpoint
+
+    def note(folder, content):
+        places.append((content["epoch"], content["progress"]["step"]))
+        save(folder, content)
+
+    monkeypatch.setattr(training, "save_checkpoint", note)
+    run("baseline", folder, cadence=cadence)
+    assert places == expected
+
+
+def test_a_checkpoint_of_another_device_goes_on_with_this_device_s_kernel(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path / "run")
+    folder.write_config({})
+    with pytest.raises(KeyboardInterrupt):
+        run("uncertainty", folder, stop_after=1, cadence=Cadence(seconds=-1.0))
+
+    def of_a_gpu(*place):
+        checkpoint = load_checkpoint(*place)
+        for group in checkpoint["optimiser"]["param_groups"]:
+            group["fused"] = True
+        return checkpoint
+
+    monkeypatch.setattr(training, "load_checkpoint", of_a_gpu)
+    run("uncertainty", folder)
+    groups = load_checkpoint(folder, torch.device("cpu"))["optimiser"]["param_groups"]
+    assert [group["fused"] for group in groups] == [False, False]
+
+
+@pytest.mark.parametrize("name", ["uncertainty", "gradnorm"])
+def test_what_an_objective_learns_is_optimised_without_decay(name, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.write_config({})
+    _, learnt, log = run(name, folder)
+    parameter = learnt[{"uncertainty": "log_variance", "gradnorm": "theta"}[name]]
+    assert (parameter != 0).all()
+    assert {"weight"} <= log[-1]["modality"]["one"].keys()
+    checkpoint = load_checkpoint(folder, torch.device("cpu"))
+    groups = checkpoint["optimiser"]["param_groups"]
+    assert [group["weight_decay"] for group in groups] == [1e-4, 0.0]
+    assert groups[0]["lr"] == groups[1]["lr"]

@@ -1,0 +1,218 @@
+"""A study's life with an objective that costs nothing: order, pruning, failures, kills, resuming."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from stub_study import made, stub_objective, worked
+
+from bench_errors import InputError
+from benchmark.tune.search import RETRIES, Place, begin, counted, give_up_lost, resume
+from benchmark.tune.study_file import load_plan
+from benchmark.tune.worker import work
+
+
+def test_the_papers_values_come_first_and_trials_are_pruned_and_counted(tmp_path):
+    study, plan, _ = worked(tmp_path, 24)
+    trials = study.get_trials()
+    assert len(trials) == 24
+    assert trials[0].params == plan.first("stub")
+    states = Counter(t.state for t in trials)
+    assert states[TrialState.PRUNED] > 0
+    assert states[TrialState.COMPLETE] > 0
+    assert study.best_value > 0.75
+    work(study, plan, Place("stub", tmp_path / "runs"), lambda trial: [0.0], 24, None)
+    assert len(study.get_trials()) == 24
+
+
+def test_a_study_is_the_same_twice_and_however_it_was_broken_off(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    whole, *_ = worked(tmp_path / "a", 14)
+    worked(tmp_path / "b", 8)
+    again, *_ = worked(tmp_path / "b", 14)
+    assert [t.params for t in whole.get_trials()] == [t.params for t in again.get_trials()]
+    assert [t.state for t in whole.get_trials()] == [t.state for t in again.get_trials()]
+
+
+def test_an_error_fails_its_trial_with_a_reason_and_no_other(tmp_path):
+    def fail_second(trial):
+        if trial.number == 1:
+            raise FloatingPointError("the loss is nan\nin epoch 0")
+
+    study, *_ = worked(tmp_path, 4, fail_second, pruner="none")
+    states = [t.state.name for t in study.get_trials()]
+    assert states == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert study.get_trials()[1].user_attrs["reason"] == "FloatingPointError: the loss is nan in epoch 0"
+
+
+def test_a_value_that_is_no_number_fails_its_trial(tmp_path):
+    plan, place = made(tmp_path)
+    begin(plan, place, "d474")
+    study = resume(plan, place)
+    work(study, plan, place, lambda trial: [float("nan")], 1, None)
+    assert study.get_trials()[0].state == TrialState.FAIL
+    assert study.get_trials()[0].user_attrs["reason"] == "ValueError: its value is nan"
+
+
+@pytest.mark.parametrize("pruner", ["median", "asha", "hyperband", "none"])
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_every_pruner_and_sampler_works(tmp_path, pruner, sampler):
+    study, *_ = worked(tmp_path, 20, pruner=pruner, sampler=sampler)
+    states = Counter(t.state.name for t in study.get_trials())
+    assert set(states) <= {"COMPLETE", "PRUNED"}
+    assert (states["PRUNED"] == 0) == (pruner == "none")
+
+
+def test_two_goals_have_a_front(tmp_path):
+    study, plan, _ = worked(tmp_path, 12, goal="both")
+    assert plan.pruner.name == "none"
+    assert len(study.best_trials) >= 2
+
+
+def test_no_trial_begins_after_its_time(tmp_path):
+    plan, place = made(tmp_path)
+    begin(plan, place, "d474")
+    study = resume(plan, place)
+    work(study, plan, place, stub_objective(plan, place), 5, time.time() - 1)
+    assert [t.state for t in study.get_trials()] == [TrialState.WAITING]
+
+
+SLOW_WORKER = """
+import sys, time
+sys.path[:0] = {paths!r}
+from pathlib import Path
+from benchmark.tune.study_file import load_plan
+from benchmark.tune.search import Place, resume
+from benchmark.tune.worker import work
+name, plan = load_plan(sys.argv[1])
+place = Place(name, Path(sys.argv[2]))
+
+def forever(trial):
+    print("begun", flush=True)
+    time.sleep(600)
+
+work(resume(plan, place), plan, place, forever, 5, None)
+"""
+
+
+def kill_a_worker(plan_file, runs):
+    script = SLOW_WORKER.format(paths=[os.getcwd()])
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(plan_file), str(runs)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+def test_a_killed_workers_trial_fails_is_queued_again_and_counts_once(tmp_path):
+    plan, place = made(tmp_path)
+    begin(plan, place, "d474")
+    study = resume(plan, place)
+    process = kill_a_worker(tmp_path / "stub.yaml", place.runs)
+    try:
+        assert give_up_lost(study, place) == []
+        assert counted(study.get_trials()) == 1
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert give_up_lost(study, place) == [0]
+    assert [t.state for t in study.get_trials()] == [TrialState.FAIL, TrialState.WAITING]
+    assert counted(study.get_trials()) == 0
+    work(study, plan, place, stub_objective(plan, place), 3, None)
+    trials = study.get_trials()
+    assert [t.state.name for t in trials][:2] == ["FAIL", "COMPLETE"]
+    assert trials[1].params == trials[0].params
+    assert len(trials) == 4
+    assert counted(trials) == 3
+
+
+def test_what_kills_its_workers_is_not_tried_for_ever(tmp_path):
+    plan, place = made(tmp_path)
+    begin(plan, place, "d474")
+    study = resume(plan, place)
+    for _ in range(RETRIES + 1):
+        trial = study.ask()
+        trial.set_user_attr("worker", "gone")
+        place.worker("gone").path.mkdir(exist_ok=True)
+        assert give_up_lost(study, place) == [trial.number]
+    assert [t.state for t in study.get_trials()] == [TrialState.FAIL] * (RETRIES + 1)
+    assert counted(study.get_trials()) == 1
+
+
+def test_a_worker_of_which_nothing_is_known_is_left_alone(tmp_path):
+    plan, place = made(tmp_path)
+    begin(plan, place, "d474")
+    study = resume(plan, place)
+    study.ask().set_user_attr("worker", "another-machine")
+    assert give_up_lost(study, place) == []
+
+
+def test_a_study_goes_on_only_as_it_was_begun(tmp_path):
+    plan, place = made(tmp_path)
+    begin(plan, place, "d474")
+    begin(plan, place, "d474")
+    assert len(resume(plan, place).get_trials()) == 1
+    with pytest.raises(InputError, match="begun with data d474, the store now holds beef"):
+        begin(plan, place, "beef")
+    other, _ = made(tmp_path, base={"train": {"epochs": 5}})
+    with pytest.raises(InputError, match="begun with another base"):
+        begin(other, place, "d474")
+    pruned_otherwise, _ = made(tmp_path, pruner="asha")
+    begin(pruned_otherwise, place, "d474")
+
+
+def test_a_study_in_a_database(tmp_path):
+    plan, place = made(tmp_path)
+    place = Place("stub", place.runs, f"sqlite:///{tmp_path}/study.db")
+    begin(plan, place, "d474")
+    study = resume(plan, place)
+    work(study, plan, place, stub_objective(plan, place), 4, None)
+    assert len(optuna.load_study(study_name="stub", storage=place.storage).trials) == 4
+
+
+@pytest.mark.parametrize("storage", [None, "sqlite:///{}/other.db"])
+def test_a_study_that_is_not_there_is_not_made_by_a_worker(tmp_path, storage):
+    plan, place = made(tmp_path)
+    with pytest.raises(InputError, match="no study stub"):
+        resume(plan, Place("stub", place.runs, storage and storage.format(tmp_path)))
+
+
+def test_a_storage_that_cannot_be_opened_is_named(tmp_path):
+    plan, place = made(tmp_path)
+    with pytest.raises(InputError, match="cannot be opened"):
+        begin(plan, Place("stub", place.runs, "nosql://nowhere"), "d474")
+
+
+def test_workers_on_one_study_do_not_overshoot(tmp_path):
+    plan, place = made(tmp_path)
+    begin(plan, place, "d474")
+    script = textwrap.dedent(
+        f"""
+        import sys
+        sys.path[:0] = {[os.getcwd(), "tests", "tests/benchmark"]!r}
+        from pathlib import Path
+        from stub_study import made, stub_objective
+        from benchmark.tune.search import resume
+        from benchmark.tune.worker import work
+        plan, place = made(Path({str(tmp_path)!r}))
+        work(resume(plan, place), plan, place, stub_objective(plan, place), 12, None)
+        """
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(2)]
+    assert [p.wait() for p in processes] == [0, 0]
+    trials = resume(plan, place).get_trials()
+    assert len(trials) == 12
+    assert all(t.state.is_finished() for t in trials)
+
+
+def test_load_plan_is_what_a_worker_reads(tmp_path):
+    plan, _ = made(tmp_path)
+    assert load_plan(str(tmp_path / "stub.yaml"))[1] == plan

@@ -1,0 +1,135 @@
+"""Published splits where they apply, seeded ones elsewhere; no case on two sides."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench_errors import InputError
+from datasets.batches.split import check_policy, patient, split
+from datasets.studies.brats import BRATS2020, BRATS2023, PHANTOM
+from datasets.studies.myops import MYOPS2020
+
+BRATS = [f"BraTS20_Training_{number:03d}" for number in range(1, 370)]
+
+
+def sizes(parts):
+    return len(parts.train), len(parts.val), len(parts.test)
+
+
+def names(count):
+    return [f"case {number}" for number in range(count)]
+
+
+def test_published_brats2020():
+    parts = split(reversed(BRATS), BRATS2020, "auto", seed=0)
+    assert sizes(parts) == (219, 50, 100)
+    assert sorted(parts.train + parts.val + parts.test) == BRATS
+    assert parts == split(BRATS, BRATS2020, "auto", seed=1)
+    assert parts.train[:4] == tuple(BRATS[number - 1] for number in (2, 3, 4, 6))
+    assert parts.val[0] == BRATS[4]
+    assert parts.test[:2] == (BRATS[0], BRATS[15])
+
+
+def test_some_of_brats2020_keep_their_published_part():
+    parts = split(BRATS[:20], BRATS2020, "auto", seed=0)
+    whole = split(BRATS, BRATS2020, "auto", seed=0)
+    assert set(parts.train) == set(whole.train) & set(BRATS[:20])
+    assert set(parts.test) == set(whole.test) & set(BRATS[:20])
+
+
+@pytest.mark.parametrize("cases", [BRATS[1:4], [*BRATS[:20], "mine"], [*BRATS[:20], "BraTS20_Training_370"]])
+def test_otherwise_brats2020_is_split_at_random(cases):
+    assert split(cases, BRATS2020, "auto", seed=3) == split(cases, PHANTOM, "auto", seed=3)
+    assert split(cases, BRATS2020, "auto", seed=3).test
+
+
+@pytest.mark.parametrize("prefix", ["", "myops_training_"])
+def test_published_myops2020(prefix):
+    cases = [f"{prefix}{number}" for number in range(101, 126)]
+    parts = split(cases, MYOPS2020, "auto", seed=0)
+    assert sizes(parts) == (20, 0, 5)
+    assert parts.test == tuple(f"{prefix}{number}" for number in (107, 111, 115, 117, 120))
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(2, (1, 0, 1)), (3, (2, 0, 1)), (40, (24, 5, 11)), (369, (219, 50, 100))]
+)
+def test_random_shares(count, expected):
+    assert sizes(split(names(count), PHANTOM, "auto", seed=0)) == expected
+
+
+def test_random_split_covers_every_case_once_and_follows_the_seed():
+    for count in range(2, 60):
+        parts = split(names(count), PHANTOM, "auto", seed=5)
+        assert sorted(parts.train + parts.val + parts.test) == sorted(names(count))
+        assert parts.train
+        assert parts.test
+    first = split(names(40), PHANTOM, "auto", seed=0)
+    assert split(names(40)[::-1], PHANTOM, "auto", seed=0) == first
+    assert split(names(40), PHANTOM, "auto", seed=1) != first
+
+
+def test_same_is_every_case_everywhere():
+    parts = split(["b", "a"], PHANTOM, "same", seed=0)
+    assert parts.train == parts.val == parts.test == ("a", "b")
+
+
+SCANS = replace(PHANTOM, patient=r"(.+)-[0-9]+")
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    scans=st.lists(st.integers(1, 4), min_size=5, max_size=40),
+    policy=st.sampled_from(["auto", *(f"fold{i}of5" for i in range(5)), "fold0of2", "fold2of3"]),
+    seed=st.integers(0, 9),
+)
+def test_a_patient_is_on_one_side_only_and_every_case_on_some(scans, policy, seed):
+    cases = [f"p{number}-{scan}" for number, times in enumerate(scans) for scan in range(times)]
+    parts = split(cases[::-1], SCANS, policy, seed)
+    assert sorted(parts.train + parts.val + parts.test) == sorted(cases)
+    sides = [{patient(case, SCANS) for case in part} for part in (parts.train, parts.val, parts.test)]
+    assert sum(map(len, sides)) == len(set.union(*sides)) == len(scans)
+    assert parts.train
+    assert parts.test
+
+
+@pytest.mark.parametrize(("folds", "count"), [(5, 40), (3, 10), (2, 2), (5, 5)])
+def test_folds_test_every_patient_once_and_evenly(folds, count):
+    cases = [f"BraTS-GLI-{number:05d}-{scan}" for number in range(count) for scan in ("000", "001")]
+    parts = [split(cases, BRATS2023, f"fold{i}of{folds}", seed=7) for i in range(folds)]
+    tested = sorted(case for part in parts for case in part.test)
+    assert tested == sorted(cases)
+    assert max(len(p.test) for p in parts) - min(len(p.test) for p in parts) <= 2
+    assert parts == [split(cases[::-1], BRATS2023, f"fold{i}of{folds}", seed=7) for i in range(folds)]
+    if count == 40:
+        assert sizes(parts[0]) == (52, 12, 16)
+        assert parts[0] != split(cases, BRATS2023, "fold0of5", seed=8)
+
+
+def test_folds_leave_the_published_split_aside():
+    parts = split(BRATS, BRATS2020, "fold0of5", seed=0)
+    assert len(parts.test) == 74
+    assert set(parts.test) != set(split(BRATS, BRATS2020, "auto", seed=0).test)
+
+
+@pytest.mark.parametrize("policy", ["fold5of5", "fold0of1", "fold0of0", "foldof5", "fold-1of5", "Auto", ""])
+def test_unknown_policies(policy):
+    with pytest.raises(InputError, match=f"unknown split '{policy}': choose auto, same, or a fold such as"):
+        check_policy(policy)
+
+
+def test_too_few_patients():
+    scans = ["BraTS-GLI-00005-100", "BraTS-GLI-00005-101"]
+    with pytest.raises(InputError, match="found 1 patient, expected at least 2 for split auto"):
+        split(scans, BRATS2023, "auto", seed=0)
+    with pytest.raises(InputError, match="found 4 patients, expected at least 5 for split fold1of5"):
+        split(names(4), PHANTOM, "fold1of5", seed=0)
+
+
+def test_wrong_input():
+    with pytest.raises(InputError, match=r"found 1 patient, expected at least 2.*split: same"):
+        split(["one"], PHANTOM, "auto", seed=0)
+    with pytest.raises(InputError, match="unknown split 'random': choose auto, same, or a fold"):
+        split(names(4), PHANTOM, "random", seed=0)

@@ -1,0 +1,322 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench_errors import InputError
+from datasets.missingness.availability import availability, check_profile, pinned, read_csv
+from datasets.missingness.degrade import Degradation
+from datasets.missingness.profile_file import read_profile
+from datasets.studies.brats import BRATS2018, BRATS2020
+from datasets.studies.myops import MYOPS2020
+from datasets.vocabulary import Layout
+
+NAMES = [f"case{i:04}" for i in range(3000)]
+SITES = """groups:
+  column: site
+  cases: sites.csv
+  rates: {north: {t1ce: 0.1}, south: {t1ce: 0.9, t2: 0.5}}
+"""
+
+
+def write(folder, text, sites=None):
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    if sites is not None:
+        (folder / "sites.csv").write_text("case,site\n" + "".join(f"{c},{s}\n" for c, s in sites.items()))
+    return path
+
+
+def made(folder, text, cases=NAMES, description=BRATS2020, **options):
+    return availability(str(write(folder, text)), cases, description, **options)
+
+
+def test_rates(tmp_path):
+    table = made(tmp_path, "rates: {t1: 0.2, t1ce: 0.95, t2: 0.5}")
+    assert table.nominal == {"flair": 0, "t1ce": 0.95, "t1": 0.2, "t2": 0.5}
+    assert list(table.realised.values()) == pytest.approx([0, 0.95, 0.2, 0.5], abs=0.03)
+    assert table.notes == ()
+    assert table.definition == {"rates": {"t1": 0.2, "t1ce": 0.95, "t2": 0.5}}
+
+
+def test_what_is_given_is_said(tmp_path):
+    table = made(tmp_path, "rates: {t1ce: 0.9999999}", NAMES[:50])
+    assert table.table[:, 1].sum() == 1
+    case = table.cases[int(table.table[:, 1].argmax())]
+    assert table.notes == (f"t1ce was drawn for no case: given to {case}, so that one has it",)
+
+
+@pytest.mark.parametrize("rate", ["90", "95", "99"])
+def test_shipped_extreme_profiles(rate):
+    table = availability(f"extreme{rate}", NAMES[:200], BRATS2020)
+    assert table.nominal["t1ce"] == int(rate) / 100
+    assert table.table.any(axis=0).all()
+    assert table.realised["t1ce"] == pytest.approx(int(rate) / 100, abs=0.05)
+    assert pinned(f"extreme{rate}", BRATS2020) == f"extreme{rate}"
+    with pytest.raises(InputError, match="unknown modality 't1'"):
+        check_profile(f"extreme{rate}", MYOPS2020)
+
+
+def test_rates_by_a_column_of_the_cases(tmp_path):
+    sites = {case: "south" if i % 4 else "north" for i, case in enumerate(NAMES)}
+    write(tmp_path, SITES, sites)
+    table = availability(str(tmp_path / "mine.yaml"), NAMES, BRATS2020)
+    north = np.array([sites[case] == "north" for case in NAMES])
+    assert (~table.table[north]).mean(axis=0) == pytest.approx([0, 0.1, 0, 0], abs=0.04)
+    assert (~table.table[~north]).mean(axis=0) == pytest.approx([0, 0.9, 0, 0.5], abs=0.04)
+    assert table.nominal is None
+    assert [note[:17] for note in table.notes] == ["site north: 750 c", "site south: 2250 "]
+    with pytest.raises(InputError, match=r"the site of 1 of 2 cases is not known \(new\)"):
+        availability(str(tmp_path / "mine.yaml"), [NAMES[0], "new"], BRATS2020)
+
+
+def test_rates_by_grade_need_no_csv(tmp_path):
+    text = "groups: {column: grade, rates: {HGG: {t2: 0.99}, LGG: {flair: 0.99}}}"
+    names = [f"BraTS20_Training_{i:03}" for i in range(1, 370)]
+    table = made(tmp_path, text, names)
+    lgg = np.array([259 < i < 336 for i in range(1, 370)])
+    assert table.table[lgg, 3].all()
+    assert table.table[~lgg, 0].all()
+    assert table.realised["t2"] == pytest.approx(293 / 369 * 0.99, abs=0.03)
+
+
+def test_rates_by_what_the_paths_of_the_files_tell(tmp_path):
+    text = "groups: {column: grade, rates: {HGG: {t2: 0.99}, LGG: {flair: 0.99}}}"
+    names = NAMES[:200]
+    columns = {case: {"grade": "LGG" if i % 2 else "HGG"} for i, case in enumerate(names)}
+    table = made(tmp_path, text, names, BRATS2018, columns=columns)
+    assert table.table[1::2, 3].all()
+    assert table.table[::2, 0].all()
+    assert table.notes[0].startswith("grade HGG: 100 cases")
+    with pytest.raises(InputError, match="the grade of 200 of 200 cases is not known"):
+        made(tmp_path, text, names, BRATS2018)
+    with pytest.raises(InputError, match="the files of myops2020 tell no column"):
+        made(tmp_path, "groups: {column: grade, rates: {HGG: {}}}", names, MYOPS2020)
+    by_site = replace(BRATS2020, layouts=(Layout.named("{site}/{case}/{case}", ("_a",), "_seg"),))
+    sites = made(
+        tmp_path,
+        "groups: {column: site, rates: {x: {t1: 0.5}}}",
+        ["a"],
+        by_site,
+        columns={"a": {"site": "x"}},
+    )
+    assert sites.notes[0].startswith("site x: 1 cases")
+
+
+def test_rules_hold_within_what_exists(tmp_path):
+    existing = np.ones((300, 4), dtype=bool)
+    existing[:100, 2] = False
+    text = "rates: {t1: 0.3, flair: 0.5, t2: 0.5}\nrules:\n- {absent: t1ce, when_absent: t1}\n"
+    table = made(tmp_path, text, NAMES[:300], existing=existing).table
+    assert not table[:100, 1:3].any()
+    assert not (table[:, 1] & ~table[:, 2]).any()
+    assert table.any(axis=1).all()
+    assert table[100:, 2].mean() == pytest.approx(0.7 / 0.925, abs=0.1)
+    existing[7] = [False, True, False, False]
+    with pytest.raises(InputError, match="leave nothing to case case0007, which has t1ce on disk"):
+        made(tmp_path, text, NAMES[:300], existing=existing)
+
+
+def test_a_base_keeps_its_table(tmp_path):
+    table = made(tmp_path, "base: mr2468\ndegrade:\n- {kind: noise, severity: 2, share: 0.5}\n", NAMES[:219])
+    base = availability("mr2468", NAMES[:219], BRATS2020)
+    assert np.array_equal(table.table, base.table)
+    assert table.nominal == base.nominal
+    assert table.hash != base.hash
+
+
+def test_degraded_shares_are_of_the_cases_that_have_it(tmp_path):
+    text = (
+        "rates: {flair: 0.5}\ndegrade:\n"
+        "- {kind: noise, severity: 1, share: 0.3, modalities: [flair, t2]}\n"
+        "- {kind: slab, severity: 3, share: 0.6, modalities: flair}\n"
+    )
+    table = made(tmp_path, text)
+    assert set(table.quality) == {"flair", "t2"}
+    assert table.quality["flair"] == pytest.approx({"noise-1": 0.3, "slab-3": 0.6}, abs=0.04)
+    assert table.quality["t2"] == pytest.approx({"noise-1": 0.3}, abs=0.03)
+    has = dict(zip(table.cases, table.table, strict=True))
+    assert all(has[case][table.modalities.index(m)] for case, m in table.degraded)
+    part = availability(str(tmp_path / "mine.yaml"), NAMES[10:20], BRATS2020)
+    assert part.degraded == {k: v for k, v in table.degraded.items() if k[0] in NAMES[10:20]}
+
+
+def test_a_table_with_poor_quality_comes_back_from_csv(tmp_path):
+    table = made(tmp_path, "rates: {t1: 0.5}\ndegrade: [{kind: bias, severity: 3, share: 0.4}]", NAMES[:30])
+    path = tmp_path / "table.csv"
+    path.write_text(table.to_csv())
+    assert "bias-3" in path.read_text()
+    back = read_csv(path, BRATS2020)
+    assert (back.hash, back.degraded) == (table.hash, table.degraded)
+    existing = np.ones((10, 4), dtype=bool)
+    existing[:, 3] = False
+    part = availability(f"csv:{path}", NAMES[:10], BRATS2020, existing=existing)
+    assert {k for k in table.degraded if k[0] in NAMES[:10] and k[1] != "t2"} == set(part.degraded)
+    path.write_text("case,flair,t1ce,t1,t2\na,1,0,noise-4,1\n")
+    with pytest.raises(InputError, match="expected a severity of 1, 2 or 3"):
+        read_csv(path, BRATS2020)
+
+
+def test_the_digest_is_of_what_can_change_a_table(tmp_path):
+    sites = {"a": "north", "b": "south"}
+
+    def digest(text, sites=sites):
+        return read_profile(write(tmp_path, text, sites), BRATS2020).digest
+
+    first = digest(SITES)
+    assert digest("# a comment\nabout: something\n" + SITES) == first
+    assert digest(SITES.replace("0.9, t2: 0.5", "0.9, flair: 0, t2: 0.50")) == first
+    others = [
+        digest(SITES.replace("0.9", "0.8")),
+        digest(SITES, {"a": "south", "b": "north"}),
+        digest(SITES + "rules: [{absent: t1, when_absent: t2}]"),
+        digest(SITES + "degrade: [{kind: noise, severity: 2, share: 0.1}]"),
+        digest(SITES + "degrade: [{kind: noise, severity: 2, share: 0.2}]"),
+        digest("rates: {t1: 0.1}"),
+        digest("base: mr2468"),
+    ]
+    assert len({first, *others}) == 8
+
+
+@pytest.mark.parametrize("kind", ["yaml", "csv"])
+def test_two_files_at_one_path_are_two_profiles(tmp_path, kind):
+    path = tmp_path / f"mine.{kind}"
+    first, second = (
+        ("rates: {t1: 0.2}", "rates: {t1: 0.3}")
+        if kind == "yaml"
+        else ("case,flair,t1ce,t1,t2\na,1,1,1,1\n", "case,flair,t1ce,t1,t2\na,0,1,1,1\n")
+    )
+    prefix = "csv:" if kind == "csv" else ""
+    path.write_text(first)
+    one = pinned(f"{prefix}{path}", BRATS2020)
+    assert pinned(one, BRATS2020) == one
+    assert one.startswith(f"{prefix}{path}#")
+    assert availability(one, ["a"], BRATS2020).table.shape == (1, 4)
+    path.write_text(second)
+    assert pinned(f"{prefix}{path}", BRATS2020) != one
+    with pytest.raises(InputError, match="has changed since the run was planned"):
+        availability(one, ["a"], BRATS2020)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("rate: {t1: 0.2}", "unknown key 'rate': did you mean rates"),
+        ("rates: {t1c: 0.2}", "rates: unknown modality 't1c': did you mean t1ce"),
+        ("rates: {t1: 1.0}", "rates.t1: expected a rate from 0 to below 1, found 1.0"),
+        ("rates: {t1: -0.1}", "found -0.1"),
+        ("rates: {t1: .nan}", "found nan"),
+        ("rates: {t1: half}", "found 'half'"),
+        ("rates: {t1: true}", "found True"),
+        ("rates: [0.1]", "rates: expected a mapping with flair, t1ce, t1, t2, found [0.1]"),
+        ("rates: 0.9", "found 0.9"),
+        ("just text", "expected a mapping with about, base"),
+        ("", "found None"),
+        ("rates: [", "is not YAML"),
+        ("about: 3", "about: expected text"),
+        ("base: mr246", "base: expected mr or ir and 4 digits"),
+        ("base: other.yaml", "base: expected mr or ir"),
+        ("base: mr2468\nrates: {t1: 0.1}", "rates: stands beside base"),
+        ("base: mr2468\nrules: [{absent: t1, when_absent: t2}]", "rules: go with rates or groups"),
+        ("groups: {column: site, rates: {a: {t1: 0.1}}}", "groups.cases: expected a csv with the site"),
+        ("groups: {column: grade, rates: {HGG: {t1: 0.1}}}", "nothing is said of grade LGG"),
+        (
+            "groups: {column: grade, rates: {HGG: {}, LGG: {}, HG: {}}}",
+            "unknown grade 'HG': did you mean HGG",
+        ),
+        ("groups: {column: grade, rates: {HGG: {}, LGG: {t9: 0}}}", "groups.rates.LGG: unknown modality"),
+        ("groups: {column: grade}", "groups.rates: expected rates for each grade"),
+        ("groups: {column: 3, rates: {}}", "groups.column: expected the name of a column"),
+        ("groups: {column: site, cases: none.csv, rates: {a: {}}}", "none.csv cannot be read"),
+        (
+            "groups: {column: place, cases: sites.csv, rates: {a: {}}}",
+            "has no column place, found case, site",
+        ),
+        ("groups: {column: site, cases: sites.csv, rates: {north: {}}}", "nothing is said of site south"),
+        ("groups: {column: site, cases: sites.csv, rates: {yes: {}}}", "put it in quotes"),
+        ("groups: {columns: site}", "groups: unknown key 'columns': did you mean column"),
+        ("rules: {absent: t1}", "rules: expected a list"),
+        ("rules: [{absent: t1}]", "rules, entry 1: expected absent and either when_absent or when_present"),
+        ("rules: [{absent: t1, when_absent: t1}]", "t1 stands on both sides"),
+        ("rules: [{absent: t3, when_absent: t1}]", "rules, entry 1.absent: unknown modality 't3'"),
+        ("rules: [{absent: [], when_absent: t1}]", "expected at least one modality"),
+        ("rules: [{absent: t1, if_absent: t2}]", "unknown key 'if_absent': did you mean"),
+        (
+            "rules: [{absent: [flair, t1ce, t1], when_present: t2}, {absent: t2, when_absent: t1}]",
+            "rules: leave every case with nothing",
+        ),
+        ("rules: [{absent: t2, when_present: t1}]", "rules: never leave t2 to any case"),
+        (
+            "degrade: [{kind: nois, severity: 1, share: 0.5}]",
+            "unknown degradation 'nois': did you mean noise",
+        ),
+        ("degrade: [{kind: noise, severity: 4, share: 0.5}]", "severity: expected 1, 2 or 3, found 4"),
+        ("degrade: [{kind: noise, severity: 1.5, share: 0.5}]", "found 1.5"),
+        (
+            "degrade: [{kind: [], severity: {}, share: 0}]",
+            "share: expected a share above 0, at most 1, found 0",
+        ),
+        ("degrade: [{kind: noise, severity: 1, share: 0.5, modalities: [t5]}]", "unknown modality 't5'"),
+        (
+            "degrade: [{kind: noise, severity: 1, share: 0.7}, {kind: bias, severity: 1, share: 0.7}]",
+            "shares of flair add up to 1.4",
+        ),
+    ],
+)
+def test_wrong_files_are_refused_in_one_line(tmp_path, text, says):
+    path = write(tmp_path, text, {"a": "north", "b": "south"})
+    with pytest.raises(InputError) as caught:
+        check_profile(str(path), BRATS2020)
+    assert says in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path):
+    path = write(tmp_path, "rates: {t1: 2, t9: 0}\nrules: 3\ndegrade: [{}]\nabuot: x\n")
+    with pytest.raises(InputError) as caught:
+        read_profile(path, BRATS2020)
+    for part in ("rates.t1", "'t9'", "rules: expected a list", "entry 1.kind", "entry 1.share", "'abuot'"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("csv", "says"),
+    [
+        ("case,site\na,\n", "a line without case or site"),
+        ("case,site\na,north\na,south\n", "gives case a two values of site"),
+        ("", "has no column case, found no rows"),
+        ("case,site\na\n", "a line without case or site"),
+        ("case,site\na,north,more\nb,south\n", ""),
+    ],
+)
+def test_files_of_cases(tmp_path, csv, says):
+    path = write(tmp_path, SITES)
+    (tmp_path / "sites.csv").write_text(csv)
+    if says:
+        with pytest.raises(InputError) as caught:
+            read_profile(path, BRATS2020)
+        assert says in str(caught.value)
+    else:
+        assert read_profile(path, BRATS2020).groups == {"a": "north", "b": "south"}
+
+
+def test_too_few_cases_for_the_rules(tmp_path):
+    text = "rates: {flair: 0.5}\nrules: [{absent: [t1, t2, t1ce], when_present: flair}]"
+    with pytest.raises(InputError, match="1 cases are too few"):
+        made(tmp_path, text, ["a"])
+    assert made(tmp_path, text, ["a", "b"]).table.sum() == 4
+
+
+def test_files_that_are_not_there():
+    for name in ("absent.yaml", "/"):
+        with pytest.raises(InputError):
+            check_profile(str(Path(name)), BRATS2020)
+
+
+def test_degradations_are_parsed_back():
+    assert Degradation.parse("noise-2") == Degradation("noise", 2)
+    for text in ("noise", "noise-0", "noise-2-2", "noise2", "fog-1", ""):
+        with pytest.raises(InputError):
+            Degradation.parse(text)

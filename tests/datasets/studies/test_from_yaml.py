@@ -1,0 +1,187 @@
+"""A study that a YAML file describes: everything wrong with the file is named by line and field."""
+
+import pytest
+from nifti_study import write_case
+
+from bench_errors import InputError
+from datasets.preparation.check import check_study
+from datasets.preparation.find import find_cases
+from datasets.preparation.prepare import prepare
+from datasets.studies.brats import TABLE_ORDER
+from datasets.studies.from_yaml import read_description
+from datasets.studies.names import DATASETS
+from datasets.vocabulary import Region, table_subsets
+
+STROKE = """\
+modalities:
+  adc: "{site}/{case}/{case}_adc.nii.gz"
+  dwi: "{site}/{case}/scans/{case}_dwi.nii.gz"
+label: "{site}/{case}/{case}_msk.nii.gz"
+labels: {core: 1, penumbra: [2, 7]}
+regions:
+  lesion: [core, penumbra]
+  core: {classes: [core], min_voxels: 50}
+  no: penumbra
+patient: "([^-]+)-.*"
+profile_order: [dwi, adc]
+spatial_dims: 3
+"""
+
+PLAIN = """\
+modalities: {t1: "{case}_0001.nii.gz", flair: "{case}_0000.nii.gz"}
+label: "labels/{case}.nii.gz"
+labels: {lesion: 1}
+regions: {lesion: lesion}
+"""
+
+
+def written(folder, text, name="stroke.yaml"):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_whole_description(tmp_path):
+    found = DATASETS.get(str(written(tmp_path, STROKE)))
+    assert found.name == "stroke"
+    assert found.modalities == ("adc", "dwi")
+    assert found.file_labels == {0: 0, 1: 1, 2: 2, 7: 2}
+    assert found.classes == ("background", "core", "penumbra")
+    assert found.regions == (
+        Region("lesion", (1, 2)),
+        Region("core", (1,), min_voxels=50),
+        Region("no", (2,)),
+    )
+    assert found.profile_order == ("dwi", "adc")
+    assert table_subsets(found) == [("adc",), ("dwi",), ("adc", "dwi")]
+
+
+def test_its_study_is_found_checked_and_prepared(tmp_path):
+    description = read_description(written(tmp_path, STROKE))
+    for name, site in (("p1-1", "Basel"), ("p1-2", "Basel"), ("p2-1", "Genève")):
+        write_case(tmp_path / "study", description, name, site=site)
+    (tmp_path / "study" / "Basel" / "p1-2" / "scans" / "p1-2_dwi.nii.gz").unlink()
+    cases = find_cases(tmp_path / "study", description)
+    assert [case.columns["site"] for case in cases] == ["Basel", "Basel", "Genève"]
+    (note,) = check_study(tmp_path / "study", description)
+    assert (note.severity, note.file) == ("note", "scans/p1-2_dwi.nii.gz")
+    store = prepare(tmp_path / "study", description, tmp_path / "store")
+    assert store.description == description
+    assert store.available("p1-2") == (True, False)
+    assert "scans/p1-1_dwi.nii.gz" in store.record("p1-1").sources
+
+
+def test_only_what_is_needed(tmp_path):
+    description = read_description(written(tmp_path, PLAIN))
+    write_case(tmp_path / "study", description, "a_0001")
+    write_case(tmp_path / "study", description, "b")
+    assert [case.name for case in find_cases(tmp_path / "study", description)] == ["a_0001", "b"]
+    assert check_study(tmp_path / "study", description) == []
+    assert description.profile_order == ("t1", "flair")
+
+
+def test_four_modalities_of_brats_have_the_papers_order(tmp_path):
+    files = ", ".join(f'{m}: "{{case}}/{m}.nii"' for m in ("t1", "t2", "flair", "t1ce"))
+    text = f'modalities: {{{files}}}\nlabel: "{{case}}/s.nii"\nlabels: {{a: 1}}\nregions: {{a: a}}\n'
+    found = table_subsets(read_description(written(tmp_path, text)))
+    assert [set(subset) for subset in found] == [set(subset) for subset in TABLE_ORDER]
+    assert found[5] == ("t1", "t1ce")
+
+
+def test_several_modalities_in_a_file(tmp_path):
+    text = STROKE.replace(
+        '"{site}/{case}/{case}_adc.nii.gz"', '{file: "{site}/{case}/{case}.nii.gz", channel: 1}'
+    ).replace('"{site}/{case}/scans/{case}_dwi.nii.gz"', '{file: "{site}/{case}/{case}.nii.gz", channel: 0}')
+    description = read_description(written(tmp_path, text))
+    assert description.channels == (1, 0)
+    write_case(tmp_path / "study", description, "p1-1", site="Bern")
+    assert check_study(tmp_path / "study", description) == []
+
+
+ADC = '"{site}/{case}/{case}_adc.nii.gz"'
+MASK = '"{site}/{case}/{case}_msk.nii.gz"'
+
+WRONG = {
+    # kind: (what stands in the file, what is put in its place, what is said of it)
+    "no mapping": (STROKE, "- adc\n", "expected a mapping with the keys modalities, label, labels, regions"),
+    "empty": (STROKE, "", "expected a mapping with the keys"),
+    "no YAML": (STROKE, "a: [1\n", "is not YAML"),
+    "unknown key": (
+        "spatial_dims",
+        "spatial",
+        "line 12, spatial: unknown key 'spatial': did you mean",
+    ),
+    "missing key": ("label:", "labe:", "line 1, label: is missing"),
+    "key twice": ("profile_order: [dwi, adc]", "spatial_dims: 2", "line 12, spatial_dims: is given twice"),
+    "one modality": (f"  adc: {ADC}\n", "", "line 1, modalities: found 1, expected 2 to 8 modalities"),
+    "not a mapping": (
+        STROKE[: STROKE.index("label:")],
+        "modalities: [a]\n",
+        "expected a mapping of names",
+    ),
+    "name with plus": ("  adc:", "  a+b:", "line 2, modalities.a+b: expected another name"),
+    "reserved name": ("  adc:", "  label:", "line 2, modalities.label: expected another name"),
+    "no ending": (
+        "_adc.nii.gz",
+        "_adc.mha",
+        "line 2, modalities.adc: expected a pattern that ends",
+    ),
+    "no case": (ADC, '"{site}/adc.nii.gz"', "line 2, modalities.adc: expected {case} in the pattern"),
+    "outside": (ADC, '"../{case}_adc.nii.gz"', "line 2, modalities.adc: expected a path below the study"),
+    "absolute": (MASK, '"/{case}_msk.nii.gz"', "line 4, label: expected a path below the study"),
+    "braces": (ADC, '"{site/{case}_adc.nii.gz"', "modalities.adc: expected braces around single words"),
+    "other words": (MASK, '"{case}.nii"', "modalities.adc: expected the words in braces that label has"),
+    "same file": ("scans/{case}_dwi", "{case}_adc", "line 3, modalities.dwi: the same file as adc, expected"),
+    "label as modality": ("_msk", "_adc", "line 4, label: the same file as a modality"),
+    "channel for one": (ADC, f"{{file: {ADC}, channel: 0}}", "a channel for every modality or for none"),
+    "channel word": (ADC, f"{{file: {ADC}, channel: x}}", "modalities.adc.channel: expected 0 or more"),
+    "file without channel": (ADC, f"{{file: {ADC}}}", "expected a pattern, or file and channel, found file"),
+    "pattern as number": (ADC, "7", "line 2, modalities.adc: expected a file pattern such as"),
+    "label value": ("core: 1,", "core: one,", "line 5, labels.core: expected whole numbers of 0 or more"),
+    "label twice": ("[2, 7]", "[1, 7]", "line 5, labels.penumbra: value 1 stands for core too"),
+    "label zero": ("core: 1,", "core: 0,", "line 5, labels.core: value 0 stands for background too"),
+    "unknown class": (
+        "core, penumbra]\n",
+        "penumbre]\n",
+        "line 7, regions.lesion: unknown class 'penumbre'",
+    ),
+    "no class": ("[core, penumbra]", "[]", "line 7, regions.lesion: expected a class at least"),
+    "region key": ("min_voxels", "min", "line 8, regions.core: expected classes, and min_voxels or not"),
+    "region size": ("50", "-1", "line 8, regions.core.min_voxels: expected 0 or more, found -1"),
+    "patient": ('"([^-]+)-.*"', '".*"', "line 10, patient: expected a pattern with one group"),
+    "no expression": ('"([^-]+)-.*"', '"(("', "line 10, patient: is no regular expression"),
+    "profile order": ("[dwi, adc]", "[dwi, dwi]", "line 11, profile_order: expected each of adc, dwi once"),
+    "dims": ("dims: 3", "dims: 4", "line 12, spatial_dims: expected 2 or 3, found 4"),
+    "too deep": ('"([^-]+)-.*"', "&a [*a]", "line 10, patient.0.0.0.0: expected nothing so deep"),
+    "tag": ("dims: 3", "dims: !!python/name:os.system 3", "line 12, spatial_dims: cannot be understood"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_is_wrong_is_named_by_line_and_field(tmp_path, kind):
+    old, new, says = WRONG[kind]
+    assert old in STROKE
+    path = written(tmp_path, STROKE.replace(old, new))
+    with pytest.raises(InputError) as caught:
+        read_description(path)
+    assert str(caught.value).startswith(str(path))
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_everything_that_is_wrong_is_said_at_once(tmp_path):
+    text = STROKE.replace("spatial_dims: 3", "spatial_dims: 4").replace("core: 1,", "core: x,")
+    with pytest.raises(InputError, match=r"line 5, labels\.core: .*; line 12, spatial_dims: "):
+        read_description(written(tmp_path, text))
+
+
+def test_names_and_files(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.yaml cannot be read \(No such file"):
+        DATASETS.get(str(tmp_path / "nowhere.yaml"))
+    with pytest.raises(InputError, match="would be called 'brats2020'"):
+        read_description(written(tmp_path, STROKE, "brats2020.yaml"))
+    with pytest.raises(InputError, match="would be called 'my study'"):
+        read_description(written(tmp_path, STROKE, "my study.yaml"))
+    with pytest.raises(InputError, match="custom is one that you describe"):
+        DATASETS.get("custom")
+    assert DATASETS.check("any.yaml") == "any.yaml"

@@ -1,0 +1,149 @@
+"""Every dataset is found, recognised, checked and prepared as it is handed out, by its description alone."""
+
+import json
+
+import numpy as np
+import pytest
+from nifti_study import SHAPE, head, write_case, write_study
+
+from datasets.batches.split import patient
+from datasets.preparation.check import check_study
+from datasets.preparation.find import find_cases, recognise
+from datasets.preparation.prepare import prepare
+from datasets.store.store import Store
+from datasets.studies.brats import BRATS2018, BRATS2020, BRATS2023, BRATS2024, MODALITIES, TABLE_ORDER
+from datasets.studies.msd import MSD01
+from datasets.studies.myops import MYOPS2020
+from datasets.studies.names import DATASETS
+from datasets.vocabulary import Description, subsets, table_subsets
+
+OFFICIAL = {
+    "brats2018": "Brats18_TCIA01_390_1",
+    "brats2019": "BraTS19_CBICA_AAB_1",
+    "brats2020": "BraTS20_Training_001",
+    "brats2021": "BraTS2021_00000",
+    "brats2023": "BraTS-GLI-00000-000",
+    "brats2024": "BraTS-GLI-00005-100",
+    "msd01": "BRATS_001",
+    "myops2020": "myops_training_101",
+    "phantom": "Phantom_001",
+}
+LAYOUTS = [
+    (name, layout) for name in DATASETS for layout in range(len(DATASETS.get(name).layouts))
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "layout"), LAYOUTS)
+def test_every_layout_of_every_dataset(tmp_path, name, layout):
+    description = DATASETS.get(name)
+    assert description.name == name
+    cases = [OFFICIAL.get(name, "101"), "a Ünit"]
+    for case in cases:
+        write_case(tmp_path / "study", description, case, layout=layout, grade="LGG")
+    found = find_cases(tmp_path / "study", description)
+    assert [case.name for case in found] == sorted(cases)
+    assert all(list(case.files) == list(description.modalities) and case.label for case in found)
+    assert all(case.spare == case.faults == () for case in found)
+    if name in OFFICIAL:
+        assert recognise(tmp_path / "study") == description
+    assert check_study(tmp_path / "study", description) == []
+    store = prepare(tmp_path / "study", description, tmp_path / "store")
+    volumes, labels = head("a Ünit", description.modalities, file_labels=tuple(description.file_labels))
+    for m, modality in enumerate(description.modalities):
+        tissue = volumes[modality][1:-1, 1:-1, 1:-1]
+        stored = (
+            store.volumes("a Ünit")[m][1:-1, 1:-1, 1:-1] if store.record("a Ünit").shape == SHAPE else None
+        )
+        assert stored is not None
+        assert np.corrcoef(tissue.ravel(), stored.ravel())[0, 1] > 0.999
+    assert np.array_equal(store.labels("a Ünit"), np.vectorize(description.file_labels.get)(labels))
+
+
+@pytest.mark.parametrize("name", list(DATASETS))
+def test_descriptions_are_whole_and_go_through_json(name):
+    description = DATASETS.get(name)
+    assert Description.from_dict(json.loads(json.dumps(description.to_dict()))) == description
+    count = len(description.modalities)
+    assert sorted(table_subsets(description)) == sorted(subsets(description.modalities))
+    assert len(table_subsets(description)) == 2**count - 1
+    assert sorted(description.profile_order) == sorted(description.modalities)
+    assert all(len(layout.files) == count for layout in description.layouts)
+    assert set(description.file_labels.values()) == set(range(len(description.classes)))
+    for region in description.regions:
+        assert 0 < min(region.classes) <= max(region.classes) < len(description.classes)
+    if description.modalities == MODALITIES:
+        assert description.table_order is TABLE_ORDER
+
+
+def test_records_of_older_versions_are_read():
+    values = BRATS2020.to_dict()
+    del values["layouts"]
+    assert Description.from_dict({**values, "suffixes": ["_flair"]}).modalities == MODALITIES
+
+
+def test_every_dataset_of_the_field_is_named():
+    assert set(DATASETS) >= {*OFFICIAL, "phantom-heart"}
+    assert len(table_subsets(MYOPS2020)) == 7
+    assert [region.name for region in MYOPS2020.regions] == ["LVB", "RVB", "MYO"]
+
+
+def test_labels_of_the_years():
+    assert (
+        BRATS2020.file_labels[4]
+        == BRATS2023.file_labels[3]
+        == BRATS2024.file_labels[3]
+        == MSD01.file_labels[3]
+    )
+    assert BRATS2024.classes[BRATS2024.file_labels[4]] == "resection cavity"
+    assert MSD01.classes[MSD01.file_labels[1]] == "oedema"
+
+
+def test_grade_becomes_a_column_that_the_store_keeps(tmp_path):
+    for name, grade in (("Brats18_A_1", "HGG"), ("Brats18_B_1", "LGG")):
+        write_case(tmp_path / "study", BRATS2018, name, grade=grade)
+    (tmp_path / "study" / "survival_data.csv").write_text("-")
+    assert [case.columns for case in find_cases(tmp_path / "study", BRATS2018)] == [
+        {"grade": "HGG"},
+        {"grade": "LGG"},
+    ]
+    prepare(tmp_path / "study", BRATS2018, tmp_path / "store")
+    assert Store.open(tmp_path / "store").record("Brats18_B_1").columns == {"grade": "LGG"}
+
+
+def test_hidden_files_of_an_archive_are_passed_over(tmp_path):
+    write_case(tmp_path, MSD01, "BRATS_001")
+    for folder in ("imagesTr", "labelsTr", "imagesTs"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "._BRATS_001.nii.gz").write_bytes(b"\0\5\x16\7")
+    assert [case.name for case in find_cases(tmp_path, MSD01)] == ["BRATS_001"]
+    assert check_study(tmp_path) == []
+
+
+def test_cases_side_by_side_keep_spare_files_apart(tmp_path):
+    for name in ("myops_training_101", "myops_training_102"):
+        paths = write_case(tmp_path, MYOPS2020, name, layout=1)
+    paths["t2"].rename(paths["t2"].with_name("myops_training_102_T2w.nii.gz"))
+    first, second = find_cases(tmp_path, MYOPS2020)
+    assert first.spare == ()
+    assert second.spare == ("train25/myops_training_102_T2w.nii.gz",)
+    (problem,) = check_study(tmp_path)
+    assert problem.file == "train25/myops_training_102_T2.nii.gz"
+    assert "found also train25/myops_training_102_T2w.nii.gz" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("description", "case", "expected"),
+    [
+        (BRATS2018, "Brats18_TCIA01_390_1", "TCIA01_390"),
+        (BRATS2023, "BraTS-GLI-00005-100", "00005"),
+        (BRATS2023, "TCGA-FG-6692", "TCGA-FG-6692"),
+        (BRATS2020, "BraTS20_Training_001", "BraTS20_Training_001"),
+    ],
+)
+def test_patients(description, case, expected):
+    assert patient(case, description) == expected
+
+
+def test_recognises_2024_by_its_scans(tmp_path):
+    write_study(tmp_path, BRATS2024, ["BraTS-GLI-00005-100", "BraTS-GLI-00005-101"])
+    assert recognise(tmp_path) == BRATS2024
