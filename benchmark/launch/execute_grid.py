@@ -4,7 +4,7 @@ failed = execute_grid(load_grid("demo"), Path("runs"), stores={}, device="auto",
 """
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from bench_errors import InputError
 from benchmark.config.grid import Grid
 from benchmark.config.run_config import RunConfig
 from benchmark.launch.cluster import Cluster
-from benchmark.launch.devices import Slot, available_slots
+from benchmark.launch.devices import available_slots
 from benchmark.launch.local import launch
 from benchmark.launch.queue import job_of, queued
 from benchmark.launch.slurm import submit, wait
@@ -33,8 +33,6 @@ from benchmark.training.provenance import run_conditions
 from datasets.store.store import Store
 from datasets.vocabulary import Description
 
-Lengths = Callable[[dict[RunConfig, RunFolder], dict[str, Path], Slot], dict[RunConfig, float]]
-
 
 def execute_grid(
     grid: Grid,
@@ -49,7 +47,6 @@ def execute_grid(
     cluster: Cluster | None = None,
     cadence: Cadence = AUTOMATIC,
     devices: int = 1,
-    lengths: Lengths = lambda folders, stores, slot: {},
 ) -> int:
     """Execute what is missing of `grid` under `runs`; return how many of its runs are not done.
 
@@ -67,8 +64,6 @@ def execute_grid(
             do not count as not done.
         cadence: how often a run writes a checkpoint.
         devices: GPUs of each run, or processes on a CPU, which share its batches.
-        lengths: how many seconds each run takes in a slot, where that is known of all of them, so that the
-            longest can go first.
 
     Raises `InputError` before anything starts if a store is missing or has changed, a network cannot be
     built or take its windows, CUDA or a GPU is not there, or an option has no effect on the device.
@@ -85,12 +80,7 @@ def execute_grid(
         check_devices(missing, devices)
         located = find_stores(grid, runs, stores, console)
         check_networks(missing, located)
-        # A cluster's machines are not this one, on which the times were taken.
-        seconds = {} if cluster else lengths(missing, located, slots[0])
-        jobs = [
-            _job(grid, config, runs, located[config.dataset], cadence, seconds.get(config))
-            for config in missing
-        ]
+        jobs = [_job(grid, config, runs, located[config.dataset], cadence) for config in missing]
         if cluster:
             submit(jobs, grid.name, cluster, slots[0], track, console, retries)
             if not cluster.wait:
@@ -180,10 +170,8 @@ def begin_run(
     return folder, conditions
 
 
-def _job(
-    grid: Grid, config: RunConfig, runs: Path, store_path: Path, cadence: Cadence, seconds: float | None
-) -> Job:
-    """Return the job of a run; its work is the seconds that it takes, or the voxels that it trains on."""
+def _job(grid: Grid, config: RunConfig, runs: Path, store_path: Path, cadence: Cadence) -> Job:
+    """Return the job of a run; its work is the voxels that it trains on."""
     folder, conditions = begin_run(grid, config, runs, store_path)
     teacher = run_folder(grid, config.teacher, runs) if config.teacher else None
     cases = conditions["data"]["cases"]
@@ -195,7 +183,7 @@ def _job(
         config.train.epochs,
         cases["test"],
         teacher,
-        work=voxels if seconds is None else seconds,
+        work=voxels,
         cadence=cadence,
     )
 

@@ -1,8 +1,7 @@
 """What is still to be run of a grid, and the disk that it needs: ``plan_grid(grid, Path("runs"), {})``.
 
-Nothing is trained and nothing written, apart from measured times in the user's cache folder. Disk is
-counted, not measured: the weights, two checkpoints and the rows of `cases.csv` of each run; the slices kept
-as examples and the logs are small beside them. Times are those of `benchmark.planning.estimate`.
+Nothing is trained and nothing written. Disk is counted, not measured: the weights, two checkpoints and the
+rows of `cases.csv` of each run; the slices kept as examples and the logs are small beside them.
 """
 
 from collections import Counter
@@ -14,9 +13,9 @@ from benchmark.config.grid import Grid, PhantomOptions
 from benchmark.config.run_config import RunConfig
 from benchmark.launch.execute_grid import run_folder
 from benchmark.launch.stores import check_store_names
-from benchmark.run_folder.folder import STATES
+from benchmark.planning.work import Shape, Work, shapes_of, work_of
+from benchmark.run_folder.folder import STATES, RunFolder
 from benchmark.training.build import build_backbone
-from benchmark.training.inputs import run_split
 from datasets.batches.split import published_cases
 from datasets.preparation.expected import expected_store
 from datasets.store.store import Store
@@ -34,23 +33,31 @@ METRICS = 2
 
 
 @dataclass(frozen=True)
+class Run:
+    """A run that is not done, of a study whose cases are known or expected."""
+
+    config: RunConfig
+    folder: RunFolder
+    shapes: tuple[Shape, Shape]
+    work: Work
+
+
+@dataclass(frozen=True)
 class Plan:
     """The runs of a grid by state, and the bytes that those take that have not begun.
 
     Attributes:
         states: how many runs there are in each.
         bytes: of the absent runs.
-        left: the runs that are not done and whose network can be built.
-        stores: dataset -> its store, or what is expected of it; None where nothing is known.
-        expected: datasets that have no store yet.
+        left: the runs that are not done, whose network can be built and of whose dataset something is known.
+        expected: dataset without a store -> what is expected of it; None where nothing is known.
         refused: why networks cannot be built -> how many runs have them.
     """
 
     states: dict[str, int]
     bytes: int
-    left: tuple[RunConfig, ...]
-    stores: dict[str, Store | None]
-    expected: tuple[str, ...]
+    left: tuple[Run, ...]
+    expected: dict[str, Store | None]
     refused: dict[str, int]
 
 
@@ -62,27 +69,34 @@ def plan_grid(grid: Grid, runs: Path, stores: dict[str, Path]) -> Plan:
     """
     check_store_names(grid, stores)
     opened = {name: _store(grid, name, runs, stores) for name in grid.datasets}
-    expected = tuple(name for name, store in opened.items() if store is None)
-    known = {name: store or _expected(grid, name) for name, store in opened.items()}
-    states = [run_folder(grid, config, runs).state() for config in grid.configs]
-    weights: dict[tuple[str, str, int], int | str] = {}
-    left, refused, total = [], Counter[str](), 0
-    for config, state in zip(grid.configs, states, strict=True):
+    expected = {name: _expected(grid, name) for name, store in opened.items() if store is None}
+    states, refused, left, total = Counter[str](), Counter[str](), [], 0
+    weights, works = dict[object, int | str](), dict[object, Work]()
+    for config in grid.configs:
+        folder, description = run_folder(grid, config, runs), grid.datasets[config.dataset]
+        state = folder.state()
+        states[state] += 1
         if state == "done":
             continue
         network = (str(config.backbone), config.dataset, config.train.crop)
         if network not in weights:
-            weights[network] = _weights(config, grid.datasets[config.dataset])
+            weights[network] = _weights(config, description)
         size = weights[network]
         if isinstance(size, str):
             refused[size] += 1
             continue
-        left.append(config)
-        if state == "absent":
-            best = BEST_COPIES if config.test.select == "best" else 0
-            total += size * WEIGHT_BYTES * (COPIES + best) + _row_bytes(config, known[config.dataset])
-    counts = {name: states.count(name) for name in STATES if name in states}
-    return Plan(counts, total, tuple(left), known, expected, dict(refused))
+        copies = COPIES + (BEST_COPIES if config.test.select == "best" else 0)
+        taken = size * WEIGHT_BYTES * copies
+        if store := opened[config.dataset] or expected[config.dataset]:
+            key = (config.dataset, config.profile, config.split, config.objective.policy, config.window)
+            if key not in works:
+                works[key] = work_of(config, store)
+            rows = len(table_subsets(description)) * len(description.regions) * METRICS
+            taken += works[key].tested * rows * ROW_BYTES
+            left.append(Run(config, folder, shapes_of(config, description), works[key]))
+        total += taken if state == "absent" else 0
+    counts = {state: states[state] for state in STATES if state in states}
+    return Plan(counts, total, tuple(left), expected, dict(refused))
 
 
 def _store(grid: Grid, name: str, runs: Path, stores: dict[str, Path]) -> Store | None:
@@ -110,10 +124,3 @@ def _weights(config: RunConfig, description: Description) -> int | str:
         return sum(p.numel() for p in build_backbone(config, description).parameters())
     except InputError as error:
         return str(error)
-
-
-def _row_bytes(config: RunConfig, store: Store | None) -> int:
-    if store is None:
-        return 0
-    subsets, regions = len(table_subsets(store.description)), len(store.description.regions)
-    return len(run_split(config, store).test) * subsets * regions * METRICS * ROW_BYTES
