@@ -13,7 +13,7 @@ from benchmark.config.grid import Grid, PhantomOptions
 from benchmark.config.run_config import RunConfig
 from benchmark.launch.execute_grid import run_folder
 from benchmark.launch.stores import check_store_names
-from benchmark.planning.work import Shape, Work, shapes_of, work_of
+from benchmark.planning.work import Shape, Work, work_of
 from benchmark.run_folder.folder import STATES, RunFolder
 from benchmark.training.build import build_backbone
 from datasets.batches.split import published_cases
@@ -38,7 +38,7 @@ class Run:
 
     config: RunConfig
     folder: RunFolder
-    shapes: tuple[Shape, Shape]
+    shape: Shape
     work: Work
 
 
@@ -93,7 +93,7 @@ def plan_grid(grid: Grid, runs: Path, stores: dict[str, Path]) -> Plan:
                 works[key] = work_of(config, store)
             rows = len(table_subsets(description)) * len(description.regions) * METRICS
             taken += works[key].tested * rows * ROW_BYTES
-            left.append(Run(config, folder, shapes_of(config, description), works[key]))
+            left.append(Run(config, folder, Shape.of(config, description), works[key]))
         total += taken if state == "absent" else 0
     counts = {state: states[state] for state in STATES if state in states}
     return Plan(counts, total, tuple(left), expected, dict(refused))

@@ -1,4 +1,4 @@
-"""Time one step or test window of each shape within some seconds.
+"""Time a step and a test window of each shape within some seconds.
 
     with prober(slot) as probe:                     # what it needs is imported meanwhile
         timed, start = probe(shapes, 60.0)
@@ -30,25 +30,24 @@ from benchmark.launch.worker import malloc_variables
 from benchmark.planning.work import Shape
 from benchmark.run_folder.reasons import OUT_OF_MEMORY, error_reason, memory_kills
 
-FIRST, SECOND = 1.5, 1.2
-"""How far off the time of a first step may be (it is rather too long), and of one after it."""
 STEP = 16
 """Edges of crops are multiples of it."""
 SMALL = (0.2, 0.4)
 """Edges of the first crops over that of the shape's own."""
+REPEATS = 2
+"""Of everything, of which the last counts."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """What was timed of a shape at one edge of its crop or window.
+    """What was timed of a shape at one edge of its crop.
 
-    `seconds` are of a step with all modalities and of one with one modality; or of the network and of the
-    metrics for all subsets of a window. They may be `factor` times as long or short.
+    `seconds`: of a step with all modalities, of one with one modality, of the network for all subsets of a
+    window as large as the crop, and of the metrics for such a volume.
     """
 
     edge: int
-    seconds: tuple[float, float]
-    factor: float
+    seconds: tuple[float, ...]
     peak_bytes: int
 
 
@@ -60,22 +59,28 @@ class Timed:
     reason: str = ""
 
 
+Probe = Callable[[Sequence[Shape], float], tuple[dict[Shape, Timed], float]]
+
+
 @contextmanager
-def prober(slot: Slot) -> Iterator[Callable[[Sequence[Shape], float], tuple[dict[Shape, Timed], float]]]:
+def prober(slot: Slot) -> Iterator[Probe]:
     """Start what times shapes in `slot`, and yield what asks it to, for at most so many seconds.
 
     It says on standard error which shape is at work, and returns what was timed of each, and how many seconds
     a process takes to start (0 where it did not in time).
     """
-    command = [sys.executable, "-m", "benchmark.planning.probe"]
-    variables = {**os.environ, **malloc_variables(), **slot.environment()}
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=variables, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmark.planning.probe"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **malloc_variables(), **slot.environment()},
+        start_new_session=True,
+    )
 
     def probe(shapes: Sequence[Shape], seconds: float) -> tuple[dict[Shape, Timed], float]:
-        timed = {shape: Timed() for shape in sorted(shapes, key=lambda shape: shape.size)}
-        request = pickle.dumps((list(timed), slot, time.time() + seconds))
+        timed = {shape: Timed() for shape in sorted(shapes, key=lambda shape: shape.voxels)}
         try:
+            request = pickle.dumps((list(timed), slot, time.time() + seconds))
             output, _ = process.communicate(request, timeout=seconds)
         except subprocess.TimeoutExpired:
             kill_group(process)
@@ -98,13 +103,11 @@ def _read(output: str, timed: Sequence[Timed]) -> float:
         said = json.loads(line)
         if "start" in said:
             start = said["start"]
-            continue
-        shape = timed[said.pop("shape")]
-        if "reason" in said:
-            shape.reason = said["reason"]
+        elif "reason" in said:
+            timed[said["shape"]].reason = said["reason"]
         else:
-            point = Point(**{**said, "seconds": tuple(said["seconds"])})
-            shape.points = [*(other for other in shape.points if other.edge != point.edge), point]
+            point = Point(said["edge"], tuple(said["seconds"]), said["peak_bytes"])
+            timed[said["shape"]].points.append(point)
     return start
 
 
@@ -121,17 +124,16 @@ def main(asked: float) -> None:
 
     torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])  # the first imports the most
     _say(start=time.time() - asked)
-    shapes, slot, until = pickle.load(sys.stdin.buffer)
+    shapes, slot, end = pickle.load(sys.stdin.buffer)
     for shape in shapes:
         with suppress(Exception):  # what is wrong with them is said where they are timed
             BACKBONES.get(shape.config.backbone.name)
             OBJECTIVES.get(shape.config.objective.name)
     for i, shape in enumerate(shapes):
-        left = until - time.time()
-        share = left / (len(shapes) - i)
-        text = f"timing {i + 1} of {len(shapes)}: {_name(shape)}, {left:.0f} s left"
-        print(text, file=sys.stderr, flush=True)
-        killed = memory_kills()
+        left, config = end - time.time(), shape.config
+        name = f"{config.dataset} {config.backbone.name} {config.objective.name}"
+        print(f"timing {i + 1} of {len(shapes)}: {name}, {left:.0f} s left", file=sys.stderr, flush=True)
+        killed, share = memory_kills(), left / (len(shapes) - i)
         arguments = (i, shape, slot, share, max(share, left / 2))
         process = multiprocessing.get_context("fork").Process(target=_time, args=arguments)
         process.start()
@@ -148,27 +150,25 @@ def _time(number: int, shape: Shape, slot: Slot, share: float, limit: float) -> 
     The process ends by SIGALRM after `limit` seconds, whatever it does.
     """
     signal.setitimer(signal.ITIMER_REAL, limit)
-    end = time.monotonic() + share
-    small = {max(STEP, STEP * round(part * shape.edge / STEP)) for part in SMALL}
+    end, own = time.monotonic() + share, shape.config.train.crop
     points: list[Point] = []
-    for edge in sorted(edge for edge in small if edge < shape.edge):
+    for edge in sorted({max(STEP, STEP * round(part * own / STEP)) for part in SMALL} - {own}):
         with suppress(Exception):  # some networks take no small crops
-            points.append(_time_at(number, shape, edge, slot))
-    edges = range(points[-1].edge + STEP, shape.edge + 1, STEP) if points else [shape.edge]
-    repeats = 2 * (1 + points[-1].seconds[1] / points[-1].seconds[0]) if points else 0.0
+            points.append(_time_at(shape, edge, slot))
+            _say(shape=number, **vars(points[-1]))
     left = end - time.monotonic()
-    for edge in reversed(edges):
-        if not points or repeats * extrapolated(points, shape, edge)[0] < left:
-            try:
-                _time_at(number, shape, edge, slot)
-            except Exception as error:  # whatever a network says to what it cannot do
-                if edge == shape.edge:
-                    _say(shape=number, reason=error_reason(error))
-            return
+    edges = range(points[-1].edge + STEP, own + 1, STEP) if points else [own]
+    fitting = [edge for edge in edges if not points or REPEATS * sum(at_edge(points, shape, edge)[0]) < left]
+    if fitting:
+        try:
+            _say(shape=number, **vars(_time_at(shape, fitting[-1], slot)))
+        except Exception as error:  # whatever a network says to what it cannot do
+            if fitting[-1] == own:
+                _say(shape=number, reason=error_reason(error))
 
 
-def _time_at(number: int, shape: Shape, edge: int, slot: Slot) -> Point:
-    """Time a shape at crops or windows of that edge, and say what each repeat came to."""
+def _time_at(shape: Shape, edge: int, slot: Slot) -> Point:
+    """Time a shape at crops and windows of that edge."""
     from benchmark.speed import tasks
     from benchmark.training.memory import peak
     from benchmark.training.precision import check_precision
@@ -176,57 +176,43 @@ def _time_at(number: int, shape: Shape, edge: int, slot: Slot) -> Point:
     device = tasks.begin(tasks.Setting(slot.device, slot.threads))
     config, description = shape.config, shape.description
     check_precision(config.precision, device)
-    if edge < shape.edge:
-        train = config.train.model_copy(update={"crop": edge})
-        test = config.test.model_copy(update={"window": edge})
-        config = config.model_copy(update={"train": train, "test": test})
-    whole: Callable[[], object]
-    other: Callable[[], object]
-    if shape.kind == "step":
-        most, step = len(description.modalities), tasks.TrainingStep(config, description, device)
-        batches = [tasks.noise_batch(config, description, count).to(device) for count in (most, 1)]
-        whole, other, share = partial(step, batches[0]), partial(step, batches[1]), 1 / most
-    else:
-        space = tasks.space_of(edge, description)
-        whole = tasks.prediction(config, description, space, device)
-        other, share = tasks.scoring(config, description, space, device), 0.0
-
-    def once(task: Callable[[], object]) -> float:
-        began = tasks.now(device)
-        task()
-        return tasks.now(device) - began
-
-    first = once(whole)
-    _say(shape=number, edge=edge, seconds=(first, share * first), factor=FIRST, peak_bytes=peak(device))
-    once(other)
-    point = Point(edge, (once(whole), once(other)), SECOND, peak(device))
-    _say(shape=number, **vars(point))
-    return point
+    train = config.train.model_copy(update={"crop": edge})
+    test = config.test.model_copy(update={"window": edge})
+    config = config.model_copy(update={"train": train, "test": test})
+    step, space = tasks.TrainingStep(config, description, device), tasks.space_of(edge, description)
+    counts = (len(description.modalities), 1)
+    batches = [tasks.noise_batch(config, description, count).to(device) for count in counts]
+    seconds = []
+    for task in (
+        partial(step, batches[0]),
+        partial(step, batches[1]),
+        tasks.prediction(step.network, config, description, space, device),
+        tasks.scoring(config, description, space, device),
+    ):
+        for _ in range(REPEATS):
+            began = tasks.now(device)
+            task()
+            last = tasks.now(device) - began
+        seconds.append(last)
+    return Point(edge, tuple(seconds), peak(device))
 
 
-def extrapolated(points: Sequence[Point], shape: Shape, edge: int) -> tuple[float, float]:
-    """Return the seconds with all modalities, or of the network, at an edge, and how far off they may be.
+def at_edge(points: Sequence[Point], shape: Shape, edge: int) -> tuple[tuple[float, ...], float]:
+    """Return the seconds of a `Point` at another edge, and how many times as long or short they may be.
 
-    At most the time grows as the voxels do; at least, along the line through the two largest crops, or not at
-    all where there is one. What is returned is the geometric mean of both, and their distance to it.
+    At most they grow as the voxels do; at least, along the line through the two largest crops, or not at all
+    where there is one. They are taken to grow by the geometric mean of both.
     """
-    dims, last = shape.description.spatial_dims, points[-1]
-    voxels, seconds = last.edge**dims, last.seconds[0]
-    slope = 0.0
-    if len(points) > 1:
-        slope = max(0.0, (seconds - points[-2].seconds[0]) / (voxels - points[-2].edge ** dims))
-    bounds = seconds * edge**dims / voxels, seconds + slope * (edge**dims - voxels)
-    return sqrt(prod(bounds)), sqrt(max(bounds) / min(bounds))
+    last = points[-1]
+    voxels, small = (point.edge**shape.description.spatial_dims for point in (last, points[-2:][0]))
+    wanted, total = edge**shape.description.spatial_dims, sum(last.seconds)
+    slope = max(0.0, (total - sum(points[-2:][0].seconds)) / max(voxels - small, 1))
+    growth = wanted / voxels, 1 + slope * (wanted - voxels) / total
+    return tuple(s * sqrt(prod(growth)) for s in last.seconds), sqrt(max(growth) / min(growth))
 
 
 def _say(**content: Any) -> None:
     print(json.dumps(content), flush=True)
-
-
-def _name(shape: Shape) -> str:
-    config = shape.config
-    what = f"steps of {config.objective.name}" if shape.kind == "step" else "test"
-    return f"{config.dataset} {config.backbone.name}, {what}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What `bench plan` prints: what is missing of a grid, its disk, its hours and how sure they are.
 
-print_plan(load_grid("demo"), Path("runs"), {}, available_slots("auto", 2, None, None, None), [1, 8], None)
+slots = available_slots("auto", 2, None, None, None)
+print_plan(load_grid("demo"), Path("runs"), {}, slots, [1, 8], time.monotonic() + 60)
 """
 
 import time
@@ -8,7 +9,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from statistics import mean
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -19,7 +22,7 @@ from benchmark.launch.execute_grid import run_folder
 from benchmark.launch.schedule import wall_time
 from benchmark.launch.view import duration
 from benchmark.launch.worker import Job
-from benchmark.planning.estimate import Seconds, rates_of, run_seconds, step_seconds, test_seconds
+from benchmark.planning.estimate import Bounds, case_seconds, rates_of, run_seconds, step_seconds
 from benchmark.planning.plan import Plan, Run, plan_grid
 from benchmark.planning.probe import Timed, prober
 from benchmark.planning.work import Shape, labels
@@ -53,17 +56,16 @@ def print_plan(
         numbers: of such places, whose wall times are compared.
         end: when timing has to end, by `time.monotonic`; None: nothing is timed.
     """
-    slot = slots[0]
     console = Console(width=None if Console().is_terminal else 200, soft_wrap=True, markup=False)
-    with prober(slot) if end else nullcontext() as probe:
+    with prober(slots[0]) if end else nullcontext() as probe:
         plan = plan_grid(grid, runs, stores)
         _print_counts(grid, plan, console)
-        shapes = list(dict.fromkeys(shape for run in plan.left for shape in run.shapes))
-        if probe and end and shapes:
-            timed, start = probe(shapes, max(0.0, end - time.monotonic()))
-            lengths = _print_shapes(plan.left, timed, start, slot, console)
-            if lengths:
-                _print_wall_times(grid, runs, lengths, slot, numbers, console)
+        if not (probe and end and plan.left):
+            return
+        shapes = list(dict.fromkeys(run.shape for run in plan.left))
+        timed, start = probe(shapes, max(0.0, end - time.monotonic()))
+    if lengths := _print_hours(plan.left, timed, start, slots[0], console):
+        _print_wall_times(grid, runs, lengths, slots[0], numbers, console)
 
 
 def parse_numbers(text: str) -> list[int]:
@@ -94,50 +96,41 @@ def _assumed(store: Store | None) -> str:
     return f"counted with {len(store.cases)} cases of {shape} voxels"
 
 
-def _print_shapes(
+def _print_hours(
     runs: Sequence[Run], timed: Mapping[Shape, Timed], start: float, slot: Slot, console: Console
-) -> dict[Run, Seconds]:
+) -> dict[Run, Bounds]:
     """Print how long the runs of each shape take, and all; return how long each does, where that is known."""
-    rates, names = rates_of(timed), labels([run.shapes[0] for run in runs])
-    alike = defaultdict[tuple[Shape, Shape], list[Run]](list)
+    rates, names = rates_of(timed), labels(list(timed))
+    alike = defaultdict[Shape, list[Run]](list)
     for run in runs:
-        alike[run.shapes].append(run)
+        alike[run.shape].append(run)
     unit = "GPU-hours" if slot.device == "cuda" else "CPU-hours"
     table = Table("runs of", "runs", "a step", "test of a case", "memory", unit, "likely")
-    lengths: dict[Run, Seconds] = {}
-    for (step, test), group in alike.items():
-        reason = timed[step].reason or timed[test].reason
-        if reason or not (step in rates and test in rates):
+    lengths: dict[Run, Bounds] = {}
+    for shape, group in alike.items():
+        if not (rate := rates.get(shape)):
+            reason = timed[shape].reason
             why = f"cannot run here: {reason}" if reason else "nothing was timed: give more --probe-seconds"
-            console.print(f"{names[step]}: {len(group)} runs are in no figure of time, {why}")
+            console.print(f"{names[shape]}: {len(group)} runs are in no figure of time, {why}")
             continue
-        for run in group:
-            epochs = run.config.train.epochs - run.folder.epochs()
-            seconds = run_seconds(run.config, run.shapes, run.work, epochs, rates)
-            lengths[run] = seconds + Seconds.around(start)
-        work = group[0].work
-        stepped = sum(step_seconds(rates[step], step, run.work) for run in group) / len(group)
-        tested = test_seconds(rates[test], test, work.case_windows, work.case_voxels)
-        peak = 0 if rates[step].note else timed[step].points[-1].peak_bytes
+        lengths |= {run: start + run_seconds(run, rate) for run in group}
+        step, case = (mean(f(run, rate) for run in group) for f in (step_seconds, case_seconds))
+        peak = "" if rate.note else f"{timed[shape].points[-1].peak_bytes / 2**30:.1f} GiB"
+        hours = _hours([lengths[run] for run in group], slot)
         table.add_row(
-            names[step],
-            str(len(group)),
-            _figure(stepped, rates[step].note),
-            _figure(tested, rates[test].note),
-            f"{peak / 2**30:.1f} GiB" if peak else "",
-            *_hours([lengths[run] for run in group], slot),
+            names[shape], str(len(group)), f"{step:.3g} s{rate.note}", f"{case:.3g} s", peak, *hours
         )
     if lengths:
         console.print(table)
-        hours, likely = _hours(list(lengths.values()), slot)
-        console.print(f"{hours} {unit} for {len(lengths)} runs, likely {likely}")
+        likely, bounds = _hours(list(lengths.values()), slot)
+        console.print(f"{likely} {unit} for {len(lengths)} runs, likely {bounds}")
     return lengths
 
 
 def _print_wall_times(
     grid: Grid,
     runs: Path,
-    lengths: Mapping[Run, Seconds],
+    lengths: Mapping[Run, Bounds],
     slot: Slot,
     numbers: Sequence[int],
     console: Console,
@@ -147,11 +140,11 @@ def _print_wall_times(
     table = Table("GPUs" if slot.device == "cuda" else f"workers of {threads}", "wall time", "likely")
     for number in numbers:
         walls = []
-        for bound in ("middle", "low", "high"):
+        for bound in range(3):
             jobs = []
-            for run, length in lengths.items():
+            for run, seconds in lengths.items():
                 teacher = run_folder(grid, run.config.teacher, runs) if run.config.teacher else None
-                jobs.append(Job(run.folder, Path(), 0, 0, teacher, getattr(length, bound)))
+                jobs.append(Job(run.folder, Path(), 0, 0, teacher, float(seconds[bound])))
             walls.append(duration(wall_time(jobs, number)))
         table.add_row(str(number), walls[0], f"{walls[1]} to {walls[2]}")
     console.print(table)
@@ -161,14 +154,8 @@ def _print_wall_times(
     console.print(f"Timed on this machine ({name}, {threads}), {NOTES}")
 
 
-def _hours(lengths: Sequence[Seconds], slot: Slot) -> tuple[str, str]:
+def _hours(lengths: Sequence[Bounds], slot: Slot) -> tuple[str, str]:
     """Return the hours of a GPU, or of all threads of a CPU, and their bounds."""
-    total = sum(lengths, Seconds(0.0, 0.0, 0.0))
-    scale = (1 if slot.device == "cuda" else slot.threads) / 3600
-    hours = [scale * value for value in (total.middle, total.low, total.high)]
-    middle, low, high = (f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in hours)
-    return middle, f"{low} to {high}"
-
-
-def _figure(seconds: float, note: str) -> str:
-    return f"{seconds:.3g} s" + (f" ({note})" if note else "")
+    hours = np.sum(lengths, axis=0) * (1 if slot.device == "cuda" else slot.threads) / 3600
+    likely, least, most = (f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in hours)
+    return likely, f"{least} to {most}"

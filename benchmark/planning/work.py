@@ -1,67 +1,49 @@
-"""What runs have to do: `Shape`, what decides how long one step or test window takes, and `Work`, how many.
+"""What a run has to do: `Shape` decides how long a step and a test window take, `Work` is how many there are.
 
-    step, test = shapes_of(config, description)
-    work = work_of(config, store)
+    shape, work = Shape.of(config, description), work_of(config, store)
 
-Runs that differ in seed, profile, learning rate, epochs or an objective's weights share their shapes.
+Runs that differ in seed, profile, learning rate, epochs or an objective's weights share their shape.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 from benchmark.config.run_config import RunConfig
 from benchmark.evaluation.sliding_window import count_windows
 from benchmark.training.inputs import Inputs
 from datasets.store.store import Store
-from datasets.vocabulary import Description, table_subsets
-
-Kind = Literal["step", "test"]
-SUBSETS_OF_A_MODALITY = 6
-"""Testing so many subsets takes about as long as training on one modality, in the published networks."""
+from datasets.vocabulary import Description
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What decides how long a training step takes, or the test of a window.
+    """What decides how long a step and a window take: shapes with equal `facts` (JSON) are equal.
 
-    `facts` say it, and shapes with the same facts are equal; the rest is an example to time.
+    The configuration and description are an example to time.
     """
 
-    kind: Kind
     facts: str
     config: RunConfig = field(compare=False)
     description: Description = field(compare=False)
 
-    @property
-    def edge(self) -> int:
-        """Edge of the training crop or test window in voxels."""
-        return self.config.train.crop if self.kind == "step" else self.config.window
+    @classmethod
+    def of(cls, config: RunConfig, description: Description) -> "Shape":
+        """Return the shape of a run."""
+        facts = config.model_dump(mode="json", include={"dataset", "backbone", "objective", "precision"})
+        options = {k: v for k, v in facts["objective"].items() if not isinstance(v, float)}
+        facts["objective"] = {k: v for k, v in options.items() if k != "warmup_epochs"}
+        facts["train"] = {k: getattr(config.train, k) for k in ("crop", "batch_size", "recompute")}
+        facts["test"] = {"window": config.window, "outside": config.test.outside}
+        return cls(json.dumps(facts, sort_keys=True), config, description)
 
     @property
-    def size(self) -> int:
-        """About how much there is to compute: voxels of all samples and modalities of a step."""
-        voxels: int = self.edge**self.description.spatial_dims
-        if self.kind == "step":
-            return voxels * self.config.train.batch_size * len(self.description.modalities)
-        return voxels * len(table_subsets(self.description)) // SUBSETS_OF_A_MODALITY
-
-
-def shapes_of(config: RunConfig, description: Description) -> tuple[Shape, Shape]:
-    """Return the shapes of a run's training steps and of its test."""
-    content = config.model_dump(mode="json")
-    kinds = {
-        k: v for k, v in content["objective"].items() if not isinstance(v, float) and k != "warmup_epochs"
-    }
-    network = {k: content[k] for k in ("dataset", "backbone", "precision")} | {"crop": config.train.crop}
-    step = {"objective": kinds, "batch_size": config.train.batch_size, "recompute": config.train.recompute}
-    test = {"window": config.window, "metrics": config.test.metrics, "outside": config.test.outside}
-    return (
-        Shape("step", json.dumps(network | step, sort_keys=True), config, description),
-        Shape("test", json.dumps(network | test, sort_keys=True), config, description),
-    )
+    def voxels(self) -> int:
+        """Of a batch, of all modalities."""
+        samples = self.config.train.batch_size * len(self.description.modalities)
+        return int(samples * self.config.train.crop**self.description.spatial_dims)
 
 
 @dataclass(frozen=True)
@@ -71,10 +53,9 @@ class Work:
     Attributes:
         samples: of an epoch: cases, or slices of a 2-D study.
         modalities: of a sample that training sees, on average.
-        tested: test cases.
+        tested: number of test cases.
         windows, voxels: of all of them.
         validation_windows: of all validation cases.
-        case_windows, case_voxels: of the median test case.
     """
 
     samples: int
@@ -83,57 +64,47 @@ class Work:
     windows: int
     voxels: int
     validation_windows: int
-    case_windows: int
-    case_voxels: int
 
 
 def work_of(config: RunConfig, store: Store) -> Work:
     """Return what a run on a store has to do, which may be one that is only expected."""
     inputs, dims = Inputs.of(config, store), store.description.spatial_dims
+    shapes = {case: store.record(case).shape for case in store.cases}
     samples, seen = 0, 0.0
     for case, row in zip(inputs.table.cases, inputs.table.table, strict=True):
-        units = 1 if dims == 3 else store.record(case).shape[-1]
-        available = len(row) if config.objective.policy == "pdt" else int(row.sum())
-        samples += units
+        units = 1 if dims == 3 else shapes[case][-1]
+        shown = float(len(row) if config.objective.policy == "pdt" else row.sum())
         if config.objective.policy == "idt_drop":  # the mean over its subsets, without the empty one
-            seen += units * available * 2 ** (available - 1) / (2**available - 1)
-        else:
-            seen += units * available
+            shown *= 2 ** (shown - 1) / (2**shown - 1)
+        samples, seen = samples + units, seen + units * shown
 
-    def windows(case: str) -> int:
-        return count_windows(store.record(case).shape, config.window, dims)
+    def windows(cases: Sequence[str]) -> int:
+        return sum(count_windows(shapes[case], config.window, dims) for case in cases)
 
-    tested = sorted(inputs.split.test, key=windows)
-    median = tested[(len(tested) - 1) // 2]
-    return Work(
-        samples,
-        seen / samples,
-        len(tested),
-        sum(map(windows, tested)),
-        sum(prod(store.record(case).shape) for case in tested),
-        sum(map(windows, inputs.split.val)),
-        windows(median),
-        prod(store.record(median).shape),
-    )
+    test = inputs.split.test
+    voxels = sum(prod(shapes[case]) for case in test)
+    return Work(samples, seen / samples, len(test), windows(test), voxels, windows(inputs.split.val))
 
 
 def labels(shapes: Sequence[Shape]) -> dict[Shape, str]:
-    """Name shapes of steps by dataset, backbone and objective, and by what tells those of one name apart."""
+    """Name shapes by dataset, backbone and objective, and by what tells those of one name apart."""
     facts = {shape: _flat(json.loads(shape.facts)) for shape in shapes}
     names = {
-        shape: f"{of['dataset']} {of['backbone.name']} {of['objective.name']}" for shape, of in facts.items()
+        shape: " ".join(of[k] for k in ("dataset", "backbone.name", "objective.name"))
+        for shape, of in facts.items()
     }
     found = {}
     for shape, of in facts.items():
         alike = [facts[other] for other in facts if names[other] == names[shape]]
-        varying = [key for key in sorted(of) if any(other.get(key) != of[key] for other in alike)]
-        more = ", ".join(f"{key} {of[key]}" for key in varying)
-        found[shape] = f"{names[shape]} ({more})" if more else names[shape]
+        varying = [
+            f"{key} {of[key]}" for key in sorted(of) if any(other.get(key) != of[key] for other in alike)
+        ]
+        found[shape] = names[shape] + (f" ({', '.join(varying)})" if varying else "")
     return found
 
 
-def _flat(tree: dict[str, Any]) -> dict[str, str]:
-    flat: dict[str, Any] = {}
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
     for key, value in tree.items():
-        flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
-    return {key: str(value) for key, value in flat.items()}
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: str(value)}
+    return flat

@@ -25,6 +25,7 @@ from torch import Tensor
 
 import passion
 from backbones import cpu
+from backbones.contract import Backbone
 from backbones.recompute import Recomputed
 from benchmark.config.run_config import RunConfig
 from benchmark.evaluation.metrics import POLICIES, score_case
@@ -68,7 +69,7 @@ class TrainingStep:
 
     def __init__(self, config: RunConfig, description: Description, device: torch.device):
         self._precision, self._device = config.precision, device
-        self._network = build_backbone(config, description).to(device).train()
+        self.network = build_backbone(config, description).to(device).train()
         options = config.objective.options()
         if config.teacher:
             options["teacher"] = build_backbone(config, description).to(device)
@@ -79,14 +80,14 @@ class TrainingStep:
             batch_size=config.train.batch_size,
             **options,
         )
-        self._objective.left_out(self._network)
+        self._objective.left_out(self.network)
         self._objective.epoch = config.objective.warmup_epochs  # what most epochs compute
-        self._optimiser = make_optimiser(config, self._network, self._objective, device)
-        self._weights = [p for p in self._network.parameters() if p.requires_grad]
+        self._optimiser = make_optimiser(config, self.network, self._objective, device)
+        self._weights = [p for p in self.network.parameters() if p.requires_grad]
         self.stages: dict[str, float] = {}
         for name in ("encode", "unimodal", "fuse"):
-            setattr(self._network, name, self._timed(getattr(self._network, name), name))
-        self._trained = Recomputed(self._network) if config.train.recompute else self._network
+            setattr(self.network, name, self._timed(getattr(self.network, name), name))
+        self._trained = Recomputed(self.network) if config.train.recompute else self.network
 
     def __call__(self, batch: Batch) -> None:
         """Do forward pass, backward pass and the optimiser's step."""
@@ -147,14 +148,16 @@ def step(config: RunConfig, description: Description, count: int, setting: Setti
 def window(config: RunConfig, description: Description, setting: Setting) -> dict[str, Any]:
     """Time the prediction of one test window for all subsets: `seconds`, `peak_bytes`."""
     device = begin(setting)
-    test = prediction(config, description, space_of(config.window, description), device)
+    network = build_backbone(config, description).to(device)
+    test = prediction(network, config, description, space_of(config.window, description), device)
     return {"seconds": repeat(test, setting, device), "peak_bytes": peak(device)}
 
 
 def case(config: RunConfig, description: Description, setting: Setting) -> dict[str, Any]:
     """Time the test of one case of all subsets, Dice and HD95 included: `seconds`, `peak_bytes`."""
     device = begin(setting)
-    test = prediction(config, description, CASE, device)
+    network = build_backbone(config, description).to(device)
+    test = prediction(network, config, description, CASE, device)
     score = scoring(config, description, CASE, device)
     began = now(device)
     test()
@@ -253,10 +256,9 @@ def noise_batch(config: RunConfig, description: Description, count: int) -> Batc
 
 
 def prediction(
-    config: RunConfig, description: Description, space: Sequence[int], device: torch.device
+    network: Backbone, config: RunConfig, description: Description, space: Sequence[int], device: torch.device
 ) -> Callable[[], object]:
     """Return what segments a volume [X, Y, Z] for every subset."""
-    network = build_backbone(config, description).to(device)
     volumes = noise(len(description.modalities), *space)
     poor = volumes if config.test.outside else None
     subsets = table_subsets(description)
