@@ -4,8 +4,10 @@ Everything that depends on a dataset (15 or 7 subsets, table columns, file label
 `Description`; nothing of it is typed a second time. Imports neither torch nor numpy.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
 from itertools import combinations
 from pathlib import PurePath
 from typing import Any
@@ -17,6 +19,10 @@ ENDINGS = (".nii.gz", ".nii")
 
 Subset = tuple[str, ...]
 """A non-empty set of modalities, always in the order of the description's `modalities`."""
+
+
+WHERE = ("name", "layouts", "channels", "case_names")
+"""What of a `Description` says how a study is called and where its files lie, and decides no number."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,20 @@ class Description:
     def label_suffix(self) -> str:
         """The same of the label file."""
         return self.layouts[0].label.rpartition("{case}")[2]
+
+    @property
+    def plain_regions(self) -> tuple[str, ...]:
+        """Names of the regions that are no other one's post-processed twin: those that a mean is over."""
+        names: dict[tuple[int, ...], str] = {}
+        for region in self.regions:
+            names.setdefault(region.classes, region.name)
+        return tuple(names.values())
+
+    @property
+    def digest(self) -> str:
+        """First 10 hex digits of the SHA-256 of all but the name and where the files lie."""
+        facts = {key: value for key, value in self.to_dict().items() if key not in WHERE}
+        return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, dicts, strings and numbers, as written to YAML and JSON."""

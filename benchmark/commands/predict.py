@@ -68,5 +68,5 @@ def evaluate(
     from benchmark.models.evaluate_on import evaluate_run
 
     register(plugin)
-    folder = evaluate_run(run, dataset, runs, profile, outside, device)
-    typer.echo(f"evaluated {run} to {folder.path}; see: bench report --grid {folder.path.parent.name}")
+    test = evaluate_run(run, dataset, runs, profile, outside, device)
+    typer.echo(f"evaluated {run} to {test.path}; see: bench report --grid {test.path.parents[2].name}")

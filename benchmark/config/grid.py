@@ -72,6 +72,11 @@ def grid_names() -> list[str]:
     return sorted(p.stem for p in GRIDS.glob("*.yaml"))
 
 
+def is_grid(name_or_path: str) -> bool:
+    """Whether it is the name of a shipped grid, or the path of a file."""
+    return name_or_path in grid_names() or Path(name_or_path).is_file()
+
+
 def grid_lines() -> list[tuple[str, str]]:
     """Names of the shipped grids, each with what it is about."""
     return [(name, _about(yaml.safe_load(_find(name).read_text(encoding="utf-8")))) for name in grid_names()]
@@ -302,9 +307,8 @@ class _Checker:
             raise _error(self._file, point, error_key(errors[0]), readable_errors(errors)) from None
         except InputError as error:
             raise _error(self._file, point, (key,), str(error)) from None
-        same = (config.dataset, config.profile) == (description.name, profile)
-        if not same:
-            config = config.model_copy(update={"dataset": description.name, "profile": profile})
+        filled = {"dataset": description.name, "profile": profile, "description": description.digest}
+        config = config.model_copy(update=filled)
         return config, description
 
     def _validated(self, tree: dict[str, Any]) -> RunConfig:

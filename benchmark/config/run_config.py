@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from benchmark.config.backbone_options import BackboneConfig, OwnBackbone
+from benchmark.config.editions import current_layout
 from benchmark.config.objective_options import (
     BaselineConfig,
     DistillationConfig,
@@ -27,7 +28,7 @@ from datasets.missingness.degrade import Degradation
 from datasets.vocabulary import profile_label
 from passion import OBJECTIVES
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 
 class TrainConfig(Frozen):
@@ -36,7 +37,8 @@ class TrainConfig(Frozen):
     `crop`: edge of the training crop in voxels. `label_share`: share of crops centred on a labelled voxel.
     `augment`: the published augmentation, its intensity change per channel or as `released` (per slice).
     `recompute`: compute feature maps again in the backward pass instead of keeping them: slower, a fraction
-    of the memory.
+    of the memory. `select`: `last` ends with the last epoch's weights, as published; `best` with those of the
+    epoch with the highest mean Dice on the validation cases, looked at every `validate_every` epochs (10).
     """
 
     epochs: int = Field(300, ge=1)
@@ -47,22 +49,22 @@ class TrainConfig(Frozen):
     label_share: float = Field(0.0, ge=0, le=1)
     augment: bool | Literal["released"] = True
     recompute: bool = Field(False, exclude_if=lambda value: value is False)
+    select: Literal["last", "best"] = "last"
+    validate_every: int | None = Field(None, ge=1)
 
 
 class TestConfig(Frozen):
-    """Testing: sliding windows of edge `window` (default: the training crop) at half-window strides.
+    """Testing; nothing here trains again.
 
-    `select`: `last` tests the last epoch, as published; `best` the epoch with the highest mean Dice on the
-    validation cases, looked at every `validate_every` epochs. `outside`: leave it out to test as published,
-    with the modalities outside a subset absent; `noise-2`, say, shows them in that quality instead.
+    `window`: edge of the sliding windows (default: the training crop), at half-window strides. `policy`: the
+    rules of the metrics. `outside`: leave it out to test as published, with the modalities outside a subset
+    absent; `noise-2`, say, shows them in that quality instead.
     """
 
     __test__ = False  # a configuration, not a test class
 
     window: int | None = Field(None, ge=16, multiple_of=16)
-    metrics: Literal["passion", "brats", "nan-free"] = "passion"
-    select: Literal["last", "best"] = "last"
-    validate_every: int | None = Field(None, ge=1)
+    policy: Literal["passion", "brats", "nan-free"] = "passion"
     outside: str | None = Field(None, exclude_if=lambda value: value is None)
 
     @field_validator("outside")
@@ -76,13 +78,15 @@ NAMED = ("backbone", "objective")
 
 
 class RunConfig(Frozen):
-    """Everything that decides the numbers of one run.
+    """Everything that decides the numbers of one run: a training, and a test of it.
 
-    `dataset`: name of the study and of its store. `profile`: who lacks what (mr2468, complete, FILE.yaml,
+    `dataset`: name of the study and of its store; `description` is filled in: the digest of what is known of
+    the study (see `Description.digest`). `profile`: who lacks what (mr2468, complete, FILE.yaml,
     csv:FILE); grids follow a file by its digest, so that its content is part of the hash.
     `split`: `auto` is the official split or a seeded one; `fold0of5` to `fold4of5` are a cross-validation's;
     `same` trains and tests on every case.
-    `precision`: of the networks, in training and testing; losses, softmax and weights are fp32 always.
+    `precision`: of the networks, in training and testing; losses, softmax and weights are fp32 always. `tf32`
+    lets a GPU round the factors of products to 10 bits, which `fp32` does not.
     """
 
     dataset: str = "phantom"
@@ -93,6 +97,7 @@ class RunConfig(Frozen):
     test: TestConfig = TestConfig()
     split: Annotated[str, AfterValidator(check_policy)] = "auto"
     precision: Precision = "fp32"
+    description: str = ""
     seed: int = Field(1037, ge=0)
 
     @model_validator(mode="before")
@@ -105,9 +110,9 @@ class RunConfig(Frozen):
 
     @model_validator(mode="after")
     def _check_combination(self) -> "RunConfig":
-        if self.test.validate_every and self.test.select == "last":
+        if self.train.validate_every and self.train.select == "last":
             raise ValueError(
-                "test.validate_every has no effect with select: last; use select: best or leave it out"
+                "train.validate_every has no effect with select: last; use select: best or leave it out"
             )
         if self.objective.policy == "pdt" and self.profile != "complete":
             raise ValueError(
@@ -143,12 +148,20 @@ class RunConfig(Frozen):
 
     @cached_property
     def hash(self) -> str:
-        """First 10 hex digits of the SHA-256 of the resolved configuration, the teacher's included."""
-        content = self.model_dump()
+        """First 10 hex digits of the SHA-256 of what decides the training, its teacher's included.
+
+        The test is no part of it. The data are not either: a run folder says which it was begun with.
+        """
+        training = self.model_dump(exclude={"test"})
         if self.teacher:
-            content["teacher"] = self.teacher.hash
-        text = json.dumps(content, sort_keys=True)
-        return sha256(text.encode()).hexdigest()[:10]
+            training["teacher"] = self.teacher.hash
+        return digest(training)
+
+    @property
+    def test_name(self) -> str:
+        """The name of the test within its training: ``passion-noise-2-1a2b3c4d5e``."""
+        settings = {**self.test.model_dump(), "window": self.window}
+        return "-".join(filter(None, (self.test.policy, self.test.outside, digest(settings))))
 
     @property
     def name(self) -> str:
@@ -163,7 +176,7 @@ class RunConfig(Frozen):
 
     @property
     def folder(self) -> str:
-        """The name of its run folder, unique by its hash."""
+        """The name of its run folder: that of its training, unique by its hash."""
         return f"{self.name}-{self.hash}"
 
     def __hash__(self) -> int:
@@ -173,6 +186,16 @@ class RunConfig(Frozen):
         copied = super().__copy__()
         copied.__dict__.pop("hash", None)  # copies are made to be changed: see model_copy
         return copied
+
+
+def digest(content: Any) -> str:
+    """First 10 hex digits of the SHA-256 of plain lists, dicts, strings and numbers."""
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def read_config(recorded: dict[str, Any]) -> RunConfig:
+    """Return the configuration that a run folder records; raise `ValidationError` where it is none."""
+    return RunConfig.model_validate(current_layout(recorded))
 
 
 def readable_errors(errors: list[Any]) -> str:

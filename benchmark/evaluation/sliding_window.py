@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from math import prod
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from torch import Tensor
 from backbones.contract import Backbone, Features
 from benchmark.evaluation.metrics import MetricPolicy, score_case
 from benchmark.evaluation.surface_distances import nearest
+from benchmark.run_folder.case_rows import CaseRow
 from datasets.missingness.degrade import Degradation, degraded_volume
 from datasets.store.store import Store
 from datasets.vocabulary import Subset, presence, subset_name, table_subsets
@@ -33,16 +33,6 @@ ROWS_AT_ONCE = 3
 """Subsets of a window fused in one batch on a CPU: bounds the memory, changes neither time nor result."""
 VOXELS_AT_ONCE = 15 * 80**3
 """Voxels of the fused outputs of one batch on a GPU, halved where its memory runs out."""
-
-
-class Row(NamedTuple):
-    """One line of `cases.csv`."""
-
-    case: str
-    subset: str
-    region: str
-    metric: str
-    value: float
 
 
 def segment_case(
@@ -82,7 +72,7 @@ def score_maps(
     policy: MetricPolicy,
     metrics: Sequence[str] = ("dice", "hd95"),
     device: torch.device = CPU,
-) -> list[Row]:
+) -> list[CaseRow]:
     """Score what `segment_case` returned; rows ordered by subset (as in the tables), region and metric.
 
     `device`: where to compare surfaces.
@@ -98,7 +88,9 @@ def score_maps(
         metrics=metrics,
         nearest=None if device.type == "cpu" else partial(nearest, device=device),
     )
-    return [Row(case, *score) for score in scores]
+    return [
+        CaseRow(case, subset, region, metric, policy.name, value) for subset, region, metric, value in scores
+    ]
 
 
 def predict(
@@ -309,6 +301,6 @@ def pad_to(volumes: Tensor, window: Sequence[int]) -> Tensor:
     return padded
 
 
-def mean_dice(rows: Sequence[Row]) -> float:
+def mean_dice(rows: Sequence[CaseRow]) -> float:
     """Mean Dice over cases, subsets and regions: what `select: best` maximises on the validation cases."""
     return float(np.mean([r.value for r in rows if r.metric == "dice"]))

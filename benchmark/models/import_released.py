@@ -45,7 +45,7 @@ def import_weights(file: Path, backbone: str, out: Path) -> RunFolder:
         {"dataset": BRATS2020.name, "backbone": {"name": backbone}, "profile": "complete"}
     )
     known = config.model_dump(include={"dataset": True, "backbone": True, "train": {"crop"}, "test": True})
-    policy = POLICIES[config.test.metrics]
+    policy = POLICIES[config.test.policy]
     digest = sha256(content).hexdigest()
     folder.write_config(
         {
@@ -61,6 +61,7 @@ def import_weights(file: Path, backbone: str, out: Path) -> RunFolder:
         }
     )
     save_weights(folder, weights)
+    folder.mark_trained()
     return folder
 
 

@@ -24,7 +24,7 @@ from bench_errors import InputError
 from bench_registry import unknown
 from benchmark.evaluation.sliding_window import most_probable
 from benchmark.models.trained_model import Trained, check_alike, load_trained
-from benchmark.run_folder.folder import write_atomically
+from benchmark.run_folder.files import write_atomically
 from benchmark.training.device import chosen_device
 from datasets.preparation.examine import Examined, examine_images
 from datasets.preparation.find import Case, find_cases

@@ -6,7 +6,7 @@ the same bytes.
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench_errors import InputError
 from bench_registry import unknown
-from benchmark.report.data.collect import Collected, collect
+from benchmark.report.data.collect import Collected, Wanted, collect
 from benchmark.report.data.runs import Run
 from benchmark.report.figures.pictures import Picture, pictures
 from benchmark.report.figures.style import FORMATS, save
@@ -48,20 +48,20 @@ def write_report(
     split_by: Sequence[str] = (),
     published: bool = False,
     formats: Sequence[str] | None = None,
-    only: Collection[str] | None = None,
+    wanted: Wanted | None = None,
 ) -> list[Path]:
     """Write the report of the grids' run folders into `out` and return the files, `report.md` first.
 
     With `published`, what others reported stands under our rows; `collect` explains `split_by`; `formats` are
     those of the figures, png always among them as the page is made of it: by default all, and png alone from
-    `BRIEF` sections on; `only` are the names of the run folders to read, where not all are. Raises
+    `BRIEF` sections on; `wanted` are the runs to take, see `collect`. Raises
     `InputError` for an unknown format, a grid without a finished run, runs that cannot be compared
     (`collect`), and a folder that cannot be written.
     """
     for name in formats or ():
         if name not in FORMATS:
             raise InputError(f"--formats: {unknown('format', name, list(FORMATS))}")
-    collected = collect(grid_folders, split_by, only)
+    collected = collect(grid_folders, split_by, wanted)
     sections = contents(collected, published)
     if formats is None:
         formats = FORMATS if len(sections) < BRIEF else ()
@@ -102,6 +102,8 @@ def _write(
             states={s: states.count(s) for s in STATES if s in states},
             unfinished=[run for run in collected.runs if run.state != "done"],
             repeated=collected.repeated,
+            others=collected.others,
+            old=[run for run in collected.runs if run.is_old],
             epochs=epochs,
             sections=[(section, drawn[section.title]) for section in sections],
             texts=texts,
@@ -166,7 +168,7 @@ def epochs(run: Run) -> str:
 
 def left_out(collected: Collected) -> list[str]:
     """What networks could not give their objectives, once for each method."""
-    notes = [(run.method, run.environment.get("left_out")) for run in collected.runs if run.method]
+    notes = [(run.method, run.model.get("left_out")) for run in collected.runs if run.method]
     return list(dict.fromkeys(f"{method}: {note}." for method, note in notes if note))
 
 

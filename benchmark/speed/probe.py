@@ -23,8 +23,8 @@ from benchmark.speed.tasks import Setting, begin, now
 from benchmark.training.build import build_backbone, build_objective
 from benchmark.training.memory import peak
 from benchmark.training.network_size import model_size
-from benchmark.training.precision import autocast, check_precision, scaler
-from benchmark.training.train import Progress, make_optimiser, steps
+from benchmark.training.precision import autocast, check_precision
+from benchmark.training.train import Progress, Training, steps
 from datasets.batches.loader import Loader
 from datasets.missingness.availability import Availability
 from datasets.missingness.degrade import Degradation
@@ -73,16 +73,15 @@ def time_steps(
         objective = build_objective(config, description, whole, teacher)
         objective.left_out(backbone)
         objective.epoch = epoch = config.objective.warmup_epochs
-        optimiser, scale = (
-            make_optimiser(config, backbone, objective, device),
-            scaler(config.precision, device),
-        )
+        training = Training(config, backbone, objective, whole, device)
+        training.epoch = epoch
         model_size(backbone, config.train.crop)
         start = time.time() - asked
         seconds: dict[int, list[float]] = {}
         for count in sorted(counts, reverse=True):
-            loader = _loader(config, store, count, counts[count] + 1)
-            going = steps(config, epoch, Progress(), backbone, objective, optimiser, scale, loader, device)
+            training.loader = _loader(config, store, count, counts[count] + 1)
+            training.progress = Progress()
+            going = steps(training)
             ends = [now(device) for _ in islice(going, counts[count] + 1)]
             going.close()
             seconds[count] = np.diff(ends).tolist()
@@ -110,7 +109,7 @@ def time_case(
         segmented = now(device)
         labels = np.asarray(store.labels(NOISE))
         moved = {subset: np.roll(labels, i + 1, axis=0) for i, subset in enumerate(maps)}
-        score_maps(store, NOISE, moved, POLICIES[config.test.metrics], device=device)
+        score_maps(store, NOISE, moved, POLICIES[config.test.policy], device=device)
         scored = now(device)
     return {
         "segment": segmented - began,

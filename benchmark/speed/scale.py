@@ -109,7 +109,7 @@ def write_runs(folder: Path, count: int) -> None:
         os.link(shared / f"{i % SCORES}.csv", run.path / "cases.csv")
         for name in ("log.jsonl", FILE):
             os.link(shared / name, run.path / name)
-        run.mark_done()
+        run.mark_trained()
 
 
 def _content(profile: str, network: str, method: tuple[str, dict[str, Any]], seed: int) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from datasets.batches.split import Split
 from datasets.randomness import generator
 
 SPACES = Path(__file__).parent / "spaces"
-MEASURES = ("dataset", "profile", "split", "seed", "test.metrics", "test.outside")
+MEASURES = ("dataset", "profile", "split", "seed", "test.policy", "test.outside")
 """Keys that say what a run is measured on or by: searching over them would not make it better."""
 Number = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
 Choice = bool | Number | str
@@ -63,7 +63,7 @@ class Range(Frozen):
 class ValidationPlan(Frozen):
     """How a trial is looked at while it trains: every `every` epochs, on `cases` of the validation cases.
 
-    Its value at the end is over all of them. A run with `test.select: best` has looks of its own.
+    Its value at the end is over all of them. A run with `train.select: best` has looks of its own.
     """
 
     every: int = Field(10, ge=1)
@@ -196,10 +196,12 @@ class Plan(Frozen):
                 except InputError as error:
                     raise InputError(f"study {name}: space: {key}: {value}: {error}") from None
         config = self.config(name)
-        looks_at = config.test.validate_every or 10 if config.test.select == "best" else self.validation.every
-        if config.test.select == "best" and self.validation != ValidationPlan():
+        looks_at = (
+            config.train.validate_every or 10 if config.train.select == "best" else self.validation.every
+        )
+        if config.train.select == "best" and self.validation != ValidationPlan():
             raise InputError(
-                f"study {name}: validation has no effect with test.select: best, whose looks are at all "
+                f"study {name}: validation has no effect with train.select: best, whose looks are at all "
                 "validation cases every test.validate_every epochs: leave it out"
             )
         if self.pruner.name != "none" and looks_at >= config.train.epochs:

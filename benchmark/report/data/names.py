@@ -27,7 +27,7 @@ NETWORKS_AND_METHODS = {
     "pcgrad": "PCGrad",
 }
 POLICIES = {"idt": "", "idt_drop": " (random drop)", "pdt": " (PDT)"}
-NO_METHOD = ("dataset", "profile", "seed", "test.metrics")
+NO_METHOD = ("dataset", "description", "profile", "seed", "test.policy")
 """Keys of a configuration that say what a method is tried on or scored by, not what it is."""
 
 

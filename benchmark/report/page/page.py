@@ -92,6 +92,8 @@ def page(
             cases=cases,
             unfinished=[(run, _link(run, out)) for run in collected.runs if run.state != "done"],
             repeated=collected.repeated,
+            others=collected.others,
+            old=[run for run in collected.runs if run.is_old],
             runs=[(run, _link(run, out), _conditions(run)) for study in studies for run in study.runs],
         )
     )
@@ -136,12 +138,12 @@ def _leader(table: Table, block: int) -> tuple[str, str, str]:
 
 
 def _link(run: Run, out: Path) -> str:
-    return quote(os.path.relpath(run.path, out).replace(os.sep, "/")) + "/"
+    return quote(os.path.relpath(run.test or run.path, out).replace(os.sep, "/")) + "/"
 
 
 def _conditions(run: Run) -> dict[str, Any]:
     """What the page says of a run, in the order of reading."""
-    data, environment_ = run.content["data"], run.environment
+    data = run.content["data"]
     epochs = run.content["config"]["train"].get("epochs", "?")
     return {
         "epochs": f"{run.trained[0]}/{epochs}",
@@ -155,5 +157,5 @@ def _conditions(run: Run) -> dict[str, Any]:
         "options": {
             k: json.dumps(v) if not isinstance(v, str) else v for k, v in options(run.config).items()
         },
-        "environment": yaml.safe_dump(environment_, sort_keys=False, allow_unicode=True),
+        "environment": yaml.safe_dump_all(run.environments, sort_keys=False, allow_unicode=True),
     }

@@ -15,7 +15,7 @@ from benchmark.commands.lists import print_backbone_check, print_objective_check
 from benchmark.commands.options import register
 from benchmark.config.grid import load_grid
 from benchmark.config.run_config import RunConfig, readable_errors
-from benchmark.launch.execute_grid import execute_grid
+from benchmark.launch.execute_grid import Launch, execute_grid
 from benchmark.run_folder.folder import run_folders
 from benchmark.training.build import check_sizes
 from datasets.studies.names import DATASETS
@@ -121,7 +121,7 @@ def test_a_grid_with_such_a_network_does_not_start(folder, monkeypatch):
     content["axes"] = {"backbone": ["mean_net:MeanNet", {"name": "rfnet", "width": 3}]}
     (folder / "broken.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(InputError, match="width 3"):
-        execute_grid(load_grid("broken.yaml"), folder / "runs", {}, "cpu", 1, False)
+        execute_grid(load_grid("broken.yaml"), folder / "runs", {}, Launch("cpu", 1, track=False))
     assert run_folders(folder / "runs" / "broken") == []
 
 

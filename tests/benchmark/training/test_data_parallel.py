@@ -72,7 +72,7 @@ def train_all(store, folder, team):
         run = RunFolder(folder / name)
         if team.leads:
             run.write_config({})
-        training.train(config, net, objective, loader, run, torch.device("cpu"), team=team)
+        training.train(training.Training(config, net, objective, loader, torch.device("cpu"), team), run)
         log = run.log() if team.leads else None
         found[name] = (net.state_dict(), str(objective.state_dict()), log)
     return found
@@ -178,7 +178,7 @@ def test_a_run_on_two_devices_from_the_command_line(tmp_path, monkeypatch):
         assert (folder / "done").exists()
         lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
         losses[devices] = [line["loss"]["total"] for line in lines]
-        assert json.loads((folder / "environment.json").read_text()).get("devices", 1) == int(devices)
+        assert RunFolder(folder).environments()[0]["devices"] == int(devices)
         assert "devices" not in yaml.safe_load((folder / "config.yaml").read_text())["config"]
     np.testing.assert_allclose(losses["1"], losses["2"], rtol=1e-3)
 

@@ -13,7 +13,7 @@ from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
 from benchmark.run_folder.folder import RunFolder
 from benchmark.run_folder.reasons import Pruned
 from benchmark.training import train as training
-from benchmark.training.train import Validation
+from benchmark.training.train import Training, Validation
 from passion import OBJECTIVES
 
 EPOCHS = 3
@@ -26,6 +26,9 @@ class SmallLoader:
     wait = 0.0
 
     def __len__(self):
+        return 2
+
+    def cases_in(self, step):
         return 2
 
     def batches(self, epoch, first_step=0):
@@ -62,18 +65,8 @@ def run(name, folder, stop_after=None, stop=lambda: False, validation=None, cade
         if line["epoch"] == stop_after:
             raise KeyboardInterrupt
 
-    training.train(
-        config,
-        net,
-        objective,
-        SmallLoader(),
-        folder,
-        torch.device("cpu"),
-        on_epoch=leave,
-        validation=validation,
-        stop=stop,
-        cadence=cadence,
-    )
+    made = Training(config, net, objective, SmallLoader(), torch.device("cpu"))
+    training.train(made, folder, validation, leave, stop, cadence)
     log = [{k: v for k, v in line.items() if k != "timing"} for line in folder.log()]
     return net.state_dict(), objective.state_dict(), log
 

@@ -62,8 +62,8 @@ def test_the_cases_looked_at_are_drawn_among_the_validation_cases_alone(tmp_path
         ({"goal": "test"}, "mean"),
         ({"pruner": {"name": "asha", "startup": 3}}, "no such option"),
         (
-            {"base": {"test": {"select": "best"}, "train": {"epochs": 20}}, "validation": {"every": 2}},
-            "validation has no effect with test.select: best",
+            {"base": {"train": {"epochs": 20, "select": "best"}}, "validation": {"every": 2}},
+            "validation has no effect with train.select: best",
         ),
         ({"spaec": {}}, "no such option"),
     ],
