@@ -14,8 +14,10 @@ not seen in two epochs; such a modality does not count among the M.
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from passion.options import ObjectiveOptions
 from passion.rivals.weighting import TaskWeighting
 
 
@@ -25,11 +27,16 @@ class DynamicWeightAverage(TaskWeighting):
     A call of `loss` with gradients enabled is a training step and counts in the epoch's means.
     """
 
+    class Options(ObjectiveOptions):
+        """`temperature`: the higher, the more equal the weights."""
+
+        temperature: float = Field(2.0, gt=0)
+
+    options: Options
     summed = ("sums", "seen")
 
-    def __init__(self, modalities: int, classes: int, temperature: float = 2.0, **options: Any):
-        super().__init__(modalities, classes, **options)
-        self.temperature = temperature
+    def __init__(self, modalities: int, classes: int, options: Options, **facts: Any):
+        super().__init__(modalities, classes, options, **facts)
         self.weight = torch.ones(modalities, dtype=torch.float64)
         self.means: list[Tensor] = []  # of the last two epochs, NaN where a modality was not seen
         self.sums = torch.zeros(modalities, dtype=torch.float64)
@@ -49,7 +56,7 @@ class DynamicWeightAverage(TaskWeighting):
         self.means = [*self.means, mean][-2:]
         self.sums, self.seen = torch.zeros_like(mean), torch.zeros_like(mean)
         if len(self.means) == 2:
-            self.weight = average_weights(self.means[1] / self.means[0], self.temperature)
+            self.weight = average_weights(self.means[1] / self.means[0], self.options.temperature)
         super().end_epoch()
         return changed
 

@@ -30,7 +30,7 @@ def step(objective: Objective, net: TinyBackbone, batch: TinyBatch) -> dict[str,
 
 def test_moddrop_is_the_baseline_by_name() -> None:
     net, batch = network(), tiny_batch("1010", "0100")
-    assert create("moddrop").policy == "idt_drop"
+    assert create("moddrop").options.policy == "idt_drop"
     torch.testing.assert_close(
         create("moddrop").loss(net, batch).total, create("baseline").loss(net, batch).total
     )
