@@ -146,7 +146,7 @@ class Objective(ABC):
             )
         return self.without_unimodal
 
-    def own_logits(self, backbone: Backbone, features: Features, taught: Tensor) -> Tensor | None:
+    def unimodal_logits(self, backbone: Backbone, features: Features, taught: Tensor) -> Tensor | None:
         """Return each taught modality's own output [B, M, classes, *space]; None where there is none.
 
         `features` from `encode`, `taught` bool [B, M] on the CPU.
@@ -189,8 +189,8 @@ def labels_of(batch: Batch, classes: int) -> list[CaseLabels]:
 def unimodal_losses(logits: Tensor | None, taught: Tensor, labels: list[CaseLabels]) -> list[Tensor]:
     """Task loss of each taught modality's own output, per case a tensor [M], 0 for the others.
 
-    `logits` [B, M, classes, *space] from `Objective.own_logits`, `taught` bool [B, M] on the CPU. Without
-    logits all are 0.
+    `logits` [B, M, classes, *space] from `Objective.unimodal_logits`, `taught` bool [B, M] on the CPU.
+    Without logits all are 0.
     """
     if logits is None:
         return [case_labels.count.new_zeros(taught.shape[1]) for case_labels in labels]

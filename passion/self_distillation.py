@@ -156,19 +156,17 @@ class Passion(Objective):
         self, backbone: Backbone, features: Features, batch: Batch, labels: list[CaseLabels], taught: Tensor
     ) -> dict[str, Tensor]:
         """Return all terms but `sep`, of each case: [B] or [B, M]; count the distances of a training step."""
-        device = batch.volumes.device
+        device, size = batch.volumes.device, batch.target.shape[1:]
         rows = plan_rows(batch.present.detach().cpu().bool(), taught)
         fused = backbone.fuse(features, rows.present.to(device), rows.case.to(device))
         cases = []
         with torch.autocast(device.type, enabled=False):
-            for outputs, case_labels, case_taught in zip(
-                split_rows(fused, rows), labels, taught, strict=True
-            ):
-                terms = self._case_terms(outputs, case_labels, batch.target.shape[1:])
-                terms["preference"] = relative_preference(terms["distance"], case_taught.to(device))
+            for b, outputs in enumerate(split_rows(fused, rows)):
+                terms = self._case_terms(outputs, labels[b], size)
+                terms["preference"] = relative_preference(terms["distance"], taught[b].to(device))
                 cases.append(terms)
                 if torch.is_grad_enabled():
-                    self._count(terms["distance"], case_taught, outputs.modality)
+                    self._count(terms["distance"], taught[b], outputs.modality)
         return {name: torch.stack([terms[name] for terms in cases]) for name in cases[0]}
 
     def _case_terms(self, outputs: CaseOutputs, labels: CaseLabels, size: torch.Size) -> dict[str, Tensor]:
@@ -223,7 +221,7 @@ class Passion(Objective):
             if not part.any():
                 continue
             with torch.set_grad_enabled(learning and torch.is_grad_enabled()):
-                logits = self.own_logits(backbone, replace(features, available=part.to(device)), part)
+                logits = self.unimodal_logits(backbone, replace(features, available=part.to(device)), part)
                 with torch.autocast(device.type, enabled=False):
                     losses = torch.stack(unimodal_losses(logits, part, labels))
             sep = sep + losses
@@ -240,10 +238,9 @@ class Passion(Objective):
 
     def _warmup_losses(self, sep: Tensor) -> Losses:
         total = (self.beta.to(sep) * self.weights.to(sep) * sep).sum()
-        terms = dict.fromkeys(("fuse", "prm"), sep.new_zeros(()))
-        terms |= dict.fromkeys(("kl", "proto"), torch.zeros_like(sep))
-        if self.options.distance is not None:
-            terms |= dict.fromkeys(("distance", "preference"), torch.zeros_like(sep))
+        terms = {name: sep.new_zeros(()) for name in ("fuse", "prm")}
+        measures = () if self.options.distance is None else ("distance", "preference")
+        terms |= {name: torch.zeros_like(sep) for name in ("kl", "proto", *measures)}
         return Losses(total, {**terms, "sep": sep.detach()})
 
     def _count(self, distance: Tensor, taught: Tensor, students: Tensor) -> None:

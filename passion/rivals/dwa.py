@@ -62,8 +62,8 @@ class DynamicWeightAverage(TaskWeighting):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch, the weights, the means of the last epochs and the sums of this one."""
-        own = {"weight": self.weight, "sums": self.sums.cpu(), "seen": self.seen}
-        copies = {name: value.clone() for name, value in own.items()}
+        tensors = {"weight": self.weight, "sums": self.sums.cpu(), "seen": self.seen}
+        copies = {name: value.clone() for name, value in tensors.items()}
         return {**super().state_dict(), **copies, "means": [mean.clone() for mean in self.means]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ class DynamicWeightAverage(TaskWeighting):
 
 def average_weights(rate: Tensor, temperature: float) -> Tensor:
     """Weights from the rates of descent L(t-1) / L(t-2), [M]; 1 for those that are not finite."""
-    known = rate.isfinite()
+    finite = rate.isfinite()
     weight = torch.ones_like(rate)
-    weight[known] = known.sum() * torch.softmax(rate[known] / temperature, dim=0)
+    weight[finite] = finite.sum() * torch.softmax(rate[finite] / temperature, dim=0)
     return weight

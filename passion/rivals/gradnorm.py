@@ -59,15 +59,15 @@ class GradNorm(TaskWeighting):
     def backward(self, losses: Losses, parameters: list[nn.Parameter]) -> None:
         """Give the network the gradient of the total, and theta that of L_grad."""
         assert losses.tasks is not None
-        own, cases = losses.tasks.own, losses.tasks.cases
-        squares = own.new_zeros((self.modalities, len(parameters)))
+        tasks, cases = losses.tasks.own, losses.tasks.cases
+        squares = tasks.new_zeros((self.modalities, len(parameters)))
         for m in cases.nonzero().squeeze(1).tolist():
-            gradients = task_gradient(own[m], parameters, keep_graph=True)
+            gradients = task_gradient(tasks[m], parameters, keep_graph=True)
             squares[m] = torch.stack([g.square().sum() for g in gradients]).to(squares)
         losses.total.backward()
         shared = (squares > 0).sum(dim=0) > 1
         norms = (squares * shared).sum(dim=1).sqrt().double().cpu() / cases.clamp(min=1)
-        loss = losses.terms["sep"].double().cpu() / cases.clamp(min=1)  # own may carry a scale
+        loss = losses.terms["sep"].double().cpu() / cases.clamp(min=1)  # tasks may carry a scale
         self.first = torch.where((self.first == 0) & (cases > 0), loss, self.first)
         w = self.weight.double().cpu()
         slope = norm_slope(w, norms, loss / self.first.clamp(min=1e-12), cases > 0, self.options.alpha)
@@ -82,8 +82,8 @@ class GradNorm(TaskWeighting):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch, theta and the first losses."""
-        own = {"theta": self.theta.detach().clone(), "first": self.first.clone()}
-        return {**super().state_dict(), **own}
+        learnt = {"theta": self.theta.detach().clone(), "first": self.first.clone()}
+        return {**super().state_dict(), **learnt}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`; keeps the parameter that an optimiser may hold."""

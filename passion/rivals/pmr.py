@@ -60,14 +60,13 @@ class PMR(Baseline):
         result = nothing
         for b, case_labels in enumerate(labels):
             rows = (case == b).nonzero().squeeze(1).to(features.device)
-            own = full_precision(features.index_select(0, rows)).flatten(2)
-            pce, score = prototype_scores(own, case_labels)
+            maps = full_precision(features.index_select(0, rows)).flatten(2)
+            pce, score = prototype_scores(maps, case_labels)
             total = result.total + self.options.alpha * (imbalance(score) * pce).sum()
             where = modality.to(features.device).index_select(0, rows)
-            placed = {"pce": pce, "score": score}
             terms = {
                 name: result.terms[name] + per_modality(value, where, self.modalities)
-                for name, value in placed.items()
+                for name, value in (("pce", pce), ("score", score))
             }
             result = Further(total, terms)
         return result
@@ -82,8 +81,8 @@ def prototype_scores(features: Tensor, labels: CaseLabels) -> tuple[Tensor, Tens
     members = labels.one_hot[occurring]
     prototypes = (features.detach() @ members.T) / (labels.count[occurring] + COUNT_EPSILON)
     distance = torch.cdist(features.transpose(1, 2), prototypes.transpose(1, 2))
-    own = (torch.softmax(-distance, dim=2) * members.T).sum(dim=2)
-    return -own.clamp(FLOOR, 1).log().mean(dim=1), own.detach().mean(dim=1)
+    p_true = (torch.softmax(-distance, dim=2) * members.T).sum(dim=2)
+    return -p_true.clamp(FLOOR, 1).log().mean(dim=1), p_true.detach().mean(dim=1)
 
 
 def imbalance(score: Tensor) -> Tensor:
