@@ -66,14 +66,14 @@ class KeywordOptions(MethodOptions):
 
 
 def read_options(registry: Registry, keyword_class: type[KeywordOptions], section: Any) -> Any:
-    """Return the options that a section of a configuration, a mapping with `name`, says.
+    """Return the options that a section of a configuration states, a mapping with `name`.
 
-    Options are returned as they are, and so is what is no such section: pydantic says what is wrong with it.
+    Options are returned as they are, and so is what is no such section: pydantic names what is wrong with it.
 
     Args:
         registry: of the backbones or of the objectives.
         keyword_class: options of those classes of other packages that declare none.
-        section: what the configuration says.
+        section: what the configuration holds.
 
     Raises `InputError` for an unknown name, and for a plugin that is not the recorded one: the hash of a run
     covers the version of a plugin, and a run is not finished with another. Raises pydantic's
@@ -98,9 +98,9 @@ def options_of(
     method: str | MethodOptions,
     keywords: dict[str, Any],
 ) -> Any:
-    """Return the options that `keywords` say of a method's name; or `method`, where it is options already.
+    """Return the options that a name and keywords state; `method` itself where it is options already.
 
-    Of a method with `arguments`, those are the keywords that are no options. Raises `InputError` for an
+    Where a method has `arguments`, the keywords that are no options are those. Raises `InputError` for an
     unknown name or a wrong option.
     """
     if isinstance(method, MethodOptions):
@@ -108,10 +108,10 @@ def options_of(
             raise TypeError(f"{', '.join(keywords)}: the options of {method.name} are given already")
         return method
     fields = _options_class(registry, keyword_class, method).model_fields
-    if "arguments" in fields:
+    if "arguments" in fields and "arguments" not in keywords:
         arguments = {key: value for key, value in keywords.items() if key not in fields}
         keywords = {key: value for key, value in keywords.items() if key in fields}
-        keywords["arguments"] = {**keywords.get("arguments", {}), **arguments}
+        keywords["arguments"] = arguments
     try:
         return read_options(registry, keyword_class, {"name": method, **keywords})
     except ValidationError as error:
@@ -136,9 +136,14 @@ def build(registry: Registry, contract: type, options: MethodOptions, facts: dic
 
 
 def _options_class(registry: Registry, keyword_class: type[KeywordOptions], name: str) -> type[MethodOptions]:
-    declared: type[MethodOptions] = getattr(registry.get(name), "Options", keyword_class)
-    inherited = issubclass(keyword_class, declared)  # from the contract, which all share
-    return keyword_class if inherited and registry.kind_of(name) == "plugin" else declared
+    shared: type[MethodOptions] = keyword_class.__bases__[0]  # from which all options of the kind derive
+    declared: Any = getattr(registry.get(name), "Options", shared)
+    if not (isinstance(declared, type) and issubclass(declared, shared)):
+        raise InputError(
+            f"{registry.kind} {name} has Options {declared!r}, expected a class: derive it from "
+            f"{shared.__module__}.{shared.__name__}"
+        )
+    return keyword_class if declared is shared and registry.kind_of(name) == "plugin" else declared
 
 
 def readable_errors(errors: list[Any]) -> str:

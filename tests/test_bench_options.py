@@ -19,6 +19,7 @@ PLUGINS = '''
 from pydantic import Field
 
 from backbones.rfnet import RFNet
+from bench_options import MethodOptions
 from passion.baseline import Baseline
 from passion.options import ObjectiveOptions
 from passion.rivals.pmr import PMR
@@ -50,6 +51,15 @@ class Deaf(Sharp):
 
 class Wide(RFNet):
     pass
+
+
+class Listed(Baseline):
+    Options = ["depth"]
+
+
+class WithoutPolicy(Baseline):
+    class Options(MethodOptions):
+        depth: int = 1
 '''
 
 
@@ -116,6 +126,23 @@ def test_a_plugin_without_options_takes_keywords(plugins):
 def test_a_class_that_does_not_take_its_options_is_told(plugins):
     with pytest.raises(InputError, match="Deaf takes no options: let its __init__ take `options`"):
         passion.create("plugged:Deaf", 2, 2)
+
+
+@pytest.mark.parametrize("name", ["Listed", "WithoutPolicy"])
+def test_options_of_another_kind_are_refused(plugins, name):
+    expected = f"{name} has Options .*, expected a class: derive it from passion.options.ObjectiveOptions"
+    with pytest.raises(InputError, match=expected):
+        passion.create(f"plugged:{name}", 2, 2)
+    assert "derive it from" in wrong({"objective": f"plugged:{name}"})
+
+
+def test_arguments_may_be_given_as_such():
+    network = backbones.create("monai:UNet", 2, 2, 16, arguments={"channels": [4, 8], "strides": [2]})
+    assert network.classes == 2
+    with pytest.raises(InputError, match="arguments: Input should be a valid dict"):
+        backbones.create("monai:UNet", 2, 2, 16, arguments=3)
+    with pytest.raises(InputError, match="chanels: no such option here"):
+        backbones.create("monai:UNet", 2, 2, 16, chanels=[4, 8], arguments={"strides": [2]})
 
 
 def test_what_is_filled_in_is_no_option(plugins):
