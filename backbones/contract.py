@@ -11,9 +11,12 @@ students are one batched `fuse`.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from bench_options import MethodOptions
 
 
 @dataclass
@@ -56,8 +59,11 @@ class Backbone(nn.Module, ABC):
         spatial_dims: 3, or 2 for studies treated slice by slice.
         has_unimodal: whether there is an auxiliary decoder. Without one `unimodal` raises, and objectives
             leave out what they make of it: `sep`, or a warm-up.
+        Options: what a user may choose. A network with options declares a class of its own by this name, and
+            takes an instance as `options`.
     """
 
+    Options: ClassVar[type[MethodOptions]] = MethodOptions
     has_unimodal: bool = True
 
     def __init__(self, modalities: int, classes: int, spatial_dims: int = 3):

@@ -25,7 +25,7 @@ from backbones.blocks import (
     per_axis,
 )
 from backbones.contract import Backbone, Features, Fused, encode_packed, packed, unpacked
-from backbones.m2ftrans_attention import CrossAttention, FusionTransformer
+from backbones.m2ftrans_attention import CrossAttention, FusionTransformer, TransformerOptions
 from backbones.weights import RELEASED_MODALITIES, shared_released_name
 from bench_errors import InputError
 
@@ -78,22 +78,22 @@ class M2FTrans(Backbone):
     Args:
         modalities: number of modalities M.
         classes: number of classes, background included.
-        width: channels of the finest level (8 as published); tokens have 16 times as many.
+        options: see `TransformerOptions`; tokens have 16 times `width` channels.
         crop: edge of the volumes in voxels, a multiple of 16 from 32; the token grid has crop / 16 per axis.
         spatial_dims: 3, or 2 for volumes [B, M, crop, crop, 1].
-        dropout: rate within the transformer and after cross attention.
 
     Raises `InputError` for a `crop` that has no whole token grid.
     """
 
+    Options = TransformerOptions
+
     def __init__(
         self,
-        modalities: int = 4,
-        classes: int = 4,
-        width: int = 8,
+        modalities: int,
+        classes: int,
+        options: TransformerOptions,
         crop: int = 80,
         spatial_dims: int = 3,
-        dropout: float = 0.1,
     ):
         super().__init__(modalities, classes, spatial_dims)
         if crop < 2 * STRIDE or crop % STRIDE:
@@ -103,15 +103,15 @@ class M2FTrans(Backbone):
         self.space = crop, crop, crop if spatial_dims == 3 else 1
         self.grid = per_axis(crop // STRIDE, spatial_dims)
         tokens = self.grid[0] * self.grid[1] * self.grid[2]
-        channels = [width * 2**level for level in range(LEVELS)]
+        channels = [options.width * 2**level for level in range(LEVELS)]
         shallow = LEVELS - DEEP_LEVELS
         self.encoders = nn.ModuleList(
-            ModalityEncoder(LEVELS, width, spatial_dims=spatial_dims) for _ in range(modalities)
+            ModalityEncoder(LEVELS, options.width, spatial_dims=spatial_dims) for _ in range(modalities)
         )
-        self.transformer = FusionTransformer(modalities, tokens, channels[-1], DEPTH, HEADS, dropout)
+        self.transformer = FusionTransformer(modalities, tokens, channels[-1], DEPTH, HEADS, options.dropout)
         self.fusions = nn.ModuleList(ShareFusion(modalities, c, spatial_dims) for c in channels[:shallow])
         self.crosses = nn.ModuleList(
-            CrossAttention(modalities, c, dropout, spatial_dims) for c in channels[shallow:]
+            CrossAttention(modalities, c, options.dropout, spatial_dims) for c in channels[shallow:]
         )
         self.bottom = nn.Sequential(
             ConvBlock(2 * channels[-1], channels[-1], 3, spatial_dims=spatial_dims),
@@ -121,8 +121,8 @@ class M2FTrans(Backbone):
         self.sides = nn.ModuleList(
             nn.Sequential(ConvBlock(c, SIDE_CHANNELS, 1), PointConv(SIDE_CHANNELS, classes)) for c in channels
         )
-        self.head = PointConv(width, classes)
-        self.unimodal_decoder = UnimodalDecoder(LEVELS, width, classes, spatial_dims=spatial_dims)
+        self.head = PointConv(options.width, classes)
+        self.unimodal_decoder = UnimodalDecoder(LEVELS, options.width, classes, spatial_dims=spatial_dims)
         kaiming_init(self)
 
     def encode(self, volumes: Tensor, available: Tensor) -> Features:

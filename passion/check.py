@@ -63,11 +63,8 @@ def check_objective(name: str, **options: Any) -> Iterator[str]:
 
 
 def _objective(name: str, options: dict[str, Any]) -> Objective:
-    make = passion.OBJECTIVES.get(name)
-    teacher = {"teacher": _network(seed=1)} if getattr(make, "needs_teacher", False) else {}
-    return passion.create(
-        name, MODALITIES, CLASSES, counts=[4, 3, 2], cases=5, batch_size=2, **options, **teacher
-    )
+    teacher = _network(seed=1)
+    return passion.create(name, MODALITIES, CLASSES, [4, 3, 2], 5, batch_size=2, teacher=teacher, **options)
 
 
 def _network(seed: int = 0) -> Backbone:

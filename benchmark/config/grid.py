@@ -27,10 +27,10 @@ from pydantic import Field, ValidationError
 
 from backbones import BACKBONES
 from bench_errors import InputError
+from bench_options import Frozen, error_key, readable_errors
 from bench_registry import Registry, unknown
 from benchmark.config.grid_file import GridFile, Place, Setting, read_grid_file
-from benchmark.config.run_config import NAMED, RunConfig, error_key, readable_errors
-from benchmark.config.sections import Frozen
+from benchmark.config.run_config import NAMED, RunConfig
 from datasets.missingness.availability import pinned
 from datasets.studies.names import DATASETS
 from datasets.vocabulary import Description

@@ -8,25 +8,20 @@ backbone or an objective does not have is an error, not ignored.
 """
 
 import json
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
-from benchmark.config.backbone_options import BackboneConfig, OwnBackbone
+from backbones import BACKBONES
+from bench_options import Frozen, KeywordOptions, MethodOptions, read_options
 from benchmark.config.editions import current_layout
-from benchmark.config.objective_options import (
-    BaselineConfig,
-    DistillationConfig,
-    ObjectiveConfig,
-    PassionConfig,
-)
-from benchmark.config.sections import Frozen
 from datasets.batches.split import check_policy
 from datasets.missingness.degrade import Degradation
 from datasets.vocabulary import profile_label
 from passion import OBJECTIVES
+from passion.options import KeywordObjectiveOptions, ObjectiveOptions
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
@@ -73,8 +68,8 @@ class TestConfig(Frozen):
         return value and str(Degradation.parse(value))
 
 
-NAMED = ("backbone", "objective")
-"""The sections that are told apart by a name."""
+NAMED = {"backbone": "rfnet", "objective": "passion"}
+"""The sections whose options are those of a name, with the name where there is none."""
 
 
 class RunConfig(Frozen):
@@ -91,8 +86,13 @@ class RunConfig(Frozen):
 
     dataset: str = "phantom"
     profile: str = "mr2468"
-    backbone: BackboneConfig = OwnBackbone()
-    objective: ObjectiveConfig = PassionConfig()
+    backbone: Annotated[
+        SerializeAsAny[MethodOptions], BeforeValidator(partial(read_options, BACKBONES, KeywordOptions))
+    ]
+    objective: Annotated[
+        SerializeAsAny[ObjectiveOptions],
+        BeforeValidator(partial(read_options, OBJECTIVES, KeywordObjectiveOptions)),
+    ]
     train: TrainConfig = TrainConfig()
     test: TestConfig = TestConfig()
     split: Annotated[str, AfterValidator(check_policy)] = "auto"
@@ -102,11 +102,17 @@ class RunConfig(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _expand_names(cls, data: Any) -> Any:
-        """Read ``backbone: rfnet`` as ``backbone: {name: rfnet}``, and the objective likewise."""
+    def _fill_in_names(cls, data: Any) -> Any:
+        """Read ``backbone: mmformer`` as ``backbone: {name: mmformer}``, and a section without a name."""
         if not isinstance(data, dict):
             return data
-        return {**data, **{key: {"name": data[key]} for key in NAMED if isinstance(data.get(key), str)}}
+        sections = {key: data.get(key, {}) for key in NAMED}
+        for key, section in sections.items():
+            if isinstance(section, str):
+                sections[key] = {"name": section}
+            elif isinstance(section, dict):
+                sections[key] = {"name": NAMED[key], **section}
+        return {**data, **sections}
 
     @model_validator(mode="after")
     def _check_combination(self) -> "RunConfig":
@@ -137,13 +143,10 @@ class RunConfig(Frozen):
     @property
     def teacher(self) -> "RunConfig | None":
         """The run whose weights teach this one; None for objectives without a separate teacher."""
-        if not isinstance(self.objective, DistillationConfig):
+        objective = self.objective.teacher
+        if objective is None:
             return None
-        imperfect = self.objective.teacher_data == "imperfect"
-        objective = BaselineConfig(
-            policy=self.objective.policy if imperfect else "pdt", warmup_epochs=self.objective.warmup_epochs
-        )
-        profile = self.profile if imperfect else "complete"
+        profile = "complete" if objective.policy == "pdt" else self.profile
         return self.model_copy(update={"objective": objective, "profile": profile})
 
     @cached_property
@@ -166,8 +169,8 @@ class RunConfig(Frozen):
     @property
     def name(self) -> str:
         """A readable name, not unique: ``phantom-rfnet-passion-mr2468-s1037``."""
-        own = self.objective.options().get("policy", "idt")
-        policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[own]
+        chosen = self.objective.model_dump().get("policy", "idt")
+        policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[chosen]
         profile = profile_label(self.profile)
         if self.split.startswith("fold"):
             profile += f"-{self.split}"
@@ -196,32 +199,3 @@ def digest(content: Any) -> str:
 def read_config(recorded: dict[str, Any]) -> RunConfig:
     """Return the configuration that a run folder records; raise `ValidationError` where it is none."""
     return RunConfig.model_validate(current_layout(recorded))
-
-
-def readable_errors(errors: list[Any]) -> str:
-    """Put pydantic's list of errors into one line: ``train.epochs: Input should be ... (found -1)``."""
-    parts = []
-    for error in errors:
-        place = ".".join(_place(error["loc"]))
-        if error["type"] == "unknown_option":
-            parts.append(f"{place}{'.' if place else ''}{error['ctx']['option']}: {error['msg']}")
-        elif error["type"] == "value_error":
-            parts.append(error["msg"].removeprefix("Value error, "))
-        else:
-            parts.append(f"{place}: {error['msg']} (found {error['input']!r})")
-    return "; ".join(parts)
-
-
-def error_key(error: Any) -> tuple[str, ...]:
-    """The keys that lead to one of pydantic's errors; empty for one of a whole configuration."""
-    option = (error["ctx"]["option"],) if error["type"] == "unknown_option" else ()
-    return (*_place(error["loc"]), *option)
-
-
-def _place(location: tuple[Any, ...]) -> list[str]:
-    """The keys that lead to an error, without the kinds that pydantic puts in where sections have several."""
-    keys = [str(key) for key in location]
-    kinds = {"own", "plugin", "monai", *OBJECTIVES}
-    while len(keys) > 1 and keys[0] in NAMED and keys[1] in kinds:
-        del keys[1]
-    return keys

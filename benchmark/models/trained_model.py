@@ -18,8 +18,9 @@ from torch import Tensor
 
 from backbones.contract import Backbone
 from bench_errors import InputError
+from bench_options import readable_errors
 from benchmark.config.editions import current_layout
-from benchmark.config.run_config import RunConfig, read_config, readable_errors
+from benchmark.config.run_config import RunConfig, read_config
 from benchmark.evaluation.sliding_window import class_sums
 from benchmark.report.data.find import find_folder
 from benchmark.run_folder.checkpoint import load_weights

@@ -16,11 +16,11 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from bench_errors import InputError
+from bench_options import Frozen, readable_errors
 from bench_registry import unknown
 from benchmark.config.grid import Grid, make_grid
 from benchmark.config.grid_file import GridFile
-from benchmark.config.run_config import NAMED, RunConfig, readable_errors
-from benchmark.config.sections import Frozen
+from benchmark.config.run_config import RunConfig
 from datasets.batches.split import Split
 from datasets.randomness import generator
 
@@ -254,12 +254,7 @@ def _one_run(
     data: dict[str, Any],
     settings: Sequence[str] = (),
 ) -> Grid:
-    named = dict(base)
-    for key in NAMED:
-        default = {"name": RunConfig.model_fields[key].default.name}
-        if isinstance(base.get(key, {}), dict):
-            named[key] = {**default, **base.get(key, {})}
-    content = {"axes": {key: [value] for key, value in params.items()}, "base": named, "data": data}
+    content = {"axes": {key: [value] for key, value in params.items()}, "base": base, "data": data}
     return make_grid(GridFile(Path(f"{name}.yaml"), content, {}), settings)
 
 

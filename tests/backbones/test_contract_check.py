@@ -9,6 +9,7 @@ from backbones import BACKBONES
 from backbones.check import check_backbone
 from backbones.contract import Features, Fused
 from bench_errors import InputError
+from bench_options import MethodOptions
 
 exec(block("add-a-backbone.md", "python"))
 Sound = globals()["MeanNet"]
@@ -48,14 +49,14 @@ class MixesInEncode(Sound):
 
 
 class HasAnIdleLayer(Sound):
-    def __init__(self, modalities: int, classes: int):
-        super().__init__(modalities, classes)
+    def __init__(self, modalities: int, classes: int, options: MethodOptions):
+        super().__init__(modalities, classes, options)
         self.idle = nn.Linear(2, 2)
 
 
 class HidesAWeight(Sound):
-    def __init__(self, modalities: int, classes: int):
-        super().__init__(modalities, classes)
+    def __init__(self, modalities: int, classes: int, options: MethodOptions):
+        super().__init__(modalities, classes, options)
         self.scale = torch.rand(()) + 0.5
 
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
@@ -81,8 +82,8 @@ class HasAMistake(Sound):
 
 
 class IgnoresTheStudy(Sound):
-    def __init__(self):
-        super().__init__(4, 4)
+    def __init__(self, options: MethodOptions):
+        super().__init__(4, 4, options)
 
 
 class Other(nn.Module):
@@ -115,5 +116,5 @@ def test_networks_without_slices_say_so() -> None:
 
 
 class OnlyVolumes(Sound):
-    def __init__(self, modalities: int, classes: int):
-        super().__init__(modalities, classes)
+    def __init__(self, modalities: int, classes: int, options: MethodOptions):
+        super().__init__(modalities, classes, options)

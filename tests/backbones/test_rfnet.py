@@ -12,7 +12,7 @@ from bench_errors import InputError
 
 def tiny(modalities: int = 4, classes: int = 4, width: int = 2, spatial_dims: int = 3) -> RFNet:
     torch.manual_seed(3)
-    return RFNet(modalities, classes, width=width, crop=16, spatial_dims=spatial_dims)
+    return backbones.create("rfnet", modalities, classes, spatial_dims=spatial_dims, width=width)
 
 
 def test_parity_with_the_released_network_on_all_15_subsets() -> None:
@@ -31,7 +31,7 @@ def test_parity_with_the_released_network_on_all_15_subsets() -> None:
 
 
 def test_the_released_size() -> None:
-    net = RFNet()
+    net = backbones.create("rfnet", 4, 4)
     assert sum(p.numel() for p in net.parameters()) == sum(
         p.numel() for p in released_state("rfnet").values()
     )
@@ -108,5 +108,5 @@ def test_subsets_without_cases_are_an_error() -> None:
 
 
 def test_an_odd_width_is_refused() -> None:
-    with pytest.raises(InputError, match="width 3"):
-        RFNet(width=3)
+    with pytest.raises(InputError, match="width: Input should be a multiple of 2"):
+        backbones.create("rfnet", 4, 4, width=3)

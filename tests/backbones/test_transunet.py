@@ -3,18 +3,19 @@
 import pytest
 import torch
 
+import backbones
 from backbones.transunet import TransUNet
 from bench_errors import InputError
 
 
 def tiny(modalities: int = 3, crop: int = 32, spatial_dims: int = 3, dropout: float = 0.1) -> TransUNet:
     torch.manual_seed(0)
-    return TransUNet(modalities, 4, width=2, crop=crop, spatial_dims=spatial_dims, dropout=dropout).eval()
+    return backbones.create("transunet", modalities, 4, crop, spatial_dims, width=2, dropout=dropout).eval()
 
 
 def test_its_size_is_that_of_the_table() -> None:
     with torch.device("meta"):
-        assert sum(p.numel() for p in TransUNet().parameters()) == 12_042_200
+        assert sum(p.numel() for p in backbones.create("transunet", 4, 4).parameters()) == 12_042_200
 
 
 def test_the_transformer_sees_one_set_of_tokens_however_many_modalities() -> None:

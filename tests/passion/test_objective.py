@@ -11,7 +11,8 @@ from torch import Tensor
 
 from bench_errors import InputError
 from passion import OBJECTIVES
-from passion.objective import POLICIES, Losses
+from passion.objective import Losses
+from passion.options import POLICIES
 from passion.self_distillation import Passion
 
 # moddrop is a policy of its own.
@@ -46,11 +47,26 @@ def test_importing_the_room_does_not_import_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("pasion", {}), ("passion", {"policy": "itd"}), ("passion", {"variant": "papre"})]
+    ("name", "options", "says"),
+    [
+        ("pasion", {}, "did you mean passion"),
+        ("passion", {"policy": "itd"}, r"'idt', 'idt_drop' or 'pdt' \(found 'itd'\)"),
+        ("passion", {"variant": "papre"}, "'released' or 'paper'"),
+        ("pmr", {"aplha": 2}, "objective pmr: aplha: no such option here, did you mean alpha"),
+        ("passion", {"pixel": False, "lambda1": 2}, "objective.lambda1 has no effect"),
+        ("kd", {"teacher_data": "none"}, "'imperfect' or 'complete'"),
+    ],
 )
-def test_unknown_names_are_answered_with_the_nearest(name: str, options: dict[str, str]) -> None:
-    with pytest.raises(InputError, match="did you mean"):
+def test_wrong_names_and_options_are_named(name: str, options: dict[str, object], says: str) -> None:
+    with pytest.raises(InputError, match=says):
         create(name, **options)
+
+
+def test_options_are_given_once() -> None:
+    options = Passion.Options(name="passion", tau=2)
+    assert create(options).options is options
+    with pytest.raises(TypeError, match="tau: the options of passion are given already"):
+        create(options, tau=3)
 
 
 @pytest.mark.parametrize(("name", "options"), NAME_AND_POLICY)

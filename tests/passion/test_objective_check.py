@@ -121,5 +121,5 @@ def test_state_that_is_not_saved_is_found() -> None:
 
 def test_unknown_options_are_named() -> None:
     assert torch.is_grad_enabled()
-    with pytest.raises(InputError, match="objective passion: unknown argument 'tua': did you mean tau"):
+    with pytest.raises(InputError, match="objective passion: tua: no such option here, did you mean tau"):
         list(check_objective("passion", tua=2))

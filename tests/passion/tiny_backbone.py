@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 import passion
 from backbones.contract import Backbone, Features, Fused, encode_packed
-from passion import OBJECTIVES
 from passion.objective import Objective
+from passion.options import ObjectiveOptions
 
 
 class _Encoder(nn.Module):
@@ -75,11 +75,12 @@ class EarlyFusion(Backbone):
         return Fused(self.head(hidden), [], hidden)
 
 
-def create(name: str = "passion", teacher: Backbone | None = None, **options: object) -> Objective:
-    """Create an objective for 4 modalities and 4 classes, with a tiny teacher where it needs one."""
-    if OBJECTIVES.get(name).needs_teacher:
-        options["teacher"] = teacher or TinyBackbone().double()
-    return passion.create(name, **{"modalities": 4, "classes": 4, **options})
+def create(
+    objective: str | ObjectiveOptions = "passion", teacher: Backbone | None = None, **options: object
+) -> Objective:
+    """Create an objective for 4 modalities and 4 classes, with a tiny teacher for one that takes it."""
+    teacher = teacher or TinyBackbone().double()
+    return passion.create(objective, **{"modalities": 4, "classes": 4, "teacher": teacher, **options})
 
 
 @dataclass

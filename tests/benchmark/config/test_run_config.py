@@ -3,7 +3,8 @@ import torch
 from pydantic import ValidationError
 
 import passion
-from benchmark.config.run_config import RunConfig, read_config, readable_errors
+from bench_options import readable_errors
+from benchmark.config.run_config import RunConfig, read_config
 from passion import OBJECTIVES
 
 
@@ -107,10 +108,9 @@ def test_every_objective_has_its_section_and_takes_its_options(name):
     config = RunConfig.model_validate({"objective": {"name": name}})
     assert config.name == f"phantom-rfnet-{name}-mr2468-s1037"
     assert RunConfig.model_validate(config.model_dump()).hash == config.hash
-    teacher = {"teacher": torch.nn.Module()} if OBJECTIVES.get(name).needs_teacher else {}
-    objective = passion.create(name, 4, 4, **config.objective.options(), **teacher)
-    assert objective.policy == config.objective.policy
-    assert objective.needs_teacher == (config.teacher is not None)
+    objective = passion.create(config.objective, 4, 4, teacher=torch.nn.Module())
+    assert objective.options is config.objective
+    assert hasattr(objective, "teacher") == (config.teacher is not None)
 
 
 def test_a_tau_for_the_preference_has_an_effect():

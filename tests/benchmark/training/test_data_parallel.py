@@ -60,13 +60,11 @@ def train_all(store, folder, team):
         cases = store.cases[:CASES]
         table = availability("mr2468", cases, store.description)
         loader = Doubles(store, cases, table, crop=16, batch_size=BATCH, part=(team.rank, team.size))
-        options = config.objective.options()
         network = {"modalities": 4, "classes": 4, "width": 2}
         torch.manual_seed(7)
-        if config.teacher:
-            options["teacher"] = backbones.create("rfnet", **network).double()
+        teacher = backbones.create("rfnet", **network).double()
         counts = loader.units_per_modality()
-        objective = passion.create(name, 4, 4, counts=counts, cases=CASES, batch_size=BATCH, **options)
+        objective = passion.create(config.objective, 4, 4, counts, CASES, BATCH, teacher)
         torch.manual_seed(1)
         net = backbones.create("rfnet", **network).double()
         run = RunFolder(folder / name)

@@ -55,10 +55,8 @@ def small_network(seed):
 def run(name, folder, stop_after=None, stop=lambda: False, validation=None, cadence=AUTOMATIC):
     """Train, or go on training; return the weights, what the objective learnt, and the log."""
     config = RunConfig.model_validate({"objective": {"name": name}, "train": {"epochs": EPOCHS, "lr": 0.01}})
-    options = config.objective.options()
-    if config.teacher:
-        options["teacher"] = small_network(7)
-    objective = passion.create(name, 3, 3, counts=[4, 4, 4], cases=6, batch_size=2, **options)
+    facts = {"counts": [4, 4, 4], "cases": 6, "batch_size": 2, "teacher": small_network(7)}
+    objective = passion.create(config.objective, 3, 3, **facts)
     net = small_network(1)
 
     def leave(line):
