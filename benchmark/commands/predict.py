@@ -13,7 +13,7 @@ def predict(
     run: RunArgument,
     out: Annotated[Path, typer.Option("--out", help="File to write (.nii.gz), or folder with --study.")],
     image: Annotated[
-        list[str] | None, typer.Option("--image", help="MODALITY=FILE, such as flair=a.nii.gz; repeatable.")
+        list[str] | None, typer.Option("--image", help="MODALITY=FILE, such as flair=a.nii.gz, or mask=FILE.")
     ] = None,
     study: Annotated[
         Path | None, typer.Option("--study", help="Segment every case of this folder instead.")

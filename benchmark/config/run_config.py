@@ -78,8 +78,9 @@ class RunConfig(Frozen):
     `dataset`: name of the study and of its store; `description` is filled in: the digest of what is known of
     the study (see `Description.digest`). `profile`: who lacks what (mr2468, complete, FILE.yaml,
     csv:FILE); grids follow a file by its digest, so that its content is part of the hash.
-    `split`: `auto` is the official split or a seeded one; `fold0of5` to `fold4of5` are a cross-validation's;
-    `same` trains and tests on every case.
+    `split`: `auto` is the published split, or a seeded one where none is published; `published+rest` trains
+    on cases that the published one does not name; `random` is seeded; `fold0of5` to `fold4of5` are a
+    cross-validation's; `same` trains and tests on every case.
     `precision`: of the networks, in training and testing; losses, softmax and weights are fp32 always. `tf32`
     lets a GPU round the factors of products to 10 bits, which `fp32` does not.
     """

@@ -127,7 +127,7 @@ def _seen_as(store: Store, table: Availability, cache: Path) -> Store:
 
 
 def _check_fits(model: Trained, store: Store) -> None:
-    for what in ("modalities", "classes", "spatial_dims"):
+    for what in ("modalities", "classes", "spatial_dims", "normalise"):
         found, expected = (getattr(d, what) for d in (store.description, model.description))
         if found != expected:
             raise InputError(

@@ -27,8 +27,8 @@ from benchmark.run_folder.checkpoint import load_weights
 from benchmark.run_folder.folder import RunFolder
 from benchmark.training.build import build_backbone
 from benchmark.training.precision import autocast, check_precision
+from datasets.preparation.crop import CENTRAL
 from datasets.preparation.likeness import Likeness
-from datasets.preparation.prepare import CENTRAL
 from datasets.vocabulary import Description, Subset
 
 MODEL = "model.safetensors"
@@ -60,7 +60,7 @@ class Trained:
 
     @property
     def box(self) -> str:
-        """The rule by which training cropped its cases; see `datasets.preparation.prepare.crop`."""
+        """The rule by which training cropped its cases; see `datasets.preparation.crop.crop`."""
         usual = CENTRAL if self.description.spatial_dims == 2 else "full"
         return str(self.content.get("preparation", {}).get("box", usual))
 

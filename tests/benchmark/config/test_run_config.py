@@ -55,7 +55,7 @@ def test_stating_a_default_does_not_make_another_run():
             {"objective": {"name": "kd", "teacher_data": "complete"}, "profile": "complete"},
             "objective.teacher_data has no effect",
         ),
-        ({"split": "fold5of5"}, "unknown split 'fold5of5': choose auto, same, or a fold such as fold0of5"),
+        ({"split": "fold5of5"}, "unknown split 'fold5of5': choose auto, published+rest, random, same, or a"),
     ],
 )
 def test_wrong_options_are_named(content, says):
