@@ -1,6 +1,6 @@
 """The test of a network: every case once, its rows into `cases.csv`, slices of some into `examples.npz`.
 
-    score_cases(test, store, cases, segment, policy)
+    score_cases(test, store, cases, segment, scoring)
 
 What is in `cases.csv` is not done again. `training.run` tests what it has trained, `models.evaluate_on` a
 finished run on other data.
@@ -11,41 +11,38 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from benchmark.evaluation import example_slices
-from benchmark.evaluation.metrics import MetricPolicy
-from benchmark.evaluation.sliding_window import CPU, score_maps
+from benchmark.evaluation.metrics import Scoring
+from benchmark.evaluation.sliding_window import CPU, Segmentation, score_maps
 from benchmark.run_folder.case_rows import read_rows, write_rows
 from benchmark.run_folder.tests import TestFolder
 from datasets.store.store import Store
-
-Maps = dict[str, NDArray[np.uint8]]
 
 
 def score_cases(
     test: TestFolder,
     store: Store,
     cases: Sequence[str],
-    segment: Callable[[str], Maps],
-    policy: MetricPolicy,
+    segment: Callable[[str], Segmentation],
+    scoring: Scoring,
     stop: Callable[[], bool] = lambda: False,
     device: torch.device = CPU,
 ) -> None:
     """Test `cases` of `store` and record them in `test`, going on from the first that is not recorded.
 
-    `segment` returns a case's class maps [*space] by name of the subset. `stop` is asked after each case; at
-    a yes, KeyboardInterrupt is raised. `device`: where to compare surfaces.
+    `segment` segments a case for all subsets, with probabilities where `scoring` needs them. `stop` is asked
+    after each case; at a yes, KeyboardInterrupt is raised. `device`: where to compare surfaces.
     """
     rows = read_rows(test.cases)
     tested = {row.case for row in rows}
     slices = {}
     for case in cases:
         if case not in tested:
-            maps = segment(case)
-            rows += score_maps(store, case, maps, policy, device=device)
+            segmented = segment(case)
+            rows += score_maps(store, case, segmented, scoring, device)
             write_rows(test.cases, rows)
-            slices[case] = _cut(store, case, maps)
+            slices[case] = _cut(store, case, segmented)
             if stop():
                 raise KeyboardInterrupt
     example_slices.save(
@@ -58,6 +55,6 @@ def score_cases(
     test.mark_done()
 
 
-def _cut(store: Store, case: str, maps: Maps) -> example_slices.Example:
+def _cut(store: Store, case: str, segmented: Segmentation) -> example_slices.Example:
     volumes, label = np.asarray(store.volumes(case)), np.asarray(store.labels(case))
-    return example_slices.cut(case, volumes, label, maps, store.record(case).affine)
+    return example_slices.cut(case, volumes, label, segmented.maps, store.record(case).affine)

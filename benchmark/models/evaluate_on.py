@@ -20,9 +20,9 @@ import torch
 
 from bench_errors import InputError
 from benchmark.config.run_config import digest
-from benchmark.evaluation.metrics import POLICIES
-from benchmark.evaluation.sliding_window import segment_case
-from benchmark.evaluation.test_cases import Maps, score_cases
+from benchmark.evaluation.metrics import Scoring
+from benchmark.evaluation.sliding_window import Segmentation, segment_case
+from benchmark.evaluation.test_cases import score_cases
 from benchmark.models.trained_model import Trained, load_trained
 from benchmark.run_folder.folder import RunFolder
 from benchmark.run_folder.tests import TestFolder
@@ -105,14 +105,22 @@ def _test(
     degraded = test.path / "degraded"
     seen = _seen_as(store, table, degraded) if table else store
 
-    def segment(case: str) -> Maps:
+    scoring = Scoring.of(settings)
+
+    def segment(case: str) -> Segmentation:
         print(f"segmenting {case}", file=sys.stderr, flush=True)
         with autocast(model.precision(device), device):
             return segment_case(
-                model.backbone, seen, case, window=settings["window"], device=device, outside=outside
+                model.backbone,
+                seen,
+                case,
+                window=settings["window"],
+                device=device,
+                outside=outside,
+                probabilities=scoring.of_probabilities,
             )
 
-    score_cases(test, seen, cases, segment, POLICIES[settings["policy"]], device=device)
+    score_cases(test, seen, cases, segment, scoring, device=device)
     shutil.rmtree(degraded, ignore_errors=True)
 
 
@@ -185,7 +193,7 @@ def _settings(
         quality = config.test.model_copy(update={"outside": str(Degradation.parse(outside))})
         config = config.model_copy(update={"test": quality})
     training = model.content.get("identity", {}).get("training") or _weights_hash(model)
-    settings = test_conditions(config, training, store.hash, tuple(cases))
+    settings = test_conditions(config, training, store, tuple(cases))
     evaluated: dict[str, Any] = {
         "run": model.name,
         "trained": {"dataset": model.description.name, "data": data.get("hash", "unknown")},

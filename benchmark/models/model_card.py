@@ -181,7 +181,7 @@ def _limits(content: Mapping[str, Any], description: Description, means: pd.Data
         lines.append(f"- Seldom seen in training: {', '.join(rare)}.")
     if content.get("config", {}).get("split") == "same":
         lines.append("- Trained and tested on the same cases: the scores say nothing about new patients.")
-    if means is not None:
+    if means is not None and "dice" in means:
         dice = pd.DataFrame(means["dice"]).mean(axis=1).dropna()
         lines.append(
             f"- Weakest subset in its test: {dice.idxmin()} (mean Dice {100 * dice.min():.1f} %), "

@@ -61,7 +61,7 @@ def _conditions(run: Run) -> dict[str, str]:
     }
     found = {"grid": run.grid, **parts}
     if "metrics" in content:
-        found["metrics"] = content["metrics"]["text"]
+        found["metrics"] = run.metric_text
     if data := content.get("data"):
         cases = ", ".join(f"{n} {part}" for part, n in data["cases"].items())
         found["data"] = f"{data['hash']}: {cases}"

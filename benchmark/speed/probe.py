@@ -8,6 +8,7 @@ study's size and an untrained network: neither changes what there is to compute.
 """
 
 import time
+from dataclasses import replace
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.config.run_config import RunConfig
-from benchmark.evaluation.metrics import POLICIES
+from benchmark.evaluation.metrics import Scoring
 from benchmark.evaluation.sliding_window import count_windows, score_maps, segment_case
 from benchmark.speed.tasks import Setting, begin, now
 from benchmark.training.build import build_backbone, build_objective
@@ -100,20 +101,29 @@ def time_case(
     device = begin(Setting(device_name, threads))
     check_precision(config.precision, device)
     outside = Degradation.parse(config.test.outside) if config.test.outside else None
+    scoring = Scoring.of(config.test.model_dump())
     with TemporaryDirectory() as folder, autocast(config.precision, device):
         store = noise_store(description, shape, Path(folder))
         backbone = build_backbone(config, description).to(device)
         model_size(backbone, config.train.crop)  # the first pass on a GPU takes longer
         began = now(device)
-        maps = segment_case(backbone, store, NOISE, window=config.window, device=device, outside=outside)
-        segmented = now(device)
+        segmented = segment_case(
+            backbone,
+            store,
+            NOISE,
+            window=config.window,
+            device=device,
+            outside=outside,
+            probabilities=scoring.of_probabilities,
+        )
+        done = now(device)
         labels = np.asarray(store.labels(NOISE))
-        moved = {subset: np.roll(labels, i + 1, axis=0) for i, subset in enumerate(maps)}
-        score_maps(store, NOISE, moved, POLICIES[config.test.policy], device=device)
+        moved = {subset: np.roll(labels, i + 1, axis=0) for i, subset in enumerate(segmented.maps)}
+        score_maps(store, NOISE, replace(segmented, maps=moved), scoring, device)
         scored = now(device)
     return {
-        "segment": segmented - began,
-        "score": scored - segmented,
+        "segment": done - began,
+        "score": scored - done,
         "windows": count_windows(shape, config.window, description.spatial_dims),
         "voxels": prod(shape),
         "peak_bytes": peak(device),

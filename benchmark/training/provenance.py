@@ -19,10 +19,11 @@ import torch
 from backbones import BACKBONES
 from bench_errors import InputError
 from benchmark.config.run_config import RunConfig, digest
-from benchmark.evaluation.metrics import POLICIES
+from benchmark.evaluation.metrics import Scoring
 from benchmark.training.inputs import Inputs
 from datasets.missingness.availability import Availability
 from datasets.preparation.likeness import Likeness
+from datasets.store.store import Store
 from passion import OBJECTIVES
 
 
@@ -94,22 +95,22 @@ def training_conditions(inputs: Inputs, grid: str) -> dict[str, Any]:
     }
 
 
-def test_conditions(config: RunConfig, training: str, data: str, cases: tuple[str, ...]) -> dict[str, Any]:
+def test_conditions(config: RunConfig, training: str, store: Store, cases: tuple[str, ...]) -> dict[str, Any]:
     """Return the content of a test's `test.yaml`.
 
     Args:
         config: the run, with the settings of the test.
         training: hash of the training that is tested.
-        data: hash of the store that the test's cases are of.
+        store: what the test's cases are of.
         cases: their names.
     """
     settings = {**config.test.model_dump(), "window": config.window}
-    policy = POLICIES[config.test.policy]
+    dims = store.description.spatial_dims
     return {
-        "hash": digest([training, settings, data, cases]),
+        "hash": digest([training, settings, store.hash, cases]),
         "training": training,
         "test": settings,
-        "metrics": {"policy": policy.name, "text": policy.text},
+        "metrics": Scoring.of(settings).conditions(dims),
     }
 
 

@@ -25,9 +25,9 @@ from backbones.contract import Backbone
 from bench_errors import InputError
 from benchmark import tracking
 from benchmark.config.run_config import RunConfig, read_config
-from benchmark.evaluation.metrics import POLICIES
-from benchmark.evaluation.sliding_window import mean_dice, score_maps, segment_case
-from benchmark.evaluation.test_cases import Maps, score_cases
+from benchmark.evaluation.metrics import Scoring
+from benchmark.evaluation.sliding_window import Segmentation, mean_dice, score_maps, segment_case
+from benchmark.evaluation.test_cases import score_cases
 from benchmark.run_folder.case_rows import CaseRow, write_rows
 from benchmark.run_folder.checkpoint import load_weights, save_weights
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
@@ -45,7 +45,7 @@ from benchmark.training.precision import autocast, check_precision, use_precisio
 from benchmark.training.provenance import check_identity, environment
 from benchmark.training.seen_cases import write_learnt_from
 from benchmark.training.train import Training, Validation, train
-from benchmark.training.trial import VALIDATION_POLICY, Trial
+from benchmark.training.trial import VALIDATION, Trial
 from benchmark.training.worker import HELD, SIGNALS, stop_signals
 from datasets.batches.loader import Loader
 from datasets.missingness.degrade import Degradation, DegradedStore
@@ -251,8 +251,8 @@ def validate(
     rows = []
     for case in cases:
         with autocast(config.precision, device):
-            maps = segment(case)
-        rows += score_maps(store, case, maps, POLICIES[VALIDATION_POLICY], ("dice",))
+            segmented = segment(case)
+        rows += score_maps(store, case, segmented, VALIDATION)
     return [row for row in rows if row.region in store.description.plain_regions]
 
 
@@ -264,13 +264,21 @@ def _test(
     settings = test.settings()["test"]
     outside = Degradation.parse(settings["outside"]) if settings.get("outside") else None
 
-    def segment(case: str) -> Maps:
+    scoring = Scoring.of(settings)
+
+    def segment(case: str) -> Segmentation:
         with autocast(config.precision, device):
             return segment_case(
-                backbone, store, case, window=settings["window"], device=device, outside=outside
+                backbone,
+                store,
+                case,
+                window=settings["window"],
+                device=device,
+                outside=outside,
+                probabilities=scoring.of_probabilities,
             )
 
-    score_cases(test, store, inputs.split.test, segment, POLICIES[settings["policy"]], stop, device)
+    score_cases(test, store, inputs.split.test, segment, scoring, stop, device)
 
 
 def _degraded(folder: RunFolder) -> Path:

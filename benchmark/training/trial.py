@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from benchmark.evaluation.metrics import POLICIES, Scoring
 from benchmark.run_folder.case_rows import CaseRow
 
-VALIDATION_POLICY = "passion"
-"""The metric policy of all looks at validation cases, whatever the run is tested by."""
+VALIDATION = Scoring(POLICIES["passion"], ("dice",))
+"""How all looks at validation cases are scored, whatever the run is tested by."""
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from benchmark.evaluation.metrics import POLICIES
 from benchmark.report.data.names import method_titles
 from benchmark.report.tables.captions import counted
 from benchmark.report.tables.rows import marked
 from benchmark.report.tables.table import Block, Cell, Column, Row, Table
 from benchmark.run_folder.case_rows import read_rows
 from benchmark.run_folder.folder import VALIDATED, RunFolder
-from benchmark.training.trial import VALIDATION_POLICY
+from benchmark.training.trial import VALIDATION
 from benchmark.tune.scores import means_by
 from benchmark.tune.search import Place
 from benchmark.tune.study_file import Choice, Plan, Range
@@ -118,7 +117,7 @@ def _table(
         metric="dice",
         title="Dice (%)",
         higher_is_better=True,
-        policy=VALIDATION_POLICY,
+        policy=VALIDATION.policy.name,
         labels=("Method", *short, "trial"),
         columns=tuple(Column(n, n, higher_is_better=True) for n in [*names, "average"]),
         blocks=(Block(title, rows),),
@@ -127,7 +126,7 @@ def _table(
             f"have it, whose other parameters the study chose; mean over the subsets of modalities and over "
             f"{counted(validated.cases, 'validation case')}; average: plain mean over "
             f"{', '.join(plain_names)}. {counted(len(trials), 'complete trial')} of study "
-            f"{validated.study}. {POLICIES[VALIDATION_POLICY].text}"
+            f"{validated.study}. {VALIDATION.conditions(description.spatial_dims)['text']}"
         ),
         heading=f"Dice (%) against {what}",
     )

@@ -35,7 +35,7 @@ Point = tuple[str, str]
 Wanted = Mapping[str, Collection[Point]]
 
 SPLITS: dict[str, tuple[str, Callable[[Run], str]]] = {
-    "policy": ("metric policy", lambda run: str(run.content["metrics"]["policy"])),
+    "policy": ("metric policy", lambda run: run.metric_policy),
     "data": ("data hash", lambda run: str(run.content["data"]["hash"])),
     "availability": ("availability table", lambda run: str(run.content["data"]["availability"]["hash"])),
 }

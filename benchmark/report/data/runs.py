@@ -10,6 +10,7 @@ import yaml
 
 from bench_errors import InputError
 from benchmark.evaluation.example_slices import FILE, Example, load
+from benchmark.evaluation.metrics import policy_name
 from benchmark.run_folder import sessions
 from benchmark.run_folder.folder import RunFolder
 from datasets.vocabulary import Description, profile_label
@@ -85,6 +86,26 @@ class Run:
         """The fold of a cross-validation that it was tested on, such as `fold0of5`; empty without one."""
         split = str(self.config.get("split", ""))
         return split if split.startswith("fold") else ""
+
+    @property
+    def metric_policy(self) -> str:
+        """The rules of its metrics: ``brats-2022``, ``passion, per volume``."""
+        recorded = self.content["metrics"]
+        voxels = "distances in voxels" if self._in_voxels else ""
+        return ", ".join(filter(None, (policy_name(recorded["policy"]), recorded.get("slices"), voxels)))
+
+    @property
+    def metric_text(self) -> str:
+        """The same rules in sentences."""
+        name, text = (self.content["metrics"][key] for key in ("policy", "text"))
+        text = text.replace(f"policy {name} ", f"policy {policy_name(name)} ")
+        return f"{text} Distances are in voxels." if self._in_voxels else text
+
+    @property
+    def _in_voxels(self) -> bool:
+        """Whether its test is of before edition 2, which took every voxel for 1 mm, and that was wrong."""
+        edges = [edge for axis in self.content.get("images", {}).get("spacing", []) for edge in axis]
+        return self.test == self.path and any(edge != 1 for edge in edges)
 
     @property
     def commit(self) -> str:

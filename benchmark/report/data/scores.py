@@ -35,6 +35,8 @@ class Scores:
         cases: per method and region, the mean over the runs of each case. A case without some modality lacks
             the subsets with it (nan), and so the average.
         fewest: the smallest number of cases of any subset; 0 where each has all of them.
+        dice: per method and region, the mean Dice of each run, which says whether it finds anything; empty
+            where it was not recorded, and for metrics of which more is better.
     """
 
     study: Study
@@ -43,6 +45,7 @@ class Scores:
     runs: Frames
     cases: Frames
     fewest: int
+    dice: Frames
 
     @property
     def title(self) -> str:
@@ -77,11 +80,14 @@ def score(collected: Collected, study: Study, metric: str) -> Scores:
     description = study.description
     subsets = tuple(subset_name(s, description.modalities) for s in table_subsets(description))
     rows = collected.cases
-    rows = rows[rows["run"].isin([run.folder for run in study.runs]) & (rows["metric"] == metric)]
+    rows = rows[rows["run"].isin([run.folder for run in study.runs])]
+    overlaps, rows = rows[rows["metric"] == "dice"], rows[rows["metric"] == metric]
     fewest = int(rows.groupby("subset", observed=True)["case"].nunique().min())
     regions = [region.name for region in description.regions]
     runs, cases = (_means(rows, unit, metric, regions, subsets) for unit in ("run", "case"))
-    return Scores(study, metric, subsets, runs, cases, fewest if fewest < rows["case"].nunique() else 0)
+    asked = len(overlaps) and not METRICS[metric].higher_is_better
+    dice = _means(overlaps, "run", "dice", regions, subsets) if asked else {}
+    return Scores(study, metric, subsets, runs, cases, fewest if fewest < rows["case"].nunique() else 0, dice)
 
 
 def _means(

@@ -153,7 +153,7 @@ def _conditions(run: Run) -> dict[str, Any]:
         "data": data["hash"],
         "split": data["split"],
         "cases": data["cases"],
-        "policy": run.content["metrics"]["text"],
+        "policy": run.metric_text,
         "options": {
             k: json.dumps(v) if not isinstance(v, str) else v for k, v in options(run.config).items()
         },

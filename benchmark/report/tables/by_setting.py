@@ -242,7 +242,8 @@ def _line(
 ) -> Line:
     plain = plain_regions(scores.study)
     runs, cases = (_regions(frames, method, plain) for frames in (scores.runs, scores.cases))
-    return Line(block, labels, method, runs, cases, reference=reference)
+    dice = _regions(scores.dice, method, plain) if scores.dice else None
+    return Line(block, labels, method, runs, cases, reference=reference, dice=dice)
 
 
 def _regions(frames: Frames, method: str, plain: Sequence[str]) -> pd.DataFrame:

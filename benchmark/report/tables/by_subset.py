@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmark.report.data.names import modality_title
 from benchmark.report.data.runs import Study
-from benchmark.report.data.scores import AVERAGE, Scores, under_several
+from benchmark.report.data.scores import AVERAGE, Frames, Scores, under_several
 from benchmark.report.tables.captions import caption
 from benchmark.report.tables.rows import Line, assemble, references
 from benchmark.report.tables.table import Column, Table
@@ -35,6 +35,7 @@ def subset_table(scores: Scores) -> Table:
             scores.cases[method][region.name],
             region.name,
             against.get(method, ""),
+            dice=scores.dice.get(method, {}).get(region.name),
         )
         for region in description.regions
         for method in study.methods
@@ -74,10 +75,13 @@ def profile_table(every: Sequence[Scores]) -> Table | None:
             region.name,
             (method,),
             method,
-            _beside({s.study.title: _by_seed(s, method, region.name) for s in every}),
+            _beside({s.study.title: _by_seed(s, s.runs, method, region.name) for s in every}),
             _beside({s.study.title: _by_case(s, method, region.name) for s in every}),
             region.name,
             against.get(method, ""),
+            dice=_beside({s.study.title: _by_seed(s, s.dice, method, region.name) for s in every})
+            if all(s.dice for s in every)
+            else None,
         )
         for region in every[0].study.description.regions
         for method in dict.fromkeys(run.method for run in runs if run.method in shown)
@@ -136,7 +140,7 @@ def make_table(
         metric=first.metric,
         title=first.title,
         higher_is_better=first.higher_is_better,
-        policy=first.study.runs[0].content["metrics"]["policy"],
+        policy=first.study.runs[0].metric_policy,
         labels=labels,
         columns=tuple(columns),
         blocks=blocks,
@@ -164,9 +168,9 @@ def _by_case(scores: Scores, method: str, region: str) -> pd.Series:
     return scores.cases[method][region][AVERAGE] if method in scores.cases else pd.Series(dtype=float)
 
 
-def _by_seed(scores: Scores, method: str, region: str) -> pd.Series:
+def _by_seed(scores: Scores, frames: Frames, method: str, region: str) -> pd.Series:
     """The runs' averages by seed and fold, so that runs under several profiles can stand side by side."""
-    if method not in scores.runs:
+    if method not in frames:
         return pd.Series(dtype=float)
     runs = {run.folder: f"{run.config['seed']} {run.fold}" for run in scores.study.runs}
-    return scores.runs[method][region][AVERAGE].rename(index=runs)
+    return frames[method][region][AVERAGE].rename(index=runs)

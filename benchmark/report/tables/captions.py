@@ -57,7 +57,7 @@ def caption(
         for region in studies[0].description.regions
         if region.min_voxels
     ]
-    sentences += dict.fromkeys(study.runs[0].content["metrics"]["text"] for study in studies)
+    sentences += dict.fromkeys(study.runs[0].metric_text for study in studies)
     sentences.append(f"Code at commit {', '.join(sorted({run.commit for run in runs}))}.")
     return " ".join(sentences)
 

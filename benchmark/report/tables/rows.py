@@ -33,6 +33,8 @@ class Line:
         region: as in `Block`.
         reference: title of the method whose line in the same block it is tested against; empty: no test.
         ranked: whether it may be marked as best.
+        dice: mean Dice in % of each run, the same columns, for metrics of which less is better; None where it
+            is not known.
     """
 
     block: str
@@ -43,6 +45,7 @@ class Line:
     region: str = ""
     reference: str = ""
     ranked: bool = True
+    dice: pd.DataFrame | None = None
 
 
 def assemble(
@@ -58,7 +61,8 @@ def assemble(
         means, sds = (
             np.array(parts) for parts in zip(*(_mean_and_sd(line.runs) for line in own), strict=True)
         )
-        marks = marked(means, [line.ranked for line in own], higher_is_better)
+        finds = np.array([_finds_something(line, columns) for line in own])
+        marks = marked(np.where(finds, means, np.nan), [line.ranked for line in own], higher_is_better)
         rows = []
         for i, line in enumerate(own):
             cells = tuple(
@@ -73,6 +77,13 @@ def assemble(
             rows.append(Row(line.labels, cells, line.method, len(line.runs)))
         blocks.append(Block(title, tuple(rows), own[0].region))
     return tuple(blocks), tests
+
+
+def _finds_something(line: Line, columns: Sequence[str]) -> list[bool]:
+    """Whether the Dice of each column is more than 0 as printed: a distance of nothing is never the best."""
+    if line.dice is None:
+        return [True] * len(columns)
+    return (line.dice[list(columns)].mean().round(DECIMALS) > 0).tolist()
 
 
 def marked(values: Array, ranked: Sequence[bool], higher_is_better: bool) -> list[list[str]]:

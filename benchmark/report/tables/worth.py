@@ -110,7 +110,7 @@ def _table(
         metric=scores.metric,
         title=scores.title,
         higher_is_better=scores.higher_is_better,
-        policy=study.runs[0].content["metrics"]["policy"],
+        policy=study.runs[0].metric_policy,
         labels=("Region", "Method"),
         columns=(
             *(Column(m, modality_title(m)) for m in modalities),

@@ -66,7 +66,7 @@ def predict(place, run, files, out, *options):
 
 def test_a_prepared_case_is_predicted_as_in_the_test_of_the_run(place, run, case, tmp_path):
     store, model = Store.open(place / "STORE"), load_trained(str(run), place)
-    tested = segment_case(model.backbone, store, case, window=32, device=torch.device("cpu"))["flair+t2"]
+    tested = segment_case(model.backbone, store, case, window=32, device=torch.device("cpu")).maps["flair+t2"]
     files = {m: image(place, case, m) for m in PAIR}
     result = predict(place, run, files, tmp_path / "seg.nii.gz", "--probabilities")
     assert result.returncode == 0, result.stderr

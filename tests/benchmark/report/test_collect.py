@@ -63,7 +63,7 @@ def test_unfinished_runs_have_a_reason(tmp_path):
     ("name", "parts", "variants"),
     [
         ("data", {"data": {"hash": "0ther"}}, ["data 0ther", "data d474"]),
-        ("policy", {"metrics": {"policy": "brats"}}, ["policy brats", "policy passion"]),
+        ("policy", {"metrics": {"policy": "brats"}}, ["policy brats-2022", "policy passion"]),
     ],
 )
 def test_differing_runs_are_refused_or_split(tmp_path, name, parts, variants):

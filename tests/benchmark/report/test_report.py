@@ -266,7 +266,7 @@ def test_absent_and_poor_stand_in_one_table(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"metrics": {**POLICY, "policy": "brats"}}, "metric policy \\(passion in .*; brats in"),
+        ({"metrics": {**POLICY, "policy": "brats"}}, "metric policy \\(passion in .*; brats-2022 in"),
         ({"data": {"hash": "0ther"}}, "data hash \\(d474 in .*; 0ther in"),
         ({"data": {"availability": {"hash": "0ther"}}}, "availability table \\(ab1e in .*; 0ther in"),
     ],
