@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, fie
 from backbones import BACKBONES
 from bench_options import Frozen, KeywordOptions, MethodOptions, read_options
 from benchmark.config.editions import current_layout
+from benchmark.evaluation.metrics import DEFAULT_METRICS, Scoring, find_policy
 from datasets.batches.split import check_policy
 from datasets.missingness.degrade import Degradation
 from datasets.vocabulary import profile_label
@@ -52,20 +53,30 @@ class TestConfig(Frozen):
     """Testing; nothing here trains again.
 
     `window`: edge of the sliding windows (default: the training crop), at half-window strides. `policy`: the
-    rules of the metrics. `outside`: leave it out to test as published, with the modalities outside a subset
+    rules of the metrics. `metrics`: what to compute. `slices`, `empty_slices`: of studies that are treated
+    slice by slice, whether slices or volumes are scored, and whether slices without the region count; see
+    `metrics.Scoring`. `outside`: leave it out to test as published, with the modalities outside a subset
     absent; `noise-2`, say, shows them in that quality instead.
     """
 
     __test__ = False  # a configuration, not a test class
 
     window: int | None = Field(None, ge=16, multiple_of=16)
-    policy: Literal["passion", "brats", "nan-free"] = "passion"
+    policy: Annotated[str, AfterValidator(lambda name: find_policy(name).name)] = "passion"
+    metrics: tuple[str, ...] = DEFAULT_METRICS
+    slices: Literal["per-slice", "per-volume"] = "per-slice"
+    empty_slices: Literal["keep", "skip"] = "keep"
     outside: str | None = Field(None, exclude_if=lambda value: value is None)
 
     @field_validator("outside")
     @classmethod
     def _check_outside(cls, value: str | None) -> str | None:
         return value and str(Degradation.parse(value))
+
+    @model_validator(mode="after")
+    def _check_scoring(self) -> "TestConfig":
+        Scoring.of(self.model_dump())
+        return self
 
 
 NAMED = {"backbone": "rfnet", "objective": "passion"}

@@ -27,7 +27,10 @@ NETWORKS_AND_METHODS = {
     "pcgrad": "PCGrad",
 }
 POLICIES = {"idt": "", "idt_drop": " (random drop)", "pdt": " (PDT)"}
-NO_METHOD = ("dataset", "description", "profile", "seed", "test.policy")
+NO_METHOD = (
+    *("dataset", "description", "profile", "seed"),
+    *("test.policy", "test.metrics", "test.slices", "test.empty_slices"),
+)
 """Keys of a configuration that say what a method is tried on or scored by, not what it is."""
 
 

@@ -29,6 +29,8 @@ def test_stating_a_default_does_not_make_another_run():
         ({"objective": {"name": "passion", "policy": "pdt"}}, "set profile: complete"),
         ({"objective": {"name": "baseline", "warmup_epochs": 9}, "train": {"epochs": 9}}, "lower it"),
         ({"train": {"validate_every": 2}}, "has no effect"),
+        ({"test": {"policy": "brats-2032"}}, "did you mean brats-2023"),
+        ({"test": {"metrics": ["dise"]}}, "did you mean dice"),
         ({"test": {"outside": "nois-2"}}, "unknown degradation 'nois': did you mean noise"),
         ({"test": {"outside": "noise-5"}}, "expected a severity of 1, 2 or 3"),
         ({"test": {"outside": 2}}, "test.outside: Input should be a valid string"),
@@ -65,7 +67,7 @@ def test_wrong_options_are_named(content, says):
 
 
 def test_the_settings_of_a_test_make_another_test_and_no_other_training():
-    tests = ({}, {"outside": "noise-2"}, {"policy": "brats"}, {"window": 96})
+    tests = ({}, {"outside": "noise-2"}, {"policy": "brats-2023"}, {"window": 96}, {"metrics": ["nsd"]})
     runs = [RunConfig.model_validate({"objective": "kd", "test": test}) for test in tests]
     assert len({run.hash for run in runs}) == len({run.teacher.hash for run in runs}) == 1
     assert len({run.folder for run in runs}) == 1
@@ -94,7 +96,7 @@ def test_records_of_before_edition_2_are_read():
     old = {**recorded, "test": {"window": None, "metrics": "brats", "select": "best", "validate_every": 5}}
     del old["train"]["select"], old["train"]["validate_every"]
     config = read_config(old)
-    assert (config.train.select, config.train.validate_every, config.test.policy) == ("best", 5, "brats")
+    assert (config.train.select, config.train.validate_every, config.test.policy) == ("best", 5, "brats-2022")
     assert read_config(config.model_dump()) == config
 
 

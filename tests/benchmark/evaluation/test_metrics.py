@@ -201,7 +201,6 @@ def text(policy, dims=3, **options):
 def test_runs_that_are_scored_alike_record_the_same():
     usual = Scoring(PASSION).conditions(2)
     assert usual["policy"] == "passion"
-    assert usual["distances"] == "mm"
     assert "slices" not in usual
     assert Scoring(PASSION, slices="per-volume").conditions(2)["slices"] == "per volume"
     assert Scoring(PASSION, slices="per-volume").conditions(3) == Scoring(PASSION).conditions(3)
