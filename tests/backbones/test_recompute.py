@@ -34,10 +34,11 @@ def test_losses_and_gradients_are_equal(name, objective):
     torch.testing.assert_close(gradients_again, gradients)
 
 
-def test_dropout_is_drawn_again_as_it_was():
+@pytest.mark.parametrize("name", ["mmformer", "m2ftrans"])
+def test_dropout_is_drawn_again_as_it_was(name):
     torch.manual_seed(0)
     sizes = {"modalities": 2, "classes": 2, "crop": 32, "spatial_dims": 2, "width": 2}
-    net = backbones.create("mmformer", **sizes, dropout=0.5).double()
+    net = backbones.create(name, **sizes, dropout=0.5).double()
     again = Recomputed(net)
     volumes = torch.randn(1, 2, 32, 32, 1, dtype=torch.float64)
     there = torch.ones(1, 2, dtype=torch.bool)
