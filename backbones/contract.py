@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from bench_options import MethodOptions
 
@@ -102,6 +103,11 @@ class Backbone(nn.Module, ABC):
     def forward(self, volumes: Tensor, present: Tensor) -> Tensor:
         """Return the fused logits [B, classes, *space] of `volumes` [B, M, *space] for `present` [B, M]."""
         return self.fuse(self.encode(volumes, present), present).logits
+
+
+def has_dropout(net: nn.Module) -> bool:
+    """Whether `net` drops out in its present mode, so that two equal rows of one `fuse` differ."""
+    return any(isinstance(part, _DropoutNd) and part.training and part.p > 0 for part in net.modules())
 
 
 def encode_packed(encoders: nn.ModuleList, volumes: Tensor, available: Tensor) -> list[Tensor]:

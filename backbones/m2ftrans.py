@@ -24,7 +24,7 @@ from backbones.blocks import (
     norm_act,
     per_axis,
 )
-from backbones.contract import Backbone, Features, Fused, encode_packed, packed, unpacked
+from backbones.contract import Backbone, Features, Fused, encode_packed, has_dropout, packed, unpacked
 from backbones.m2ftrans_attention import CrossAttention, FusionTransformer, TransformerOptions
 from backbones.weights import RELEASED_MODALITIES, shared_released_name
 from bench_errors import InputError
@@ -129,30 +129,34 @@ class M2FTrans(Backbone):
         """Encode each available modality, tokens included: see the contract.
 
         `extra` holds `tokens` [B, M, 16 width, *grid], and `keys` and `values`
-        [B, M, depth, heads, P, 2 width], P the number of tokens. Raises `ValueError` for another size
-        than `crop`.
+        [B, M, depth, heads, P, 2 width], P the number of tokens. While dropout is on it holds nothing: `fuse`
+        makes them for each row then, with draws of its own. Raises `ValueError` for another size than `crop`.
         """
         if tuple(volumes.shape[2:]) != self.space:
             raise ValueError(
                 f"volumes of {tuple(volumes.shape[2:])} voxels: this m2ftrans takes {self.space}"
             )
         levels = encode_packed(self.encoders, volumes, available)
-        modality = available.nonzero()[:, 1]
-        deepest = packed(levels[-1], available).flatten(2).transpose(1, 2)
-        own = self.transformer.encode_alone(deepest, modality)
+        return Features(levels, available, {} if has_dropout(self) else self._tokens(levels[-1], available))
+
+    def _tokens(self, deepest: Tensor, available: Tensor) -> dict[str, Tensor]:
+        """Run the tokens of each available modality, from its deepest map [B, M, C, *grid]: see `encode`."""
+        sets = packed(deepest, available).flatten(2).transpose(1, 2)
+        own = self.transformer.encode_alone(sets, available.nonzero()[:, 1])
         made = {
             "tokens": own.tokens.transpose(1, 2).unflatten(2, self.grid),
             "keys": own.keys,
             "values": own.values,
         }
-        extra = {name: unpacked(x, available) for name, x in made.items()}
-        return Features(levels, available, extra)
+        return {name: unpacked(x, available) for name, x in made.items()}
 
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
         """Fuse K subsets: see the contract. Side outputs have the scales 1, 2, 4, 8 and 16."""
         if case is None:
             case = torch.arange(len(present), device=present.device)
         extra = {name: x.index_select(0, case) for name, x in features.extra.items()}
+        if not extra:
+            extra = self._tokens(features.levels[-1].index_select(0, case), present)
         fusion, flat_shares = self.transformer.fuse(extra["keys"], extra["values"], present)
         shares = flat_shares.unflatten(2, self.grid)
 

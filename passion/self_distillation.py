@@ -14,7 +14,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from backbones.contract import Backbone, Features, Fused
+from backbones.contract import Backbone, Features, Fused, has_dropout
 from passion.distillation import dice_distance, pixel_distillation, semantic_distillation
 from passion.losses import CaseLabels, deep_supervision, output_loss
 from passion.objective import Batch, Losses, Objective, labels_of, per_modality, unimodal_losses
@@ -29,7 +29,7 @@ class Passion(Objective):
     total = fuse + prm + sum delta beta w sep + lambda1 sum beta w kl + lambda2 sum delta w proto, the sums
     over the modalities that are taught; w is 1 under `pdt`. In the warm-up only sum beta w sep. A student
     whose one modality is the whole subset is the teacher itself: its kl, proto and distance are 0, and
-    nothing is computed.
+    nothing is computed. Where dropout tells the two apart, as released, it is a student like the others.
 
     A part that is off has a term of 0; where no part needs a distance, there is no `distance` and no
     `preference`. A call with gradients enabled is a training step and counts in the epoch's mean distances;
@@ -40,8 +40,9 @@ class Passion(Objective):
         """Weights and parts of PASSION (symbols as in the paper).
 
         `variant`: `released` follows the released code with its errors mended. `paper` differs in three
-        things: delta does not gate sep; w is 1 / (1 - missing rate) whatever the batch size; cases in which a
-        modality is its own teacher do not enter its mean distance of the epoch.
+        things: delta does not gate sep; w is 1 / (1 - missing rate) whatever the batch size; a modality that
+        is the whole subset has no student, whatever dropout does, and such cases do not enter its mean
+        distance of the epoch.
 
         `lambda1`: weight of kl. `lambda2`: weight of proto. `tau`: temperature of kl. `eta`: step of beta
         after an epoch.
@@ -157,7 +158,8 @@ class Passion(Objective):
     ) -> dict[str, Tensor]:
         """Return all terms but `sep`, of each case: [B] or [B, M]; count the distances of a training step."""
         device, size = batch.volumes.device, batch.target.shape[1:]
-        rows = plan_rows(batch.present.detach().cpu().bool(), taught)
+        lone_students = self.options.variant == "released" and has_dropout(backbone)
+        rows = plan_rows(batch.present.detach().cpu().bool(), taught, lone_students)
         fused = backbone.fuse(features, rows.present.to(device), rows.case.to(device))
         cases = []
         with torch.autocast(device.type, enabled=False):

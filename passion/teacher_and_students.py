@@ -6,7 +6,7 @@
         outputs.teacher, outputs.students, outputs.modality
 
 The teacher sees the subset that was drawn, a student one modality. A modality that is the whole subset needs
-no student: it would be the teacher itself.
+no student, which would be the teacher itself, unless dropout tells the two apart.
 """
 
 from dataclasses import dataclass
@@ -47,12 +47,17 @@ class CaseOutputs:
     modality: Tensor
 
 
-def plan_rows(present: Tensor, taught: Tensor) -> Rows:
-    """Return the rows of a batch that shows `present` and learns from `taught`, bool [B, M] on the CPU."""
+def plan_rows(present: Tensor, taught: Tensor, lone_students: bool = False) -> Rows:
+    """Return the rows of a batch that shows `present` and learns from `taught`, bool [B, M] on the CPU.
+
+    `lone_students`: whether a modality that is the whole subset has a student too.
+    """
     alone = torch.eye(present.shape[1], dtype=torch.bool)
     students, rows = [], []
     for subset, mask in zip(present, taught, strict=True):
-        modalities = [m for m in mask.nonzero().squeeze(1).tolist() if not alone[m].equal(subset)]
+        modalities = mask.nonzero().squeeze(1).tolist()
+        if not lone_students:
+            modalities = [m for m in modalities if not alone[m].equal(subset)]
         students.append(torch.tensor(modalities, dtype=torch.int64))
         rows.append(torch.cat((subset.unsqueeze(0), alone[students[-1]])))
     case = torch.repeat_interleave(torch.tensor([len(r) for r in rows]))

@@ -31,7 +31,8 @@ class TrainConfig(Frozen):
     """Optimisation: one epoch is every training case once.
 
     `crop`: edge of the training crop in voxels. `label_share`: share of crops centred on a labelled voxel.
-    `augment`: the published augmentation, its intensity change per channel or as `released` (per slice).
+    `augment`: the published augmentation, its intensity change per channel or, as `released`, per slice (in
+    2-D: per row).
     `recompute`: compute feature maps again in the backward pass instead of keeping them: slower, a fraction
     of the memory. `select`: `last` ends with the last epoch's weights, as published; `best` with those of the
     epoch with the highest mean Dice on the validation cases, looked at every `validate_every` epochs (10).

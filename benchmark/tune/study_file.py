@@ -141,7 +141,9 @@ class Plan(Frozen):
                 raise ValueError(
                     f"space: {key} says what a run is measured on or by, not how good it is: put it into base"
                 )
-            if isinstance(values, list) and len({repr(v) for v in values}) < max(len(values), 2):
+            if isinstance(values, list) and (
+                len(values) < 2 or any(v in values[:i] for i, v in enumerate(values))
+            ):
                 raise ValueError(f"space: {key}: expected two or more different choices, found {values}")
         if self.goal == "both" and self.pruner.name != "none":
             raise ValueError(f"pruner: {self.pruner.name} has no effect with goal: both; leave it out")
