@@ -96,8 +96,8 @@ def ranks_table(ranked: Blocks) -> Table:
         blocks=(Block(f"{len(ranked.names)} blocks", rows),),
         caption=f"over {len(ranked.names)} blocks of network, profile and dataset: the primary endpoint of "
         "each, a mean over trainings and patients, and the mean rank over the blocks. Mean ranks that differ "
-        f"by less than {ranked.ranks.critical:.2f} (Nemenyi's critical difference at 5 %) are not told apart; "
-        f"Friedman's test that all are alike: p = {ranked.ranks.p:.2g}.",
+        f"by less than {ranked.ranks.critical:.2f} (Nemenyi's critical difference at 5 %) are not told "
+        f"apart; Friedman's test that all are alike: p = {ranked.ranks.p:.2g}.",
         heading=f"Mean ranks, {ranked.first.title}",
     )
 
