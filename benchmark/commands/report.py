@@ -27,19 +27,29 @@ def report(
             show_default=False,
         ),
     ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            "--margin",
+            help="Call methods equivalent whose mean (points of Dice) differs by less than this.",
+            show_default=False,
+        ),
+    ] = None,
     settings: SetOption = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Also runs in the folder that the grid does not have any more.")
     ] = False,
 ) -> None:
     """Turn the run folders of one or several grids into the tables and figures of a paper."""
+    from benchmark.report.show import print_answers
     from benchmark.report.write import write_report
 
     folders = [runs / Path(name).stem for name in grid]
     kinds = formats.split(",") if formats is not None else None
     wanted = None if everything else _wanted(grid, settings or [])
-    written = write_report(folders, out, split_by or [], published, kinds, wanted)
-    typer.echo(f"wrote {len(written)} files, begin with {out / 'report.html'} or {out / 'report.md'}")
+    written = write_report(folders, out, split_by or [], published, kinds, wanted, margin)
+    print_answers(written.answers)
+    typer.echo(f"wrote {len(written.files)} files, begin with {out / 'report.html'} or {out / 'report.md'}")
 
 
 def compare(

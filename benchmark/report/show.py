@@ -1,10 +1,11 @@
-"""One run in the terminal: ``show_run("phantom-rfnet-passion-mr2468-s1037-1a2b3c4d5e", Path("runs"))``.
+"""In the terminal: a run, ``show_run("phantom-rfnet-passion-mr2468-s1037-1a2b3c4d5e", Path("runs"))``, and
+what a report begins with, ``print_answers(written.answers)``.
 
-What it is, where it stands, its conditions, the last values of its curves, and its scores by subset and
-region. An unfinished run is shown as far as it came.
+Of a run: what it is, where it stands, its conditions, the last values of its curves, and its scores by subset
+and region. An unfinished run is shown as far as it came.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,21 @@ from rich.table import Table
 
 from benchmark.evaluation.metrics import METRICS
 from benchmark.report.data.collect import read_runs
+from benchmark.report.data.effects import mean
 from benchmark.report.data.find import find_folder
 from benchmark.report.data.names import method_titles, modality_title
 from benchmark.report.data.runs import Run
 from benchmark.report.data.scores import AVERAGE, metric_title
 from benchmark.report.tables.captions import counted, rates
-from benchmark.report.tables.render import ABSENT, DASH, PRESENT, number
+from benchmark.report.tables.contents import Answer
+from benchmark.report.tables.render import ABSENT, DASH, PRESENT, number, p_value
 from benchmark.run_folder.case_rows import read_frame
 from datasets.vocabulary import Description, presence, subset_name, table_subsets
 
 WIDTH = 160
 """Columns of the output where it is no terminal."""
+MOST = 3
+"""Studies whose answer is printed."""
 
 
 def show_run(text: str, runs: Path) -> None:
@@ -46,6 +51,30 @@ def show_run(text: str, runs: Path) -> None:
             if len(tested) > 1:
                 console.print(escape(f"\n{run.folder}: {_state(run)}"), style="bold", soft_wrap=True)
             _print_scores(run, run.test / "cases.csv", console)
+
+
+def print_answers(answers: Sequence[Answer]) -> None:
+    """Print the primary endpoint of each method, its gain over the baseline, and what is said of it."""
+    console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
+    for answer in answers[:MOST]:
+        console.print(f"\n{escape(answer.heading)}", style="bold", soft_wrap=True)
+        table = Table("method")
+        for head in ("mean", "gain", "95 % interval", "p (Holm)", "trainings"):
+            table.add_column(head, justify="right")
+        scores, gains = answer.scores, {gain.method: gain for gain in answer.gains}
+        for method in scores.study.methods:
+            own = mean(scores.trainings(method, scores.endpoint))
+            about = [DASH] * 3
+            if gain := gains.get(method):
+                value, low, high = map(number, gain.value())
+                about = [value, escape(f"[{low}, {high}]"), p_value(gain.p)]
+            table.add_row(escape(method), number(float(own.mean[0])), *about, str(own.trainings))
+        console.print(table)
+        for sentence in answer.sentences:
+            console.print(escape(sentence), soft_wrap=True)
+    if len(answers) > MOST:
+        console.print(f"\nand of {counted(len(answers) - MOST, 'more profile')} in the report")
+    console.print()
 
 
 def _state(run: Run) -> str:

@@ -114,7 +114,7 @@ def collect(
         tuple(known.get(run.folder, run) for run in runs),
         tuple(repeated),
         tuple(run for run in every if run not in ours),
-        _frame(done),
+        case_frame(done),
     )
 
 
@@ -250,8 +250,11 @@ def _stopped(folder: RunFolder, content: dict[str, Any]) -> str:
     return f"stopped after {trained} of {epochs} epochs" if trained < epochs else "stopped in testing"
 
 
-def _frame(done: Sequence[Run]) -> pd.DataFrame:
-    """All rows of all runs; words are categories, or a thousand runs would not fit into the memory."""
+def case_frame(done: Sequence[Run]) -> pd.DataFrame:
+    """Return all rows of finished runs, one run after the other.
+
+    Words are categories, or a thousand runs would not fit into the memory.
+    """
     frames = [read_cases(run) for run in done]
     lengths = [len(frame) for frame in frames]
     columns: dict[str, Any] = {}

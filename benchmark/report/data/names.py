@@ -60,6 +60,11 @@ def method_titles(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [title + _in_brackets(own, usual[title]) for own, title in zip(every, titles, strict=True)]
 
 
+def without_network(title: str, network: str) -> str:
+    """``RFNet + PASSION (tau=2)`` -> ``PASSION (tau=2)``, the network being `rfnet`."""
+    return title.removeprefix(network_title(network)).strip().removeprefix("+ ")
+
+
 def method_order(config: Mapping[str, Any]) -> tuple[Any, ...]:
     """Sort key of methods: by backbone, the baseline before others, then by options, numbers by size.
 
