@@ -4,7 +4,7 @@ import re
 
 import yaml
 from docs_page import DOCS, block, commands, run
-from only_test import only_test
+from single_test import single_test
 
 from benchmark.evaluation.metrics import METRICS, POLICIES
 from benchmark.run_folder.folder import run_folders
@@ -42,6 +42,6 @@ def test_the_commands_work_as_written(place):
     for command in commands(PAGE):
         assert run(command) == 0
     (folder,) = run_folders(place / "runs" / "mine")
-    rows = (only_test(folder) / "cases.csv").read_text().splitlines()[1:]
+    rows = (single_test(folder) / "cases.csv").read_text().splitlines()[1:]
     assert {row.split(",")[-2] for row in rows} == {"brats-2022"}
     assert "373.13 mm where exactly one is" in (place / "report" / "brats" / "report.md").read_text()

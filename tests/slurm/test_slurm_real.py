@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from docs_page import block
-from only_test import only_test
+from single_test import single_test
 
 from benchmark.run_folder.folder import RunFolder
 
@@ -129,7 +129,7 @@ def test_a_grid_with_a_requeued_run_gives_what_the_local_launcher_gives(cluster,
     gpus = {log[name].read_text().partition("GPUs of this job: ")[2][0] for name in ("passion", "baseline")}
     assert gpus == {"0", "1"}
     for name, there in runs(tmp_path / "local" / "mine").items():
-        files = [Path("weights.safetensors"), (only_test(there) / "cases.csv").relative_to(there.path)]
+        files = [Path("weights.safetensors"), (single_test(there) / "cases.csv").relative_to(there.path)]
         for file in files:
             assert (here[name].path / file).read_bytes() == (there.path / file).read_bytes(), (name, file)
     assert "3 done" in bench(*status, cwd=tmp_path)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from bench_program import bench
-from only_test import only_test
+from single_test import single_test
 
 from benchmark.config.run_config import read_config
 from benchmark.evaluation.example_slices import ROLES, load
@@ -37,7 +37,7 @@ def test_every_run_is_done_and_whole(smoke):
     assert [f.state() for f in folders] == ["done", "done"]
     for folder in folders:
         conditions = folder.config()
-        cases = pd.read_csv(only_test(folder) / "cases.csv")
+        cases = pd.read_csv(single_test(folder) / "cases.csv")
         tested = conditions["data"]["cases"]["test"]
         regions = [r["name"] for r in conditions["dataset"]["regions"]]
         assert len(cases) == tested * 15 * len(regions) * 2
@@ -46,7 +46,7 @@ def test_every_run_is_done_and_whole(smoke):
         assert set(cases.policy) == {"passion"}
         assert [line["epoch"] for line in folder.log()] == [0, 1]
         assert set(folder.log()[0]["modality"]) == {"flair", "t1ce", "t1", "t2"}
-        examples = load(only_test(folder) / "examples.npz")
+        examples = load(single_test(folder) / "examples.npz")
         assert {role for example in examples for role in example.roles} == set(ROLES)
         assert {len(example.predictions) for example in examples} == {15}
         assert all(example.label.any() and example.volumes.any(axis=(1, 2)).all() for example in examples)
@@ -128,7 +128,7 @@ def test_killed_run_goes_on_to_the_same_result(smoke, tmp_path, monkeypatch):
     assert start_run(whole.path, store).wait() == 0
     assert results(folder) == results(whole)
     # Killed in testing, after the first case: its slices are gone and have to be made again.
-    test = only_test(whole)
+    test = single_test(whole)
     rows = read_rows(test / "cases.csv")
     write_rows(test / "cases.csv", [row for row in rows if row.case == rows[0].case])
     for name in ("done", "examples.npz"):
@@ -140,7 +140,7 @@ def test_killed_run_goes_on_to_the_same_result(smoke, tmp_path, monkeypatch):
 
 def results(folder):
     """What a run comes to, to the byte."""
-    files = [only_test(folder) / "cases.csv", only_test(folder) / "examples.npz"]
+    files = [single_test(folder) / "cases.csv", single_test(folder) / "examples.npz"]
     return [path.read_bytes() for path in (*files, folder.path / "weights.safetensors")]
 
 
@@ -226,7 +226,7 @@ def test_poor_quality_in_training_and_testing(smoke, tmp_path):
     assert folder.tests()[0].settings()["test"]["outside"] == "slab-3"
     assert conditions["data"]["availability"]["definition"]["base"] == "ir2468"
     assert conditions["data"]["availability"]["degraded"]
-    assert pd.read_csv(only_test(folder) / "cases.csv").value.notna().all()
+    assert pd.read_csv(single_test(folder) / "cases.csv").value.notna().all()
     # Another content at the same path is another run.
     profile.write_text(profile.read_text().replace("0.5", "0.6"))
     assert "1 absent" in bench("status", *arguments).stdout

@@ -11,7 +11,7 @@ import torch
 import yaml
 from bench_program import bench
 from docs_page import block
-from only_test import only_test
+from single_test import single_test
 
 from benchmark.evaluation.sliding_window import segment_case
 from benchmark.models.trained_model import load_trained
@@ -153,7 +153,7 @@ def test_wrong_input_is_one_line(place, run, case, tmp_path):
 def test_the_page_works_as_written(place, run, case):
     for modality in PAIR:
         shutil.copy(image(place, case, modality), place / f"{modality}.nii.gz")
-    cases = only_test(run) / "cases.csv"
+    cases = single_test(run) / "cases.csv"
     before = cases.read_bytes()
     for line in block("predict.md", "sh").splitlines():
         result = bench(*line.replace("RUN", str(run)).split()[1:], cwd=place)

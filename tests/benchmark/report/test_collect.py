@@ -4,8 +4,8 @@ import json
 import shutil
 
 import pytest
-from only_test import only_test
 from recorded_runs import ENVIRONMENT, POLICY, TEST, change, record
+from single_test import single_test
 
 from bench_errors import InputError
 from benchmark.report.data.collect import collect
@@ -49,7 +49,7 @@ def test_unfinished_runs_have_a_reason(tmp_path):
     waiting = record(tmp_path / "g", "passion", seed=3, state="partial")
     testing = record(tmp_path / "g", "passion", seed=4)
     (waiting.path / "sessions.jsonl").unlink()
-    (only_test(testing) / "done").unlink()
+    (single_test(testing) / "done").unlink()
     reasons = {run.config["seed"]: run.reason for run in collect([tmp_path / "g"]).runs if not run.method}
     assert reasons == {
         1: "the loss is nan in epoch 1 at case 1: lower train.lr, or check the data",
@@ -116,7 +116,7 @@ def test_wrong_input_is_refused(tmp_path):
         collect([tmp_path / "g"], ["dat"])
     with pytest.raises(InputError, match=r"no runs at .*nothing"):
         collect([tmp_path / "g", tmp_path / "nothing"])
-    cases = only_test(folder) / "cases.csv"
+    cases = single_test(folder) / "cases.csv"
     lines = cases.read_text().splitlines(keepends=True)
     cases.write_text("".join([*lines, lines[-1]]))
     with pytest.raises(InputError, match=r"case 2, subset flair\+t1ce\+t1\+t2, ETpp, hd95 twice"):

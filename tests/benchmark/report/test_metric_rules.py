@@ -4,8 +4,8 @@ import csv
 import shutil
 
 import pytest
-from only_test import only_test
 from recorded_runs import POLICY, record
+from single_test import single_test
 
 from bench_errors import InputError
 from benchmark.evaluation.metrics import Scoring, find_policy
@@ -17,7 +17,7 @@ from benchmark.report.tables.by_subset import profile_table, subset_table
 
 def find_nothing(folder, region, subset=None):
     """Make a recorded run find nothing of a region: Dice 0 and HD95 1, as the policy `passion` has it."""
-    path = only_test(folder) / "cases.csv"
+    path = single_test(folder) / "cases.csv"
     with path.open(newline="") as file:
         rows = list(csv.reader(file))
     for row in rows[1:]:
@@ -74,7 +74,7 @@ def test_nor_in_tables_over_options_and_profiles(tmp_path):
 
 def test_without_dice_the_marks_go_by_the_distance_alone(tmp_path):
     for objective, strength in (("baseline", 0.0), ("passion", 0.1)):
-        path = only_test(record(tmp_path / "g", objective, strength=strength)) / "cases.csv"
+        path = single_test(record(tmp_path / "g", objective, strength=strength)) / "cases.csv"
         path.write_text("\n".join(line for line in path.read_text().splitlines() if ",dice," not in line))
     table = subset_table(distances(tmp_path / "g")[0])
     assert marks(table, "WT", "RFNet + PASSION") == ["best"] * 16
@@ -88,7 +88,7 @@ def record_metrics(folder, metrics, spacing=None, old=False, tried="once"):
     if spacing:
         content["images"] = {"orientation": "LPS", "spacing": [[e, e] for e in spacing], "tissue": None}
     if old:
-        test = only_test(run)
+        test = single_test(run)
         (test / "cases.csv").rename(run.path / "cases.csv")
         shutil.rmtree(run.path / "tests")
         del content["identity"]

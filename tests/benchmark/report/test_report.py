@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from matplotlib.image import imread
-from only_test import only_test
 from recorded_runs import POLICY, change, record
+from single_test import single_test
 
 from bench_errors import InputError
 from benchmark.report.data.collect import collect
@@ -199,8 +199,8 @@ def test_what_a_network_could_not_give_is_said_under_the_runs(tmp_path, monkeypa
 def test_equal_values_share_the_mark_and_a_missing_subset_has_a_dash(tmp_path):
     for backbone, strength in (("m2ftrans", 0.1), ("mmformer", 0.1), ("rfnet", 0.0)):
         folder = record(tmp_path / "g", "baseline", backbone=backbone, strength=strength)
-        rows = pd.read_csv(only_test(folder) / "cases.csv")
-        rows[rows["subset"] != "t2"].to_csv(only_test(folder) / "cases.csv", index=False)
+        rows = pd.read_csv(single_test(folder) / "cases.csv")
+        rows[rows["subset"] != "t2"].to_csv(single_test(folder) / "cases.csv", index=False)
     collected = collect([tmp_path / "g"])
     table = subset_table(score(collected, collected.studies()[0], "dice"))
     first, second, third = table.blocks[0].rows
@@ -289,7 +289,7 @@ def test_wrong_input_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="choose another folder with --out"):
         write_report([tmp_path / "g"], tmp_path / "file" / "out")
-    cases = only_test(folder) / "cases.csv"
+    cases = single_test(folder) / "cases.csv"
     whole = cases.read_text()
     for text, says in (
         ("a,b\n1,2\n", "expected the columns"),

@@ -6,8 +6,8 @@ import math
 
 import pandas as pd
 import pytest
-from only_test import only_test
 from recorded_runs import record
+from single_test import single_test
 
 from benchmark.report.data.collect import collect
 from benchmark.report.data.names import method_titles
@@ -153,9 +153,9 @@ def test_worth_in_a_table(tmp_path):
 
 def test_worth_is_of_cases_with_every_modality(tmp_path):
     folder = record(tmp_path / "g", "baseline", cases=CASES)
-    rows = pd.read_csv(only_test(folder) / "cases.csv")
+    rows = pd.read_csv(single_test(folder) / "cases.csv")
     lacking = (rows["case"] == "case 7") & rows["subset"].str.contains("t2")
-    rows[~lacking].to_csv(only_test(folder) / "cases.csv", index=False)
+    rows[~lacking].to_csv(single_test(folder) / "cases.csv", index=False)
     [scores] = scores_of(tmp_path / "g").values()
     table = shapley_table(scores)
     # Without case 7 the mean over cases is 0.3, not 0.35.

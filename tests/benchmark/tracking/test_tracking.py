@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from bench_program import bench
-from only_test import only_test
 from PIL import Image
 from recorded_runs import record
+from single_test import single_test
 from tracked_runs import ID, environment, epochs, finished_run, inspect, records, track, trained_run
 
 from benchmark.run_folder.folder import RunFolder
@@ -244,7 +244,7 @@ def test_trouble_is_one_warning_and_no_error(folder, caplog):
 
 
 def test_a_trial_is_one_of_its_study_with_the_scores_of_its_validation(folder, tmp_path):
-    (only_test(folder) / "cases.csv").rename(folder.path / "validation.csv")
+    (single_test(folder) / "cases.csv").rename(folder.path / "validation.csv")
     shutil.rmtree(folder.path / "tests")
     (folder.path.parent / "study").mkdir()
     track(folder, tmp_path / "home")

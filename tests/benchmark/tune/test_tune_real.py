@@ -12,7 +12,7 @@ import pytest
 import yaml
 from bench_program import bench
 from docs_page import block
-from only_test import only_test
+from single_test import single_test
 
 from benchmark.run_folder.folder import RunFolder
 from benchmark.tune.search import Place, resume
@@ -46,7 +46,7 @@ def test_the_pages_commands_study_resume_and_test_the_best_trial(studied):
     best = RunFolder(study / rows.loc[rows["best"], "run"].item())
     assert [run for run in rows["run"] if RunFolder(study / run).tests()] == [best.path.name]
     validated, tested = (
-        pd.read_csv(f / name) for f, name in ((best.path, "validation.csv"), (only_test(best), "cases.csv"))
+        pd.read_csv(f / name) for f, name in ((best.path, "validation.csv"), (single_test(best), "cases.csv"))
     )
     assert not set(validated["case"]) & set(tested["case"])
     assert validated["subset"].nunique() == 15
