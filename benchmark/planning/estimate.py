@@ -29,9 +29,9 @@ Bounds = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rate:
-    """Seconds of a shape at its own size (see `Point`), how many times as long or short, and where from."""
+    """Seconds of a shape at its own size (as in `Point`), how many times as long or short, and where from."""
 
-    seconds: tuple[float, ...]
+    seconds: NDArray[np.float64]
     factor: float
     note: str = ""
 
@@ -46,10 +46,12 @@ def rates_of(timed: Mapping[Shape, Timed]) -> dict[Shape, Rate]:
             rates[shape] = Rate(seconds, TIMED * factor, "" if edge == crop else f" (at {edge} of {crop})")
     if not rates:
         return {}
-    speeds = np.log([np.maximum(rate.seconds, 1e-9) / shape.voxels for shape, rate in rates.items()])
-    factor = max(OTHERS, float(np.exp(np.ptp(speeds[:, 0]))))
+    speeds = [np.log(np.maximum(rate.seconds, 1e-9) / shape.voxels) for shape, rate in rates.items()]
+    factor = max(OTHERS, float(np.exp(np.ptp([speed[0, 0] for speed in speeds]))))
+    step = np.mean([speed[0] for speed in speeds], axis=0)
+    test = np.concatenate([speed[1:] for speed in speeds]).mean(axis=0)
     for shape in usable.keys() - rates.keys():
-        seconds = tuple((shape.voxels * np.exp(speeds.mean(axis=0))).tolist())
+        seconds = shape.voxels * np.exp([step, *[test] * len(shape.points)])
         rates[shape] = Rate(seconds, factor, " (as others)")
     return rates
 
@@ -59,25 +61,24 @@ def run_seconds(run: Run, rate: Rate) -> Bounds:
     config, work = run.config, run.work
     epochs = config.train.epochs - run.folder.epochs()
     seconds = epochs * -(-work.samples // config.train.batch_size) * step_seconds(run, rate)
-    seconds += work.tested * case_seconds(run, rate)
-    if config.test.select == "best":
-        looks = -(-epochs // (config.test.validate_every or 10))
-        seconds += looks * work.validation_windows * _window_seconds(run, rate)
+    seconds += work.tested * len(run.points) * case_seconds(run, rate)
+    if config.train.select == "best":
+        looks = -(-epochs // (config.train.validate_every or 10))
+        seconds += looks * work.validation_windows * rate.seconds[1:, 0].min()
     return seconds * np.array([1.0, 1 / rate.factor, rate.factor])
 
 
 def step_seconds(run: Run, rate: Rate) -> float:
     """Return the mean time of a run's training steps."""
-    whole, one = rate.seconds[:2]
-    return one + (whole - one) * (run.work.modalities - 1) / max(len(run.shape.description.modalities) - 1, 1)
+    whole, one = rate.seconds[0].tolist()
+    others = max(len(run.shape.description.modalities) - 1, 1)
+    return float(one + (whole - one) * (run.work.modalities - 1) / others)
 
 
 def case_seconds(run: Run, rate: Rate) -> float:
-    """Return the mean time of the test of a case."""
-    voxels = run.config.train.crop**run.shape.description.spatial_dims
-    tested = run.work.windows * _window_seconds(run, rate) + run.work.voxels / voxels * rate.seconds[3]
-    return tested / run.work.tested
-
-
-def _window_seconds(run: Run, rate: Rate) -> float:
-    return rate.seconds[2] * (run.config.window / run.config.train.crop) ** run.shape.description.spatial_dims
+    """Return the mean time of a test of a case."""
+    dims, edges = run.shape.description.spatial_dims, np.array([point.window for point in run.points])
+    crops = run.work.windows * (edges / run.config.train.crop) ** dims
+    volumes = run.work.voxels / run.config.train.crop**dims
+    tests = crops * rate.seconds[1:, 0] + volumes * rate.seconds[1:, 1]
+    return float(tests.mean() / run.work.tested)

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench_errors import InputError
 from benchmark.config.grid import Grid, PhantomOptions
 from benchmark.config.run_config import RunConfig
-from benchmark.launch.execute_grid import run_folder
+from benchmark.launch.execute_grid import missing_points, run_folder
 from benchmark.launch.stores import check_store_names
 from benchmark.planning.work import Shape, Work, work_of
 from benchmark.run_folder.folder import STATES, RunFolder
@@ -29,32 +29,41 @@ BEST_COPIES = 2
 """More of them with `select: best`: in each checkpoint the best so far."""
 ROW_BYTES = 60
 """A row of `cases.csv`, about."""
-METRICS = 2
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is not done, of a study whose cases are known or expected."""
+    """A run that is not done, of a study whose cases are known or expected.
 
-    config: RunConfig
+    `points`: the tests of its training that are not done.
+    """
+
+    points: tuple[RunConfig, ...]
     folder: RunFolder
     shape: Shape
     work: Work
 
+    @property
+    def config(self) -> RunConfig:
+        """The first of the points."""
+        return self.points[0]
+
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a grid by state, and the bytes that those take that have not begun.
+    """The points of a grid by state, and the bytes that those take that have not begun.
 
     Attributes:
-        states: how many runs there are in each.
-        bytes: of the absent runs.
+        states: how many tests of runs there are in each.
+        runs: how many there are in all; each is trained once, for all of its tests.
+        bytes: of the trainings and tests that have not begun.
         left: the runs that are not done, whose network can be built and of whose dataset something is known.
         expected: dataset without a store -> what is expected of it; None where nothing is known.
         refused: why networks cannot be built -> how many runs have them.
     """
 
     states: dict[str, int]
+    runs: int
     bytes: int
     left: tuple[Run, ...]
     expected: dict[str, Store | None]
@@ -62,7 +71,7 @@ class Plan:
 
 
 def plan_grid(grid: Grid, runs: Path, stores: dict[str, Path]) -> Plan:
-    """Count the runs of a grid by state and the disk of those that are not there.
+    """Count the runs of a grid and their tests by state, and the disk of what is not there.
 
     `stores`: store folders by dataset name; others are looked for where `execute_grid` does. Raises
     `InputError` for a store of a dataset that no run uses.
@@ -70,14 +79,12 @@ def plan_grid(grid: Grid, runs: Path, stores: dict[str, Path]) -> Plan:
     check_store_names(grid, stores)
     opened = {name: _store(grid, name, runs, stores) for name in grid.datasets}
     expected = {name: _expected(grid, name) for name, store in opened.items() if store is None}
-    states, refused, left, total = Counter[str](), Counter[str](), [], 0
+    folders = {config: run_folder(grid, config, runs) for config in grid.configs}
+    states = [folder.state(config.test_name) for config, folder in folders.items()]
+    refused, left, total = Counter[str](), [], 0
     weights, works = dict[object, int | str](), dict[object, Work]()
-    for config in grid.configs:
-        folder, description = run_folder(grid, config, runs), grid.datasets[config.dataset]
-        state = folder.state()
-        states[state] += 1
-        if state == "done":
-            continue
+    for folder, points in missing_points(grid, runs).items():
+        config, description = points[0], grid.datasets[points[0].dataset]
         network = (str(config.backbone), config.dataset, config.train.crop)
         if network not in weights:
             weights[network] = _weights(config, description)
@@ -85,18 +92,20 @@ def plan_grid(grid: Grid, runs: Path, stores: dict[str, Path]) -> Plan:
         if isinstance(size, str):
             refused[size] += 1
             continue
-        copies = COPIES + (BEST_COPIES if config.test.select == "best" else 0)
-        taken = size * WEIGHT_BYTES * copies
+        if folder.state() == "absent":
+            copies = COPIES + (BEST_COPIES if config.train.select == "best" else 0)
+            total += size * WEIGHT_BYTES * copies
         if store := opened[config.dataset] or expected[config.dataset]:
-            key = (config.dataset, config.profile, config.split, config.objective.policy, config.window)
+            windows = (config.train.crop, *(point.window for point in points))
+            key = (config.dataset, config.profile, config.split, config.objective.policy, windows)
             if key not in works:
-                works[key] = work_of(config, store)
-            rows = len(table_subsets(description)) * len(description.regions) * METRICS
-            taken += works[key].tested * rows * ROW_BYTES
-            left.append(Run(config, folder, Shape.of(config, description), works[key]))
-        total += taken if state == "absent" else 0
-    counts = {state: states[state] for state in STATES if state in states}
-    return Plan(counts, total, tuple(left), expected, dict(refused))
+                works[key] = work_of(points, store)
+            values = works[key].tested * len(table_subsets(description)) * len(description.regions)
+            new = [point for point in points if not folder.test(point.test_name).path.exists()]
+            total += sum(len(point.test.metrics) for point in new) * values * ROW_BYTES
+            left.append(Run(tuple(points), folder, Shape.of(points, description), works[key]))
+    counts = {state: states.count(state) for state in STATES if state in states}
+    return Plan(counts, len(set(folders.values())), total, tuple(left), expected, dict(refused))
 
 
 def _store(grid: Grid, name: str, runs: Path, stores: dict[str, Path]) -> Store | None:

@@ -24,6 +24,9 @@ from functools import partial
 from math import prod, sqrt
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmark.launch.devices import Slot
 from benchmark.launch.stopping import kill_group
 from benchmark.launch.worker import malloc_variables
@@ -42,12 +45,12 @@ REPEATS = 2
 class Point:
     """What was timed of a shape at one edge of its crop.
 
-    `seconds`: of a step with all modalities, of one with one modality, of the network for all subsets of a
-    window as large as the crop, and of the metrics for such a volume.
+    `seconds`: pairs. The first is of a step with all modalities and of one with one modality; one for each
+    test is of the network for all subsets of a window as large as the crop, and of the metrics there.
     """
 
     edge: int
-    seconds: tuple[float, ...]
+    seconds: Sequence[Sequence[float]]
     peak_bytes: int
 
 
@@ -106,7 +109,7 @@ def _read(output: str, timed: Sequence[Timed]) -> float:
         elif "reason" in said:
             timed[said["shape"]].reason = said["reason"]
         else:
-            point = Point(said["edge"], tuple(said["seconds"]), said["peak_bytes"])
+            point = Point(said["edge"], said["seconds"], said["peak_bytes"])
             timed[said["shape"]].points.append(point)
     return start
 
@@ -158,7 +161,7 @@ def _time(number: int, shape: Shape, slot: Slot, share: float, limit: float) -> 
             _say(shape=number, **vars(points[-1]))
     left = end - time.monotonic()
     edges = range(points[-1].edge + STEP, own + 1, STEP) if points else [own]
-    fitting = [edge for edge in edges if not points or REPEATS * sum(at_edge(points, shape, edge)[0]) < left]
+    fitting = [edge for edge in edges if not points or REPEATS * at_edge(points, shape, edge)[0].sum() < left]
     if fitting:
         try:
             _say(shape=number, **vars(_time_at(shape, fitting[-1], slot)))
@@ -174,41 +177,43 @@ def _time_at(shape: Shape, edge: int, slot: Slot) -> Point:
     from benchmark.training.precision import check_precision
 
     device = tasks.begin(tasks.Setting(slot.device, slot.threads))
-    config, description = shape.config, shape.description
-    check_precision(config.precision, device)
-    train = config.train.model_copy(update={"crop": edge})
-    test = config.test.model_copy(update={"window": edge})
-    config = config.model_copy(update={"train": train, "test": test})
-    step, space = tasks.TrainingStep(config, description, device), tasks.space_of(edge, description)
+    description = shape.description
+    check_precision(shape.config.precision, device)
+    configs = []
+    for point in shape.points:
+        train = point.train.model_copy(update={"crop": edge})
+        test = point.test.model_copy(update={"window": edge})
+        configs.append(point.model_copy(update={"train": train, "test": test}))
+    step, space = tasks.TrainingStep(configs[0], description, device), tasks.space_of(edge, description)
     counts = (len(description.modalities), 1)
-    batches = [tasks.noise_batch(config, description, count).to(device) for count in counts]
-    seconds = []
-    for task in (
-        partial(step, batches[0]),
-        partial(step, batches[1]),
-        tasks.prediction(step.network, config, description, space, device),
-        tasks.scoring(config, description, space, device),
-    ):
+    batches = [tasks.noise_batch(configs[0], description, count).to(device) for count in counts]
+    pairs: list[tuple[Callable[[], object], ...]] = [tuple(partial(step, batch) for batch in batches)]
+    for config in configs:
+        network = tasks.prediction(step.network, config, description, space, device)
+        pairs.append((network, tasks.scoring(config, description, space, device)))
+
+    def seconds(task: Callable[[], object]) -> float:
         for _ in range(REPEATS):
             began = tasks.now(device)
             task()
             last = tasks.now(device) - began
-        seconds.append(last)
-    return Point(edge, tuple(seconds), peak(device))
+        return last
+
+    return Point(edge, [[seconds(task) for task in pair] for pair in pairs], peak(device))
 
 
-def at_edge(points: Sequence[Point], shape: Shape, edge: int) -> tuple[tuple[float, ...], float]:
+def at_edge(points: Sequence[Point], shape: Shape, edge: int) -> tuple[NDArray[np.float64], float]:
     """Return the seconds of a `Point` at another edge, and how many times as long or short they may be.
 
     At most they grow as the voxels do; at least, along the line through the two largest crops, or not at all
     where there is one. They are taken to grow by the geometric mean of both.
     """
-    last = points[-1]
-    voxels, small = (point.edge**shape.description.spatial_dims for point in (last, points[-2:][0]))
-    wanted, total = edge**shape.description.spatial_dims, sum(last.seconds)
-    slope = max(0.0, (total - sum(points[-2:][0].seconds)) / max(voxels - small, 1))
-    growth = wanted / voxels, 1 + slope * (wanted - voxels) / total
-    return tuple(s * sqrt(prod(growth)) for s in last.seconds), sqrt(max(growth) / min(growth))
+    smaller, last = points[-2:][0], points[-1]
+    wanted, small, voxels = (e**shape.description.spatial_dims for e in (edge, smaller.edge, last.edge))
+    seconds = np.array(last.seconds)
+    slope = max(0.0, (seconds.sum() - np.sum(smaller.seconds)) / max(voxels - small, 1))
+    growth = wanted / voxels, 1 + slope * (wanted - voxels) / seconds.sum()
+    return seconds * sqrt(prod(growth)), sqrt(max(growth) / min(growth))
 
 
 def _say(**content: Any) -> None:

@@ -77,12 +77,14 @@ def parse_numbers(text: str) -> list[int]:
 
 
 def _print_counts(grid: Grid, plan: Plan, console: Console) -> None:
-    table = Table("state", "runs")
+    tests = sum(plan.states.values())
+    table = Table("state", "tests" if tests > plan.runs else "runs")
     for state, count in plan.states.items():
         table.add_row(state, str(count))
     console.print(table)
     size = f"{plan.bytes / 1e9:.2f} GB" if plan.bytes >= 1e8 else f"{plan.bytes / 1e6:.1f} MB"
-    console.print(f"{len(grid.configs)} runs of grid {grid.name}; those that are absent take {size}")
+    several = f" with {tests} tests" if tests > plan.runs else ""
+    console.print(f"{plan.runs} runs{several} of grid {grid.name}; what has not begun takes {size} of disk")
     for name, store in plan.expected.items():
         console.print(f"no store of {name} yet: {_assumed(store)}")
     for reason, count in plan.refused.items():
@@ -157,5 +159,5 @@ def _print_wall_times(
 def _hours(lengths: Sequence[Bounds], slot: Slot) -> tuple[str, str]:
     """Return the hours of a GPU, or of all threads of a CPU, and their bounds."""
     hours = np.sum(lengths, axis=0) * (1 if slot.device == "cuda" else slot.threads) / 3600
-    likely, least, most = (f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in hours)
+    likely, least, most = (f"{value:,.0f}" if value >= 10 else f"{value:.2g}" for value in hours)
     return likely, f"{least} to {most}"

@@ -28,7 +28,7 @@ from backbones import cpu
 from backbones.contract import Backbone
 from backbones.recompute import Recomputed
 from benchmark.config.run_config import RunConfig
-from benchmark.evaluation.metrics import POLICIES, score_case
+from benchmark.evaluation.metrics import Scoring, score_case
 from benchmark.evaluation.sliding_window import predict
 from benchmark.evaluation.surface_distances import nearest
 from benchmark.training.build import build_backbone
@@ -70,15 +70,13 @@ class TrainingStep:
     def __init__(self, config: RunConfig, description: Description, device: torch.device):
         self._precision, self._device = config.precision, device
         self.network = build_backbone(config, description).to(device).train()
-        options = config.objective.options()
-        if config.teacher:
-            options["teacher"] = build_backbone(config, description).to(device)
+        teacher = build_backbone(config, description).to(device) if config.teacher else None
         self._objective = passion.create(
-            config.objective.name,
+            config.objective,
             len(description.modalities),
             len(description.classes),
             batch_size=config.train.batch_size,
-            **options,
+            teacher=teacher,
         )
         self._objective.left_out(self.network)
         self._objective.epoch = config.objective.warmup_epochs  # what most epochs compute
@@ -154,7 +152,7 @@ def window(config: RunConfig, description: Description, setting: Setting) -> dic
 
 
 def case(config: RunConfig, description: Description, setting: Setting) -> dict[str, Any]:
-    """Time the test of one case of all subsets, Dice and HD95 included: `seconds`, `peak_bytes`."""
+    """Time the test of one case of all subsets, metrics included: `seconds`, `peak_bytes`."""
     device = begin(setting)
     network = build_backbone(config, description).to(device)
     test = prediction(network, config, description, CASE, device)
@@ -168,7 +166,7 @@ def case(config: RunConfig, description: Description, setting: Setting) -> dict[
 def metrics(
     config: RunConfig, description: Description, space: Sequence[int], setting: Setting
 ) -> dict[str, Any]:
-    """Time Dice and HD95 of all subsets of one case [X, Y, Z] in every region: `seconds`, `peak_bytes`."""
+    """Time the metrics of all subsets of one case [X, Y, Z] in every region: `seconds`, `peak_bytes`."""
     device = begin(setting)
     score = scoring(config, description, space, device)
     return {"seconds": repeat(score, setting, device), "peak_bytes": peak(device)}
@@ -193,13 +191,21 @@ def limits(precision: str, setting: Setting) -> dict[str, float]:
 def scoring(
     config: RunConfig, description: Description, space: Sequence[int], device: torch.device
 ) -> Callable[[], object]:
-    """Return what computes Dice and HD95 of a prediction for each subset of a case [X, Y, Z]."""
+    """Return what computes the test's metrics of a prediction for each subset of a case [X, Y, Z]."""
     labels, maps = blobs(description, space)
-    pairs = [(str(i), prediction) for i, prediction in enumerate(maps)]
-    finder = None if device.type == "cpu" else partial(nearest, device=device)
-    policy, dims = POLICIES[config.test.metrics], description.spatial_dims
-    spacing = (1.0, 1.0, 1.0)
-    return lambda: score_case(pairs, labels, description.regions, policy, spacing, dims, nearest=finder)
+    chosen = Scoring.of(config.test.model_dump())
+    chances = noise(len(description.classes), int((labels > 0).sum())).softmax(dim=0).numpy()
+    return partial(
+        score_case,
+        {str(i): prediction for i, prediction in enumerate(maps)},
+        labels,
+        description.regions,
+        chosen,
+        (1.0, 1.0, 1.0),
+        description.spatial_dims,
+        {str(i): chances for i in range(len(maps))} if chosen.of_probabilities else None,
+        None if device.type == "cpu" else partial(nearest, device=device),
+    )
 
 
 def blobs(description: Description, space: Sequence[int]) -> tuple[np.ndarray, list[np.ndarray]]:

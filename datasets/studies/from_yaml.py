@@ -14,11 +14,17 @@ dataset is then called as the file, here `stroke`.
     patient: "([^-]+)-.*"            # optional: the part of a case's name that is the patient
     profile_order: [dwi, adc]        # optional: modalities in the order of a profile's digits
     spatial_dims: 3                  # optional: 2 treats slices one by one
+    mask: "{site}/{case}/{case}_brain.nii.gz"    # optional: positive within the head
+    background: -1024                # optional: the intensity outside the head, otherwise that of the faces
+    normalise:                       # optional; what is left out is z-scored over the head
+      adc: {percentiles: [0.5, 99.5]}            # of the head: clipped to them, then z-scored
+      dwi: none                      # as the file has it; {window: [-100, 300]}: clipped, then -1 to 1 (CT)
 
 `{case}` in a pattern is the case's name, any other name in braces becomes a column of the case. A file with
 several modalities on its fourth axis: `adc: {file: "{case}.nii.gz", channel: 0}`.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,10 +37,12 @@ from bench_registry import unknown
 from datasets.studies.brats import MODALITIES as BRATS_MODALITIES
 from datasets.studies.brats import TABLE_ORDER as BRATS_TABLE_ORDER
 from datasets.studies.names import DATASETS
-from datasets.vocabulary import ENDINGS, Description, Layout, Region
+from datasets.vocabulary import ENDINGS, Description, Layout, Normalisation, Region
 
 _REQUIRED = ("modalities", "label", "labels", "regions")
-_KEYS = (*_REQUIRED, "patient", "profile_order", "spatial_dims")
+_KEYS = (*_REQUIRED, "patient", "profile_order", "spatial_dims", "mask", "background", "normalise")
+_LIMITED = ("window", "percentiles")
+_RESERVED = ("label", "mask", "case", "average")
 _BACKGROUND = "background"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _PLACEHOLDER = r"\{[A-Za-z_]\w*(?::[^{}/]+)?\}"
@@ -128,7 +136,8 @@ def _described(file: _File, name: str) -> Description | None:
             file.fail((key,), "is missing: see datasets/studies/from_yaml.py for an example")
     files, channels = _modalities(file, content.get("modalities") or {})
     label = _pattern(file, ("label",), content["label"]) if content.get("label") else ""
-    _check_patterns(file, files, channels, label)
+    mask = _pattern(file, ("mask",), content["mask"]) if content.get("mask") else ""
+    _check_patterns(file, files, channels, label, mask)
     labels = _labels(file, content.get("labels") or {})
     classes = (_BACKGROUND, *(c for c in labels if c != _BACKGROUND))
     regions = _regions(file, content.get("regions") or {}, classes)
@@ -137,6 +146,10 @@ def _described(file: _File, name: str) -> Description | None:
     dims = content.get("spatial_dims", 3)
     if dims not in (2, 3) or isinstance(dims, bool):
         file.fail(("spatial_dims",), f"expected 2 or 3, found {dims!r}")
+    background = content.get("background")
+    if background is not None and not _is_number(background):
+        file.fail(("background",), f"expected a number, found {background!r}")
+    normalise = _normalise(file, content.get("normalise") or {}, tuple(files))
     if file.wrong:
         return None
     return Description(
@@ -148,9 +161,11 @@ def _described(file: _File, name: str) -> Description | None:
         table_order=_table_order(tuple(files)),
         profile_order=order,
         spatial_dims=dims,
-        layouts=(Layout(tuple(files.values()), label),),
+        layouts=(Layout(tuple(files.values()), label, mask),),
         channels=tuple(channels),
         patient=patient,
+        background=None if background is None else float(background),
+        normalise=normalise,
     )
 
 
@@ -165,7 +180,7 @@ def _modalities(file: _File, entries: Any) -> tuple[dict[str, str], list[int]]:
     files, channels = {}, []
     for name, entry in entries.items():
         here = (*place, name)
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or name in ("label", "case", "average"):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or name in _RESERVED:
             file.fail(here, "expected another name, of letters, digits, - and _")
         if isinstance(entry, dict):
             if set(entry) != {"file", "channel"}:
@@ -199,7 +214,7 @@ def _pattern(file: _File, place: Place, text: Any) -> str:
     return text.removesuffix(ending or "")
 
 
-def _check_patterns(file: _File, files: dict[str, str], channels: list[int], label: str) -> None:
+def _check_patterns(file: _File, files: dict[str, str], channels: list[int], label: str, mask: str) -> None:
     """Patterns have to tell the files of a case apart, and to say the same of it."""
     seen: dict[tuple[str, int], str] = {}
     for number, (name, pattern) in enumerate(files.items()):
@@ -210,6 +225,10 @@ def _check_patterns(file: _File, files: dict[str, str], channels: list[int], lab
             file.fail(("modalities", name), f"expected the words in braces that label has, found '{pattern}'")
     if label and label in files.values():
         file.fail(("label",), f"the same file as a modality, '{label}', expected another")
+    if mask and mask in (*files.values(), label):
+        file.fail(("mask",), f"the same file as another, '{mask}', expected one of its own")
+    if mask and label and _words(mask) != _words(label):
+        file.fail(("mask",), f"expected the words in braces that label has, found '{mask}'")
 
 
 def _words(pattern: str) -> set[str]:
@@ -273,6 +292,32 @@ def _profile_order(file: _File, order: Any, modalities: tuple[str, ...]) -> tupl
     return tuple(order)
 
 
+def _normalise(file: _File, entries: Any, modalities: tuple[str, ...]) -> tuple[Normalisation, ...]:
+    """Return how each modality is normalised; nothing where none says."""
+    if not isinstance(entries, dict):
+        file.fail(("normalise",), f"expected a mapping of modalities to rules, found {entries!r}")
+        return ()
+    rules = dict.fromkeys(modalities, Normalisation())
+    for name, entry in entries.items():
+        place: Place = ("normalise", name)
+        if name not in modalities:
+            file.fail(place, unknown("modality", name, list(modalities)))
+        elif entry in ("zscore", "none"):
+            rules[name] = Normalisation(entry)
+        elif isinstance(entry, dict) and len(entry) == 1 and set(entry) <= set(_LIMITED):
+            ((rule, limits),) = entry.items()
+            sound = isinstance(limits, list) and len(limits) == 2 and all(map(_is_number, limits))
+            if sound and limits[0] < limits[1] and (rule == "window" or 0 <= limits[0] < limits[1] <= 100):
+                rules[name] = Normalisation(rule, tuple(map(float, limits)))
+            else:
+                most = " within 0 and 100" if rule == "percentiles" else ""
+                file.fail((*place, rule), f"expected [low, high]{most}, found {limits!r}")
+        else:
+            expected = "zscore, none, {window: [low, high]} or {percentiles: [low, high]}"
+            file.fail(place, f"expected {expected}, found {entry!r}")
+    return tuple(rules.values()) if entries else ()
+
+
 def _patient(file: _File, pattern: Any) -> str:
     """Check the pattern of patients: a regular expression with one group."""
     try:
@@ -290,6 +335,10 @@ def _table_order(modalities: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     if set(modalities) != set(BRATS_MODALITIES):
         return ()
     return tuple(tuple(m for m in modalities if m in subset) for subset in BRATS_TABLE_ORDER)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_count(value: Any) -> bool:

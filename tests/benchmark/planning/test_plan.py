@@ -12,7 +12,6 @@ from benchmark.planning import plan, show
 from benchmark.planning.plan import (
     BEST_COPIES,
     COPIES,
-    METRICS,
     ROW_BYTES,
     WEIGHT_BYTES,
     plan_grid,
@@ -32,21 +31,48 @@ def test_absent_runs_take_disk_and_others_are_counted_by_state(tmp_path):
     grid = load_grid("smoke")
     fresh = plan_grid(grid, tmp_path, {})
     assert fresh.states == {"absent": 2}
-    rows = 15 * 4 * METRICS * ROW_BYTES  # of 1 test case, by the grid's own phantom study
+    rows = 15 * 4 * 2 * ROW_BYTES  # of 2 metrics and 1 test case, by the grid's own phantom study
     assert fresh.bytes == 2 * (COPIES * weights(grid) + rows)
     assert list(fresh.expected) == ["phantom"]
     assert [run.config for run in fresh.left] == list(grid.configs)
     folder = run_folder(grid, grid.configs[0], tmp_path)
     folder.write_config({})
-    folder.mark_done()
+    folder.mark_trained()
+    assert plan_grid(grid, tmp_path, {}).states == {"partial": 1, "absent": 1}
+    test = folder.test(grid.configs[0].test_name)
+    test.begin({})
+    test.mark_done()
     begun = plan_grid(grid, tmp_path, {})
     assert begun.states == {"done": 1, "absent": 1}
     assert begun.bytes == COPIES * weights(grid) + rows
     assert [run.config for run in begun.left] == list(grid.configs[1:])
 
 
+def test_a_training_is_counted_once_and_its_tests_each(tmp_path, timed):
+    axes = "axes: {test.outside: [null, noise-2], seed: [1, 2]}\ndata: {phantom: {cases: 6, size: 32}}\n"
+    (tmp_path / "two.yaml").write_text(axes)
+    grid = load_grid(str(tmp_path / "two.yaml"))
+    fresh = plan_grid(grid, tmp_path, {})
+    rows = 15 * 4 * 2 * ROW_BYTES
+    assert (fresh.states, fresh.runs, len(fresh.left)) == ({"absent": 4}, 2, 2)
+    assert fresh.bytes == 2 * COPIES * weights(grid) + 4 * rows
+    result = CliRunner().invoke(app, ["plan", "--grid", str(tmp_path / "two.yaml"), "--runs", str(tmp_path)])
+    assert "2 runs with 4 tests of grid two" in result.output
+    assert "hours for 2 runs" in result.output
+    folder = run_folder(grid, grid.configs[0], tmp_path)
+    folder.write_config({})
+    folder.mark_trained()
+    test = folder.test(grid.configs[0].test_name)
+    test.begin({})
+    test.mark_done()
+    begun = plan_grid(grid, tmp_path, {})
+    assert begun.states == {"done": 1, "partial": 1, "absent": 2}
+    assert begun.bytes == COPIES * weights(grid) + 3 * rows
+    assert sorted(len(run.points) for run in begun.left) == [1, 2]
+
+
 def test_the_best_weights_are_kept_too(tmp_path):
-    last, best = load_grid("smoke"), load_grid("smoke", ["test.select=best"])
+    last, best = load_grid("smoke"), load_grid("smoke", ["train.select=best"])
     more = plan_grid(best, tmp_path, {}).bytes - plan_grid(last, tmp_path, {}).bytes
     assert more == 2 * BEST_COPIES * weights(last)
 
@@ -83,9 +109,10 @@ def timed(monkeypatch):
     def probe(shapes, seconds):
         found = {}
         for shape in shapes:
-            times = {"step": (72.0, 0.0), "test": (18.0, 18.0)}[shape.kind]
-            failed = shape.config.objective.name == "dwa" and shape.kind == "step"
-            found[shape] = Timed([] if failed else [Point(32, times, 1.2, 2**30)], "out of memory" * failed)
+            times = [[72.0, 0.0], *[[18.0, 18.0]] * len(shape.points)]
+            failed = shape.config.objective.name == "dwa"
+            point = Point(shape.config.train.crop, times, 2**30)
+            found[shape] = Timed([] if failed else [point], "out of memory" * failed)
         return found, 0.0
 
     monkeypatch.setattr(show, "prober", lambda slot: nullcontext(probe))
@@ -97,9 +124,9 @@ def test_hours_and_wall_times(tmp_path, timed):
     result = CliRunner().invoke(app, ["plan", "--grid", "smoke", "--gpus", "2,1,2", *runs])
     assert result.exit_code == 0, result.output
     rows = [[cell.strip() for cell in line.split("│")] for line in result.output.splitlines()]
-    row = ["", "phantom rfnet passion", "1", "48 s", "36 s", "1.0 GiB", "0.117", "0.0972 to 0.14", ""]
+    row = ["", "phantom rfnet passion", "1", "48 s", "36 s", "1.0 GiB", "0.12", "0.097 to 0.14", ""]
     assert row in rows
-    assert "0.233 CPU-hours for 2 runs, likely 0.194 to 0.28" in result.output
+    assert "0.23 CPU-hours for 2 runs, likely 0.19 to 0.28" in result.output
     assert [row[1:4] for row in rows if "0:0" in str(row) or "0:1" in str(row)] == [
         ["2", "0:07:00", "0:05:50 to 0:08:24"],
         ["1", "0:14:00", "0:11:40 to 0:16:48"],
