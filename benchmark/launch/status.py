@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench_errors import InputError
+from bench_lease import SILENT_SECONDS
 from benchmark.config.grid import Grid
 from benchmark.launch.queue import job_of, queued
 from benchmark.launch.view import duration
 from benchmark.run_folder.folder import STATES, RunFolder
-from benchmark.run_folder.lease import SILENT_SECONDS
 
 
 def print_status(grid: Grid, runs: Path) -> None:

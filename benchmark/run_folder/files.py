@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from bench_errors import InputError
-from benchmark.run_folder.lease import check_below
+from bench_lease import check_below
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The fast one where PyYAML was built with it: a report reads a thousand files."""

@@ -9,7 +9,6 @@ It is a journal file in the folder of its runs, or a database. Several machines 
 share that folder: what has to happen one after the other goes by a lock in it.
 """
 
-import fcntl
 import json
 import warnings
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from bench_errors import InputError
+from bench_lease import hold_in_turn
 from benchmark.run_folder.folder import STUDY, RunFolder
 from benchmark.tune.study_file import HalvingPlan, MedianPlan, Plan, Range
 from datasets.randomness import generator
@@ -77,9 +77,8 @@ class Place:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the study's lock; the kernel releases it when the holder dies."""
-        with (self.own / "lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        """Hold the study's lease, once those who have it have let it go or died."""
+        with hold_in_turn(self.own / "lease"):
             yield
 
     def worker(self, name: str) -> RunFolder:

@@ -5,9 +5,9 @@ import socket
 import pytest
 
 from bench_errors import InputError
+from bench_lease import LeaseLost
 from benchmark.run_folder.files import write_atomically
 from benchmark.run_folder.folder import RunFolder
-from benchmark.run_folder.lease import LeaseLost
 
 
 @pytest.fixture
