@@ -101,6 +101,20 @@ def test_log_without_its_torn_last_line(folder):
     assert (folder.path / "log.jsonl").read_text() == '{"epoch": 0}\n'
 
 
+def test_a_line_after_one_that_was_cut_off_is_whole(folder):
+    folder.append_log({"epoch": 0})
+    with (folder.path / "log.jsonl").open("a") as file:
+        file.write('{"epo')
+    folder.append_log({"epoch": 1})
+    assert folder.log() == [{"epoch": 0}, {"epoch": 1}]
+
+
+def test_an_empty_reason_is_no_traceback(folder):
+    (folder.path / "failed").write_text("")
+    assert folder.state() == "failed"
+    assert "see output.txt" in folder.reason()
+
+
 def test_atomic_write_leaves_no_temporary_file(tmp_path):
     write_atomically(tmp_path / "a", b"1")
     write_atomically(tmp_path / "a", b"22")
