@@ -15,6 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from bench_console import output
 from bench_errors import InputError
 from benchmark.config.grid import Grid
 from benchmark.launch.devices import Slot
@@ -56,7 +57,7 @@ def print_plan(
         numbers: of such places, whose wall times are compared.
         end: when timing has to end, by `time.monotonic`; None: nothing is timed.
     """
-    console = Console(width=None if Console().is_terminal else 200, soft_wrap=True, markup=False)
+    console = output()
     with prober(slots[0]) if end else nullcontext() as probe:
         plan = plan_grid(grid, runs, stores)
         _print_counts(grid, plan, console)
