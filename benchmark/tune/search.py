@@ -10,6 +10,7 @@ share that folder: what has to happen one after the other goes by a lock in it.
 """
 
 import json
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -71,11 +72,13 @@ class Place:
         if self.storage is None:
             return self._open_journal()
         try:
-            return RDBStorage(self.storage)
+            # SQLAlchemy would look for psycopg2, which is no more developed.
+            return RDBStorage(re.sub("^postgresql://", "postgresql+psycopg://", self.storage))
         except Exception as error:  # whatever the driver of a database raises
             raise InputError(
                 f"--storage {self.storage} cannot be opened ({type(error).__name__}: {first_line(error)}): "
-                "expected a URL such as sqlite:///study.db or postgresql://user@host/name, and its driver"
+                "expected a URL such as sqlite:///study.db or postgresql://user@host/name, and its driver "
+                "(pip install 'passion-bench[tune]')"
             ) from None
 
     def _open_journal(self) -> JournalStorage:

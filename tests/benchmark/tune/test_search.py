@@ -180,7 +180,7 @@ def test_a_cut_last_line_of_the_journal_is_dropped_and_its_trial_runs_again(tmp_
     assert f"{journal}: dropped a last line" in capsys.readouterr().err
     study = resume(plan, place)
     give_up_lost(study, place)
-    work(study, plan, place, stub_objective, 5, None)
+    work(study, plan, place, stub_objective(plan, place), 5, None)
     trials = resume(plan, place).get_trials()
     assert counted(trials) == 5
     assert {t.state for t in trials} <= {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
