@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from backbones import BACKBONES
-from benchmark.config.sections import Arguments, Frozen, kind_of, origin_of
+from bench_schema import Frozen
+from benchmark.config.sections import Arguments, kind_of, origin_of
 
 
 class OwnBackbone(Frozen):

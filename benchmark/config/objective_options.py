@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
-from benchmark.config.sections import Arguments, Frozen, kind_of, origin_of
+from bench_schema import Frozen, refusal
+from benchmark.config.sections import Arguments, kind_of, origin_of
 from passion import OBJECTIVES
 
 Policy = Literal["idt", "idt_drop", "pdt"]
@@ -60,14 +61,11 @@ class PassionConfig(_WithPolicy):
     def _check_effect(self) -> "PassionConfig":
         if not (self.pixel or self.semantic or self.delta or self.beta):
             raise ValueError(
-                "objective: pixel, semantic, delta and beta are all off, nothing of PASSION is left: use "
-                "objective baseline"
+                "pixel, semantic, delta and beta are off, nothing of PASSION is left: use objective baseline"
             )
         if self.delta and self.variant == "paper" and not self.semantic:
-            raise ValueError(
-                "objective.delta has no effect: in variant paper it gates proto alone, and semantic is off; "
-                "set delta: false"
-            )
+            why = "in variant paper it gates proto alone, and semantic is off; set delta: false"
+            raise refusal({("delta",): f"has no effect: {why}"})
         idle = {
             "lambda1": (not self.pixel, "pixel is off"),
             "lambda2": (not self.semantic, "semantic is off"),
@@ -77,7 +75,7 @@ class PassionConfig(_WithPolicy):
         }
         for name, (off, why) in idle.items():
             if off and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"objective.{name} has no effect: {why}; leave it out")
+                raise refusal({(name,): f"has no effect: {why}; leave it out"})
         return self
 
 

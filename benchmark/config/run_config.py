@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from bench_schema import Frozen, Location, refusal
 from benchmark.config.backbone_options import BackboneConfig, OwnBackbone
 from benchmark.config.objective_options import (
     BaselineConfig,
@@ -21,11 +22,9 @@ from benchmark.config.objective_options import (
     ObjectiveConfig,
     PassionConfig,
 )
-from benchmark.config.sections import Frozen
 from datasets.batches.split import check_policy
 from datasets.missingness.degrade import Degradation
 from datasets.vocabulary import profile_label
-from passion import OBJECTIVES
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -93,7 +92,7 @@ class RunConfig(Frozen):
     test: TestConfig = TestConfig()
     split: Annotated[str, AfterValidator(check_policy)] = "auto"
     precision: Precision = "fp32"
-    seed: int = Field(1037, ge=0)
+    seed: int = Field(1037, ge=0, lt=2**63)
 
     @model_validator(mode="before")
     @classmethod
@@ -105,23 +104,26 @@ class RunConfig(Frozen):
 
     @model_validator(mode="after")
     def _check_combination(self) -> "RunConfig":
+        problems: dict[Location, str] = {}
         if self.test.validate_every and self.test.select == "last":
-            raise ValueError(
-                "test.validate_every has no effect with select: last; use select: best or leave it out"
+            problems["test", "validate_every"] = (
+                "has no effect with select: last; use select: best or leave it out"
             )
         if self.objective.policy == "pdt" and self.profile != "complete":
-            raise ValueError(
-                f"policy pdt trains on complete cases, found profile {self.profile}: set profile: complete"
+            problems["objective", "policy"] = (
+                f"pdt trains on complete cases, found profile {self.profile}: set profile: complete"
             )
         if self.objective.warmup_epochs >= self.train.epochs:
-            raise ValueError(
-                f"objective.warmup_epochs is {self.objective.warmup_epochs} of {self.train.epochs} epochs: "
-                "the networks would never learn to fuse; lower it"
+            problems["objective", "warmup_epochs"] = (
+                f"is {self.objective.warmup_epochs} of {self.train.epochs} epochs: the networks would never "
+                "learn to fuse; lower it"
             )
         if self.profile == "complete" and getattr(self.objective, "teacher_data", "") == "complete":
-            raise ValueError(
-                "objective.teacher_data has no effect: the profile is complete anyway; leave it out"
+            problems["objective", "teacher_data"] = (
+                "has no effect: the profile is complete anyway; leave it out"
             )
+        if problems:
+            raise refusal(problems)
         return self
 
     @property
@@ -144,7 +146,7 @@ class RunConfig(Frozen):
     @cached_property
     def hash(self) -> str:
         """First 10 hex digits of the SHA-256 of the resolved configuration, the teacher's included."""
-        content = self.model_dump()
+        content = self.model_dump(mode="json")
         if self.teacher:
             content["teacher"] = self.teacher.hash
         text = json.dumps(content, sort_keys=True)
@@ -173,32 +175,3 @@ class RunConfig(Frozen):
         copied = super().__copy__()
         copied.__dict__.pop("hash", None)  # copies are made to be changed: see model_copy
         return copied
-
-
-def readable_errors(errors: list[Any]) -> str:
-    """Put pydantic's list of errors into one line: ``train.epochs: Input should be ... (found -1)``."""
-    parts = []
-    for error in errors:
-        place = ".".join(_place(error["loc"]))
-        if error["type"] == "unknown_option":
-            parts.append(f"{place}{'.' if place else ''}{error['ctx']['option']}: {error['msg']}")
-        elif error["type"] == "value_error":
-            parts.append(error["msg"].removeprefix("Value error, "))
-        else:
-            parts.append(f"{place}: {error['msg']} (found {error['input']!r})")
-    return "; ".join(parts)
-
-
-def error_key(error: Any) -> tuple[str, ...]:
-    """The keys that lead to one of pydantic's errors; empty for one of a whole configuration."""
-    option = (error["ctx"]["option"],) if error["type"] == "unknown_option" else ()
-    return (*_place(error["loc"]), *option)
-
-
-def _place(location: tuple[Any, ...]) -> list[str]:
-    """The keys that lead to an error, without the kinds that pydantic puts in where sections have several."""
-    keys = [str(key) for key in location]
-    kinds = {"own", "plugin", "monai", *OBJECTIVES}
-    while len(keys) > 1 and keys[0] in NAMED and keys[1] in kinds:
-        del keys[1]
-    return keys

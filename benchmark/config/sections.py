@@ -1,40 +1,23 @@
-"""What the sections of a configuration have in common, and where the options of other packages go.
-
-An option that a section does not have is an error that names the nearest. What comes from another package
-takes its options under `arguments`, and its `origin` is filled in.
-"""
+"""Where the options of other packages go: under `arguments`, and `origin` is filled in."""
 
 from collections.abc import Callable
-from difflib import get_close_matches
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import JsonValue, PlainSerializer
 
 from bench_registry import Registry
 
-Arguments = dict[str, JsonValue]
+
+def _as_hashed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_hashed(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_as_hashed(entry) for entry in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-class Frozen(BaseModel):
-    """A part of a configuration: immutable, and without unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check_keys(cls, data: Any) -> Any:
-        known = list(cls.model_fields)
-        wrong = [str(key) for key in data if key not in known] if isinstance(data, dict) else []
-        if wrong:
-            near = get_close_matches(wrong[0], known, n=1, cutoff=0.5)
-            advice = f"did you mean {near[0]}?" if near else "remove it;"
-            raise PydanticCustomError(
-                "unknown_option",
-                "no such option here, {advice} known are {known}",
-                {"option": wrong[0], "advice": advice, "known": ", ".join(known)},
-            )
-        return data
+Arguments = Annotated[dict[str, JsonValue], PlainSerializer(_as_hashed, when_used="json")]
+"""Keywords of a class that takes what it likes. As JSON, for a hash, equal numbers are written equally."""
 
 
 def kind_of(registry: Registry) -> Callable[[Any], str]:

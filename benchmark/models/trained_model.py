@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from backbones.contract import Backbone
 from bench_errors import InputError
-from benchmark.config.run_config import RunConfig, readable_errors
+from bench_yaml import Document
+from benchmark.config.run_config import RunConfig
 from benchmark.evaluation.sliding_window import class_sums
 from benchmark.run_folder.checkpoint import load_weights
 from benchmark.run_folder.folder import RunFolder
@@ -93,10 +93,7 @@ def load_trained(text: str, runs: Path, device: torch.device | None = None) -> T
     Raises `InputError` where there is none, it has no weights, or they do not fit or are damaged.
     """
     path, content, weights = _read(text, runs)
-    try:
-        config = RunConfig.model_validate(content["config"])
-    except ValidationError as error:
-        raise InputError(f"{path}: {readable_errors(error.errors())}") from None
+    config = Document(content["config"], str(path)).check(RunConfig)
     description = Description.from_dict(content["dataset"])
     backbone = build_backbone(config, description)
     try:

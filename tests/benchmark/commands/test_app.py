@@ -58,7 +58,7 @@ def test_report_imports_no_torch():
         (["run", "--grid", "demo", "--store", "phantom"], "expected NAME=DIR"),
         (["run", "--grid", "demo", "--store", "brats=x"], "has no dataset brats"),
         (["run", "--grid", "demo", "--store", "phantom=nowhere"], "bench data prepare"),
-        (["status", "--grid", "nowhere.yaml"], "no grid file"),
+        (["status", "--grid", "nowhere.yaml"], "grid nowhere.yaml cannot be read"),
         (["report", "--grid", "demo", "--out", "x"], "start them with 'bench run'"),
         (["report", "--grid", "demo", "--out", "x", "--split-by", "dat"], "did you mean data"),
         (["show", "nothing"], "no run or grid 'nothing'"),

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 from docs_page import block
-from pydantic import ValidationError
 
 from backbones import BACKBONES
 from bench_errors import InputError
+from bench_yaml import Document
 from benchmark.commands.lists import print_backbone_check, print_objective_check
 from benchmark.commands.options import register
 from benchmark.config.grid import load_grid
-from benchmark.config.run_config import RunConfig, readable_errors
+from benchmark.config.run_config import RunConfig
 from benchmark.launch.execute_grid import execute_grid
 from benchmark.run_folder.folder import run_folders
 from benchmark.training.build import check_sizes
@@ -76,7 +76,7 @@ def test_a_plugin_is_known_by_its_class_name(folder):
         (lambda: register(["mean_net:Block"]), "neither a backbone nor an objective"),
         (lambda: register(["maen_net:MeanNet"]), "no module maen_net"),
         (lambda: print_backbone_check("mean_net:MeanNet", 8, 3, ["width"]), "expected NAME=VALUE"),
-        (lambda: print_backbone_check("mean_net:MeanNet", 8, 3, ["width=[1"]), "expected NAME=VALUE"),
+        (lambda: print_backbone_check("mean_net:MeanNet", 8, 3, ["width=[1"]), "is not YAML"),
         (lambda: print_backbone_check("mean_net:MeanNet", 8, 3, ["depth=3"]), "unknown argument 'depth'"),
         (lambda: print_backbone_check("rfnett", 8, 3, []), "did you mean rfnet"),
         (lambda: print_objective_check("passoin", []), "did you mean passion"),
@@ -169,7 +169,7 @@ def test_sections_of_monai_and_plugins(folder, monkeypatch):
         ({"backbone": {"name": "monai:UNet", "width": 4}}, "known are name, presence_code, arguments"),
         (
             {"backbone": {"name": "monai:UNet", "arguments": 3}},
-            "backbone.arguments: Input should be a valid dict",
+            "backbone.arguments: expected a mapping, found 3",
         ),
         ({"backbone": {"name": "rfnett"}}, "did you mean rfnet"),
         ({"backbone": {"name": "nowhere:Net"}}, "no module nowhere"),
@@ -183,14 +183,14 @@ def test_sections_of_monai_and_plugins(folder, monkeypatch):
         ),
         ({"objective": "passoin"}, "did you mean passion"),
         ({"trian": {}}, "trian: no such option here, did you mean train?"),
-        ({"backbone": {"name": 3}}, "backbone.name: Input should be a valid string (found 3)"),
+        ({"backbone": {"name": 3}}, "backbone.name: expected text, found 3"),
     ],
 )
 def test_wrong_sections_are_named(folder, monkeypatch, content, says):
     monkeypatch.chdir(folder)
-    with pytest.raises(ValidationError) as caught:
-        RunConfig.model_validate(content)
-    assert says in readable_errors(caught.value.errors())
+    with pytest.raises(InputError) as caught:
+        Document(content, "run").check(RunConfig)
+    assert says in str(caught.value)
 
 
 def test_our_own_sections_hold_nothing_of_plugins():

@@ -1,9 +1,10 @@
 import pytest
 import torch
-from pydantic import ValidationError
 
 import passion
-from benchmark.config.run_config import RunConfig, readable_errors
+from bench_errors import InputError
+from bench_yaml import Document
+from benchmark.config.run_config import RunConfig
 from passion import OBJECTIVES
 
 
@@ -21,16 +22,16 @@ def test_stating_a_default_does_not_make_another_run():
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ({"train": {"epochs": 0}}, "train.epochs: Input should be greater than or equal to 1 (found 0)"),
+        ({"train": {"epochs": 0}}, "train.epochs: expected 1 or more, found 0"),
         ({"train": {"epoch": 3}}, "train.epoch: no such option here"),
-        ({"train": {"crop": 50}}, "train.crop: Input should be a multiple of 16 (found 50)"),
+        ({"train": {"crop": 50}}, "train.crop: expected a multiple of 16, found 50"),
         ({"objective": {"name": "baseline", "tau": 4}}, "objective.tau: no such option here"),
         ({"objective": {"name": "passion", "policy": "pdt"}}, "set profile: complete"),
         ({"objective": {"name": "baseline", "warmup_epochs": 9}, "train": {"epochs": 9}}, "lower it"),
         ({"test": {"validate_every": 2}}, "has no effect"),
         ({"test": {"outside": "nois-2"}}, "unknown degradation 'nois': did you mean noise"),
         ({"test": {"outside": "noise-5"}}, "expected a severity of 1, 2 or 3"),
-        ({"test": {"outside": 2}}, "test.outside: Input should be a valid string"),
+        ({"test": {"outside": 2}}, "test.outside: expected text, found 2"),
         ({"objective": {"name": "passion", "beta": False, "eta": 0.02}}, "objective.eta has no effect"),
         ({"objective": {"name": "passion", "pixel": False, "lambda1": 1}}, "objective.lambda1 has no effect"),
         ({"objective": {"name": "passion", "semantic": False, "lambda2": 1}}, "lambda2 has no effect"),
@@ -49,7 +50,7 @@ def test_stating_a_default_does_not_make_another_run():
         ),
         ({"objective": {"name": "passion", "preference": "l2"}}, "'prototype', 'dice' or 'kl'"),
         ({"objective": {"name": "moddrop", "policy": "idt"}}, "objective.policy: no such option here"),
-        ({"objective": {"name": "dwa", "temperature": 0}}, "objective.temperature: Input should be greater"),
+        ({"objective": {"name": "dwa", "temperature": 0}}, "objective.temperature: expected more than 0"),
         (
             {"objective": {"name": "kd", "teacher_data": "complete"}, "profile": "complete"},
             "objective.teacher_data has no effect",
@@ -58,9 +59,9 @@ def test_stating_a_default_does_not_make_another_run():
     ],
 )
 def test_wrong_options_are_named(content, says):
-    with pytest.raises(ValidationError) as caught:
-        RunConfig.model_validate(content)
-    assert says in readable_errors(caught.value.errors())
+    with pytest.raises(InputError) as caught:
+        Document(content, "run").check(RunConfig)
+    assert says in str(caught.value)
 
 
 def test_what_is_outside_a_subset_is_in_the_hash_and_its_absence_is_not():
