@@ -44,6 +44,7 @@ _EXPECTED = {
     "string_too_short": "text",
     "literal_error": "{expected}",
     "union_tag_invalid": "{expected_tags}",
+    "union_tag_not_found": "a mapping with {discriminator}",
 }
 """What each of pydantic's errors expects, in words of YAML."""
 

@@ -62,6 +62,8 @@ def test_report_imports_no_torch():
         (["report", "--grid", "demo", "--out", "x"], "start them with 'bench run'"),
         (["report", "--grid", "demo", "--out", "x", "--split-by", "dat"], "did you mean data"),
         (["show", "nothing"], "no run or grid 'nothing'"),
+        (["show", "x" * 300], "is too long for a file"),
+        (["status", "--grid", "x" * 300 + ".yaml"], "cannot be read (File name too long)"),
         (["compare", "nothing", "else"], "no run or grid 'nothing'"),
         (["report", "--grid", "demo", "--out", "x", "--formats", "jpg"], "did you mean png"),
         (["profile", "mr246", "--cases", "names.txt"], "mr246"),

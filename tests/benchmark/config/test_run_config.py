@@ -64,6 +64,28 @@ def test_wrong_options_are_named(content, says):
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize("backbone", ["monai:UNet"])
+def test_equal_numbers_under_arguments_make_one_run(backbone):
+    def config(value):
+        section = {"name": backbone, "arguments": {"dropout": value, "deep": [{"a": value}]}}
+        return RunConfig.model_validate({"backbone": section})
+
+    for values in ((0, 0.0, -0.0), (1, 1.0), (0.1, 1e-1)):
+        first = config(values[0])
+        assert {config(value).hash for value in values} == {first.hash}
+        assert all(config(value) == first for value in values)
+    assert len({config(value).hash for value in (0, 1, 0.5, True, "1", None)}) == 6
+    assert type(config(1.0).backbone.arguments["dropout"]) is float  # the class gets what was written
+    assert type(config(1).backbone.arguments["dropout"]) is int
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), [1, {"a": float("-inf")}]])
+def test_numbers_under_arguments_are_finite(value):
+    section = {"name": "monai:UNet", "arguments": {"x": value}}
+    with pytest.raises(InputError, match=r"backbone.arguments.x.*: expected a finite number"):
+        Document({"backbone": section}, "run").check(RunConfig)
+
+
 def test_what_is_outside_a_subset_is_in_the_hash_and_its_absence_is_not():
     assert "outside" not in RunConfig().model_dump()["test"]
     hashes = {RunConfig.model_validate({"test": {"outside": o}}).hash for o in (None, "noise-2", "slab-2")}

@@ -88,6 +88,58 @@ def test_unreadable_files_and_unknown_names_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "space:\n  objective.tau: [1, 4]\nbase:\n  train:\n    epoch: 3\n",
+            "line 5: train.epoch: no such option",
+        ),
+        (
+            "space:\n  objective.tau: [1, 4]\n  objective.tua: [1, 2]\n",
+            "line 3: objective.tua: no such option",
+        ),
+        ("space:\n  objective.tau:\n    low: 5\n    high: 9\n", "line 2: objective.tau is 4.0 in base"),
+        (
+            "space:\n  objective.tau: {low: 1, high: .inf}\n",
+            "line 2: space.objective.tau.high: found .inf, expect",
+        ),
+        (
+            "space:\n  objective.tau:\n  - 4\n  - 4.0\n",
+            "line 2: space.objective.tau: expected two or more diff",
+        ),
+        (
+            "space: {seed: [1, 2]}\ngoal: bset\n",
+            "line 2: goal: expected 'mean', 'worst' or 'both', found 'bset'",
+        ),
+        (
+            "space: {objective.tau: [1, 4]}\npruner: {name: asha,\n  frist: 3}",
+            "line 3: pruner.frist: no such opt",
+        ),
+        ("space: {objective.tau: [1, 4]}\nseed: 010\n", "line 2: seed: found 010, expected"),
+        (
+            "space: {objective.tau: [1, 4]}\ndata:\n  phantom:\n    cases: no\n",
+            "line 4: data.phantom.cases: found",
+        ),
+        (
+            "space: {objective.tau: [1, 4]}\ndata:\n  phantom:\n    cases: 0\n",
+            "line 4: data.phantom.cases: expec",
+        ),
+        (
+            "space: {objective.tau: [1, 4]}\nbase:\n  train.lr: 1\n  train: {lr: 1}\n",
+            "line 4: train.lr is given at",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_study_is_told_with_its_line(tmp_path, text, says):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_plan(str(path))[1].check("mine")
+    assert f"study {path}, {says}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("parts", "says"),
     [
         (Split(("a",), (), ("b",)), "no validation cases"),

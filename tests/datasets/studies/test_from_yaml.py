@@ -119,6 +119,20 @@ WRONG = {
         "modalities: [a]\n",
         "line 1: modalities: expected a mapping, found ['a']",
     ),
+    "word some take for false": (
+        "dims: 3",
+        "dims: no",
+        "line 12: spatial_dims: found no, expected true, false",
+    ),
+    "name too long": (
+        "  adc:",
+        f"  {'a' * 33}:",
+        "expected another name, of at most 32 letters, digits, - and _",
+    ),
+    "region too long": ("  lesion:", f"  {'a' * 65}:", "expected a name of at most 64 letters and digits"),
+    "dims true": ("dims: 3", "dims: true", "line 12: spatial_dims: expected 2 or 3, found True"),
+    "value true": ("core: 1,", "core: true,", "line 5: labels.core: expected a whole number, found True"),
+    "value with a point": ("core: 1,", "core: 1.0,", "labels.core: expected a whole number, found 1.0"),
     "name with plus": ("  adc:", "  a+b:", "line 2: modalities.a+b: expected another name"),
     "reserved name": ("  adc:", "  label:", "line 2: modalities.label: expected another name"),
     "no ending": (
@@ -191,11 +205,18 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path):
         read_description(written(tmp_path, text))
 
 
+def test_a_file_without_channel_is_a_pattern(tmp_path):
+    short = read_description(written(tmp_path, STROKE))
+    assert read_description(written(tmp_path, STROKE.replace(ADC, f"{{file: {ADC}}}"))) == short
+
+
 def test_names_and_files(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.yaml cannot be read \(No such file"):
         DATASETS.get(str(tmp_path / "nowhere.yaml"))
     with pytest.raises(InputError, match="would be called 'brats2020'"):
         read_description(written(tmp_path, STROKE, "brats2020.yaml"))
+    with pytest.raises(InputError, match=r"would be called 'a{65}'.* up to 64 letters"):
+        read_description(written(tmp_path, STROKE, f"{'a' * 65}.yaml"))
     with pytest.raises(InputError, match="would be called 'my study'"):
         read_description(written(tmp_path, STROKE, "my study.yaml"))
     with pytest.raises(InputError, match="custom is one that you describe"):
