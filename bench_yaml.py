@@ -75,7 +75,7 @@ class Document:
             if texts:
                 mark = "" if mark == self.source else mark.removeprefix(f"{self.source}, ")
             texts[": ".join(filter(None, (mark, _sentence(location, text))))] = None
-        return InputError("; ".join(texts))
+        return InputError("; ".join(texts).replace("\n", " "))
 
     def check(self, model: type[Model], context: Any = None) -> Model:
         """Return the content as a model; raise `InputError` with all that is wrong.
@@ -140,14 +140,16 @@ class _Reader:
         self.lines: dict[Location, int] = {}
         self.problems: list[Problem] = []
         self._source = source
+        self._parts = 0
 
     def read(self, node: yaml.Node, location: Location, line: int) -> Any:
         """Return the content of a node; a value has the line of its key, also where it is an alias."""
         self.lines[location] = line
-        if len(location) > _LEVELS or len(self.lines) > _PARTS:
+        self._parts += 1
+        if len(location) > _LEVELS or self._parts > _PARTS:
             raise InputError(
                 f"{self._source}, line {line}: expected at most {_LEVELS} levels and {_PARTS} parts, found "
-                f"more in {location[0]}: look for an alias of what it stands in"
+                "more: look for an alias of what it stands in"
             )
         if not node.tag.endswith((":str", ":seq", ":map")):
             self.problems.append((location, f"has the tag {node.tag}, expected none: remove it"))

@@ -98,6 +98,10 @@ def test_a_bomb_of_aliases_is_refused():
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 20)]
     with pytest.raises(InputError, match="look for an alias"):
         parse_yaml("\n".join(lines), "here")
+    lines = ["a0: &a0 {x: 1}"]
+    lines += [f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 10)}]}}" for i in range(1, 20)]
+    with pytest.raises(InputError, match="look for an alias"):
+        parse_yaml("\n".join(lines), "here")
 
 
 def test_an_alias_stands_where_it_is_used():
@@ -145,6 +149,7 @@ class Outer(Frozen):
         ("inner: 3\n", ["line 1: inner: expected a mapping with the keys high, name, found 3"]),
         ("- 3\n", ["line 1: expected a mapping with the keys inner, several, number, found [3]"]),
         ("", ["mine.yaml: expected a mapping with the keys inner"]),
+        ('"a\\nb": 1', ["line 1: a b: no such option here"]),
         (
             "number: 1.0\ninner: {high: 0,\n  name: 3}\nseveral:\n  a:\n    high: true\n    x: 1\n",
             [
