@@ -52,7 +52,7 @@ _EXPECTED = {
 class Frozen(BaseModel):
     """A part of a file: immutable, without unknown keys, of exact types and finite numbers.
 
-    Validators say what is wrong with their value by a `ValueError`, and with parts of it by `refusal`.
+    Validators say what is wrong with their value by a `ValueError`, and with parts of it by `refuse`.
     """
 
     model_config = ConfigDict(
@@ -69,10 +69,11 @@ class Frozen(BaseModel):
         raise ValidationError.from_exception_data(cls.__name__, details)
 
 
-def refusal(problems: Mapping[Location, str]) -> ValidationError:
-    """Return what a validator raises to refuse parts of its value: where in it, and what is wrong."""
+def refuse(problems: Mapping[Location, str]) -> None:
+    """Raise the error of a validator whose value has problems: where in it, and what is wrong."""
     details = [_detail(_KEY if location else _VALUE, location, text) for location, text in problems.items()]
-    return ValidationError.from_exception_data("refusal", details)
+    if details:
+        raise ValidationError.from_exception_data("refused", details)
 
 
 def problems_of(content: Any, error: ValidationError) -> list[Problem]:

@@ -5,7 +5,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from bench_errors import InputError
-from bench_schema import Frozen, refusal
+from bench_schema import Frozen, refuse
 from bench_yaml import Document, parse_yaml, read_named, read_yaml
 
 
@@ -135,7 +135,7 @@ class Outer(Frozen):
     @model_validator(mode="after")
     def _check(self):
         if self.number == 13:
-            raise refusal({("inner", "high"): "has no effect with 13", ("number",): "13 is unlucky"})
+            refuse({("inner", "high"): "has no effect with 13", ("number",): "13 is unlucky"})
         return self
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
-from bench_schema import Frozen, refusal
+from bench_schema import Frozen, refuse
 from benchmark.config.sections import Arguments, kind_of, origin_of
 from passion import OBJECTIVES
 
@@ -65,7 +65,7 @@ class PassionConfig(_WithPolicy):
             )
         if self.delta and self.variant == "paper" and not self.semantic:
             why = "in variant paper it gates proto alone, and semantic is off; set delta: false"
-            raise refusal({("delta",): f"has no effect: {why}"})
+            refuse({("delta",): f"has no effect: {why}"})
         idle = {
             "lambda1": (not self.pixel, "pixel is off"),
             "lambda2": (not self.semantic, "semantic is off"),
@@ -75,7 +75,7 @@ class PassionConfig(_WithPolicy):
         }
         for name, (off, why) in idle.items():
             if off and getattr(self, name) != type(self).model_fields[name].default:
-                raise refusal({(name,): f"has no effect: {why}; leave it out"})
+                refuse({(name,): f"has no effect: {why}; leave it out"})
         return self
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from bench_schema import Frozen, Location, refusal
+from bench_schema import Frozen, Location, refuse
 from benchmark.config.backbone_options import BackboneConfig, OwnBackbone
 from benchmark.config.objective_options import (
     BaselineConfig,
@@ -122,8 +122,7 @@ class RunConfig(Frozen):
             problems["objective", "teacher_data"] = (
                 "has no effect: the profile is complete anyway; leave it out"
             )
-        if problems:
-            raise refusal(problems)
+        refuse(problems)
         return self
 
     @property

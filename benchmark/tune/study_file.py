@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
 
 from bench_errors import InputError
-from bench_schema import Frozen, Location, refusal
+from bench_schema import Frozen, Location, refuse
 from bench_yaml import Document, read_named, read_yaml
 from benchmark.config.grid import Grid, make_grid
 from benchmark.config.run_config import NAMED, RunConfig
@@ -148,8 +148,7 @@ class Plan(Frozen):
                 problems["space", key] = f"expected two or more different choices, found {values}"
         if self.goal == "both" and self.pruner.name != "none":
             problems["pruner",] = f"has no effect with goal: both, found {self.pruner.name}; leave it out"
-        if problems:
-            raise refusal(problems)
+        refuse(problems)
         return self
 
     @property

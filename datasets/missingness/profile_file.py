@@ -36,7 +36,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, mod
 
 from bench_errors import InputError
 from bench_registry import unknown
-from bench_schema import Frozen, Location, Problem, refusal
+from bench_schema import Frozen, Location, Problem, refuse
 from bench_yaml import Document, read_yaml
 from datasets.missingness.degrade import Degradation
 from datasets.missingness.quotas import grade
@@ -148,8 +148,7 @@ class ProfileContent(Frozen):
             total = sum(entry.share for entry in self.degrade if m in entry.among(modalities))
             if total > 1 + 1e-9 and ("degrade",) not in problems:
                 problems["degrade",] = f"the shares of {modality} add up to {total:g}, expected at most 1"
-        if problems:
-            raise refusal(problems)
+        refuse(problems)
         return self
 
 

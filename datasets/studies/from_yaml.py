@@ -26,7 +26,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bench_registry import unknown
-from bench_schema import Frozen, Location, refusal
+from bench_schema import Frozen, Location, refuse
 from bench_yaml import read_yaml
 from datasets.studies.brats import MODALITIES as BRATS_MODALITIES
 from datasets.studies.brats import TABLE_ORDER as BRATS_TABLE_ORDER
@@ -154,8 +154,7 @@ class DescriptionFile(Frozen):
             problems["profile_order",] = (
                 f"expected each of {', '.join(self.modalities)} once, found {self.profile_order!r}"
             )
-        if problems:
-            raise refusal(problems)
+        refuse(problems)
         return self
 
 
