@@ -10,7 +10,8 @@ mappings: the points that have all values of one are left out), `include` (a lis
 each, over `base`) and `data`: phantom studies that the grid makes for itself, name -> cases, size, seed.
 
 An entry of the backbone or objective axis is a name or a mapping with `name`. An entry of any axis may carry
-settings for its points under `with`: ``{value: myops2020, with: {train.crop: 256}}``.
+settings for its points under `with`: ``{value: myops2020, with: {train.crop: 256}}``. Axes stand above
+`base`, the command line above both; at one level a key is given once.
 """
 
 import os
