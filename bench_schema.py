@@ -29,6 +29,7 @@ _EXPECTED = {
     "model_type": "a mapping with the keys {keys}",
     "dict_type": "a mapping",
     "list_type": "a list",
+    "tuple_type": "a list",
     "string_type": "text",
     "bool_type": "true or false",
     "int_type": "a whole number",
@@ -65,7 +66,8 @@ class Frozen(BaseModel):
         try:
             return handler(data)
         except ValidationError as error:
-            details = [_worded(detail, list(cls.model_fields)) for detail in error.errors(include_url=False)]
+            options = [name for name, field in cls.model_fields.items() if field.init is not False]
+            details = [_worded(detail, options) for detail in error.errors(include_url=False)]
         raise ValidationError.from_exception_data(cls.__name__, details)
 
 

@@ -61,6 +61,11 @@ def grid_names() -> list[str]:
     return sorted(p.stem for p in GRIDS.glob("*.yaml"))
 
 
+def is_grid(name_or_path: str) -> bool:
+    """Whether it is the name of a shipped grid, or the path of a file."""
+    return name_or_path in grid_names() or Path(name_or_path).is_file()
+
+
 def grid_lines() -> list[tuple[str, str]]:
     """Names of the shipped grids, each with what it is about."""
     return [(name, read_named("grid", name, GRIDS).check(GridContent).about) for name in grid_names()]
@@ -128,7 +133,8 @@ class _Checker:
             description = DATASETS.get(config.dataset)
             blamed = [("profile",), ("dataset",)]
             profile = self._pinned(config.profile, config.dataset)
-            config = config.model_copy(update={"dataset": description.name, "profile": profile})
+            filled = {"dataset": description.name, "profile": profile, "description": description.digest}
+            config = config.model_copy(update=filled)
             if (length := len(os.fsencode(config.folder))) > LONGEST:
                 raise InputError(
                     f"the run's folder would have a name of {length} bytes, expected at most {LONGEST}: give "

@@ -24,15 +24,18 @@ from bench_errors import InputError
 from bench_registry import unknown
 from benchmark.evaluation.sliding_window import most_probable
 from benchmark.models.trained_model import Trained, check_alike, load_trained
-from benchmark.run_folder.folder import write_atomically
+from benchmark.run_folder.files import write_atomically
 from benchmark.training.device import chosen_device
+from datasets.preparation.crop import crop
 from datasets.preparation.examine import Examined, examine_images
 from datasets.preparation.find import Case, find_cases
+from datasets.preparation.likeness import Appearance
 from datasets.preparation.nifti import Image, orientation, turned, turned_sizes, write_like
-from datasets.preparation.prepare import crop
 from datasets.studies.names import DATASETS
 from datasets.vocabulary import ENDINGS, Description, subset_name
 
+MASK = "mask"
+"""What `--image` calls a file that is positive within the head."""
 VOLUMES = "volumes.csv"
 """The table of a study's volumes, beside its segmentations."""
 
@@ -74,7 +77,8 @@ def predict_images(
 
     Args:
         run: path or name of a run folder, or path of a model folder.
-        images: any non-empty subset of the run's modalities; the first one gives grid and header.
+        images: any non-empty subset of the run's modalities, and a `mask` of the head if need be; the first
+            modality gives grid and header.
         out: the segmentation, `.nii.gz` or `.nii`.
         runs: folder of the run folders.
         ensemble: more runs, whose probabilities are averaged with those of the first.
@@ -90,8 +94,9 @@ def predict_images(
     models = _load(run, ensemble, runs, place)
     study = models[0].description
     for modality in images:
-        if modality not in study.modalities:
-            raise InputError(f"--image {modality}: {unknown('modality', modality, list(study.modalities))}")
+        if modality not in (*study.modalities, MASK):
+            known = [*study.modalities, MASK]
+            raise InputError(f"--image {modality}: {unknown('modality', modality, known)}")
         for model in models:
             if modality in model.unseen:
                 raise InputError(
@@ -99,8 +104,9 @@ def predict_images(
                     "100 %), so the network does not know it: leave it out, or use another run"
                 )
     absolute = {modality: Path.cwd() / path for modality, path in images.items()}
+    mask = absolute.pop(MASK, None)
     # Each file holds one volume, also of a dataset that keeps several in one.
-    case = Case("patient", Path.cwd(), absolute, None, (), {}, {})
+    case = Case("patient", Path.cwd(), absolute, None, (), {}, {}, mask=mask)
     segmentation = segment_patient(models, case, replace(study, channels=()), place, resample, probabilities)
     for warning in segmentation.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -182,6 +188,8 @@ def segment_patient(
     first, study = models[0], models[0].description
     examined = examine_images(case, description, resample)
     _refuse(examined, resample)
+    if examined.head is None:
+        raise ValueError("a case without errors has a head")
     like = next(iter(examined.images.values()))
     held = orientation(like.affine)
     wanted = (first.likeness and first.likeness.orientation) or held
@@ -190,12 +198,14 @@ def segment_patient(
         m: turned(examined.volumes[m], held, wanted) for m in study.modalities if m in examined.volumes
     }
     subset = tuple(volumes)
-    warnings = _warnings(first, volumes, like, held, wanted)
+    look = Appearance.of(examined.head, turned_sizes(like.affine, wanted))
+    warnings = [f"{p.file}: {p.message}" for p in examined.problems if p.severity == "warning"]
+    warnings += _warnings(first, look, held)
     notes = [f"{p.file} {p.message}" for p in examined.problems if p.severity == "note"]
     if wanted != held:
         notes.append(f"turned from {held} to {wanted}, as in training, and the segmentation back")
     shape = next(iter(volumes.values())).shape
-    cut = crop(volumes, first.box)
+    cut = crop(volumes, examined.head.turned(held, wanted), first.box, study)
     del examined, volumes  # two thirds of what a case takes, while the network computes
     normalised = torch.from_numpy(cut.normalised(study.modalities))
     window = tuple(slice(start, end) for start, end in cut.box)
@@ -264,15 +274,13 @@ def _refuse(examined: Examined, resample: bool) -> None:
     raise InputError(f"{errors[0].file}: {errors[0].message}{grids}{more}")
 
 
-def _warnings(
-    model: Trained, volumes: Mapping[str, NDArray[np.float32]], like: Image, held: str, wanted: str
-) -> list[str]:
+def _warnings(model: Trained, look: Appearance, held: str) -> list[str]:
     if model.likeness is None:
         return [
             f"{model.name} was made by an earlier version and does not say what its training images "
             "looked like: these are taken as they lie, see that they are like them"
         ]
-    found = model.likeness.differences(volumes, turned_sizes(like.affine, wanted))
+    found = model.likeness.differences(look)
     if not model.likeness.orientation:
         found.append(f"training images lay in different orientations: this one is taken as it lies, {held}")
     return found

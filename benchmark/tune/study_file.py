@@ -18,12 +18,12 @@ from bench_errors import InputError
 from bench_schema import Frozen, Location, refuse
 from bench_yaml import Document, read_named, read_yaml
 from benchmark.config.grid import Grid, make_grid
-from benchmark.config.run_config import NAMED, RunConfig
+from benchmark.config.run_config import RunConfig
 from datasets.batches.split import Split
 from datasets.randomness import generator
 
 SPACES = Path(__file__).parent / "spaces"
-MEASURES = ("dataset", "profile", "split", "seed", "test.metrics", "test.outside")
+MEASURES = ("dataset", "profile", "split", "seed", "test.policy", "test.outside")
 """Keys that say what a run is measured on or by: searching over them would not make it better."""
 Choice = bool | int | float | str
 
@@ -60,7 +60,7 @@ class Range(Frozen):
 class ValidationPlan(Frozen):
     """How a trial is looked at while it trains: every `every` epochs, on `cases` of the validation cases.
 
-    Its value at the end is over all of them. A run with `test.select: best` has looks of its own.
+    Its value at the end is over all of them. A run with `train.select: best` has looks of its own.
     """
 
     every: int = Field(10, ge=1)
@@ -198,12 +198,14 @@ class Plan(Frozen):
             for value in known if isinstance(known, list) else (known.low, known.high):
                 self.grid(name, {**first, key: value})
         config = self.config(name)
-        looks_at = config.test.validate_every or 10 if config.test.select == "best" else self.validation.every
-        if config.test.select == "best" and self.validation != ValidationPlan():
+        looks_at = (
+            config.train.validate_every or 10 if config.train.select == "best" else self.validation.every
+        )
+        if config.train.select == "best" and self.validation != ValidationPlan():
             raise self._file.error(
                 ("validation",),
-                "validation has no effect with test.select: best, whose looks are at all validation cases "
-                "every test.validate_every epochs: leave it out",
+                "validation has no effect with train.select: best, whose looks are at all validation cases "
+                "every train.validate_every epochs: leave it out",
             )
         if self.pruner.name != "none" and looks_at >= config.train.epochs:
             raise self._file.error(
@@ -267,12 +269,7 @@ def _one_run(
     settings: Sequence[str] = (),
 ) -> Grid:
     """Return the grid of one run; `params` stand in a section of the file, or in a range of it."""
-    named = dict(base)
-    for key in NAMED:
-        default = {"name": RunConfig.model_fields[key].default.name}
-        if isinstance(base.get(key, {}), dict):
-            named[key] = {**default, **base.get(key, {})}
-    content = {"axes": {key: [value] for key, value in params.items()}, "base": named, "data": data}
+    content = {"axes": {key: [value] for key, value in params.items()}, "base": base, "data": data}
     marks = dict(file.marks)
     marks |= {("axes", key): file.mark((section, key)) for key in params}
     return make_grid(name, Document(content, file.source, marks), settings)

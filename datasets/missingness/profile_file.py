@@ -39,7 +39,7 @@ from bench_registry import unknown
 from bench_schema import Frozen, Location, Problem, refuse
 from bench_yaml import Document, read_yaml
 from datasets.missingness.degrade import Degradation
-from datasets.missingness.quotas import grade
+from datasets.missingness.quotas import grade, named_rates
 from datasets.missingness.rates import Rule, draw_table, outcomes
 from datasets.randomness import generator
 from datasets.vocabulary import Description
@@ -63,7 +63,7 @@ def _index(name: object, info: ValidationInfo) -> int:
 
 def _base(name: str, info: ValidationInfo) -> str:
     digits = len(_study(info).modalities)
-    if not re.fullmatch(rf"[mi]r[0-9]{{{digits}}}", name):
+    if len(named_rates(name) or []) != digits:
         raise ValueError(f"expected mr or ir and {digits} digits, such as mr2468, found {name!r}")
     return name
 

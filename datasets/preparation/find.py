@@ -33,9 +33,11 @@ class Case:
         files: modality -> path, for the modalities that have a file, in the description's order.
         label: path of the label file, or None.
         spare: NIfTI files that are none of the above, a `.nii` beside the same `.nii.gz` included; relative.
-        expected: modality, or `label` -> where its file is looked for, relative to `folder`.
+        expected: modality, `label` or, if the layout names one, `mask` -> where its file is looked for,
+            relative to `folder`.
         columns: what else its paths say of it, such as `grade`.
         faults: what is wrong with its place on disk, each in one line.
+        mask: path of the file that says where the head is, or None.
     """
 
     name: str
@@ -46,6 +48,12 @@ class Case:
     expected: dict[str, str]
     columns: Columns
     faults: tuple[str, ...] = ()
+    mask: Path | None = None
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """Modality, `label` or `mask` -> path, of the files that there are."""
+        return {**self.files, **{k: p for k, p in (("label", self.label), ("mask", self.mask)) if p}}
 
     def relative(self, path: Path) -> str:
         """Return the path of one of its files as the messages name it."""
@@ -159,6 +167,7 @@ def _marked(case: Case, root: Path, cases: list[Case]) -> Case:
 
 def _in_layout(root: Path, description: Description, layout: Layout, disk: _Disk) -> list[Case]:
     patterns = {**dict(zip(description.modalities, layout.files, strict=True)), "label": layout.label}
+    patterns |= {"mask": layout.mask} if layout.mask else {}
     if own := _own_folder([*patterns.values()]):
         cases = [
             _in_folder(folder, columns, own, patterns, disk) for columns, folder in disk.expand(root, own)
@@ -188,7 +197,7 @@ def _in_folder(
     if not images and not top.empty:
         return None
     case = _case(folder, columns, expected, set(images))
-    spare = tuple(name for name in images if folder / name not in {*case.files.values(), case.label})
+    spare = tuple(name for name in images if folder / name not in case.paths.values())
     faults = (f"the folder {top.fault}: mend the link or its permissions",) if top.fault else ()
     return replace(case, spare=spare, faults=faults)
 
@@ -215,7 +224,7 @@ def _side_by_side(root: Path, patterns: dict[str, str], disk: _Disk) -> list[Cas
     for columns in keys.values():
         expected = {key: _filled(pattern, columns) for key, pattern in patterns.items()}
         cases.append(_case(root, columns, expected, set(images)))
-    used = {path for case in cases for path in (*case.files.values(), case.label)}
+    used = {path for case in cases for path in case.paths.values()}
     left = [image for image in images if root / image not in used]
     return [replace(c, spare=tuple(i for i in left if _belongs(i, c, cases))) for c in cases]
 
@@ -233,10 +242,10 @@ def _case(folder: Path, columns: Columns, expected: dict[str, str], images: set[
         for ending in reversed(ENDINGS)
         if path + ending in images
     }
-    label = found.pop("label", None)
+    label, mask = found.pop("label", None), found.pop("mask", None)
     names = {key: path + ENDINGS[0] for key, path in expected.items()}
     others = {key: value for key, value in columns.items() if key != "case"}
-    return Case(columns["case"], folder, found, label, (), names, others)
+    return Case(columns["case"], folder, found, label, (), names, others, mask=mask)
 
 
 def _fits(pattern: str, name: str, known: Columns) -> Columns | None:

@@ -14,16 +14,22 @@ dataset is then called as the file, here `stroke`.
     patient: "([^-]+)-.*"            # optional: the part of a case's name that is the patient
     profile_order: [dwi, adc]        # optional: modalities in the order of a profile's digits
     spatial_dims: 3                  # optional: 2 treats slices one by one
+    mask: "{site}/{case}/{case}_brain.nii.gz"    # optional: positive within the head
+    background: -1024                # optional: the intensity outside the head, otherwise that of the faces
+    normalise:                       # optional; what is left out is z-scored over the head
+      adc: {percentiles: [0.5, 99.5]}            # of the head: clipped to them, then z-scored
+      dwi: none                      # as the file has it; {window: [-100, 300]}: clipped, then -1 to 1 (CT)
 
 `{case}` in a pattern is the case's name, any other name in braces becomes a column of the case. A file with
 several modalities on its fourth axis: `adc: {file: "{case}.nii.gz", channel: 0}`.
 """
 
 import re
+from math import inf
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 
 from bench_registry import unknown
 from bench_schema import Frozen, Location, refuse
@@ -31,9 +37,10 @@ from bench_yaml import read_yaml
 from datasets.studies.brats import MODALITIES as BRATS_MODALITIES
 from datasets.studies.brats import TABLE_ORDER as BRATS_TABLE_ORDER
 from datasets.studies.names import DATASETS
-from datasets.vocabulary import ENDINGS, Description, Layout, Region
+from datasets.vocabulary import ENDINGS, Description, Layout, Normalisation, Region
 
 _BACKGROUND = "background"
+_RESERVED = ("label", "mask", "case", "average")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 _PLACEHOLDER = r"\{[A-Za-z_]\w*(?::[^{}/]+)?\}"
 _MOST = 8
@@ -41,7 +48,7 @@ _MOST = 8
 
 
 def _modality(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", name) or name in ("label", "case", "average"):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", name) or name in _RESERVED:
         raise ValueError("expected another name, of at most 32 letters, digits, - and _")
     return name
 
@@ -76,6 +83,22 @@ def _expression(pattern: str) -> str:
     except re.error as error:
         raise ValueError(f"is no regular expression ({error}), found {pattern!r}") from None
     raise ValueError(f"expected a pattern with one group such as '(.+)_[0-9]+', found {pattern!r}")
+
+
+def _normalisation(entry: Any) -> Normalisation:
+    """Read how a modality is normalised: the name of a rule, or a rule with its limits."""
+    if entry in ("zscore", "none"):
+        return Normalisation(entry)
+    if not isinstance(entry, dict) or list(entry) not in (["window"], ["percentiles"]):
+        expected = "zscore, none, {window: [low, high]} or {percentiles: [low, high]}"
+        raise ValueError(f"expected {expected}, found {entry!r}")
+    ((rule, limits),) = entry.items()
+    least, most = (0, 100) if rule == "percentiles" else (-inf, inf)
+    pair = isinstance(limits, list) and [type(limit) in (int, float) for limit in limits] == [True, True]
+    if not pair or not least <= limits[0] < limits[1] <= most:
+        within = " within 0 and 100" if rule == "percentiles" else ""
+        refuse({(rule,): f"expected [low, high]{within}, found {limits!r}"})
+    return Normalisation(rule, tuple(map(float, limits)))
 
 
 def _short_for(key: str) -> BeforeValidator:
@@ -118,6 +141,9 @@ class DescriptionFile(Frozen):
     patient: Annotated[str, AfterValidator(_expression)] = ""
     profile_order: list[str] | None = None
     spatial_dims: Literal[2, 3] = 3
+    mask: Pattern | None = None
+    background: float | None = None
+    normalise: dict[str, Annotated[Normalisation, PlainValidator(_normalisation)]] | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -137,6 +163,13 @@ class DescriptionFile(Frozen):
                 )
             if image.file == self.label:
                 problems["label",] = f"the same file as a modality, '{self.label}', expected another"
+        if self.mask and self.mask in (self.label, *(image.file for image in self.modalities.values())):
+            problems["mask",] = f"the same file as another, '{self.mask}', expected one of its own"
+        elif self.mask and _words(self.mask) != _words(self.label):
+            problems["mask",] = f"expected the words in braces that label has, found '{self.mask}'"
+        for name in self.normalise or ():
+            if name not in self.modalities:
+                problems["normalise", name] = unknown("modality", name, list(self.modalities))
         if len({image.channel is None for image in self.modalities.values()}) > 1:
             problems["modalities",] = "expected a channel for every modality or for none"
         owner = {0: _BACKGROUND}
@@ -182,9 +215,15 @@ def read_description(path: Path) -> Description:
         table_order=_table_order(tuple(file.modalities)),
         profile_order=tuple(file.profile_order or file.modalities),
         spatial_dims=file.spatial_dims,
-        layouts=(Layout(tuple(image.file for image in file.modalities.values()), file.label),),
+        layouts=(
+            Layout(tuple(image.file for image in file.modalities.values()), file.label, file.mask or ""),
+        ),
         channels=tuple(channels),
         patient=file.patient,
+        background=file.background,
+        normalise=tuple(file.normalise.get(m, Normalisation()) for m in file.modalities)
+        if file.normalise
+        else (),
     )
 
 

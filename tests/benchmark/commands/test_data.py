@@ -1,10 +1,12 @@
 """What the `bench data` commands print."""
 
 import shutil
+import sys
 
 import pytest
 
 from bench_errors import InputError
+from benchmark.commands.app import main
 from benchmark.commands.data import prepare_folder, verify_store
 from datasets.phantom.study import write_study
 
@@ -32,3 +34,14 @@ def test_prepare_says_what_it_leaves_out_and_verify_what_is_damaged(tmp_path, ca
     assert lines[1].startswith("2 cases, 1 damaged")
     with pytest.raises(InputError, match="does not exist"):
         verify_store(tmp_path / "nowhere", None)
+
+
+def test_patients_to_predict_are_checked_without_labels(tmp_path, capsys, monkeypatch):
+    for name in write_study(tmp_path / "study", cases=2, size=32):
+        (tmp_path / "study" / name / f"{name}_seg.nii.gz").unlink()
+    for options, code, says in (([], 2, "2 errors"), (["--no-labels"], 0, "no problems")):
+        monkeypatch.setattr(sys, "argv", ["bench", "data", "check", str(tmp_path / "study"), *options])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert (end.value.code or 0) == code
+        assert says in capsys.readouterr().out

@@ -1,5 +1,7 @@
 """A study that a YAML file describes: everything wrong with the file is named by line and field."""
 
+import json
+
 import pytest
 from nifti_study import write_case
 
@@ -10,7 +12,7 @@ from datasets.preparation.prepare import prepare
 from datasets.studies.brats import TABLE_ORDER
 from datasets.studies.from_yaml import read_description
 from datasets.studies.names import DATASETS
-from datasets.vocabulary import Region, table_subsets
+from datasets.vocabulary import Description, Normalisation, Region, table_subsets
 
 STROKE = """\
 modalities:
@@ -96,6 +98,77 @@ def test_several_modalities_in_a_file(tmp_path):
     assert description.channels == (1, 0)
     write_case(tmp_path / "study", description, "p1-1", site="Bern")
     assert check_study(tmp_path / "study", description) == []
+
+
+IMAGES = """\
+mask: "{site}/{case}/{case}_brain.nii"
+background: -1024
+normalise: {adc: {window: [-100, 300]}}
+"""
+
+
+def test_mask_background_and_normalisation(tmp_path):
+    description = read_description(written(tmp_path, STROKE + IMAGES))
+    assert description.layouts[0].mask == "{site}/{case}/{case}_brain"
+    assert description.background == -1024
+    assert description.normalise == (Normalisation("window", (-100, 300)), Normalisation())
+    assert description.normalisation("dwi") == Normalisation("zscore")
+    assert Description.from_dict(json.loads(json.dumps(description.to_dict()))) == description
+    assert read_description(written(tmp_path, STROKE)).normalise == ()
+    rules = "normalise: {adc: none, dwi: {percentiles: [0.5, 99.5]}}\n"
+    found = read_description(written(tmp_path, STROKE + rules)).normalise
+    assert found == (Normalisation("none"), Normalisation("percentiles", (0.5, 99.5)))
+
+
+WRONG_IMAGES = {
+    # kind: (what stands after STROKE, what is said of it)
+    "mask elsewhere": ('mask: "../{case}.nii"', "line 13: mask: expected a path below the study"),
+    "mask is the label": (
+        'mask: "{site}/{case}/{case}_msk.nii.gz"',
+        "line 13: mask: the same file as another",
+    ),
+    "mask of other words": ('mask: "{case}.nii"', "mask: expected the words in braces that label has"),
+    "background word": ("background: air", "line 13: background: expected a number, found 'air'"),
+    "background infinite": ("background: .inf", "line 13: background: found .inf, expected "),
+    "background truth": ("background: yes", "line 13: background: found yes, expected true, false, a finite"),
+    "no rules": (
+        "normalise: none",
+        "line 13: normalise: expected a mapping, found 'none'",
+    ),
+    "unknown modality": (
+        "normalise: {adx: none}",
+        "line 13: normalise.adx: unknown modality 'adx': did you mean adc",
+    ),
+    "unknown rule": (
+        "normalise: {adc: minmax}",
+        "normalise.adc: expected zscore, none, {window: [low, high]} or",
+    ),
+    "two rules": (
+        "normalise: {adc: {window: [0, 1], percentiles: [0, 1]}}",
+        "normalise.adc: expected zscore, none",
+    ),
+    "limits the other way": (
+        "normalise: {adc: {window: [9, 1]}}",
+        "normalise.adc.window: expected [low, high], found",
+    ),
+    "one limit": ("normalise: {adc: {window: [9]}}", "normalise.adc.window: expected [low, high], found [9]"),
+    "words as limits": (
+        "normalise: {adc: {window: [a, b]}}",
+        "normalise.adc.window: expected [low, high], found",
+    ),
+    "beyond 100": (
+        "normalise: {adc: {percentiles: [1, 101]}}",
+        "expected [low, high] within 0 and 100, found [1, 101]",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_IMAGES)
+def test_what_is_wrong_with_mask_background_and_normalisation(tmp_path, kind):
+    text, says = WRONG_IMAGES[kind]
+    with pytest.raises(InputError) as caught:
+        read_description(written(tmp_path, STROKE + text + "\n"))
+    assert says in str(caught.value)
 
 
 ADC = '"{site}/{case}/{case}_adc.nii.gz"'
