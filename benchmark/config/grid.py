@@ -16,7 +16,7 @@ settings for its points under `with`: ``{value: myops2020, with: {train.crop: 25
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class Grid:
     """A grid: its name, what it is about, its runs, their datasets, the phantom studies it makes itself.
 
     `configs` are all runs, those that teach others first; `teachers` are those among them that are no points
-    of the grid.
+    of the grid. `file` is where the grid was read from.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Grid:
     datasets: dict[str, Description]
     teachers: tuple[RunConfig, ...] = ()
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
+    file: Path | None = None
 
 
 def grid_names() -> list[str]:
@@ -76,7 +77,9 @@ def load_grid(name_or_path: str, settings: Sequence[str] = ()) -> Grid:
 
     `settings` are ``key=value`` for all of its runs; points that become equal by them are one run.
     """
-    return make_grid(Path(name_or_path).stem, read_named("grid", name_or_path, GRIDS), settings)
+    grid = make_grid(Path(name_or_path).stem, read_named("grid", name_or_path, GRIDS), settings)
+    file = GRIDS / f"{name_or_path}.yaml" if name_or_path in grid_names() else Path(name_or_path)
+    return replace(grid, file=file)
 
 
 def make_grid(name: str, file: Document, settings: Sequence[str] = ()) -> Grid:
