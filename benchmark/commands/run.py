@@ -86,6 +86,7 @@ def run(
     from benchmark.config.grid import load_grid
     from benchmark.launch.cluster import chosen_cluster
     from benchmark.launch.execute_grid import Launch, execute_grid
+    from benchmark.launch.grid_folder import check_owner
     from benchmark.run_folder.checkpoint_schedule import Cadence
 
     register(plugin)
@@ -107,6 +108,7 @@ def run(
         from benchmark.launch.devices import available_slots
         from benchmark.planning.show import print_plan
 
+        check_owner(wanted, runs)
         slots = available_slots(device, len(wanted.configs), workers, gpus, runs_per_gpu, devices)
         # Runs that share a GPU are not faster together than one after the other.
         places = len(slots) // (runs_per_gpu or 1)

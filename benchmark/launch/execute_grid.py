@@ -12,6 +12,7 @@ from benchmark.config.grid import Grid
 from benchmark.config.run_config import RunConfig
 from benchmark.launch.cluster import Cluster
 from benchmark.launch.devices import Slot, available_slots
+from benchmark.launch.grid_folder import check_owner, record_owner
 from benchmark.launch.local import launch_here
 from benchmark.launch.slurm import submit, wait
 from benchmark.launch.status import count_states, name_teachers, note
@@ -70,10 +71,12 @@ def execute_grid(grid: Grid, runs: Path, stores: dict[str, Path], launch: Launch
 
     `stores`: store folders by dataset name; others are looked for at `data/NAME`.
 
-    Raises `InputError` before anything starts if a store is missing or has changed, a network cannot be
-    built or take its windows, CUDA or a GPU is not there, or an option has no effect on the device.
+    Raises `InputError` before anything starts if the grid's folder is of another one, a store is missing or
+    has changed, a network cannot be built or take its windows, CUDA or a GPU is not there, or an option has
+    no effect on the device.
     """
     console = messages()
+    check_owner(grid, runs)
     folders = {config: run_folder(grid, config, runs) for config in grid.configs}
     name_teachers(grid, console)
     if missing := missing_points(grid, runs):
@@ -81,6 +84,7 @@ def execute_grid(grid: Grid, runs: Path, stores: dict[str, Path], launch: Launch
         check_devices([configs[0] for configs in missing.values()], launch.devices)
         located = find_stores(grid, runs, stores, console)
         check_networks([c for configs in missing.values() for c in configs], located)
+        record_owner(grid, runs)
         jobs = _begin(grid, missing, runs, located, launch.cadence)
         if launch.cluster:
             submit(jobs, grid.name, launch.cluster, slots[0], launch.track, console, launch.retries)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench_errors import InputError
-from benchmark.config.grid import Grid, PhantomOptions
+from benchmark.config.grid import Grid
+from benchmark.config.grid_file import PhantomOptions
 from benchmark.config.run_config import RunConfig
 from benchmark.launch.execute_grid import missing_points, run_folder
 from benchmark.launch.stores import check_store_names

@@ -155,7 +155,7 @@ def _train_and_test(folder: RunFolder, execution: Execution, trial: Trial | None
 def read_inputs(folder: RunFolder, store: Path) -> Inputs:
     """What the run works with, checked against what it was begun with."""
     recorded = folder.config()
-    inputs = Inputs.of(read_config(recorded["config"]), Store.open(store))
+    inputs = Inputs.of(read_config(recorded["config"], str(folder.path)), Store.open(store))
     check_identity(recorded, inputs, folder.path)
     return inputs
 

@@ -53,7 +53,10 @@ def test_the_cases_looked_at_are_drawn_among_the_validation_cases_alone(tmp_path
         ({"space": {"objective.tau": [4, 8, 4.0]}}, "two or more different choices"),
         ({"space": {"objective.tau": {"low": 8, "high": 2}}}, "low 8 is not below high 2"),
         ({"space": {"objective.tau": {"low": 0, "high": 9, "log": True}}}, "needs low > 0"),
-        ({"space": {"objective.tau": {"low": 0, "high": 9}}}, "greater than 0"),
+        (
+            {"space": {"objective.tau": {"low": 0, "high": 9}}},
+            r"stub.yaml, line \d+: objective.tau: expected more than 0, found 0",
+        ),
         ({"space": {"split": ["auto", "same"]}}, "measured on"),
         ({"space": {"seed": [1, 2]}}, "measured on"),
         ({"validation": {"cases": "test"}}, "never sees the test cases"),
@@ -81,8 +84,60 @@ def test_unreadable_files_and_unknown_names_are_named(tmp_path):
     with pytest.raises(InputError, match="No such file"):
         load_plan(str(tmp_path / "none.yaml"))
     (tmp_path / "grid.yaml").write_text("axes: {}\n")
-    with pytest.raises(InputError, match="is no study"):
+    with pytest.raises(InputError, match=r"study .*grid.yaml, line 1: space is missing"):
         load_plan(str(tmp_path / "grid.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "space:\n  objective.tau: [1, 4]\nbase:\n  train:\n    epoch: 3\n",
+            "line 5: train.epoch: no such option",
+        ),
+        (
+            "space:\n  objective.tau: [1, 4]\n  objective.tua: [1, 2]\n",
+            "line 3: objective.tua: no such option",
+        ),
+        ("space:\n  objective.tau:\n    low: 5\n    high: 9\n", "line 2: objective.tau is 4.0 in base"),
+        (
+            "space:\n  objective.tau: {low: 1, high: .inf}\n",
+            "line 2: space.objective.tau.high: found .inf, expect",
+        ),
+        (
+            "space:\n  objective.tau:\n  - 4\n  - 4.0\n",
+            "line 2: space.objective.tau: expected two or more diff",
+        ),
+        (
+            "space: {seed: [1, 2]}\ngoal: bset\n",
+            "line 2: goal: expected 'mean', 'worst' or 'both', found 'bset'",
+        ),
+        (
+            "space: {objective.tau: [1, 4]}\npruner: {name: asha,\n  frist: 3}",
+            "line 3: pruner.frist: no such opt",
+        ),
+        ("space: {objective.tau: [1, 4]}\nseed: 010\n", "line 2: seed: found 010, expected"),
+        (
+            "space: {objective.tau: [1, 4]}\ndata:\n  phantom:\n    cases: no\n",
+            "line 4: data.phantom.cases: found",
+        ),
+        (
+            "space: {objective.tau: [1, 4]}\ndata:\n  phantom:\n    cases: 0\n",
+            "line 4: data.phantom.cases: expec",
+        ),
+        (
+            "space: {objective.tau: [1, 4]}\nbase:\n  train.lr: 1\n  train: {lr: 1}\n",
+            "line 4: train.lr is given at",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_study_is_told_with_its_line(tmp_path, text, says):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_plan(str(path))[1].check("mine")
+    assert f"study {path}, {says}" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -106,5 +161,5 @@ def test_parameters_are_the_trials_run(tmp_path):
     assert grid.name == "stub"
     assert grid.configs == plan.grid(name, params).configs
     path.write_text("axes: {}\n")
-    with pytest.raises(InputError, match="no file of parameters"):
+    with pytest.raises(InputError, match=r"file of parameters .*best.yaml, line 1: study is missing"):
         load_parameters(path)
