@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench_console import messages
+from bench_errors import InputError
 from benchmark.config.grid import Grid
 from benchmark.config.run_config import RunConfig
 from benchmark.launch.cluster import Cluster
@@ -144,11 +145,19 @@ def begin_run(grid: str, inputs: Inputs, points: Sequence[RunConfig], runs: Path
 def _begin(
     grid: Grid, missing: Trainings, runs: Path, stores: dict[str, Path], cadence: Cadence
 ) -> list[Job]:
-    """Return the jobs of the trainings; their work is the voxels that they still train on."""
+    """Return the jobs of the trainings; their work is the voxels that they still train on.
+
+    A run whose folder is damaged has failed, with what to do as its reason, and is no job.
+    """
     opened = {name: Store.open(path) for name, path in stores.items()}
     jobs = []
     for points in missing.values():
         config, store = points[0], opened[points[0].dataset]
+        try:
+            run_folder(grid, config, runs).check_whole()
+        except InputError as error:
+            run_folder(grid, config, runs).mark_failed(str(error))
+            continue
         inputs = Inputs.of(config, store)
         folder = begin_run(grid.name, inputs, points, runs)
         epochs, parts = config.train.epochs, inputs.split

@@ -44,6 +44,25 @@ def test_jobs_carry_the_work_that_is_left(place, launched):
     assert (slots, retries) == ([Slot("cpu", 2)] * 4, 1)
 
 
+@pytest.mark.parametrize("file", ["config.yaml", "log.jsonl", "sessions.jsonl", "test.yaml", "cases.csv"])
+def test_a_damaged_folder_is_named_and_the_others_go_on(place, launched, capsys, tmp_path, file):
+    grid = load_grid(str(place / "small.yaml"))
+    launch = Launch("cpu", track=False)
+    execute_grid(grid, tmp_path, {"phantom": place / "small" / "data" / "phantom"}, launch)
+    bad = launched[0][0][2].folder
+    bad.append_log({"epoch": 0})
+    path = bad.tests()[0].path / file if file in ("test.yaml", "cases.csv") else bad.path / file
+    path.write_text("case,subset,region\n[one: two\n{\n")
+    capsys.readouterr()
+    assert execute_grid(grid, tmp_path, {"phantom": place / "small" / "data" / "phantom"}, launch) == 4
+    assert [job.folder.path.name for job in launched[1][0]] == [
+        job.folder.path.name for job in launched[0][0] if job.folder != bad
+    ]
+    said = capsys.readouterr().err
+    assert f"failed {bad.path.name}: {path} is damaged" in said
+    assert "or remove" in said or "remove the folder" in said
+
+
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_gpus_ask_for_cuda(place, launched, monkeypatch, device):
     monkeypatch.setattr(devices, "chosen_device", {"cuda": "cuda", "auto": "cpu"}.__getitem__)
