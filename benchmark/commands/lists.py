@@ -45,7 +45,7 @@ def check_objective(
 def print_list() -> None:
     """Print every backbone, objective, dataset, profile, grid and study: kind, name and what it is."""
     from benchmark.config.grid import grid_lines
-    from benchmark.tune.study_file import plan_lines
+    from benchmark.tune.study_file import search_lines
     from datasets.missingness.availability import PROFILES
 
     lines = [
@@ -54,7 +54,7 @@ def print_list() -> None:
         ("dataset", CUSTOM, "a study of your own: give the path of the YAML file that describes it"),
         *(("profile", name, _profile(name)) for name in PROFILES),
         *(("grid", name, about) for name, about in grid_lines()),
-        *(("study", name, about) for name, about in plan_lines()),
+        *(("study", name, about) for name, about in search_lines()),
     ]
     width = max(len(f"{kind} {name}") for kind, name, _ in lines)
     for kind, name, about in lines:

@@ -41,7 +41,7 @@ VOLUMES = "volumes.csv"
 
 
 @dataclass(frozen=True)
-class Segmentation:
+class PatientSegmentation:
     """One patient's segmentation, on the grid of the first image.
 
     Attributes:
@@ -173,7 +173,7 @@ def segment_patient(
     device: torch.device,
     resample: bool = False,
     probabilities: bool = False,
-) -> Segmentation:
+) -> PatientSegmentation:
     """Segment one case, averaging the models' probabilities.
 
     Args:
@@ -222,7 +222,7 @@ def segment_patient(
         everywhere[..., 0] = 1
         everywhere[window] = (total / total.sum(dim=0)).movedim(0, -1).numpy()
         found = turned(everywhere, wanted, held)
-    return Segmentation(
+    return PatientSegmentation(
         subset_name(subset, study.modalities),
         turned(classes, wanted, held),
         found,
@@ -238,7 +238,7 @@ def segment_patient(
     )
 
 
-def write_segmentation(segmentation: Segmentation, description: Description, out: Path) -> list[Path]:
+def write_segmentation(segmentation: PatientSegmentation, description: Description, out: Path) -> list[Path]:
     """Write a segmentation in the values of the dataset's label files, and what probabilities it has."""
     value_of = {index: value for value, index in description.file_labels.items()}
     values = np.array([value_of[index] for index in range(len(description.classes))])

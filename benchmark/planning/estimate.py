@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.planning.plan import Run
+from benchmark.planning.plan import PlannedRun
 from benchmark.planning.probe import Timed, at_edge
 from benchmark.planning.work import Shape
 
@@ -56,7 +56,7 @@ def rates_of(timed: Mapping[Shape, Timed]) -> dict[Shape, Rate]:
     return rates
 
 
-def run_seconds(run: Run, rate: Rate) -> Bounds:
+def run_seconds(run: PlannedRun, rate: Rate) -> Bounds:
     """Return how long what is left of a run takes."""
     config, work = run.config, run.work
     epochs = config.train.epochs - run.folder.epochs()
@@ -68,14 +68,14 @@ def run_seconds(run: Run, rate: Rate) -> Bounds:
     return seconds * np.array([1.0, 1 / rate.factor, rate.factor])
 
 
-def step_seconds(run: Run, rate: Rate) -> float:
+def step_seconds(run: PlannedRun, rate: Rate) -> float:
     """Return the mean time of a run's training steps."""
     whole, one = rate.seconds[0].tolist()
     others = max(len(run.shape.description.modalities) - 1, 1)
     return float(one + (whole - one) * (run.work.modalities - 1) / others)
 
 
-def case_seconds(run: Run, rate: Rate) -> float:
+def case_seconds(run: PlannedRun, rate: Rate) -> float:
     """Return the mean time of a test of a case."""
     dims, edges = run.shape.description.spatial_dims, np.array([point.window for point in run.points])
     crops = run.work.windows * (edges / run.config.train.crop) ** dims

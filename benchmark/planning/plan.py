@@ -33,7 +33,7 @@ ROW_BYTES = 60
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """A run that is not done, of a study whose cases are known or expected.
 
     `points`: the tests of its training that are not done.
@@ -66,7 +66,7 @@ class Plan:
     states: dict[str, int]
     runs: int
     bytes: int
-    left: tuple[Run, ...]
+    left: tuple[PlannedRun, ...]
     expected: dict[str, Store | None]
     refused: dict[str, int]
 
@@ -104,7 +104,7 @@ def plan_grid(grid: Grid, runs: Path, stores: dict[str, Path]) -> Plan:
             values = works[key].tested * len(table_subsets(description)) * len(description.regions)
             new = [point for point in points if not folder.test(point.test_name).path.exists()]
             total += sum(len(point.test.metrics) for point in new) * values * ROW_BYTES
-            left.append(Run(tuple(points), folder, Shape.of(points, description), works[key]))
+            left.append(PlannedRun(tuple(points), folder, Shape.of(points, description), works[key]))
     counts = {state: states.count(state) for state in STATES if state in states}
     return Plan(counts, len(set(folders.values())), total, tuple(left), expected, dict(refused))
 

@@ -176,7 +176,7 @@ def _time_at(shape: Shape, edge: int, slot: Slot) -> Point:
     from benchmark.training.memory import peak
     from benchmark.training.precision import check_precision
 
-    device = tasks.begin(tasks.Setting(slot.device, slot.threads))
+    device = tasks.begin(tasks.Measurement(slot.device, slot.threads))
     description = shape.description
     check_precision(shape.config.precision, device)
     configs = []

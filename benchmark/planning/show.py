@@ -24,7 +24,7 @@ from benchmark.launch.schedule import wall_time
 from benchmark.launch.view import duration
 from benchmark.launch.worker import Job
 from benchmark.planning.estimate import Bounds, case_seconds, rates_of, run_seconds, step_seconds
-from benchmark.planning.plan import Plan, Run, plan_grid
+from benchmark.planning.plan import Plan, PlannedRun, plan_grid
 from benchmark.planning.probe import Timed, prober
 from benchmark.planning.work import Shape, labels
 from benchmark.training.device import device_text
@@ -100,16 +100,16 @@ def _assumed(store: Store | None) -> str:
 
 
 def _print_hours(
-    runs: Sequence[Run], timed: Mapping[Shape, Timed], start: float, slot: Slot, console: Console
-) -> dict[Run, Bounds]:
+    runs: Sequence[PlannedRun], timed: Mapping[Shape, Timed], start: float, slot: Slot, console: Console
+) -> dict[PlannedRun, Bounds]:
     """Print how long the runs of each shape take, and all; return how long each does, where that is known."""
     rates, names = rates_of(timed), labels(list(timed))
-    alike = defaultdict[Shape, list[Run]](list)
+    alike = defaultdict[Shape, list[PlannedRun]](list)
     for run in runs:
         alike[run.shape].append(run)
     unit = "GPU-hours" if slot.device == "cuda" else "CPU-hours"
     table = Table("runs of", "runs", "a step", "test of a case", "memory", unit, "likely")
-    lengths: dict[Run, Bounds] = {}
+    lengths: dict[PlannedRun, Bounds] = {}
     for shape, group in alike.items():
         if not (rate := rates.get(shape)):
             reason = timed[shape].reason
@@ -133,7 +133,7 @@ def _print_hours(
 def _print_wall_times(
     grid: Grid,
     runs: Path,
-    lengths: Mapping[Run, Bounds],
+    lengths: Mapping[PlannedRun, Bounds],
     slot: Slot,
     numbers: Sequence[int],
     console: Console,

@@ -1,6 +1,6 @@
 """What `bench speed` does: measure, print, save, compare.
 
-    report = measure(["rfnet"], Setting())
+    report = measure(["rfnet"], Measurement())
     print_figures(figures(report), console)
     print_comparison(report, json.loads(Path("before.json").read_text()), console)
 
@@ -25,7 +25,7 @@ from backbones import BACKBONES
 from bench_errors import InputError
 from benchmark.launch.worker import MALLOC
 from benchmark.speed import tasks
-from benchmark.speed.tasks import Setting
+from benchmark.speed.tasks import Measurement
 from benchmark.training.device import available_cores, chosen_device, device_text
 from benchmark.training.precision import check_precision
 from benchmark.training.provenance import environment
@@ -54,7 +54,7 @@ def run_speed(
     check_precision(precision, torch.device(device))
     chosen = [BACKBONES.check(name) for name in names] if names else list(BACKBONES)
     console = Console(width=None if Console().is_terminal else 120)
-    setting = Setting(device, threads or available_cores(), repeats)
+    setting = Measurement(device, threads or available_cores(), repeats)
     report = measure(chosen, setting, precision, recompute, Console(stderr=True).print)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def run_speed(
 
 def measure(
     names: Sequence[str],
-    setting: Setting,
+    setting: Measurement,
     precision: str = "fp32",
     recompute: bool = False,
     note: Callable[[str], object] = lambda text: None,
@@ -124,7 +124,7 @@ def alone(task: Callable[..., Any], *arguments: Any) -> Any:
     On a GPU, which counts memory from where `tasks.begin` says, the measurements share this one: CUDA starts
     slowly.
     """
-    if isinstance(arguments[-1], Setting) and arguments[-1].device == "cuda":
+    if isinstance(arguments[-1], Measurement) and arguments[-1].device == "cuda":
         return task(*arguments)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(task, *arguments).result()

@@ -30,7 +30,7 @@ from benchmark.evaluation.sliding_window import count_windows
 from benchmark.launch.worker import MALLOC
 from benchmark.speed import tasks
 from benchmark.speed.bench import PROFILE, alone, mean_seconds, profile_counts
-from benchmark.speed.tasks import Setting
+from benchmark.speed.tasks import Measurement
 from benchmark.training.device import device_text
 from benchmark.training.memory import peak
 from benchmark.training.precision import check_precision
@@ -46,7 +46,9 @@ WAYS = [f"{precision}{memory}" for precision in ("fp32", "bf16", "fp16") for mem
 NETWORKS = ("rfnet", "mmformer", "m2ftrans")
 
 
-def their_step(clone: Path, backbone: str, objective: str, count: int, setting: Setting) -> dict[str, Any]:
+def their_step(
+    clone: Path, backbone: str, objective: str, count: int, setting: Measurement
+) -> dict[str, Any]:
     """Time a training step of the released code, as its `train.py` composes it (policy idt, w = beta = 1)."""
     device, network = _their_network(clone, backbone, setting)
     criterions = import_module("utils.criterions")
@@ -76,7 +78,7 @@ def their_step(clone: Path, backbone: str, objective: str, count: int, setting: 
     return {"seconds": tasks.repeat(one, setting, device), "peak_bytes": peak(device)}
 
 
-def their_window(clone: Path, backbone: str, setting: Setting) -> dict[str, Any]:
+def their_window(clone: Path, backbone: str, setting: Measurement) -> dict[str, Any]:
     """Time the released network on one window for each of the 15 masks in turn."""
     device, network = _their_network(clone, backbone, setting)
     network.is_training = False
@@ -94,7 +96,7 @@ def their_window(clone: Path, backbone: str, setting: Setting) -> dict[str, Any]
     return {"seconds": tasks.repeat(one, setting, device), "peak_bytes": peak(device)}
 
 
-def their_metrics(clone: Path, setting: Setting) -> dict[str, Any]:
+def their_metrics(clone: Path, setting: Measurement) -> dict[str, Any]:
     """Time Dice and HD95 of the released code (medpy's) for 15 predictions of one case."""
     device = tasks.begin(setting)
     _import_from(clone)
@@ -113,7 +115,7 @@ def their_metrics(clone: Path, setting: Setting) -> dict[str, Any]:
 def compare(
     clone: Path,
     names: Sequence[str],
-    setting: Setting,
+    setting: Measurement,
     ways: Sequence[str],
     console: Console,
     save: Callable[[dict[str, Any]], object],
@@ -172,7 +174,7 @@ def _options(way: str) -> dict[str, Any]:
     return {"precision": precision, "recompute": memory == "recompute"}
 
 
-def _their_network(clone: Path, name: str, setting: Setting) -> tuple[torch.device, Any]:
+def _their_network(clone: Path, name: str, setting: Measurement) -> tuple[torch.device, Any]:
     device = tasks.begin(setting)
     _import_from(clone)
     network = import_module(f"models.{name}").Model(num_cls=len(BRATS2020.classes))
@@ -205,7 +207,7 @@ def main() -> None:
     options = parser.parse_args()
     if not (options.clone / "code" / "models" / "rfnet.py").is_file():
         sys.exit(f"error: {options.clone} is no clone of the released code (it has no code/models/rfnet.py)")
-    setting = Setting(options.device, options.threads, options.repeats)
+    setting = Measurement(options.device, options.threads, options.repeats)
     os.environ.update({**MALLOC, **os.environ, "OMP_NUM_THREADS": str(options.threads)})
     try:
         for way in options.ours:

@@ -35,7 +35,7 @@ from benchmark.training.build import build_backbone
 from benchmark.training.memory import peak
 from benchmark.training.precision import DTYPES, autocast
 from benchmark.training.train import fill_gradients, make_optimiser
-from datasets.batches.loader import Batch
+from datasets.batches.loader import LoadedBatch
 from datasets.vocabulary import Description, table_subsets
 
 CASE = (150, 180, 150)
@@ -43,7 +43,7 @@ CASE = (150, 180, 150)
 
 
 @dataclass(frozen=True)
-class Setting:
+class Measurement:
     """How to measure: the device (cpu or cuda), CPU threads, counted repeats after a warm-up."""
 
     device: str = "cpu"
@@ -87,7 +87,7 @@ class TrainingStep:
             setattr(self.network, name, self._timed(getattr(self.network, name), name))
         self._trained = Recomputed(self.network) if config.train.recompute else self.network
 
-    def __call__(self, batch: Batch) -> None:
+    def __call__(self, batch: LoadedBatch) -> None:
         """Do forward pass, backward pass and the optimiser's step."""
         began, inner = now(self._device), sum(self.stages.values())
         with autocast(self._precision, self._device):
@@ -117,7 +117,7 @@ class TrainingStep:
         return timed
 
 
-def step(config: RunConfig, description: Description, count: int, setting: Setting) -> dict[str, Any]:
+def step(config: RunConfig, description: Description, count: int, setting: Measurement) -> dict[str, Any]:
     """Time a training step whose samples have `count` modalities.
 
     Returns `seconds` (median), `peak_bytes`, `stages` (seconds of encode, unimodal, fuse, losses, backward,
@@ -143,7 +143,7 @@ def step(config: RunConfig, description: Description, count: int, setting: Setti
     }
 
 
-def window(config: RunConfig, description: Description, setting: Setting) -> dict[str, Any]:
+def window(config: RunConfig, description: Description, setting: Measurement) -> dict[str, Any]:
     """Time the prediction of one test window for all subsets: `seconds`, `peak_bytes`."""
     device = begin(setting)
     network = build_backbone(config, description).to(device)
@@ -151,7 +151,7 @@ def window(config: RunConfig, description: Description, setting: Setting) -> dic
     return {"seconds": repeat(test, setting, device), "peak_bytes": peak(device)}
 
 
-def case(config: RunConfig, description: Description, setting: Setting) -> dict[str, Any]:
+def case(config: RunConfig, description: Description, setting: Measurement) -> dict[str, Any]:
     """Time the test of one case of all subsets, metrics included: `seconds`, `peak_bytes`."""
     device = begin(setting)
     network = build_backbone(config, description).to(device)
@@ -164,7 +164,7 @@ def case(config: RunConfig, description: Description, setting: Setting) -> dict[
 
 
 def metrics(
-    config: RunConfig, description: Description, space: Sequence[int], setting: Setting
+    config: RunConfig, description: Description, space: Sequence[int], setting: Measurement
 ) -> dict[str, Any]:
     """Time the metrics of all subsets of one case [X, Y, Z] in every region: `seconds`, `peak_bytes`."""
     device = begin(setting)
@@ -172,7 +172,7 @@ def metrics(
     return {"seconds": repeat(score, setting, device), "peak_bytes": peak(device)}
 
 
-def limits(precision: str, setting: Setting) -> dict[str, float]:
+def limits(precision: str, setting: Measurement) -> dict[str, float]:
     """Measure the best large convolution and matrix product here, in GFLOP/s."""
     device, dtype = begin(setting), DTYPES[precision]
     edge = 2048 if device.type == "cpu" else 8192
@@ -227,7 +227,7 @@ def blobs(description: Description, space: Sequence[int]) -> tuple[np.ndarray, l
     return blob(0.0, 0.2), [blob(0.005 * (k % 5), 0.17 + 0.1 * k / count) for k in range(count)]
 
 
-def begin(setting: Setting) -> torch.device:
+def begin(setting: Measurement) -> torch.device:
     """Set the process up as a run does; return the device."""
     torch.set_num_threads(setting.threads)
     torch.set_flush_denormal(True)
@@ -249,7 +249,7 @@ def noise(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
 
 
-def noise_batch(config: RunConfig, description: Description, count: int) -> Batch:
+def noise_batch(config: RunConfig, description: Description, count: int) -> LoadedBatch:
     """Return a batch of the run's size whose samples have the first `count` modalities."""
     size, space = config.train.batch_size, space_of(config.train.crop, description)
     present = (torch.arange(len(description.modalities)) < count).expand(size, -1)
@@ -258,7 +258,7 @@ def noise_batch(config: RunConfig, description: Description, count: int) -> Batc
     )
     target = torch.nn.functional.interpolate(coarse.float(), size=space).long()[:, 0]
     names = [f"case {i}" for i in range(size)]
-    return Batch(noise(size, len(description.modalities), *space), present, present, target, names)
+    return LoadedBatch(noise(size, len(description.modalities), *space), present, present, target, names)
 
 
 def prediction(
@@ -277,7 +277,7 @@ def prediction(
 
 
 def repeat(
-    function: Callable[[], object], setting: Setting, device: torch.device, warm: bool = True
+    function: Callable[[], object], setting: Measurement, device: torch.device, warm: bool = True
 ) -> float:
     """Median seconds of the counted calls."""
     if warm:

@@ -1,7 +1,7 @@
 """Study files: YAML that says what `bench tune` searches, on which runs, and for what.
 
-    name, plan = load_plan("tune-passion")      # a shipped study, or the path of a YAML file
-    plan.grid(name, {"objective.tau": 8.0})     # the run of one trial, with its teacher where it has one
+    name, search = load_search("tune-passion")      # a shipped study, or the path of a YAML file
+    search.grid(name, {"objective.tau": 8.0})     # the run of one trial, with its teacher where it has one
 
 A file has `space` (key of a run's configuration -> a range or a list of choices), `base` (what all trials
 share, as in a grid file), and optionally `about`, `data` (as in a grid file), `goal`, `validation`, `pruner`,
@@ -77,7 +77,7 @@ class ValidationPlan(Frozen):
         return value
 
 
-class MedianPlan(Frozen):
+class MedianPruning(Frozen):
     """Give up what is below the median of `startup` or more trials, not before `first` epochs."""
 
     name: Literal["median"] = "median"
@@ -85,7 +85,7 @@ class MedianPlan(Frozen):
     first: int = Field(0, ge=0)
 
 
-class HalvingPlan(Frozen):
+class HalvingPruning(Frozen):
     """Successive halving: after `first` epochs, `first` * `factor`, ..., one in `factor` goes on."""
 
     name: Literal["asha", "hyperband"]
@@ -103,10 +103,10 @@ Values = Annotated[
     Annotated[Range, Tag("range")] | Annotated[list[Choice], Tag("choices")],
     Discriminator(lambda values: "choices" if isinstance(values, list) else "range"),
 ]
-PrunerPlan = Annotated[MedianPlan | HalvingPlan | NoPruning, Field(discriminator="name")]
+Pruning = Annotated[MedianPruning | HalvingPruning | NoPruning, Field(discriminator="name")]
 
 
-class Plan(Frozen):
+class Search(Frozen):
     """A study file.
 
     `goal`: `mean` Dice over all subsets and regions on the validation cases, that of the `worst` subset, or
@@ -119,7 +119,7 @@ class Plan(Frozen):
     data: dict[str, dict[str, Any]] = Field(default_factory=dict)
     goal: Literal["mean", "worst", "both"] = "mean"
     validation: ValidationPlan = ValidationPlan()
-    pruner: PrunerPlan = MedianPlan()
+    pruner: Pruning = MedianPruning()
     sampler: Literal["tpe", "random"] = "tpe"
     seed: int = Field(0, ge=0)
     _file: Document = PrivateAttr(Document({}, "study"))
@@ -137,7 +137,7 @@ class Plan(Frozen):
         return data
 
     @model_validator(mode="after")
-    def _check(self) -> "Plan":
+    def _check(self) -> "Search":
         problems: dict[Location, str] = {}
         for key, values in self.space.items():
             if key in MEASURES:
@@ -279,19 +279,19 @@ def _different(values: Sequence[Choice]) -> int:
     return len({(isinstance(value, bool), value) for value in values})
 
 
-def plan_names() -> list[str]:
+def search_names() -> list[str]:
     """Names of the shipped studies."""
     return sorted(p.stem for p in SPACES.glob("*.yaml"))
 
 
-def plan_lines() -> list[tuple[str, str]]:
+def search_lines() -> list[tuple[str, str]]:
     """Names of the shipped studies, each with what it is about."""
-    return [(name, load_plan(name)[1].about) for name in plan_names()]
+    return [(name, load_search(name)[1].about) for name in search_names()]
 
 
-def load_plan(name_or_path: str) -> tuple[str, Plan]:
+def load_search(name_or_path: str) -> tuple[str, Search]:
     """Read a study file; return its name and what it says, or raise `InputError`."""
     file = read_named("study", name_or_path, SPACES)
-    plan = file.check(Plan)
-    plan._file = file
-    return Path(name_or_path).stem, plan
+    search = file.check(Search)
+    search._file = file
+    return Path(name_or_path).stem, search

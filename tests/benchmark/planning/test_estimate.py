@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.config.run_config import RunConfig
 from benchmark.planning.estimate import OTHERS, TIMED, case_seconds, rates_of, run_seconds
-from benchmark.planning.plan import Run
+from benchmark.planning.plan import PlannedRun
 from benchmark.planning.probe import Point, Timed, at_edge
 from benchmark.planning.work import Shape, work_of
 from benchmark.run_folder.folder import RunFolder
@@ -24,7 +24,7 @@ def run(*tests, **train):
     content = {"dataset": "brats2020", "profile": "complete", "train": train}
     points = [RunConfig.model_validate({**content, "test": test}) for test in tests or [{}]]
     folder = RunFolder(Path("no such folder"))
-    return Run(tuple(points), folder, Shape.of(points, BRATS2020), work_of(points, STORE))
+    return PlannedRun(tuple(points), folder, Shape.of(points, BRATS2020), work_of(points, STORE))
 
 
 SHAPE = run().shape

@@ -11,12 +11,12 @@ from rich.console import Console
 from bench_errors import InputError
 from benchmark.config.run_config import RunConfig
 from benchmark.speed import bench, released, tasks
-from benchmark.speed.tasks import Setting
+from benchmark.speed.tasks import Measurement
 from datasets.studies.brats import BRATS2020
 from datasets.studies.myops import MYOPS2020
 from datasets.vocabulary import table_subsets
 
-ONCE = Setting(repeats=1)
+ONCE = Measurement(repeats=1)
 
 
 def tiny(backbone, objective="passion", precision="fp32", **train):
@@ -109,7 +109,7 @@ def test_ours_is_compared_with_the_released_code_in_each_way(monkeypatch):
 
     monkeypatch.setattr(released, "alone", alone)
     reports = []
-    released.compare(Path(), ["rfnet"], Setting(), ["fp32", "bf16+recompute"], Console(), reports.append)
+    released.compare(Path(), ["rfnet"], Measurement(), ["fp32", "bf16+recompute"], Console(), reports.append)
     pairs = reports[-1]["pairs"]
     ratios = {label: pair["ratios"]["seconds"] for label, pair in pairs.items()}
     recomputed = "rfnet passion step, 4 modalities, bf16+recompute"
