@@ -28,7 +28,7 @@ from benchmark import tracking
 from benchmark.config.run_config import RunConfig, read_config
 from benchmark.evaluation.metrics import Scoring
 from benchmark.evaluation.sliding_window import Segmentation, mean_dice, score_maps, segment_case
-from benchmark.evaluation.test_cases import score_cases
+from benchmark.evaluation.tested_cases import score_cases
 from benchmark.run_folder.case_rows import CaseRow, write_rows
 from benchmark.run_folder.checkpoint import load_weights, save_weights
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
