@@ -16,7 +16,7 @@ from bench_console import output
 from bench_errors import InputError
 from bench_registry import unknown
 from benchmark.config.grid import Grid
-from benchmark.launch.queue import JOBS
+from benchmark.launch.slurm_queue import JOBS
 from benchmark.run_folder.checkpoint import FILES, FRESH, is_whole
 from benchmark.run_folder.files import PARTIAL
 from benchmark.run_folder.folder import RunFolder, run_folders

@@ -14,11 +14,11 @@ from benchmark.config.run_config import RunConfig
 from benchmark.launch.cluster import Cluster
 from benchmark.launch.devices import Slot, available_slots
 from benchmark.launch.grid_folder import check_owner, record_owner
-from benchmark.launch.local import launch_here
+from benchmark.launch.run_locally import launch_here
 from benchmark.launch.slurm import submit, wait
 from benchmark.launch.status import count_states, name_teachers, note
 from benchmark.launch.stores import find_stores
-from benchmark.launch.worker import Job
+from benchmark.launch.worker_command import Job
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
 from benchmark.run_folder.folder import RunFolder
 from benchmark.tracking.uploaded import waiting_text

@@ -10,7 +10,7 @@ from bench_console import output
 from bench_errors import InputError
 from bench_lease import SILENT_SECONDS
 from benchmark.config.grid import Grid
-from benchmark.launch.queue import job_of, queued
+from benchmark.launch.slurm_queue import job_of, queued
 from benchmark.launch.view import duration
 from benchmark.run_folder.folder import STATES, RunFolder
 

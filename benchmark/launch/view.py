@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 from bench_errors import InputError
-from benchmark.launch.worker import Job
+from benchmark.launch.worker_command import Job
 
 QUIET_SECONDS = 10.0
 """Without a terminal, a run that goes on as it should is mentioned once in this time."""

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from benchmark.launch.devices import Slot
 from benchmark.launch.stopping import kill_group
-from benchmark.launch.worker import malloc_variables
+from benchmark.launch.worker_command import malloc_variables
 from benchmark.planning.work import Shape
 from benchmark.run_folder.reasons import OUT_OF_MEMORY, error_reason, memory_kills
 

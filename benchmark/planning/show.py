@@ -22,7 +22,7 @@ from benchmark.launch.devices import Slot
 from benchmark.launch.execute_grid import run_folder
 from benchmark.launch.schedule import wall_time
 from benchmark.launch.view import duration
-from benchmark.launch.worker import Job
+from benchmark.launch.worker_command import Job
 from benchmark.planning.estimate import Bounds, case_seconds, rates_of, run_seconds, step_seconds
 from benchmark.planning.plan import Plan, PlannedRun, plan_grid
 from benchmark.planning.probe import Timed, prober

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from backbones import BACKBONES
 from bench_errors import InputError
-from benchmark.launch.worker import MALLOC
+from benchmark.launch.worker_command import MALLOC
 from benchmark.speed import tasks
 from benchmark.speed.tasks import Measurement
 from benchmark.training.device import available_cores, chosen_device, device_text

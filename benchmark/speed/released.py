@@ -27,7 +27,7 @@ from torch.nn.functional import one_hot
 
 from bench_errors import InputError
 from benchmark.evaluation.sliding_window import count_windows
-from benchmark.launch.worker import MALLOC
+from benchmark.launch.worker_command import MALLOC
 from benchmark.speed import tasks
 from benchmark.speed.bench import PROFILE, alone, mean_seconds, profile_counts
 from benchmark.speed.tasks import Measurement

@@ -39,6 +39,7 @@ from benchmark.run_folder.tests import TestFolder
 from benchmark.training.build import build_backbone, build_objective
 from benchmark.training.data_parallel import check_team, follow, lead
 from benchmark.training.device import device_text, prepare_device
+from benchmark.training.exit_codes import HELD, SIGNALS, stop_signals
 from benchmark.training.inputs import Inputs
 from benchmark.training.network_size import model_size
 from benchmark.training.precision import autocast, check_precision, use_precision
@@ -46,7 +47,6 @@ from benchmark.training.provenance import check_identity, environment
 from benchmark.training.seen_cases import write_learnt_from
 from benchmark.training.train import Training, Validation, train
 from benchmark.training.trial import VALIDATION, Trial
-from benchmark.training.worker import HELD, SIGNALS, stop_signals
 from datasets.batches.loader import Loader
 from datasets.missingness.degrade import Degradation, DegradedStore
 from datasets.randomness import torch_seed

@@ -20,8 +20,8 @@ from benchmark.launch.stopping import StopRequests
 from benchmark.launch.stores import find_stores
 from benchmark.run_folder.folder import run_folders
 from benchmark.tracking.uploaded import waiting_text
+from benchmark.training.exit_codes import DISK_FULL, STOPPED
 from benchmark.training.inputs import run_split
-from benchmark.training.worker import DISK_FULL, STOPPED
 from benchmark.tune.cluster_pool import ClusterPool
 from benchmark.tune.outcome import write_outcome
 from benchmark.tune.pool import Pool

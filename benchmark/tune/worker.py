@@ -25,10 +25,10 @@ from benchmark.launch.execute_grid import begin_run
 from benchmark.run_folder.case_rows import read_rows
 from benchmark.run_folder.folder import VALIDATED, RunFolder
 from benchmark.run_folder.reasons import Pruned, error_reason
+from benchmark.training.exit_codes import DISK_FULL, WRONG_INPUT, stop_signals
 from benchmark.training.inputs import Inputs
 from benchmark.training.run import Execution, execute
 from benchmark.training.trial import Trial
-from benchmark.training.worker import DISK_FULL, WRONG_INPUT, stop_signals
 from benchmark.tune.scores import values_of
 from benchmark.tune.search import Place, next_trial, resume
 from benchmark.tune.study_file import Search, load_search

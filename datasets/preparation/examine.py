@@ -17,9 +17,9 @@ from nibabel.affines import voxel_sizes
 from bench_errors import InputError
 from datasets.preparation.crop import scaling
 from datasets.preparation.find import Case
-from datasets.preparation.grids import APART, disagreement, odd_grids, resampled, same_grid
 from datasets.preparation.head import NEGATIVE, Head, find_head, masked
 from datasets.preparation.nifti import STORED, Image, orientation, read_nifti, turned
+from datasets.preparation.voxel_grids import APART, disagreement, odd_grids, resampled, same_grid
 from datasets.store.store import check_name
 from datasets.vocabulary import Description
 

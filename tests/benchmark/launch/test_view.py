@@ -8,7 +8,7 @@ from rich.console import Console
 
 from benchmark.launch import view
 from benchmark.launch.view import RunProgress, duration, make_view, progress
-from benchmark.launch.worker import Job
+from benchmark.launch.worker_command import Job
 from benchmark.run_folder.folder import RunFolder
 
 

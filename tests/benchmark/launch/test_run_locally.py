@@ -12,11 +12,12 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from benchmark.launch import local, stopping
+from benchmark.launch import run_locally
+from benchmark.launch import stopping
 from benchmark.launch.devices import Slot
-from benchmark.launch.local import launch_here
+from benchmark.launch.run_locally import launch_here
 from benchmark.launch.view import make_view
-from benchmark.launch.worker import Job
+from benchmark.launch.worker_command import Job
 from benchmark.run_folder.folder import RunFolder
 
 CPU = [Slot("cpu", 1)]
@@ -39,8 +40,8 @@ class Workers:
     def __init__(self, folder, monkeypatch):
         self.folder, self.scripts, self.started = folder, {}, []
         self.console = Console(file=StringIO(), width=200)
-        monkeypatch.setattr(local, "worker_command", self._command)
-        monkeypatch.setattr(local, "POLL_SECONDS", 0.01)
+        monkeypatch.setattr(run_locally, "worker_command", self._command)
+        monkeypatch.setattr(run_locally, "POLL_SECONDS", 0.01)
 
     def job(self, name, script, teacher=None, work=0.0):
         self.scripts[name] = script
@@ -110,7 +111,7 @@ def test_a_run_that_dies_is_retried_and_its_reason_kept(workers, script, reason)
 
 def test_memory_that_ran_out_is_named(workers, monkeypatch):
     counts = iter([4, 5])
-    monkeypatch.setattr(local, "memory_kills", lambda: next(counts))
+    monkeypatch.setattr(run_locally, "memory_kills", lambda: next(counts))
     monkeypatch.setattr("benchmark.run_folder.reasons.memory_kills", lambda: next(counts))
     killed = workers.job("killed", "kill -KILL $$")
     workers.launch(killed)
@@ -149,8 +150,8 @@ def test_a_run_that_another_process_executes_is_left_to_it(workers, monkeypatch,
             other.end(ends)
         return next_job(*arguments)
 
-    next_job = local._next
-    monkeypatch.setattr(local, "_next", look)
+    next_job = run_locally._next
+    monkeypatch.setattr(run_locally, "_next", look)
     workers.launch(run, student, workers.job("free", DONE), retries=3)
     assert f"run: pid {os.getpid()} on {socket.gethostname()} executes it, waiting" in workers.said
     assert workers.said.count("executes it") == 1
@@ -269,7 +270,7 @@ def test_a_launcher_that_cannot_print_leaves_nobody_behind(workers, monkeypatch)
         until(lambda: (run.folder.path / "child").exists())
         raise BrokenPipeError
 
-    monkeypatch.setattr(local, "make_view", lambda *_: make_view([], workers.console))
+    monkeypatch.setattr(run_locally, "make_view", lambda *_: make_view([], workers.console))
     monkeypatch.setattr(workers.console, "print", broken)
     monkeypatch.setattr("benchmark.launch.view._PlainView.refresh", broken)
     with pytest.raises(BrokenPipeError):
