@@ -39,6 +39,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.long
 def test_the_page_on_adding_a_backbone_works(folder):
     checked = bench("check-backbone", "mean_net:MeanNet", "--argument", "width=2", "--crop", 8, cwd=folder)
     assert checked.returncode == 0, checked.stderr

@@ -10,8 +10,7 @@ from rich.console import Console
 
 from bench_errors import InputError
 from benchmark.launch import cluster as cluster_room
-from benchmark.launch import run_locally
-from benchmark.launch import slurm
+from benchmark.launch import run_locally, slurm
 from benchmark.launch.cluster import Cluster, chosen_cluster, minutes
 from benchmark.launch.devices import Slot
 from benchmark.launch.slurm import Task, submit, wait

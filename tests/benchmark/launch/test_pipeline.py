@@ -202,6 +202,7 @@ def test_a_stopped_worker_writes_a_checkpoint(smoke, tmp_path):
     assert folder.state() == "partial"
 
 
+@pytest.mark.long
 def test_poor_quality_in_training_and_testing(smoke, tmp_path):
     profile = tmp_path / "poor.yaml"
     profile.write_text("base: ir2468\ndegrade: [{kind: noise, severity: 2, share: 0.5}]\n")

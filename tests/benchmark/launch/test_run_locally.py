@@ -12,8 +12,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from benchmark.launch import run_locally
-from benchmark.launch import stopping
+from benchmark.launch import run_locally, stopping
 from benchmark.launch.devices import Slot
 from benchmark.launch.run_locally import launch_here
 from benchmark.launch.view import make_view

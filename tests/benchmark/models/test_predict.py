@@ -150,6 +150,7 @@ def test_wrong_input_is_one_line(place, run, case, tmp_path):
         assert len(result.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.long
 def test_the_page_works_as_written(place, run, case):
     for modality in PAIR:
         shutil.copy(image(place, case, modality), place / f"{modality}.nii.gz")
