@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from itertools import combinations
 from pathlib import PurePath
 from typing import Any
+from unicodedata import normalize
 
 from bench_errors import InputError
 
@@ -41,10 +42,13 @@ class Layout:
     Attributes:
         files: the pattern of each modality, in the order of the description's `modalities`.
         label: the pattern of the label file.
+        name: the pattern of a case's name, of words that the others have: ``{site}_{case}`` where each site
+            counts its cases.
     """
 
     files: tuple[str, ...]
     label: str
+    name: str = "{case}"
 
     @classmethod
     def named(cls, stem: str, suffixes: Iterable[str], label_suffix: str) -> "Layout":
@@ -65,11 +69,12 @@ class Description:
         table_order: the subsets in the order of the paper's tables; empty means `subsets(modalities)`.
         profile_order: the modalities in the order of the digits of a profile's name (mr2468).
         spatial_dims: 3 for volumes, 2 for studies that are treated slice by slice.
-        layouts: the ways in which the files may lie; the one that finds most is taken.
+        layouts: the ways in which the files may lie, also side by side in one study.
         channels: for each modality, its place on the fourth axis of its file; empty where each has a file.
         patient: pattern of a case's name whose first group is the patient, for studies with several cases of
             one; a name that does not match is a patient of its own.
         case_names: pattern of the published cases' names, which tells studies apart that lie alike.
+        ignore: patterns of files that are no part of the study, as a shell has them: ``imagesTs/*``.
     """
 
     name: str
@@ -84,6 +89,7 @@ class Description:
     channels: tuple[int, ...] = ()
     patient: str = ""
     case_names: str = ""
+    ignore: tuple[str, ...] = ()
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -108,7 +114,9 @@ class Description:
             Region(r["name"], tuple(r["classes"]), r["min_voxels"]) for r in values.pop("regions")
         )
         order = tuple(tuple(s) for s in values.pop("table_order"))
-        layouts = tuple(Layout(tuple(v["files"]), v["label"]) for v in values.pop("layouts", ()))
+        layouts = tuple(
+            Layout(tuple(v["files"]), v["label"], v.get("name", "{case}")) for v in values.pop("layouts", ())
+        )
         labels = {int(k): int(v) for k, v in values.pop("file_labels").items()}
         rest: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(regions=regions, table_order=order, file_labels=labels, layouts=layouts, **rest)
@@ -145,6 +153,11 @@ def presence(subset: Iterable[str], modalities: Sequence[str]) -> tuple[bool, ..
 def table_subsets(description: Description) -> list[Subset]:
     """Return the subsets in the order of the description's tables."""
     return list(description.table_order) or subsets(description.modalities)
+
+
+def nfc(text: str) -> str:
+    """Return a text with composed letters: "ü" as one, as keyboards and not all file systems write it."""
+    return normalize("NFC", text)
 
 
 def profile_label(profile: str) -> str:

@@ -1,6 +1,7 @@
 """`bench data`: make, check, prepare and verify studies."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -98,7 +99,7 @@ def check_folder(folder: Path, dataset: str | None, as_json: bool) -> int:
     description = DATASETS.get(dataset) if dataset else recognise(folder)
     cases = find_cases(folder, description)
     with _bar("check") as advance:
-        problems = check_cases(cases, description, progress=advance)
+        problems = check_cases(folder, cases, description, progress=advance)
     available = {m: sum(m in case.files for case in cases) for m in description.modalities}
     patients = len({patient(case.name, description) for case in cases})
     if as_json:
@@ -126,12 +127,18 @@ def prepare_folder(
     folder: Path, dataset: str, out: Path, box: "BoxRule", skip_bad: bool, workers: int | None
 ) -> None:
     """Bring the store of a study up to date with a progress bar and print what came of it."""
+    from datasets.preparation.find import find_cases
     from datasets.preparation.prepare import update_store
+    from datasets.preparation.unused import unused
     from datasets.studies.names import DATASETS
 
+    description = DATASETS.get(dataset)
     with _bar("prepare") as advance:
-        update = update_store(folder, DATASETS.get(dataset), out, box, skip_bad, workers, advance)
+        update = update_store(folder, description, out, box, skip_bad, workers, advance)
     store = update.store
+    for problem in unused(folder, description, find_cases(folder, description)):
+        if problem.severity == "warning":
+            print(f"warning: {problem.file}: {problem.message}", file=sys.stderr)
     for name, error in store.left_out.items():
         print(f"left out {name}: {error}")
     for name in update.gone:

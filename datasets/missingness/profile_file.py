@@ -41,7 +41,8 @@ from datasets.missingness.degrade import KINDS, SEVERITIES, Degradation
 from datasets.missingness.quotas import grade
 from datasets.missingness.rates import Rule, draw_table, outcomes
 from datasets.randomness import generator
-from datasets.vocabulary import Description
+from datasets.studies.patterns import words
+from datasets.vocabulary import Description, nfc
 
 KEYS = ("about", "base", "rates", "groups", "rules", "degrade")
 EVERYONE = ""
@@ -162,7 +163,7 @@ class ProfileFile:
         if not self.column:
             return [EVERYONE] * len(cases)
         known = {case: {"grade": grade(case) or "", **columns.get(case, {})} for case in cases}
-        groups = [self.groups.get(case) or known[case].get(self.column, "") for case in cases]
+        groups = [self.groups.get(nfc(case)) or nfc(known[case].get(self.column, "")) for case in cases]
         lacking = [case for case, group in zip(cases, groups, strict=True) if group not in self.rates]
         if lacking:
             raise InputError(
@@ -188,9 +189,10 @@ def path_columns(description: Description) -> dict[str, list[str]]:
     """Return the columns that the paths of a study's files tell, with their values where they are listed."""
     found: dict[str, list[str]] = {"grade": ["HGG", "LGG"]} if description.name == "brats2020" else {}
     for layout in description.layouts:
-        for name, values in re.findall(r"\{(\w+)(?::([^}]*))?\}", layout.label):
+        for name, values in words(layout.label).items():
             if name != "case":
-                found[name] = values.split("|") if values else []
+                listed = values and found.get(name, values)
+                found[name] = list(dict.fromkeys((*found.get(name, []), *values))) if listed else []
     return found
 
 
@@ -275,6 +277,7 @@ class _Reader:
         if not isinstance(column, str) or not column:
             self._wrong("groups.column", f"expected the name of a column, found {column!r}")
             return EVERYONE, {}, {}
+        column = nfc(column)
         entries = values.get("rates")
         if not isinstance(entries, dict) or not entries:
             self._wrong("groups.rates", f"expected rates for each {column}, found {entries!r}")
@@ -283,7 +286,7 @@ class _Reader:
         for group, row in entries.items():
             if isinstance(group, bool) or not isinstance(group, str | int | float):
                 self._wrong("groups.rates", f"found the group {group!r}, expected text: put it in quotes")
-            rates[str(group)] = self._rates(row, f"groups.rates.{group}")
+            rates[nfc(str(group))] = self._rates(row, f"groups.rates.{group}")
         if file is None:
             told = path_columns(self._description)
             known, groups = told.get(column, []), {}
@@ -310,7 +313,7 @@ class _Reader:
         path = self._path.parent / file
         try:
             with path.open(newline="", encoding="utf-8-sig") as stream:
-                rows = list(csv.DictReader(stream, restval=""))
+                rows = list(csv.DictReader(map(nfc, stream), restval=""))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             self._wrong("groups.cases", f"{path} cannot be read as csv ({error})")
             return {}

@@ -12,6 +12,7 @@ from pathlib import Path
 from datasets.preparation.examine import Problem, examine
 from datasets.preparation.find import Case, find_cases, recognise
 from datasets.preparation.parallel import Progress, in_parallel
+from datasets.preparation.unused import unused
 from datasets.vocabulary import Description
 
 
@@ -26,7 +27,7 @@ def check_study(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> list[Problem]:
-    """Return all problems of a study, by case, errors first.
+    """Return all problems of a study, first of what no case has, then by case, errors first.
 
     Args:
         root: folder with one folder a case.
@@ -37,16 +38,17 @@ def check_study(
     Raises `InputError` if `root` is no study.
     """
     described = description or recognise(root)
-    return check_cases(find_cases(root, described), described, workers, progress)
+    return check_cases(root, find_cases(root, described), described, workers, progress)
 
 
 def check_cases(
+    root: Path,
     cases: Sequence[Case],
     description: Description,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> list[Problem]:
-    """Return all problems of the cases of a study; see `check_study`."""
+    """Return all problems of a study with these cases; see `check_study`."""
 
     def job(case: Case) -> tuple[list[Problem], dict[str, str]]:
         examined = examine(case, description)
@@ -55,7 +57,7 @@ def check_cases(
     results = in_parallel(job, cases, workers, progress)
     problems = [problem for found, _ in results for problem in found]
     prints = {case.name: prints for case, (_, prints) in zip(cases, results, strict=True)}
-    return sort_problems(problems + duplicates(prints))
+    return sort_problems(unused(root, description, cases) + problems + duplicates(prints))
 
 
 def sort_problems(problems: list[Problem]) -> list[Problem]:

@@ -1,7 +1,7 @@
 """NIfTI files: reading one to the last byte, or saying what is wrong with it.
 
 image = read_nifti(Path("one_flair.nii.gz"))                 # one volume
-image = read_nifti(Path("BRATS_001.nii.gz"), channels=4)     # four, along the fourth axis
+image = read_nifti(Path("BRATS_001.nii.gz"), channels=4)     # four or more, along the fourth axis
 write_like(Path("one_seg.nii.gz"), labels, image)            # on the same grid, under the same header
 """
 
@@ -55,9 +55,9 @@ class Image:
 def read_nifti(path: Path, channels: int = 0) -> Image:
     """Read a NIfTI file completely; `InputError` names an unusable file and says what is wrong with it.
 
-    The file has to have three dimensions or, with `channels`, a fourth of that length. A compressed file is
-    inflated to its end, where gzip's checksum stands: a reader that stops at the last voxel does not notice
-    damage. Both byte orders are read.
+    The file has to have three dimensions or, with `channels`, a fourth of that length at least. A compressed
+    file is inflated to its end, where gzip's checksum stands: a reader that stops at the last voxel does not
+    notice damage. Both byte orders are read.
     """
     try:
         packed = path.read_bytes()
@@ -155,11 +155,12 @@ def _parse(raw: bytes) -> nib.Nifti1Image:
 
 def _check_header(image: nib.Nifti1Image, held: int, channels: int) -> None:
     """Raise `InputError` unless the header describes a volume that `held` inflated bytes can hold."""
-    if len(image.shape) != (4 if channels else 3) or (channels and image.shape[3] != channels):
+    if len(image.shape) != (4 if channels else 3) or (channels and image.shape[3] < channels):
         found = f"found {len(image.shape)} dimensions ({'x'.join(map(str, image.shape))})"
         if channels:
             raise InputError(
-                f"{found}, expected 4 with {channels} volumes along the last: export the file again"
+                f"{found}, expected 4 with {channels} or more volumes along the last, by the channels the "
+                "description names: export the file again"
             )
         raise InputError(f"{found}, expected 3: give one volume a file")
     if min(image.shape) < 1:

@@ -14,9 +14,13 @@ dataset is then called as the file, here `stroke`.
     patient: "([^-]+)-.*"            # optional: the part of a case's name that is the patient
     profile_order: [dwi, adc]        # optional: modalities in the order of a profile's digits
     spatial_dims: 3                  # optional: 2 treats slices one by one
+    case: "{site}_{case}"            # optional: the case's name, where sites repeat {case}
+    ignore: ["imagesTs/*"]           # optional: files that are no part of the study
 
 `{case}` in a pattern is the case's name, any other name in braces becomes a column of the case. A file with
-several modalities on its fourth axis: `adc: {file: "{case}.nii.gz", channel: 0}`.
+several modalities on its fourth axis: `adc: {file: "{case}.nii.gz", channel: 0}`. Where parts of a study
+lie differently, each modality (and `label`, and `case` if need be) has a list of patterns: the first of all
+belong together, the second, and so on; a single one stands for all.
 """
 
 import re
@@ -30,18 +34,16 @@ from bench_errors import InputError
 from bench_registry import unknown
 from datasets.studies.brats import MODALITIES as BRATS_MODALITIES
 from datasets.studies.brats import TABLE_ORDER as BRATS_TABLE_ORDER
+from datasets.studies.layouts import LABEL, Place, read_layouts
 from datasets.studies.names import DATASETS
-from datasets.vocabulary import ENDINGS, Description, Layout, Region
+from datasets.vocabulary import Description, Region, nfc
 
 _REQUIRED = ("modalities", "label", "labels", "regions")
-_KEYS = (*_REQUIRED, "patient", "profile_order", "spatial_dims")
+_KEYS = (*_REQUIRED, "patient", "profile_order", "spatial_dims", "case", "ignore")
 _BACKGROUND = "background"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
-_PLACEHOLDER = r"\{[A-Za-z_]\w*(?::[^{}/]+)?\}"
 _MOST = 8
 """Modalities; a table has a column for each of their subsets."""
-
-Place = tuple[str | int, ...]
 
 
 @dataclass
@@ -70,7 +72,7 @@ def read_description(path: Path) -> Description:
 
 def _load(path: Path) -> _File:
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        node = yaml.compose(nfc(path.read_text(encoding="utf-8")), Loader=yaml.SafeLoader)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}): give the YAML file of a dataset, "
@@ -127,42 +129,51 @@ def _described(file: _File, name: str) -> Description | None:
         if not content.get(key):
             file.fail((key,), "is missing: see datasets/studies/from_yaml.py for an example")
     files, channels = _modalities(file, content.get("modalities") or {})
-    label = _pattern(file, ("label",), content["label"]) if content.get("label") else ""
-    _check_patterns(file, files, channels, label)
+    layouts, faults = read_layouts(
+        files | {LABEL: content.get("label", "")}, channels, content.get("case", "{case}")
+    )
+    for place, fault in faults if content.get("label") else ():
+        file.fail(place, fault)
     labels = _labels(file, content.get("labels") or {})
     classes = (_BACKGROUND, *(c for c in labels if c != _BACKGROUND))
     regions = _regions(file, content.get("regions") or {}, classes)
-    order = _profile_order(file, content.get("profile_order"), tuple(files))
+    modalities = tuple(str(place[1]) for place in files)
+    order = _profile_order(file, content.get("profile_order"), modalities)
     patient = _patient(file, content.get("patient", ""))
     dims = content.get("spatial_dims", 3)
     if dims not in (2, 3) or isinstance(dims, bool):
         file.fail(("spatial_dims",), f"expected 2 or 3, found {dims!r}")
+    ignore = content.get("ignore", [])
+    if not isinstance(ignore, list) or not all(isinstance(glob, str) for glob in ignore):
+        file.fail(("ignore",), f"expected a list of paths such as ['imagesTs/*'], found {ignore!r}")
     if file.wrong:
         return None
     return Description(
         name=name,
-        modalities=tuple(files),
+        modalities=modalities,
         file_labels={0: 0, **{v: i for i, c in enumerate(classes) for v in labels.get(c, ())}},
         classes=classes,
         regions=regions,
-        table_order=_table_order(tuple(files)),
+        table_order=_table_order(modalities),
         profile_order=order,
         spatial_dims=dims,
-        layouts=(Layout(tuple(files.values()), label),),
+        layouts=layouts,
         channels=tuple(channels),
         patient=patient,
+        ignore=tuple(ignore),
     )
 
 
-def _modalities(file: _File, entries: Any) -> tuple[dict[str, str], list[int]]:
-    """Return the pattern of each modality and, if any has one, their channels."""
+def _modalities(file: _File, entries: Any) -> tuple[dict[Place, Any], list[int]]:
+    """Return the place and the pattern, or patterns, of each modality and, if any has one, their channels."""
     place: Place = ("modalities",)
     if not isinstance(entries, dict):
         file.fail(place, f"expected a mapping of names to file patterns, found {entries!r}")
         return {}, []
     if entries and not 2 <= len(entries) <= _MOST:
         file.fail(place, f"found {len(entries)}, expected 2 to {_MOST} modalities")
-    files, channels = {}, []
+    files: dict[Place, Any] = {}
+    channels = []
     for name, entry in entries.items():
         here = (*place, name)
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or name in ("label", "case", "average"):
@@ -176,44 +187,10 @@ def _modalities(file: _File, entries: Any) -> tuple[dict[str, str], list[int]]:
                 continue
             channels.append(entry["channel"])
             entry, here = entry["file"], (*here, "file")
-        files[name] = _pattern(file, here, entry)
+        files[here] = entry
     if channels and len(channels) < len(files):
         file.fail(place, "expected a channel for every modality or for none")
     return files, channels
-
-
-def _pattern(file: _File, place: Place, text: Any) -> str:
-    """Check the pattern of a file's path; returns it without its ending."""
-    if not isinstance(text, str):
-        file.fail(place, f"expected a file pattern such as '{{case}}/{{case}}_t1.nii.gz', found {text!r}")
-        return ""
-    ending = next((e for e in ENDINGS if text.endswith(e)), None)
-    if ending is None:
-        file.fail(place, f"expected a pattern that ends in {' or '.join(ENDINGS)}, found '{text}'")
-    if "{case}" not in text:
-        file.fail(place, f"expected {{case}} in the pattern, found '{text}'")
-    if set("{}") & set(re.sub(_PLACEHOLDER, "", text)):
-        file.fail(place, f"expected braces around single words, found '{text}'")
-    if "\\" in text or any(not part or part.startswith(".") for part in text.split("/")):
-        file.fail(place, f"expected a path below the study's folder, without hidden parts, found '{text}'")
-    return text.removesuffix(ending or "")
-
-
-def _check_patterns(file: _File, files: dict[str, str], channels: list[int], label: str) -> None:
-    """Patterns have to tell the files of a case apart, and to say the same of it."""
-    seen: dict[tuple[str, int], str] = {}
-    for number, (name, pattern) in enumerate(files.items()):
-        other = seen.setdefault((pattern, channels[number] if number < len(channels) else 0), name)
-        if other != name and pattern:
-            file.fail(("modalities", name), f"the same file as {other}, expected another")
-        if pattern and label and _words(pattern) != _words(label):
-            file.fail(("modalities", name), f"expected the words in braces that label has, found '{pattern}'")
-    if label and label in files.values():
-        file.fail(("label",), f"the same file as a modality, '{label}', expected another")
-
-
-def _words(pattern: str) -> set[str]:
-    return set(re.findall(r"\{(\w+)", pattern))
 
 
 def _labels(file: _File, entries: Any) -> dict[str, list[int]]:

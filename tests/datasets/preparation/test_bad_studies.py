@@ -194,12 +194,17 @@ KINDS = {
     "no fourth dimension": (
         lambda s: decathlon(s, lambda a, m: (a[..., 0], m)),
         "error",
-        "found 3 dimensions (12x10x8), expected 4 with 4 volumes along the last",
+        "found 3 dimensions (12x10x8), expected 4 with 4 or more volumes along the last",
     ),
     "three channels of four": (
         lambda s: decathlon(s, lambda a, m: (a[..., :3], m)),
         "error",
-        "found 4 dimensions (12x10x8x3), expected 4 with 4 volumes along the last",
+        "found 4 dimensions (12x10x8x3), expected 4 with 4 or more volumes along the last",
+    ),
+    "five channels of four": (
+        lambda s: decathlon(s, lambda a, m: (np.concatenate([a, a[..., :1] // 2], axis=-1), m)),
+        "note",
+        "found 5 volumes along the fourth axis, no modality takes 4 (from 0)",
     ),
     "empty channel": (
         lambda s: decathlon(s, lambda a, m: (a * np.array([1, 0, 1, 1], a.dtype), m)),
