@@ -16,6 +16,9 @@ from bench_errors import InputError
 ENDINGS = (".nii.gz", ".nii")
 """Of image files."""
 
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""With one of these begins what a spreadsheet takes for a formula; the last four are full-width."""
+
 Subset = tuple[str, ...]
 """A non-empty set of modalities, always in the order of the description's `modalities`."""
 

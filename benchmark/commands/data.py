@@ -16,6 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmark.commands.options import DatasetOption, OutOption, WorkersOption
+from benchmark.commands.outputs import OverwriteOption, check_outside, output_folder
 
 if TYPE_CHECKING:
     from datasets.preparation.examine import Problem
@@ -35,9 +36,11 @@ def phantom(
         int, typer.Option("--seed", min=0, help="Equal seeds give equal files, to the byte.")
     ] = 0,
     layout: Annotated[str, typer.Option("--layout", help="brats or myops.")] = "brats",
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Make a synthetic study of NIfTI files that looks and behaves like BraTS (or MyoPS)."""
-    make_phantom(out, cases, size, seed, layout)
+    with output_folder("data phantom", out, overwrite):
+        make_phantom(out, cases, size, seed, layout)
 
 
 @data.command()
@@ -67,6 +70,7 @@ def prepare(
     workers: WorkersOption = None,
 ) -> None:
     """Crop, normalise and store a study; later calls do what is new, changed or damaged, or was cut off."""
+    check_outside(out, folder)
     prepare_folder(folder, dataset, out, box, skip_bad, workers)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import GridsOption, OutOption, RunsOption, SetOption
+from benchmark.commands.outputs import OverwriteOption, check_file, output_folder
 
 
 def report(
@@ -28,6 +29,7 @@ def report(
         ),
     ] = None,
     settings: SetOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Turn the run folders of one or several grids into the tables and figures of a paper."""
     from benchmark.report.write import write_report
@@ -39,7 +41,8 @@ def report(
         only = {config.folder for name in grid for config in load_grid(name, settings).configs}
     folders = [runs / Path(name).stem for name in grid]
     kinds = formats.split(",") if formats is not None else None
-    written = write_report(folders, out, split_by or [], published, kinds, only)
+    with output_folder("report", out, overwrite):
+        written = write_report(folders, out, split_by or [], published, kinds, only)
     typer.echo(f"wrote {len(written)} files, begin with {out / 'report.html'} or {out / 'report.md'}")
 
 
@@ -48,10 +51,13 @@ def compare(
     run_b: Annotated[str, typer.Argument(help="What it is compared with: a run, or a grid.")],
     runs: RunsOption = Path("runs"),
     csv: Annotated[Path | None, typer.Option("--csv", help="Write all rows side by side here.")] = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Compare two runs, or the like runs of two grids, case by case."""
     from benchmark.report.compare import print_comparison
 
+    if csv:
+        check_file("--csv", csv, overwrite)
     print_comparison(run_a, run_b, runs, csv)
 
 

@@ -27,6 +27,7 @@ from benchmark.report.data.scores import metric_title
 from benchmark.report.data.statistics import holm, paired
 from benchmark.report.show import WIDTH
 from benchmark.report.tables.captions import counted
+from benchmark.report.tables.csv_text import csv_text
 from benchmark.report.tables.render import DASH, number, p_value
 from datasets.vocabulary import Description
 
@@ -193,7 +194,8 @@ def _scale(metric: str) -> int:
 
 
 def _write(rows: pd.DataFrame, out: Path) -> None:
+    columns = ["method", *KEYS, "a", "b", "difference"]
     try:
-        rows[["method", *KEYS, "a", "b", "difference"]].to_csv(out, index=False, lineterminator="\n")
+        out.write_text(csv_text(columns, rows[columns].itertuples(index=False)), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror}): choose another file") from None

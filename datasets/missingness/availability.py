@@ -27,7 +27,7 @@ from bench_registry import unknown
 from datasets.missingness.degrade import KINDS, Degradation
 from datasets.missingness.profile_file import ProfileFile, read_profile
 from datasets.missingness.quotas import independent, quotas, released_name
-from datasets.store.store import Store
+from datasets.store.store import Store, check_name
 from datasets.vocabulary import Description, nfc
 
 SHIPPED = Path(str(files("datasets.missingness") / "profiles"))
@@ -287,6 +287,10 @@ def read_csv(path: Path, description: Description) -> Availability:
     rows: dict[str, list[bool]] = {}
     degraded: dict[tuple[str, str], Degradation] = {}
     for number, case, cells in values:
+        try:
+            check_name(case)
+        except InputError as error:
+            raise InputError(f"{path}, line {number}: {error}") from None
         if case in rows:
             raise InputError(f"{path}, line {number}: case {case} stands there twice: leave one of them")
         poor = {m: cell for m, cell in zip(columns, cells, strict=False) if cell.partition("-")[0] in KINDS}

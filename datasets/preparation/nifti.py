@@ -18,7 +18,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
-from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
 from nibabel.processing import resample_from_to
 
 from bench_errors import InputError
@@ -46,6 +46,12 @@ class Image:
     spacing: tuple[float, ...]
     digest: str
     header: nib.Nifti1Header
+
+    @property
+    def orientation(self) -> str:
+        """Where its axes point, such as ``LPS``; empty where the header does not say."""
+        says = any(int(self.header[code]) for code in ("qform_code", "sform_code"))
+        return orientation(self.affine) if says else ""
 
     def channel(self, index: int) -> "Image":
         """Return one volume of a file that has several, in the same memory."""
@@ -87,9 +93,9 @@ def turned(array: np.ndarray, held: str, wanted: str) -> np.ndarray:
     return apply_orientation(array, steps)
 
 
-def turned_sizes(affine: np.ndarray, wanted: str) -> np.ndarray:
-    """Return the edges of a voxel in mm along axes that are `turned` to point as `wanted`."""
-    steps = ornt_transform(io_orientation(affine), axcodes2ornt(wanted))
+def turned_sizes(affine: np.ndarray, held: str, wanted: str) -> np.ndarray:
+    """Return the edges of a voxel in mm along axes that are `turned` from pointing as `held` to `wanted`."""
+    steps = ornt_transform(axcodes2ornt(held), axcodes2ornt(wanted))
     return voxel_sizes(affine)[np.argsort(steps[:, 0])]
 
 
@@ -103,11 +109,15 @@ def resampled(image: Image, like: Image) -> Image:
 def write_like(path: Path, array: np.ndarray, like: Image) -> None:
     """Write an array on the grid of `like`, [X, Y, Z] or with a fourth axis, under its header.
 
-    Affine, orientation, units and codes stay; type and scaling become those of the array. The file is whole
-    or not there. Raises `InputError` where it cannot be written.
+    Affine, orientation, units and codes of space stay; type and scaling become those of the array, and what
+    the header says of the values (intent) and of a fourth axis (steps of time) goes. The file is whole or not
+    there. Raises `InputError` where it cannot be written.
     """
     header = like.header.copy()
     header.set_data_dtype(array.dtype)
+    header.set_intent("none")
+    header["pixdim"][4:], header["toffset"] = 1, 0
+    header.set_xyzt_units(header.get_xyzt_units()[0])
     header["cal_min"] = header["cal_max"] = 0  # the window to show an image in, which this is not
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     beside = path.with_name(f".{os.getpid()}-{path.name}")

@@ -5,8 +5,6 @@ which way is better. Markdown needs nothing; LaTeX compiles in any document that
 the HTML is one `<table>` that names region, metric and method of each row in data attributes.
 """
 
-import csv
-import io
 import math
 import re
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from benchmark.report.tables.csv_text import csv_text
 from benchmark.report.tables.table import LEVEL, Block, Cell, Column, Row, Table, Test
 
 PRESENT, ABSENT, CHECK = "●", "○", "✓"
@@ -110,11 +109,9 @@ def wide_csv(table: Table) -> str:
 
     The head has `metric`, `policy`, the table's labels, `runs`, `source`, `statistic` and the columns' names.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     heads = [label.lower() for label in table.labels]
     names = [column.name for column in table.columns]
-    writer.writerow(["metric", "policy", *heads, "runs", "source", "statistic", *names])
+    lines = []
     for block in table.blocks:
         for row in block.rows:
             labels = [int(label) if isinstance(label, bool) else label for label in row.labels]
@@ -122,8 +119,8 @@ def wide_csv(table: Table) -> str:
             for statistic, values in _statistics(row).items():
                 digits = [6 if statistic == "p" else column.decimals + 2 for column in table.columns]
                 numbers = ["" if math.isnan(v) else f"{v:.{d}f}" for v, d in zip(values, digits, strict=True)]
-                writer.writerow([*start, statistic, *numbers])
-    return text.getvalue()
+                lines.append([*start, statistic, *numbers])
+    return csv_text(["metric", "policy", *heads, "runs", "source", "statistic", *names], lines)
 
 
 def html(table: Table) -> str:
@@ -151,13 +148,11 @@ def html(table: Table) -> str:
 
 def tests_csv(table: Table) -> str:
     """Return a line per test of the table, whole: the heads are those of `Test`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["metric", *(field.name for field in fields(Test))])
-    for test in table.tests:
-        values = (f"{v:.6g}" if isinstance(v, float) else v for v in astuple(test))
-        writer.writerow([table.title, *values])
-    return text.getvalue()
+    rows = (
+        [table.title, *(f"{v:.6g}" if isinstance(v, float) else v for v in astuple(test))]
+        for test in table.tests
+    )
+    return csv_text(["metric", *(field.name for field in fields(Test))], rows)
 
 
 def tests_markdown(table: Table) -> str:

@@ -2,12 +2,13 @@
 
 import os
 import tarfile
+from pathlib import Path
 
 import pytest
 from recorded_runs import record
 
 from bench_errors import InputError
-from benchmark.models.archive import FILES, export_run
+from benchmark.models.archive import FILES, archive_path, export_run
 
 
 @pytest.fixture
@@ -36,8 +37,7 @@ def test_it_holds_what_is_shared_and_equal_runs_give_equal_bytes(tmp_path, run):
 
 def test_it_is_named_as_the_run(tmp_path, run, monkeypatch):
     monkeypatch.chdir(run.path)
-    assert export_run(".", tmp_path).name == f"{run.path.name}.tar.gz"
-    assert (run.path / f"{run.path.name}.tar.gz").exists()
+    assert archive_path(".", tmp_path) == Path(f"{run.path.name}.tar.gz")
 
 
 def test_an_unfinished_run_only_if_asked(tmp_path):
