@@ -94,6 +94,12 @@ class Likeness:
                     f"{modality} looks normalised already: {below:.0%} of its voxels that are not 0 are "
                     "negative; give the intensities as the scanner made them, 0 outside the head"
                 )
+        tissue = np.count_nonzero(sum_of(list(volumes.values())) > 0) * float(np.prod(edges)) / 1000
+        return found + self.differences_of_size(edges, tissue)
+
+    def differences_of_size(self, edges: np.ndarray, tissue: float) -> list[str]:
+        """Say the same of the edges of a voxel, in mm, and the volume of a head, in mL."""
+        found = []
         if any(
             not low / SPARE <= e <= high * SPARE for e, (low, high) in zip(edges, self.spacing, strict=True)
         ):
@@ -104,7 +110,6 @@ class Likeness:
                 f"the voxels are {'x'.join(f'{edge:.3g}' for edge in edges)} mm, in training they "
                 f"were {trained}: resample the images to that"
             )
-        tissue = np.count_nonzero(sum_of(list(volumes.values())) > 0) * float(np.prod(edges)) / 1000
         if self.tissue and not self.tissue[0] / SPARE / SPARE <= tissue <= self.tissue[1] * SPARE:
             what = (
                 "a skull that is not stripped, or a background that is not 0"
