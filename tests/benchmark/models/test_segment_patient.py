@@ -217,6 +217,23 @@ def test_a_study_of_another_dataset(tmp_path, monkeypatch, capsys):
     assert [row[0] for row in rows] == ["case", "'=HYPERLINK(A1)", "BraTS-GLI-00001-000"]
 
 
+def test_files_of_too_few_or_more_volumes_are_named(tmp_path, monkeypatch, capsys):
+    """Of the Decathlon: four contrasts along the fourth axis."""
+    monkeypatch.setattr(predict, "_load", lambda *_: [model()])
+    volumes = np.stack([volume() + i * (volume() > 0) for i in range(5)], axis=-1).astype(np.int16)
+    for name, channels in (("few", 3), ("four", 4), ("more", 5)):
+        write_image(tmp_path / "imagesTr" / f"{name}.nii.gz", volumes[..., :channels])
+    failed = predict.predict_study("RUN", tmp_path, tmp_path / "out", tmp_path, device="cpu", dataset="msd01")
+    printed, errors = capsys.readouterr()
+    assert failed == 1
+    assert errors.startswith(
+        "few: imagesTr/few.nii.gz: found 4 dimensions (12x10x8x3), expected 4 with 4 or more volumes along"
+    )
+    four, more, *_ = printed.splitlines()
+    assert four == "four from flair+t1ce+t1+t2"
+    assert more.endswith("more.nii.gz found 5 volumes along the fourth axis, no modality takes 4 (from 0)")
+
+
 def test_names_of_files(tmp_path):
     assert output_files(tmp_path / "a.nii", True) == [tmp_path / "a.nii", tmp_path / "a_probabilities.nii"]
     with pytest.raises(predict.InputError, match=r"ends in \.nii\.gz or \.nii"):
