@@ -143,7 +143,7 @@ def construct(what: str, make: Callable[..., Any], facts: dict[str, Any], argume
     """Call `make` with keywords: those of `facts` that it takes, and all of `arguments`.
 
     Raises `InputError` naming `what` for an argument that `make` does not take, needs in vain, or that is a
-    fact and so not the user's to choose.
+    fact and so not the user's to choose; and for a fact `options` that it does not take.
     """
     if not callable(make):
         raise InputError(f"{what} is a {type(make).__name__}, expected a class: name the class")
@@ -151,6 +151,8 @@ def construct(what: str, make: Callable[..., Any], facts: dict[str, Any], argume
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     named = [p for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     free = [p.name for p in named if p.name not in facts]
+    if "options" in facts and "options" not in parameters and not open_ended:
+        raise InputError(f"{what} takes no options: let its __init__ take `options` and pass it on")
     for argument in arguments:
         if argument in facts:
             raise InputError(f"{what}: the argument {argument} follows from the run: leave it out")

@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 from bench_errors import InputError
-from bench_registry import Registry, construct
+from bench_registry import Registry
 
 if TYPE_CHECKING:
     from backbones.contract import Backbone
+    from bench_options import MethodOptions
 
 BACKBONES = Registry(
     "backbone",
@@ -27,7 +28,7 @@ BACKBONES = Registry(
     },
     families={
         "monai": (
-            "backbones.monai_networks:maker",
+            "backbones.monai_networks:monai_network",
             "a segmentation network of MONAI, by early fusion: monai:SwinUNETR, monai:DynUNet, ...",
         )
     },
@@ -35,40 +36,37 @@ BACKBONES = Registry(
 
 
 def create(
-    name: str,
+    backbone: "str | MethodOptions",
     modalities: int,
     classes: int,
     crop: int | None = None,
     spatial_dims: int = 3,
-    **options: Any,
+    **keywords: Any,
 ) -> "Backbone":
-    """Build the backbone `name` for `modalities` input channels and `classes` output classes.
+    """Build a backbone for `modalities` input channels and `classes` output classes.
 
     Args:
-        name: a registered name, ``monai:<Name>``, or ``module:Class``.
+        backbone: a registered name, ``monai:<Name>`` or ``module:Class``, with the options as `keywords`
+            (`width`, `dropout`, ...); or the options themselves, without keywords.
         modalities: number of modalities M.
         classes: number of classes, background included.
         crop: edge of the training volumes in voxels; None: the network's default.
         spatial_dims: 3, or 2 for studies treated slice by slice.
-        options: the network's own (`width`, `dropout` where there is one).
 
-    Raises `InputError` for an unknown name, an option that the network does not have, or a class that is no
-    backbone of that many dimensions. A network that takes no `crop` or `spatial_dims` is not given them.
+    Raises `InputError` for an unknown name, a wrong option, or a class that is no backbone of that many
+    dimensions. A network that takes no `crop` or `spatial_dims` is not given them.
     """
-    from backbones import contract
+    from backbones.contract import Backbone
+    from bench_options import KeywordOptions, build, options_of
 
-    make = BACKBONES.get(name)
-    if isinstance(make, type) and not issubclass(make, contract.Backbone):
-        raise InputError(f"{make.__name__} is no backbone: derive it from backbones.contract.Backbone")
+    options: MethodOptions = options_of(BACKBONES, KeywordOptions, backbone, keywords)
     facts = {"modalities": modalities, "classes": classes, "spatial_dims": spatial_dims}
-    net: Backbone = construct(
-        f"backbone {name}", make, facts if crop is None else {**facts, "crop": crop}, options
-    )
-    found = (net.modalities, net.classes, net.spatial_dims)
-    if found != (modalities, classes, spatial_dims):
+    net: Backbone = build(BACKBONES, Backbone, options, facts if crop is None else {**facts, "crop": crop})
+    made_for = (net.modalities, net.classes, net.spatial_dims)
+    if made_for != (modalities, classes, spatial_dims):
         raise InputError(
-            f"backbone {name} is for {found[0]} modalities, {found[1]} classes and {found[2]}-D volumes, "
-            f"needed are {modalities}, {classes} and {spatial_dims}-D: let its __init__ take and pass on "
-            "modalities, classes and spatial_dims"
+            f"backbone {options.name} is for {made_for[0]} modalities, {made_for[1]} classes and "
+            f"{made_for[2]}-D volumes, needed are {modalities}, {classes} and {spatial_dims}-D: let its "
+            "__init__ take and pass on modalities, classes and spatial_dims"
         )
     return net

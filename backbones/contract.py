@@ -11,9 +11,13 @@ students are one batched `fuse`.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from bench_options import MethodOptions
 
 
 @dataclass
@@ -56,8 +60,11 @@ class Backbone(nn.Module, ABC):
         spatial_dims: 3, or 2 for studies treated slice by slice.
         has_unimodal: whether there is an auxiliary decoder. Without one `unimodal` raises, and objectives
             leave out what they make of it: `sep`, or a warm-up.
+        Options: what a user may choose. A network with options declares a class of its own by this name, and
+            takes an instance as `options`.
     """
 
+    Options: ClassVar[type[MethodOptions]] = MethodOptions
     has_unimodal: bool = True
 
     def __init__(self, modalities: int, classes: int, spatial_dims: int = 3):
@@ -96,6 +103,11 @@ class Backbone(nn.Module, ABC):
     def forward(self, volumes: Tensor, present: Tensor) -> Tensor:
         """Return the fused logits [B, classes, *space] of `volumes` [B, M, *space] for `present` [B, M]."""
         return self.fuse(self.encode(volumes, present), present).logits
+
+
+def has_dropout(net: nn.Module) -> bool:
+    """Whether `net` drops out in its present mode, so that two equal rows of one `fuse` differ."""
+    return any(isinstance(part, _DropoutNd) and part.training and part.p > 0 for part in net.modules())
 
 
 def encode_packed(encoders: nn.ModuleList, volumes: Tensor, available: Tensor) -> list[Tensor]:

@@ -24,8 +24,8 @@ from backbones.blocks import (
     norm_act,
     per_axis,
 )
-from backbones.contract import Backbone, Features, Fused, encode_packed, packed, unpacked
-from backbones.m2ftrans_attention import CrossAttention, FusionTransformer
+from backbones.contract import Backbone, Features, Fused, encode_packed, has_dropout, packed, unpacked
+from backbones.m2ftrans_attention import CrossAttention, FusionTransformer, TransformerOptions
 from backbones.weights import RELEASED_MODALITIES, shared_released_name
 from bench_errors import InputError
 
@@ -78,22 +78,22 @@ class M2FTrans(Backbone):
     Args:
         modalities: number of modalities M.
         classes: number of classes, background included.
-        width: channels of the finest level (8 as published); tokens have 16 times as many.
+        options: see `TransformerOptions`; tokens have 16 times `width` channels.
         crop: edge of the volumes in voxels, a multiple of 16 from 32; the token grid has crop / 16 per axis.
         spatial_dims: 3, or 2 for volumes [B, M, crop, crop, 1].
-        dropout: rate within the transformer and after cross attention.
 
     Raises `InputError` for a `crop` that has no whole token grid.
     """
 
+    Options = TransformerOptions
+
     def __init__(
         self,
-        modalities: int = 4,
-        classes: int = 4,
-        width: int = 8,
+        modalities: int,
+        classes: int,
+        options: TransformerOptions,
         crop: int = 80,
         spatial_dims: int = 3,
-        dropout: float = 0.1,
     ):
         super().__init__(modalities, classes, spatial_dims)
         if crop < 2 * STRIDE or crop % STRIDE:
@@ -103,15 +103,15 @@ class M2FTrans(Backbone):
         self.space = crop, crop, crop if spatial_dims == 3 else 1
         self.grid = per_axis(crop // STRIDE, spatial_dims)
         tokens = self.grid[0] * self.grid[1] * self.grid[2]
-        channels = [width * 2**level for level in range(LEVELS)]
+        channels = [options.width * 2**level for level in range(LEVELS)]
         shallow = LEVELS - DEEP_LEVELS
         self.encoders = nn.ModuleList(
-            ModalityEncoder(LEVELS, width, spatial_dims=spatial_dims) for _ in range(modalities)
+            ModalityEncoder(LEVELS, options.width, spatial_dims=spatial_dims) for _ in range(modalities)
         )
-        self.transformer = FusionTransformer(modalities, tokens, channels[-1], DEPTH, HEADS, dropout)
+        self.transformer = FusionTransformer(modalities, tokens, channels[-1], DEPTH, HEADS, options.dropout)
         self.fusions = nn.ModuleList(ShareFusion(modalities, c, spatial_dims) for c in channels[:shallow])
         self.crosses = nn.ModuleList(
-            CrossAttention(modalities, c, dropout, spatial_dims) for c in channels[shallow:]
+            CrossAttention(modalities, c, options.dropout, spatial_dims) for c in channels[shallow:]
         )
         self.bottom = nn.Sequential(
             ConvBlock(2 * channels[-1], channels[-1], 3, spatial_dims=spatial_dims),
@@ -121,38 +121,42 @@ class M2FTrans(Backbone):
         self.sides = nn.ModuleList(
             nn.Sequential(ConvBlock(c, SIDE_CHANNELS, 1), PointConv(SIDE_CHANNELS, classes)) for c in channels
         )
-        self.head = PointConv(width, classes)
-        self.unimodal_decoder = UnimodalDecoder(LEVELS, width, classes, spatial_dims=spatial_dims)
+        self.head = PointConv(options.width, classes)
+        self.unimodal_decoder = UnimodalDecoder(LEVELS, options.width, classes, spatial_dims=spatial_dims)
         kaiming_init(self)
 
     def encode(self, volumes: Tensor, available: Tensor) -> Features:
         """Encode each available modality, tokens included: see the contract.
 
         `extra` holds `tokens` [B, M, 16 width, *grid], and `keys` and `values`
-        [B, M, depth, heads, P, 2 width], P the number of tokens. Raises `ValueError` for another size
-        than `crop`.
+        [B, M, depth, heads, P, 2 width], P the number of tokens. While dropout is on it holds nothing: `fuse`
+        makes them for each row then, with draws of its own. Raises `ValueError` for another size than `crop`.
         """
         if tuple(volumes.shape[2:]) != self.space:
             raise ValueError(
                 f"volumes of {tuple(volumes.shape[2:])} voxels: this m2ftrans takes {self.space}"
             )
         levels = encode_packed(self.encoders, volumes, available)
-        modality = available.nonzero()[:, 1]
-        deepest = packed(levels[-1], available).flatten(2).transpose(1, 2)
-        own = self.transformer.encode_alone(deepest, modality)
+        return Features(levels, available, {} if has_dropout(self) else self._tokens(levels[-1], available))
+
+    def _tokens(self, deepest: Tensor, available: Tensor) -> dict[str, Tensor]:
+        """Run the tokens of each available modality, from its deepest map [B, M, C, *grid]: see `encode`."""
+        sets = packed(deepest, available).flatten(2).transpose(1, 2)
+        own = self.transformer.encode_alone(sets, available.nonzero()[:, 1])
         made = {
             "tokens": own.tokens.transpose(1, 2).unflatten(2, self.grid),
             "keys": own.keys,
             "values": own.values,
         }
-        extra = {name: unpacked(x, available) for name, x in made.items()}
-        return Features(levels, available, extra)
+        return {name: unpacked(x, available) for name, x in made.items()}
 
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
         """Fuse K subsets: see the contract. Side outputs have the scales 1, 2, 4, 8 and 16."""
         if case is None:
             case = torch.arange(len(present), device=present.device)
         extra = {name: x.index_select(0, case) for name, x in features.extra.items()}
+        if not extra:
+            extra = self._tokens(features.levels[-1].index_select(0, case), present)
         fusion, flat_shares = self.transformer.fuse(extra["keys"], extra["values"], present)
         shares = flat_shares.unflatten(2, self.grid)
 

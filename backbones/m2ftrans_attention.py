@@ -16,13 +16,26 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from backbones.blocks import PointConv, per_axis
 from backbones.contract import packed, unpacked
+from bench_options import MethodOptions
 
 CROSS_LAYERS = 2
 EXPANSION = 4  # of the channels within a cross-attention layer's feed-forward
+
+
+class TransformerOptions(MethodOptions):
+    """The options of every network with transformers.
+
+    `width`: channels of the finest level (8: as published by mmFormer and M2FTrans). `dropout`: rate within
+    the transformers.
+    """
+
+    width: int = Field(8, ge=1)
+    dropout: float = Field(0.1, ge=0, lt=1, exclude_if=lambda rate: rate == 0.1)  # not in earlier records
 
 
 @dataclass

@@ -26,7 +26,7 @@ from backbones.blocks import (
     per_axis,
 )
 from backbones.contract import Backbone, Features, Fused, encode_packed, packed
-from backbones.m2ftrans_attention import TokenLayer
+from backbones.m2ftrans_attention import TokenLayer, TransformerOptions
 from backbones.weights import RELEASED_MODALITIES, shared_released_name
 from bench_errors import InputError
 
@@ -104,22 +104,22 @@ class MMFormer(Backbone):
     Args:
         modalities: number of modalities M.
         classes: number of classes, background included.
-        width: channels of the finest level (8 as released); tokens have 64 times as many.
+        options: see `TransformerOptions`; tokens have 64 times `width` channels.
         crop: edge of the volumes in voxels, a multiple of 16 from 32; the token grid has crop / 16 per axis.
         spatial_dims: 3, or 2 for volumes [B, M, crop, crop, 1].
-        dropout: rate within the transformers.
 
     Raises `InputError` for a `crop` that has no whole token grid.
     """
 
+    Options = TransformerOptions
+
     def __init__(
         self,
-        modalities: int = 4,
-        classes: int = 4,
-        width: int = 8,
+        modalities: int,
+        classes: int,
+        options: TransformerOptions,
         crop: int = 80,
         spatial_dims: int = 3,
-        dropout: float = 0.1,
     ):
         super().__init__(modalities, classes, spatial_dims)
         if crop < 2 * STRIDE or crop % STRIDE:
@@ -129,12 +129,12 @@ class MMFormer(Backbone):
         self.space = crop, crop, crop if spatial_dims == 3 else 1
         self.grid = per_axis(crop // STRIDE, spatial_dims)
         tokens = self.grid[0] * self.grid[1] * self.grid[2]
-        channels = [width * 2**level for level in range(LEVELS)]
-        deepest, dim = channels[-1], 64 * width
+        channels = [options.width * 2**level for level in range(LEVELS)]
+        deepest, dim = channels[-1], 64 * options.width
         self.encoders = nn.ModuleList(
-            TokenEncoder(width, dim, tokens, dropout, spatial_dims) for _ in range(modalities)
+            TokenEncoder(options.width, dim, tokens, options.dropout, spatial_dims) for _ in range(modalities)
         )
-        self.intermodal = TokenLayer(dim, HEADS, EXPANSION * dim, dropout)
+        self.intermodal = TokenLayer(dim, HEADS, EXPANSION * dim, options.dropout)
         self.reduce = PointConv(modalities * dim, modalities * deepest)
         self.bottom = nn.Sequential(
             ConvBlock(modalities * deepest, deepest, 1, order=ORDER), *FusionTail(deepest, spatial_dims)
@@ -142,8 +142,8 @@ class MMFormer(Backbone):
         self.fusions = nn.ModuleList(MaskedFusion(modalities, c, spatial_dims) for c in channels[:-1])
         self.stages = nn.ModuleList(DecoderStage(c, ORDER, spatial_dims) for c in channels[:-1])
         self.sides = nn.ModuleList(PointConv(c, classes) for c in channels[1:])
-        self.head = PointConv(width, classes)
-        self.unimodal_decoder = UnimodalDecoder(LEVELS, width, classes, ORDER, spatial_dims)
+        self.head = PointConv(options.width, classes)
+        self.unimodal_decoder = UnimodalDecoder(LEVELS, options.width, classes, ORDER, spatial_dims)
         kaiming_init(self)
 
     def encode(self, volumes: Tensor, available: Tensor) -> Features:

@@ -1,21 +1,22 @@
 """Segmentation networks of MONAI as backbones: ``backbones.create("monai:SwinUNETR", 4, 4, crop=64)``.
 
-`maker` gives the function that builds one: `EarlyFusion` around the network, with MONAI's own defaults where
+`MonaiNetwork` builds one: `EarlyFusion` around the network, with MONAI's own defaults where
 it has them and `DEFAULTS` where it has none. Channels, dimensions and image size follow from the run. The
 network is tried out on tensors without data first, so what it cannot take is an error before any training.
 """
 
 import inspect
-from collections.abc import Callable
 from copy import deepcopy
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from backbones.early_fusion import EarlyFusion, calls_of, maps_of
 from bench_errors import InputError
+from bench_options import Arguments, MethodOptions
 from bench_registry import construct, unknown
 
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -46,60 +47,65 @@ class FinestFirst(nn.Sequential):
         return super().forward(x)[::-1]
 
 
-def maker(name: str) -> Callable[..., EarlyFusion]:
+def monai_network(name: str) -> "MonaiNetwork":
     """Return what builds the MONAI network `name`; raise `InputError` naming the nearest if there is none."""
     networks = _networks()
     if name not in networks:
         raise InputError(unknown("MONAI network", name, sorted(networks)))
-    return partial(_make, networks[name])
+    return MonaiNetwork(networks[name])
 
 
-def _make(
-    network_class: type[nn.Module],
-    /,
-    modalities: int,
-    classes: int,
-    crop: int = 96,
-    spatial_dims: int = 3,
-    presence_code: bool = False,
-    **arguments: Any,
-) -> EarlyFusion:
-    """Build a MONAI network for crops of `crop` voxels; `arguments` are its own.
+@dataclass(frozen=True)
+class MonaiNetwork:
+    """Builds a network of MONAI as a backbone."""
 
-    Raises `InputError` for a wrong argument, or a network that does not make logits of such crops.
-    """
-    name = network_class.__name__
-    what = f"backbone monai:{name}"
-    parameters = inspect.signature(network_class).parameters
-    space = (crop,) * spatial_dims
-    facts: dict[str, Any] = {
-        "in_channels": modalities,
-        "out_channels": classes,
-        "spatial_dims": spatial_dims,
-        "img_size": space,
-        "input_image_size": space,
-        "dropout_dim": spatial_dims,
-    }
-    if spatial_dims == 2 and "spatial_dims" not in parameters:
-        raise InputError(f"{what} is for 3-D volumes, the study is 2-D: choose another network")
-    defaults = {k: v for k, v in DEFAULTS.get(name, {}).items() if k in parameters}
-    try:
-        network = construct(
-            what, network_class, {k: v for k, v in facts.items() if k in parameters}, defaults | arguments
+    network_class: type[nn.Module]
+
+    class Options(MethodOptions):
+        """`presence_code`: see `EarlyFusion`. `arguments`: keywords of the network's class in MONAI."""
+
+        presence_code: bool = False
+        arguments: Arguments = Field(default_factory=dict)
+
+    def __call__(
+        self, modalities: int, classes: int, options: Options, crop: int = 96, spatial_dims: int = 3
+    ) -> EarlyFusion:
+        """Build the network for crops of `crop` voxels.
+
+        Raises `InputError` for a wrong argument, or a network that does not make logits of such crops.
+        """
+        name = self.network_class.__name__
+        what = f"backbone monai:{name}"
+        parameters = inspect.signature(self.network_class).parameters
+        space = (crop,) * spatial_dims
+        facts: dict[str, Any] = {
+            "in_channels": modalities,
+            "out_channels": classes,
+            "spatial_dims": spatial_dims,
+            "img_size": space,
+            "input_image_size": space,
+            "dropout_dim": spatial_dims,
+        }
+        if spatial_dims == 2 and "spatial_dims" not in parameters:
+            raise InputError(f"{what} is for 3-D volumes, the study is 2-D: choose another network")
+        facts = {k: v for k, v in facts.items() if k in parameters}
+        defaults = {k: v for k, v in DEFAULTS.get(name, {}).items() if k in parameters}
+        try:
+            network = construct(what, self.network_class, facts, defaults | options.arguments)
+            if name == "BasicUNetPlusPlus":
+                network = FinestFirst(network)
+            head, sides_in_training = _try_out(network, modalities, classes, space)
+        except InputError:
+            raise
+        except Exception as error:  # whatever MONAI says to arguments or sizes that do not fit
+            text = " ".join(str(error).split())
+            raise InputError(
+                f"{what} does not work with crop {crop} and arguments {options.arguments} "
+                f"({type(error).__name__}: {text}): try another crop, such as 64 or 96, or other arguments"
+            ) from None
+        return EarlyFusion(
+            network, modalities, classes, spatial_dims, head, sides_in_training, options.presence_code
         )
-        if name == "BasicUNetPlusPlus":
-            network = FinestFirst(network)
-        head, sides_in_training = _try_out(network, modalities, classes, space)
-    except InputError:
-        raise
-    except Exception as error:  # whatever MONAI says to arguments or sizes that do not fit
-        text = " ".join(str(error).split())
-        raise InputError(
-            f"{what} does not work with crop {crop} and arguments {arguments} "
-            f"({type(error).__name__}: {text}): "
-            "try another crop, such as 64 or 96, or other arguments"
-        ) from None
-    return EarlyFusion(network, modalities, classes, spatial_dims, head, sides_in_training, presence_code)
 
 
 def _networks() -> dict[str, type[nn.Module]]:

@@ -16,6 +16,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from backbones.blocks import (
@@ -31,7 +32,7 @@ from backbones.blocks import (
 )
 from backbones.contract import Backbone, Features, Fused, encode_packed
 from backbones.weights import shared_released_name
-from bench_errors import InputError
+from bench_options import MethodOptions
 
 DEPTH = 4
 REGION_CHANNELS = 16  # before a level's class logits
@@ -224,18 +225,20 @@ class RFNet(Backbone):
     Args:
         modalities: number of modalities M.
         classes: number of classes, background included.
-        width: channels of the finest level (8 as released), even.
-        crop: taken like every backbone's; without effect, the network is fully convolutional. Volumes need a
-            multiple of 8 voxels, at least 16, along each axis.
+        options: see `Options`.
         spatial_dims: 3, or 2 for volumes [B, M, H, W, 1].
+
+    The network is fully convolutional: volumes need a multiple of 8 voxels, at least 16, along each axis.
     """
 
-    def __init__(
-        self, modalities: int = 4, classes: int = 4, width: int = 8, crop: int = 80, spatial_dims: int = 3
-    ):
+    class Options(MethodOptions):
+        """`width`: channels of the finest level (8: as released), even."""
+
+        width: int = Field(8, ge=2, multiple_of=2)
+
+    def __init__(self, modalities: int, classes: int, options: Options, spatial_dims: int = 3):
         super().__init__(modalities, classes, spatial_dims)
-        if width < 2 or width % 2:
-            raise InputError(f"found width {width} for rfnet, expected an even number: set it to 2, 4 or 8")
+        width = options.width
         self.encoders = nn.ModuleList(
             ModalityEncoder(DEPTH, width, spatial_dims=spatial_dims) for _ in range(modalities)
         )

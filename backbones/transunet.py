@@ -29,7 +29,7 @@ from backbones.blocks import (
     per_axis,
 )
 from backbones.contract import Backbone, Features, Fused, encode_packed
-from backbones.m2ftrans_attention import TokenLayer
+from backbones.m2ftrans_attention import TokenLayer, TransformerOptions
 from backbones.rfnet import modality_products, spread
 from bench_errors import InputError
 
@@ -101,41 +101,41 @@ class TransUNet(Backbone):
     Args:
         modalities: number of modalities M.
         classes: number of classes, background included.
-        width: channels of the finest level; tokens have 32 times as many.
+        options: see `TransformerOptions`; tokens have 32 times `width` channels.
         crop: edge of the training volumes in voxels, a multiple of 16; there is a position for each of crop /
             16 tokens per axis. Volumes of other multiples of 16 voxels get interpolated positions.
         spatial_dims: 3, or 2 for volumes [B, M, H, W, 1].
-        dropout: rate within the transformer.
 
     Raises `InputError` for a `crop` that has no whole token grid.
     """
 
+    Options = TransformerOptions
+
     def __init__(
         self,
-        modalities: int = 4,
-        classes: int = 4,
-        width: int = 8,
+        modalities: int,
+        classes: int,
+        options: TransformerOptions,
         crop: int = 80,
         spatial_dims: int = 3,
-        dropout: float = 0.1,
     ):
         super().__init__(modalities, classes, spatial_dims)
         if crop < STRIDE or crop % STRIDE:
             raise InputError(f"crop {crop} does not fit transunet: give a multiple of {STRIDE}")
-        channels = [width * 2**level for level in range(LEVELS)]
-        dim = TOKEN_CHANNELS * width
+        channels = [options.width * 2**level for level in range(LEVELS)]
+        dim = TOKEN_CHANNELS * options.width
         self.encoders = nn.ModuleList(
-            ModalityEncoder(LEVELS, width, spatial_dims=spatial_dims) for _ in range(modalities)
+            ModalityEncoder(LEVELS, options.width, spatial_dims=spatial_dims) for _ in range(modalities)
         )
         self.fusions = nn.ModuleList(LevelFusion(modalities, c, spatial_dims) for c in channels)
         self.transformer = VisionTransformer(
-            channels[-1], dim, per_axis(crop // STRIDE, spatial_dims), dropout, spatial_dims
+            channels[-1], dim, per_axis(crop // STRIDE, spatial_dims), options.dropout, spatial_dims
         )
         self.reduce = PointConv(dim, 2 * channels[-1])
         self.stages = nn.ModuleList(DecoderStage(c, spatial_dims=spatial_dims) for c in channels)
         self.sides = nn.ModuleList(PointConv(2 * c, classes) for c in channels)
-        self.head = PointConv(width, classes)
-        self.unimodal_decoder = UnimodalDecoder(LEVELS, width, classes, spatial_dims=spatial_dims)
+        self.head = PointConv(options.width, classes)
+        self.unimodal_decoder = UnimodalDecoder(LEVELS, options.width, classes, spatial_dims=spatial_dims)
         kaiming_init(self)
 
     def encode(self, volumes: Tensor, available: Tensor) -> Features:

@@ -4,11 +4,13 @@ Everything that depends on a dataset (15 or 7 subsets, table columns, file label
 `Description`; nothing of it is typed a second time. Imports neither torch nor numpy.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
 from itertools import combinations
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 from unicodedata import normalize
 
 from bench_errors import InputError
@@ -21,6 +23,9 @@ FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 Subset = tuple[str, ...]
 """A non-empty set of modalities, always in the order of the description's `modalities`."""
+
+WHERE = ("name", "layouts", "channels", "case_names")
+"""What of a `Description` says how a study is called and where its files lie, and decides no number."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +50,40 @@ class Layout:
     Attributes:
         files: the pattern of each modality, in the order of the description's `modalities`.
         label: the pattern of the label file.
+        mask: the pattern of a file that is positive within the head; empty where the study has none.
         name: the pattern of a case's name, of words that the others have: ``{site}_{case}`` where each site
             counts its cases.
     """
 
     files: tuple[str, ...]
     label: str
+    mask: str = ""
     name: str = "{case}"
 
     @classmethod
     def named(cls, stem: str, suffixes: Iterable[str], label_suffix: str) -> "Layout":
         """Return the layout of files whose names differ in their ending: ``{case}/{case}`` and ``_flair``."""
         return cls(tuple(stem + suffix for suffix in suffixes), stem + label_suffix)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How the intensities of a modality are made alike from case to case.
+
+    Attributes:
+        rule: `zscore`: mean 0 and deviation 1 over the case's head. `percentiles`: the same after all voxels
+            are clipped to two percentiles of the head. `window`: clipped to two intensities, which become -1
+            and 1 in every case (a CT window). `none`: as the file has them.
+        limits: (low, high) of the percentiles, 0 to 100, or of the window.
+    """
+
+    rule: Literal["zscore", "percentiles", "window", "none"] = "zscore"
+    limits: tuple[float, ...] = ()
+
+    @property
+    def needs_head(self) -> bool:
+        """Whether it goes by the voxels of the head."""
+        return self.rule in ("zscore", "percentiles")
 
 
 @dataclass(frozen=True)
@@ -78,6 +105,8 @@ class Description:
             one; a name that does not match is a patient of its own.
         case_names: pattern of the published cases' names, which tells studies apart that lie alike.
         ignore: patterns of files that are no part of the study, as a shell has them: ``imagesTs/*``.
+        background: the intensity outside the head; None: what the faces of a volume have in common.
+        normalise: of each modality; empty where all are z-scored.
     """
 
     name: str
@@ -93,6 +122,8 @@ class Description:
     patient: str = ""
     case_names: str = ""
     ignore: tuple[str, ...] = ()
+    background: float | None = None
+    normalise: tuple[Normalisation, ...] = ()
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -103,6 +134,24 @@ class Description:
     def label_suffix(self) -> str:
         """The same of the label file."""
         return self.layouts[0].label.rpartition("{case}")[2]
+
+    @property
+    def plain_regions(self) -> tuple[str, ...]:
+        """Names of the regions that are no other one's post-processed twin: those that a mean is over."""
+        names: dict[tuple[int, ...], str] = {}
+        for region in self.regions:
+            names.setdefault(region.classes, region.name)
+        return tuple(names.values())
+
+    @property
+    def digest(self) -> str:
+        """First 10 hex digits of the SHA-256 of all but the name and where the files lie."""
+        facts = {key: value for key, value in self.to_dict().items() if key not in WHERE}
+        return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
+
+    def normalisation(self, modality: str) -> Normalisation:
+        """Return how the intensities of a modality are normalised."""
+        return dict(zip(self.modalities, self.normalise, strict=False)).get(modality, Normalisation())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, dicts, strings and numbers, as written to YAML and JSON."""
@@ -118,11 +167,20 @@ class Description:
         )
         order = tuple(tuple(s) for s in values.pop("table_order"))
         layouts = tuple(
-            Layout(tuple(v["files"]), v["label"], v.get("name", "{case}")) for v in values.pop("layouts", ())
+            Layout(tuple(v["files"]), v["label"], v.get("mask", ""), v.get("name", "{case}"))
+            for v in values.pop("layouts", ())
         )
+        normalise = tuple(Normalisation(v["rule"], tuple(v["limits"])) for v in values.pop("normalise", ()))
         labels = {int(k): int(v) for k, v in values.pop("file_labels").items()}
         rest: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(regions=regions, table_order=order, file_labels=labels, layouts=layouts, **rest)
+        return cls(
+            regions=regions,
+            table_order=order,
+            file_labels=labels,
+            layouts=layouts,
+            normalise=normalise,
+            **rest,
+        )
 
 
 def subsets(modalities: Sequence[str]) -> list[Subset]:

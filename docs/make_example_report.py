@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmark.config.grid import load_grid
 from benchmark.evaluation.example_slices import FILE
-from benchmark.launch.execute_grid import execute_grid
+from benchmark.launch.execute_grid import Launch, execute_grid
 from benchmark.report.write import write_report
 from benchmark.run_folder.folder import run_folders
 
@@ -23,7 +23,7 @@ KEPT = ("config.yaml", "environment.json", "model.json", "log.jsonl", "cases.csv
 def main() -> None:
     """Run the grid and replace the report; exit with 1 where a run failed."""
     grid = load_grid(str(DOCS / "example.yaml"))
-    if execute_grid(grid, RUNS, {}, "cpu", None, track=False):
+    if execute_grid(grid, RUNS, {}, Launch("cpu", track=False)):
         sys.exit(1)
     shutil.rmtree(REPORT, ignore_errors=True)
     copies = REPORT / "runs" / grid.name

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench_errors import InputError
-from bench_registry import Registry, construct
+from bench_registry import Registry
 
 if TYPE_CHECKING:
+    from backbones.contract import Backbone
     from passion.objective import Objective
+    from passion.options import ObjectiveOptions
 
 OBJECTIVES = Registry(
     "objective",
@@ -53,31 +54,42 @@ OBJECTIVES = Registry(
 
 
 def create(
-    name: str,
+    objective: "str | ObjectiveOptions",
     modalities: int,
     classes: int,
     counts: Sequence[int] | None = None,
     cases: int | None = None,
     batch_size: int = 1,
-    **options: Any,
+    teacher: "Backbone | None" = None,
+    **keywords: Any,
 ) -> "Objective":
-    """Build the objective `name` for networks of `modalities` inputs and `classes` outputs.
+    """Build an objective for networks of `modalities` inputs and `classes` outputs.
 
-    `counts`, `cases` and `batch_size` are facts of the training data (see `passion.objective.Objective`),
-    which an objective of another package need not take. `options` are the objective's own (`policy`,
-    `warmup_epochs`, `lambda1`, ...); one that needs a teacher takes `teacher`, a trained network. Raises
-    `InputError` for an unknown name, an option that the objective does not have, or a class that is none.
+    Args:
+        objective: a registered name or ``module:Class``, with the options as `keywords` (`policy`,
+            `warmup_epochs`, `lambda1`, ...); or the options themselves, without keywords.
+        modalities: number of modalities M.
+        classes: number of classes, background included.
+        counts: training cases that have each modality, M numbers, for objectives that use them.
+        cases: training cases.
+        batch_size: training cases of a step.
+        teacher: a trained network, for objectives whose options ask for one (`ObjectiveOptions.teacher`).
+
+    Raises `InputError` for an unknown name, a wrong option, or a class that is no objective.
     """
-    facts = {
+    from bench_options import build, options_of
+    from passion.objective import Objective
+    from passion.options import KeywordObjectiveOptions, ObjectiveOptions
+
+    options: ObjectiveOptions = options_of(OBJECTIVES, KeywordObjectiveOptions, objective, keywords)
+    facts: dict[str, Any] = {
         "modalities": modalities,
         "classes": classes,
         "counts": counts,
         "cases": cases,
         "batch_size": batch_size,
     }
-    from passion import objective
-
-    make = OBJECTIVES.get(name)
-    if isinstance(make, type) and not issubclass(make, objective.Objective):
-        raise InputError(f"{make.__name__} is no objective: derive it from passion.objective.Objective")
-    return construct(f"objective {name}", make, facts, options)
+    if options.teacher:
+        facts["teacher"] = teacher
+    made: Objective = build(OBJECTIVES, Objective, options, facts)
+    return made

@@ -40,12 +40,12 @@ class Baseline(Objective):
         taught = self.taught(batch)
         device = batch.volumes.device
         features = backbone.encode(batch.volumes, taught.to(device))
-        own = self.own_logits(backbone, features, taught)
+        logits = self.unimodal_logits(backbone, features, taught)
         fused = None if self.warming_up else backbone.fuse(features, batch.present)
         observed = None if self.warming_up else self.observe(backbone, features, batch, taught)
         with torch.autocast(device.type, enabled=False):
             labels = labels_of(batch, self.classes)
-            sep = torch.stack(unimodal_losses(own, taught, labels)).sum(dim=0)
+            sep = torch.stack(unimodal_losses(logits, taught, labels)).sum(dim=0)
             fuse, prm = sep.new_zeros(()), sep.new_zeros(())
             further = self._nothing(sep)
             if fused is not None:

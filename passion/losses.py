@@ -59,28 +59,28 @@ def probabilities(logits: Tensor, size: Sequence[int] | None = None, tau: float 
     return F.interpolate(p, size=tuple(size), mode="trilinear", align_corners=True)
 
 
-def cross_entropy(own: Tensor, labels: CaseLabels) -> Tensor:
-    """Weighted cross entropy from `own` [R, V], the probabilities of each voxel's true class: [R].
+def cross_entropy(p_true: Tensor, labels: CaseLabels) -> Tensor:
+    """Weighted cross entropy from `p_true` [R, V], the probabilities of each voxel's true class: [R].
 
     Mean over voxels of -w_c log(clamp(p_c, 0.005, 1)) with w_c = 1 - share of class c in the case.
     """
-    return -(own.clamp(FLOOR, 1).log() @ labels.voxel_weights) / own.shape[1]
+    return -(p_true.clamp(FLOOR, 1).log() @ labels.voxel_weights) / p_true.shape[1]
 
 
-def dice_loss(p: Tensor, own: Tensor, labels: CaseLabels) -> Tensor:
+def dice_loss(p: Tensor, p_true: Tensor, labels: CaseLabels) -> Tensor:
     """Dice loss of `p` [R, classes, V]: 1 - mean over classes (background included) of the soft Dice: [R].
 
-    `own` [R, V] are the probabilities of the true class: all that the overlap consists of.
+    `p_true` [R, V] are the probabilities of the true class: all that the overlap consists of.
     """
-    overlap = F.linear(own, labels.one_hot)
+    overlap = F.linear(p_true, labels.one_hot)
     return 1 - (2 * overlap / (p.sum(dim=2) + labels.count + DICE_EPSILON)).mean(dim=1)
 
 
 def task_loss(p: Tensor, labels: CaseLabels) -> Tensor:
     """Weighted cross entropy plus Dice of the probabilities `p` [R, classes, *space]: [R]."""
     p = p.flatten(2)
-    own = p.gather(1, labels.index.expand(len(p), 1, -1)).squeeze(1)
-    return cross_entropy(own, labels) + dice_loss(p, own, labels)
+    p_true = p.gather(1, labels.index.expand(len(p), 1, -1)).squeeze(1)
+    return cross_entropy(p_true, labels) + dice_loss(p, p_true, labels)
 
 
 def output_loss(logits: Tensor, labels: CaseLabels, size: Sequence[int] | None = None) -> Tensor:

@@ -10,17 +10,15 @@ All losses are per case and summed over the batch.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from backbones.contract import Backbone, Features, Fused
 from bench_errors import InputError
-from bench_registry import unknown
 from passion.losses import CaseLabels, full_precision, output_loss
-
-POLICIES = ("idt", "idt_drop", "pdt")
+from passion.options import ObjectiveOptions
 
 
 class Batch(Protocol):
@@ -74,9 +72,8 @@ class Losses:
 class Objective(ABC):
     """A way to train a backbone with incomplete modalities.
 
-    `policy` says what a training case shows: `idt` its fixed set of modalities, `idt_drop` a random subset of
-    it, `pdt` a random subset of all, while every modality is there to learn from. During the first
-    `warmup_epochs` only the uni-modal losses are back-propagated.
+    `Options` says what a user may choose: an objective with further options declares a class of its own by
+    this name, derived from `ObjectiveOptions`, and takes an instance as `options`.
 
     `counts` (training cases that have each modality), `cases` (training cases) and `batch_size` are facts of
     the training data; an objective uses those it needs. `loss` works without gradient and in evaluation mode,
@@ -85,11 +82,11 @@ class Objective(ABC):
     `summed` names those tensors of `state_dict` that each case adds to: devices that share a batch add them
     up. An objective with its own `backward` needs the whole batch, so that devices cannot share it.
 
-    An objective with `needs_teacher` is created with `teacher`, a trained backbone that it freezes.
+    An objective whose options ask for a `teacher` takes it beside them, a trained backbone that it freezes.
     `without_unimodal` says what becomes of it for a network without auxiliary decoder.
     """
 
-    needs_teacher: bool = False
+    Options: ClassVar[type[ObjectiveOptions]] = ObjectiveOptions
     summed: tuple[str, ...] = ()
     without_unimodal: str = "sep is left out: the network has no auxiliary decoder"
 
@@ -97,22 +94,18 @@ class Objective(ABC):
         self,
         modalities: int,
         classes: int,
-        policy: str = "idt",
-        warmup_epochs: int = 0,
+        options: ObjectiveOptions,
         counts: Sequence[int] | None = None,
         cases: int | None = None,
         batch_size: int = 1,
     ):
-        if policy not in POLICIES:
-            raise InputError(unknown("policy", policy, list(POLICIES)))
         if counts is not None and (len(counts) != modalities or cases is None):
             raise ValueError(
                 f"counts needs one value for each of {modalities} modalities, and cases: {counts}, {cases}"
             )
         self.modalities = modalities
         self.classes = classes
-        self.policy = policy
-        self.warmup_epochs = warmup_epochs
+        self.options = options
         self.counts = counts
         self.cases = cases
         self.batch_size = batch_size
@@ -121,7 +114,7 @@ class Objective(ABC):
     @property
     def warming_up(self) -> bool:
         """Whether the current epoch trains the uni-modal outputs alone."""
-        return self.epoch < self.warmup_epochs
+        return self.epoch < self.options.warmup_epochs
 
     @abstractmethod
     def loss(self, backbone: Backbone, batch: Batch) -> Losses:
@@ -146,14 +139,14 @@ class Objective(ABC):
         """
         if backbone.has_unimodal:
             return ""
-        if self.warmup_epochs:
+        if self.options.warmup_epochs:
             raise InputError(
-                f"objective.warmup_epochs is {self.warmup_epochs}, but {type(backbone).__name__} has no "
-                "auxiliary decoder to warm up: set it to 0"
+                f"objective.warmup_epochs is {self.options.warmup_epochs}, but {type(backbone).__name__} has "
+                "no auxiliary decoder to warm up: set it to 0"
             )
         return self.without_unimodal
 
-    def own_logits(self, backbone: Backbone, features: Features, taught: Tensor) -> Tensor | None:
+    def unimodal_logits(self, backbone: Backbone, features: Features, taught: Tensor) -> Tensor | None:
         """Return each taught modality's own output [B, M, classes, *space]; None where there is none.
 
         `features` from `encode`, `taught` bool [B, M] on the CPU.
@@ -181,7 +174,7 @@ class Objective(ABC):
         present = batch.present.detach().cpu().bool()
         if not present.any(dim=1).all():
             raise ValueError("a case of the batch has no modality present: every case needs at least one")
-        if self.policy != "pdt":
+        if self.options.policy != "pdt":
             return present
         available = getattr(batch, "available", None)
         return torch.ones_like(present) if available is None else available.detach().cpu().bool() | present
@@ -196,8 +189,8 @@ def labels_of(batch: Batch, classes: int) -> list[CaseLabels]:
 def unimodal_losses(logits: Tensor | None, taught: Tensor, labels: list[CaseLabels]) -> list[Tensor]:
     """Task loss of each taught modality's own output, per case a tensor [M], 0 for the others.
 
-    `logits` [B, M, classes, *space] from `Objective.own_logits`, `taught` bool [B, M] on the CPU. Without
-    logits all are 0.
+    `logits` [B, M, classes, *space] from `Objective.unimodal_logits`, `taught` bool [B, M] on the CPU.
+    Without logits all are 0.
     """
     if logits is None:
         return [case_labels.count.new_zeros(taught.shape[1]) for case_labels in labels]

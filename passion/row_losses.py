@@ -22,10 +22,10 @@ class _AtOnce(torch.autograd.Function):
             with torch.enable_grad():
                 # Not at half precision: the scale that keeps its small gradients from 0 only comes later.
                 leaf = part.to(torch.promote_types(part.dtype, torch.float32)).requires_grad_()
-                found = function(leaf)
-                found = found if isinstance(found, tuple) else (found,)
-                gradients += torch.autograd.grad(found[0].sum(), leaf)
-            results.append([each.detach() for each in found])
+                outputs = function(leaf)
+                outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+                gradients += torch.autograd.grad(outputs[0].sum(), leaf)
+            results.append([each.detach() for each in outputs])
         gradient = torch.cat(gradients)
         values, *measures = (torch.cat(each) for each in zip(*results, strict=True))
         ctx.save_for_backward(gradient)

@@ -2,29 +2,25 @@
 
     objective = passion.create("passion", modalities=4, classes=4, counts=[183, 136, 90, 43], cases=219)
 
-The network with the case's subset teaches the network with each modality alone, at the level of voxels (`kl`)
-and of class prototypes (`proto`). Modalities that lag get more weight: within a case (delta) and over epochs
-(beta).
+The network that sees a case's subset of modalities teaches the network that sees one of them alone, its
+student: at the level of voxels (`kl`) and of class prototypes (`proto`). Modalities that lag get more weight:
+within a case (delta) and over epochs (beta).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from backbones.contract import Backbone, Features, Fused
-from bench_errors import InputError
-from bench_registry import unknown
+from backbones.contract import Backbone, Features, Fused, has_dropout
 from passion.distillation import dice_distance, pixel_distillation, semantic_distillation
 from passion.losses import CaseLabels, deep_supervision, output_loss
 from passion.objective import Batch, Losses, Objective, labels_of, per_modality, unimodal_losses
+from passion.options import ObjectiveOptions
 from passion.preference import GradientBalance, relative_preference
-
-VARIANTS = ("released", "paper")
-PREFERENCES = ("prototype", "dice", "kl")
-MEASURES = ("distance", "preference")
+from passion.teacher_and_students import CaseOutputs, plan_rows, split_rows
 
 
 class Passion(Objective):
@@ -33,107 +29,112 @@ class Passion(Objective):
     total = fuse + prm + sum delta beta w sep + lambda1 sum beta w kl + lambda2 sum delta w proto, the sums
     over the modalities that are taught; w is 1 under `pdt`. In the warm-up only sum beta w sep. A student
     whose one modality is the whole subset is the teacher itself: its kl, proto and distance are 0, and
-    nothing is computed.
+    nothing is computed. Where dropout tells the two apart, as released, it is a student like the others.
 
-    Its four parts can be switched off: `pixel` (kl), `semantic` (proto), `delta` (which then is 1
-    throughout) and `beta` (which then stays 1). `preference` is the distance between a student and the
-    teacher that relative preference goes by: `prototype`, the mean absolute difference of similarity maps;
-    `dice`, of the fused outputs; or `kl`, the pixel-wise distillation loss. A part that is off
-    has a term of 0; where no part needs a distance, there is no `distance` and no `preference`.
-
-    `variant`: `released` follows the released code. `paper` differs in three things: delta does not gate sep;
-    w is 1 / (1 - missing rate) whatever the batch size; cases in which a modality is its own teacher do not
-    enter its mean distance of the epoch.
-
-    A call with gradients enabled is a training step and counts in the epoch's mean distances; evaluate under
-    `torch.no_grad()`, which counts nothing.
+    A part that is off has a term of 0; where no part needs a distance, there is no `distance` and no
+    `preference`. A call with gradients enabled is a training step and counts in the epoch's mean distances;
+    evaluate under `torch.no_grad()`, which counts nothing.
     """
 
+    class Options(ObjectiveOptions):
+        """Weights and parts of PASSION (symbols as in the paper).
+
+        `variant`: `released` follows the released code with its errors mended. `paper` differs in three
+        things: delta does not gate sep; w is 1 / (1 - missing rate) whatever the batch size; a modality that
+        is the whole subset has no student, whatever dropout does, and such cases do not enter its mean
+        distance of the epoch.
+
+        `lambda1`: weight of kl. `lambda2`: weight of proto. `tau`: temperature of kl. `eta`: step of beta
+        after an epoch.
+
+        `pixel` (kl), `semantic` (proto), `delta` (off: it is 1 throughout) and `beta` (off: it stays 1)
+        switch the four parts. `preference`: the distance between student and teacher that relative preference
+        goes by: `prototype`, the mean absolute difference of similarity maps; `dice`, of the fused outputs;
+        or `kl`, the pixel-wise distillation loss.
+        """
+
+        variant: Literal["released", "paper"] = "released"
+        lambda1: float = Field(0.5, ge=0)
+        lambda2: float = Field(0.1, ge=0)
+        tau: float = Field(4.0, gt=0)
+        eta: float = Field(0.01, ge=0)
+        pixel: bool = True
+        semantic: bool = True
+        delta: bool = True
+        beta: bool = True
+        preference: Literal["prototype", "dice", "kl"] = "prototype"
+
+        @model_validator(mode="after")
+        def _check_effect(self) -> "Passion.Options":
+            if not (self.pixel or self.semantic or self.delta or self.beta):
+                raise ValueError(
+                    "objective: pixel, semantic, delta and beta are all off, nothing of PASSION is left: use "
+                    "objective baseline"
+                )
+            if self.delta and self.variant == "paper" and not self.semantic:
+                raise ValueError(
+                    "objective.delta has no effect: in variant paper it gates proto alone, and semantic is "
+                    "off; set delta: false"
+                )
+            idle = {
+                "lambda1": (not self.pixel, "pixel is off"),
+                "lambda2": (not self.semantic, "semantic is off"),
+                "tau": (not self.pixel and self.preference != "kl", "pixel is off"),
+                "eta": (not self.beta, "beta is off"),
+                "preference": (not (self.delta or self.beta), "delta and beta are off"),
+            }
+            for name, (off, why) in idle.items():
+                if off and getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"objective.{name} has no effect: {why}; leave it out")
+            return self
+
+        @property
+        def distance(self) -> str | None:
+            """Which distance of the students from the teacher is measured; None where no part needs one."""
+            return self.preference if self.semantic or self.delta or self.beta else None
+
+    options: Options
     summed = ("distance", "seen")
 
-    def __init__(
-        self,
-        modalities: int,
-        classes: int,
-        policy: str = "idt",
-        variant: str = "released",
-        lambda1: float = 0.5,
-        lambda2: float = 0.1,
-        tau: float = 4.0,
-        eta: float = 0.01,
-        pixel: bool = True,
-        semantic: bool = True,
-        delta: bool = True,
-        beta: bool = True,
-        preference: str = "prototype",
-        warmup_epochs: int = 0,
-        counts: Sequence[int] | None = None,
-        cases: int | None = None,
-        batch_size: int = 1,
-    ):
-        super().__init__(modalities, classes, policy, warmup_epochs, counts, cases, batch_size)
-        if variant not in VARIANTS:
-            raise InputError(unknown("variant", variant, list(VARIANTS)))
-        if preference not in PREFERENCES:
-            raise InputError(unknown("preference", preference, list(PREFERENCES)))
-        self.variant = variant
-        self.lambda1 = lambda1
-        self.lambda2 = lambda2
-        self.tau = tau
-        self.pixel = pixel
-        self.semantic = semantic
-        self.delta = delta
-        self.preference = preference if delta or beta else None
+    def __init__(self, modalities: int, classes: int, options: Options, **facts: Any):
+        super().__init__(modalities, classes, options, **facts)
         self.weights = self._modality_weights()
-        fixed = counts if policy == "idt" and variant == "released" else None
-        self.balance = GradientBalance(modalities, eta if beta else 0.0, warmup_epochs, fixed)
+        fixed_subsets = options.policy == "idt" and options.variant == "released"
+        self.balance = GradientBalance(
+            modalities,
+            options.eta if options.beta else 0.0,
+            options.warmup_epochs,
+            self.counts if fixed_subsets else None,
+        )
 
     @property
     def beta(self) -> Tensor:
         """The gradient weights of the modalities, float64 [M]."""
         return self.balance.beta
 
-    @property
-    def measured(self) -> bool:
-        """Whether the distances of the students from the teacher are known."""
-        return self.semantic or self.preference is not None
-
     def loss(self, backbone: Backbone, batch: Batch) -> Losses:
         """Return the losses of `batch`, from one `encode`, one `unimodal` and one `fuse` of all rows."""
-        device = batch.volumes.device
         taught = self.taught(batch)
-        features = backbone.encode(batch.volumes, taught.to(device))
+        features = backbone.encode(batch.volumes, taught.to(batch.volumes.device))
         labels = labels_of(batch, self.classes)
         if self.warming_up:
-            return self._warmup(self._sep(backbone, features, taught, taught, labels).sum(dim=0))
-        rows = plan_rows(batch.present.detach().cpu().bool(), taught)
-        fused = backbone.fuse(features, rows.present.to(device), rows.case.to(device))
-        cases = []
-        with torch.autocast(device.type, enabled=False):
-            for parts, students, case_taught, case_labels in zip(
-                split_rows(fused, rows), rows.students, taught, labels, strict=True
-            ):
-                terms = self._case_terms(parts, students.to(device), case_labels, batch.target.shape[1:])
-                terms["preference"] = relative_preference(terms["distance"], case_taught.to(device))
-                cases.append(terms)
-                if torch.is_grad_enabled():
-                    self._count(terms["distance"], case_taught, students)
-        terms = {name: torch.stack([case[name] for case in cases]) for name in cases[0]}
-        weights = self.weights.to(terms["fuse"])
-        delta = (terms["preference"] < 0).to(weights) if self.delta else torch.ones_like(terms["preference"])
-        gate = delta if self.variant == "released" else torch.ones_like(delta)
-        terms["sep"] = self._sep(backbone, features, taught, taught & gate.cpu().bool(), labels)
-        names = [name for name in terms if self.measured or name not in MEASURES]
-        return Losses(
-            self._total(terms, delta, gate, weights),
-            {name: terms[name].detach().sum(dim=0) for name in names},
-        )
+            return self._warmup_losses(self._sep(backbone, features, labels, taught, taught).sum(dim=0))
+        terms = self._fused_terms(backbone, features, batch, labels, taught)
+        delta = torch.ones_like(terms["preference"])
+        if self.options.delta:
+            delta = (terms["preference"] < 0).to(delta)
+        gate = delta if self.options.variant == "released" else torch.ones_like(delta)
+        terms["sep"] = self._sep(backbone, features, labels, taught, taught & gate.cpu().bool())
+        total = self._total(terms, delta, gate)
+        if self.options.distance is None:
+            del terms["distance"], terms["preference"]
+        return Losses(total, {name: term.detach().sum(dim=0) for name, term in terms.items()})
 
     def end_epoch(self) -> dict[str, list[float]] | None:
         """Move beta; return the `preference`, `beta` and `distance` of the epoch, if any."""
         changed = self.balance.end_epoch(self.epoch)
         super().end_epoch()
-        return changed if self.measured else None
+        return None if self.options.distance is None else changed
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch, beta and the sums of the epoch so far."""
@@ -146,134 +147,107 @@ class Passion(Objective):
 
     def _modality_weights(self) -> Tensor:
         """Return w [M]: steps of an epoch (released) or cases (paper) per case that has the modality."""
-        if self.counts is None or self.cases is None or self.policy == "pdt":
+        if self.counts is None or self.cases is None or self.options.policy == "pdt":
             return torch.ones(self.modalities, dtype=torch.float64)
         steps = -(-self.cases // self.batch_size)
-        share = steps if self.variant == "released" else self.cases
+        share = steps if self.options.variant == "released" else self.cases
         return share / torch.tensor(self.counts, dtype=torch.float64).clamp(min=1)
 
-    def _case_terms(
-        self, parts: "CaseOutputs", students: Tensor, labels: CaseLabels, size: torch.Size
+    def _fused_terms(
+        self, backbone: Backbone, features: Features, batch: Batch, labels: list[CaseLabels], taught: Tensor
     ) -> dict[str, Tensor]:
-        teacher = parts.teacher
-        terms = {
-            "fuse": output_loss(teacher.logits, labels).squeeze(0),
-            "prm": deep_supervision(teacher.side_logits, labels, size).squeeze(0),
-        }
-        zeros = terms["fuse"].new_zeros(self.modalities)
-        if len(students) == 0:
-            return {**terms, "kl": zeros, "proto": zeros, "distance": zeros}
-        student = parts.students
-        placed = {}
-        if self.pixel or self.preference == "kl":
-            outputs = [student.logits, *student.side_logits], [teacher.logits, *teacher.side_logits]
-            placed["kl"] = pixel_distillation(*outputs, self.tau, size)
-        if self.semantic or self.preference == "prototype":
-            maps = semantic_distillation(student.decoder_features, teacher.decoder_features, labels)
-            placed["proto"], placed["distance"] = maps
-        if self.preference == "dice":
-            placed["distance"] = dice_distance(student.logits.detach(), teacher.logits.detach())
-        elif self.preference == "kl":
-            placed["distance"] = placed["kl"].detach().clamp(min=0)
-        if not self.pixel:
-            placed.pop("kl", None)
-        if not self.semantic:
-            placed.pop("proto", None)
-        filled = {k: per_modality(v, students, self.modalities) for k, v in placed.items()}
-        return {**terms, **{k: filled.get(k, zeros) for k in ("kl", "proto", "distance")}}
+        """Return all terms but `sep`, of each case: [B] or [B, M]; count the distances of a training step."""
+        device, size = batch.volumes.device, batch.target.shape[1:]
+        lone_students = self.options.variant == "released" and has_dropout(backbone)
+        rows = plan_rows(batch.present.detach().cpu().bool(), taught, lone_students)
+        fused = backbone.fuse(features, rows.present.to(device), rows.case.to(device))
+        cases = []
+        with torch.autocast(device.type, enabled=False):
+            for b, outputs in enumerate(split_rows(fused, rows)):
+                terms = self._case_terms(outputs, labels[b], size)
+                terms["preference"] = relative_preference(terms["distance"], taught[b].to(device))
+                cases.append(terms)
+                if torch.is_grad_enabled():
+                    self._count(terms["distance"], taught[b], outputs.modality)
+        return {name: torch.stack([terms[name] for terms in cases]) for name in cases[0]}
+
+    def _case_terms(self, outputs: CaseOutputs, labels: CaseLabels, size: torch.Size) -> dict[str, Tensor]:
+        """Return a case's `fuse` and `prm`, scalars, and `kl`, `proto` and `distance` of its students [M]."""
+        teacher = outputs.teacher
+        fuse = output_loss(teacher.logits, labels).squeeze(0)
+        prm = deep_supervision(teacher.side_logits, labels, size).squeeze(0)
+        terms = dict.fromkeys(("kl", "proto", "distance"), fuse.new_zeros(self.modalities))
+        if len(outputs.modality):
+            modality = outputs.modality.to(fuse.device)
+            compared = self._compare(outputs.students, teacher, labels, size)
+            terms |= {name: per_modality(v, modality, self.modalities) for name, v in compared.items()}
+        return {"fuse": fuse, "prm": prm, **terms}
+
+    def _compare(
+        self, students: Fused, teacher: Fused, labels: CaseLabels, size: torch.Size
+    ) -> dict[str, Tensor]:
+        """Return `kl`, `proto` and `distance` of R students, each [R], as far as the options ask for them."""
+        options, terms = self.options, {}
+        if options.semantic or options.distance == "prototype":
+            proto, terms["distance"] = semantic_distillation(
+                students.decoder_features, teacher.decoder_features, labels
+            )
+            if options.semantic:
+                terms["proto"] = proto
+        if options.pixel or options.distance == "kl":
+            outputs = [students.logits, *students.side_logits], [teacher.logits, *teacher.side_logits]
+            kl = pixel_distillation(*outputs, options.tau, size)
+            if options.pixel:
+                terms["kl"] = kl
+            if options.distance == "kl":
+                terms["distance"] = kl.detach().clamp(min=0)
+        if options.distance == "dice":
+            terms["distance"] = dice_distance(students.logits.detach(), teacher.logits.detach())
+        return terms
 
     def _sep(
         self,
         backbone: Backbone,
         features: Features,
-        taught: Tensor,
-        felt: Tensor,
         labels: list[CaseLabels],
+        taught: Tensor,
+        weighted: Tensor,
     ) -> Tensor:
-        """Task loss of each taught modality's own output [B, M], with gradients where `felt` bool [B, M].
+        """Task loss of each taught modality's own output [B, M], with gradients where `weighted` bool [B, M].
 
         A loss whose weight is 0 is only recorded: its backward pass, most of a decoder's work, is left out.
         """
         device = features.available.device
         sep = torch.zeros(taught.shape, device=device, dtype=labels[0].count.dtype)
-        for part, learning in ((felt, True), (taught & ~felt, False)):
+        for part, learning in ((weighted, True), (taught & ~weighted, False)):
             if not part.any():
                 continue
-            chosen = replace(features, available=part.to(device))
             with torch.set_grad_enabled(learning and torch.is_grad_enabled()):
-                own = self.own_logits(backbone, chosen, part)
+                logits = self.unimodal_logits(backbone, replace(features, available=part.to(device)), part)
                 with torch.autocast(device.type, enabled=False):
-                    values = torch.stack(unimodal_losses(own, part, labels))
-            sep = sep + values
+                    losses = torch.stack(unimodal_losses(logits, part, labels))
+            sep = sep + losses
         return sep
 
-    def _total(self, terms: dict[str, Tensor], delta: Tensor, gate: Tensor, weights: Tensor) -> Tensor:
-        beta = self.beta.to(weights)
+    def _total(self, terms: dict[str, Tensor], delta: Tensor, gate: Tensor) -> Tensor:
+        weights, beta = self.weights.to(delta), self.beta.to(delta)
         return (
             (terms["fuse"] + terms["prm"]).sum()
             + (gate * beta * weights * terms["sep"]).sum()
-            + self.lambda1 * (beta * weights * terms["kl"]).sum()
-            + self.lambda2 * (delta * weights * terms["proto"]).sum()
+            + self.options.lambda1 * (beta * weights * terms["kl"]).sum()
+            + self.options.lambda2 * (delta * weights * terms["proto"]).sum()
         )
 
-    def _warmup(self, sep: Tensor) -> Losses:
+    def _warmup_losses(self, sep: Tensor) -> Losses:
         total = (self.beta.to(sep) * self.weights.to(sep) * sep).sum()
         terms = {name: sep.new_zeros(()) for name in ("fuse", "prm")}
-        names = ("kl", "proto", *(MEASURES if self.measured else ()))
-        terms |= {name: torch.zeros_like(sep) for name in names}
+        measures = () if self.options.distance is None else ("distance", "preference")
+        terms |= {name: torch.zeros_like(sep) for name in ("kl", "proto", *measures)}
         return Losses(total, {**terms, "sep": sep.detach()})
 
     def _count(self, distance: Tensor, taught: Tensor, students: Tensor) -> None:
+        """Add a case's distances [M] to the epoch's; `students` int64 [R], both on the CPU."""
         counted = taught
-        if self.variant == "paper":
-            counted = torch.zeros_like(taught).index_fill(0, students.cpu(), True)
+        if self.options.variant == "paper":
+            counted = torch.zeros_like(taught).index_fill(0, students, True)
         self.balance.add(distance.detach(), counted.to(distance.device))
-
-
-@dataclass
-class Rows:
-    """The subsets to fuse for a batch: per case its teacher, then its students.
-
-    Attributes:
-        present: bool [K, M].
-        case: int64 [K], which case each row belongs to.
-        students: per case the modalities of its students, int64 [R].
-    """
-
-    present: Tensor
-    case: Tensor
-    students: list[Tensor]
-
-
-@dataclass
-class CaseOutputs:
-    """The fused outputs of one case: of its teacher (one row) and its students (R rows, perhaps none)."""
-
-    teacher: Fused
-    students: Fused
-
-
-def plan_rows(present: Tensor, taught: Tensor) -> Rows:
-    """Return the rows of one batched `fuse`; a modality that is the whole subset needs no student of its own.
-
-    `present` and `taught`: bool [B, M] on the CPU.
-    """
-    alone = torch.eye(present.shape[1], dtype=torch.bool)
-    students = [
-        torch.tensor(
-            [m for m in mask.nonzero().squeeze(1).tolist() if not alone[m].equal(subset)], dtype=torch.int64
-        )
-        for subset, mask in zip(present, taught, strict=True)
-    ]
-    rows = [torch.cat((subset.unsqueeze(0), alone[s])) for subset, s in zip(present, students, strict=True)]
-    case = torch.repeat_interleave(torch.tensor([len(r) for r in rows]))
-    return Rows(torch.cat(rows), case, students)
-
-
-def split_rows(fused: Fused, rows: Rows) -> list[CaseOutputs]:
-    """Give each case its rows of the batched outputs."""
-    sizes = [size for students in rows.students for size in (1, len(students))]
-    logits, features = fused.logits.split(sizes), fused.decoder_features.split(sizes)
-    sides = [side.split(sizes) for side in fused.side_logits]
-    groups = [Fused(logits[i], [side[i] for side in sides], features[i]) for i in range(len(sizes))]
-    return [CaseOutputs(*groups[i : i + 2]) for i in range(0, len(groups), 2)]

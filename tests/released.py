@@ -1,15 +1,31 @@
-"""What the golden figures were computed with, rebuilt: ``released_state("rfnet")``, ``golden_input()``."""
+"""What the golden figures were computed with, rebuilt: weights, input, draws of dropout.
+
+    net.load_state_dict(from_released("mmformer", released_state("mmformer")))
+    volumes, target = golden_input()
+    with golden_dropout(net, "1010"):                  # a training step of a case with FLAIR and T1
+        losses = objective.loss(net.train(), batch)
+
+Each mask of dropout follows from a key: the layer, which of its dropouts, and whose tokens they are (see
+`golden_dropout`). So the released code, which draws path by path and modality by modality, and a network that
+computes rows together drop out the same.
+"""
 
 import json
 import zlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 GOLDEN = Path(__file__).parent / "golden"
+RATE = 0.1
+"""Of every dropout of the released networks."""
 
 
 def released_state(name: str) -> dict[str, Tensor]:
@@ -45,3 +61,54 @@ def golden_figures(name: str) -> dict[str, np.ndarray]:
     """Return the reference figures of backbone `name`: masks, probabilities and losses."""
     with np.load(GOLDEN / f"{name}.npz") as figures:
         return dict(figures)
+
+
+def golden_training(name: str) -> dict[str, dict[str, list[float]]]:
+    """Return the reference losses of backbone `name` in training mode: of each subset, by term."""
+    figures: dict[str, dict[str, list[float]]]
+    figures = json.loads((GOLDEN / f"training_{name}.json").read_text())
+    return figures
+
+
+def dropout_mask(key: str, shape: tuple[int, ...]) -> Tensor:
+    """Return what dropout multiplies values of `shape` with: 0, or 1 / (1 - rate) where they are kept."""
+    random = np.random.Generator(np.random.PCG64(zlib.crc32(f"dropout:{key}".encode())))
+    return torch.from_numpy((random.random(shape) >= RATE) / (1 - RATE))
+
+
+@contextmanager
+def golden_dropout(net: nn.Module, subset: str) -> Iterator[None]:
+    """Let an mmFormer or M2FTrans drop out what the released one did in a step on one case of `subset`.
+
+    A mask's key is ``LAYER.USE:PATH``, or ``LAYER.USE:PATH:SET`` where M2FTrans runs the tokens of a modality
+    (its index) or the fusion tokens (``f``). LAYER is the name of our module; USE counts its dropouts in
+    their order (a transformer layer has five: attention, twice what was found, twice the perceptron). PATH is
+    ``t`` for the teacher, the modality's index for a student, and empty where tokens serve all paths.
+    """
+    taught = [m for m, bit in enumerate(subset) if bit == "1"]
+    rows = {"t": taught} | {str(m): [m] for m in taught}
+    stages = {
+        "encoders": [[""]],
+        "intermodal": [list(rows)],
+        "crosses": [list(rows)],
+        "transformer": [
+            [f"{path}:{m}" for path, modalities in rows.items() for m in modalities],
+            [f"{path}:f" for path in rows],
+        ],
+    }
+    names = {part: name for name, part in net.named_modules() if isinstance(part, nn.Dropout)}
+    calls: Counter[str] = Counter()
+
+    def drop(part: nn.Dropout, x: Tensor) -> Tensor:
+        layer, _, place = names[part].partition(".perceptron.")
+        layer, _, _ = layer.partition(".dropout")
+        uses = 3 if layer.split(".")[0] != "crosses" and not place else 1
+        stage, use = divmod(calls[names[part]], uses)
+        calls[names[part]] += 1
+        use = {"": use, "3": 3, "5": 4}[place]
+        keys = [f"{layer}.{use}:{label}" for label in stages[layer.split(".")[0]][stage]]
+        assert len(keys) == len(x)
+        return x * torch.stack([dropout_mask(key, tuple(x.shape[1:])) for key in keys]).to(x)
+
+    with patch.object(nn.Dropout, "forward", drop):
+        yield

@@ -19,8 +19,8 @@ from benchmark.commands.options import DatasetOption, OutOption, WorkersOption
 from benchmark.commands.outputs import OverwriteOption, check_outside, output_folder
 
 if TYPE_CHECKING:
+    from datasets.preparation.crop import BoxRule
     from datasets.preparation.examine import Problem
-    from datasets.preparation.prepare import BoxRule
 
 EXIT_CODES = {"note": 0, "warning": 1, "error": 2}
 
@@ -51,9 +51,12 @@ def check(
         typer.Option("--dataset", help="Name, or path of a YAML file (default: recognised by the files)."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
+    labels: Annotated[
+        bool, typer.Option("--labels/--no-labels", help="--no-labels: the patients are to be predicted.")
+    ] = True,
 ) -> None:
     """Check every file of a study. Exit code 0: sound, 1: warnings, 2: errors."""
-    raise typer.Exit(check_folder(folder, dataset, as_json))
+    raise typer.Exit(check_folder(folder, dataset, as_json, labels))
 
 
 @data.command()
@@ -93,8 +96,11 @@ def make_phantom(out: Path, cases: int, size: str, seed: int, layout: str) -> No
     print(f"wrote {len(names)} cases to {out}")
 
 
-def check_folder(folder: Path, dataset: str | None, as_json: bool) -> int:
-    """Print what a study has and the problems of its cases; return the exit code of the worst."""
+def check_folder(folder: Path, dataset: str | None, as_json: bool, labels: bool = True) -> int:
+    """Print what a study has and the problems of its cases; return the exit code of the worst.
+
+    `labels`: whether every case is to have one.
+    """
     from datasets.batches.split import patient
     from datasets.preparation.check import check_cases
     from datasets.preparation.find import find_cases, recognise
@@ -103,7 +109,7 @@ def check_folder(folder: Path, dataset: str | None, as_json: bool) -> int:
     description = DATASETS.get(dataset) if dataset else recognise(folder)
     cases = find_cases(folder, description)
     with _bar("check") as advance:
-        problems = check_cases(folder, cases, description, progress=advance)
+        problems = check_cases(folder, cases, description, progress=advance, labelled=labels)
     available = {m: sum(m in case.files for case in cases) for m in description.modalities}
     patients = len({patient(case.name, description) for case in cases})
     if as_json:

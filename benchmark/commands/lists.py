@@ -73,13 +73,15 @@ def _profile(name: str) -> str:
     if name == "complete":
         return "every case has every modality"
     from datasets.missingness.availability import SHIPPED
+    from datasets.missingness.quotas import named_rates
 
-    if not name[2:].isdigit():
+    rates = named_rates(name)
+    if rates is None:
         return str(yaml.safe_load((SHIPPED / f"{name}.yaml").read_text(encoding="utf-8"))["about"])
     studies = (DATASETS.get("brats2020"), DATASETS.get("myops2020"))
-    order = next(s.profile_order for s in studies if len(s.profile_order) == len(name) - 2)
+    order = next(s.profile_order for s in studies if len(s.profile_order) == len(rates))
     draws = {"mr": "quotas", "ir": "independent draws"}[name[:2]]
-    missing = ", ".join(f"{m} {digit}0 %" for m, digit in zip(order, name[2:], strict=True))
+    missing = ", ".join(f"{m} {100 * rate:g} %" for m, rate in zip(order, rates, strict=True))
     return f"missing in training, by {draws}: {missing}"
 
 

@@ -35,7 +35,7 @@ def check_file(option: str, path: Path, overwrite: bool, reading: Iterable[Path]
         overwrite: whether the user lets it be replaced; what is being read never is.
         reading: the files that the command reads.
     """
-    if path.resolve() in {file.resolve() for file in reading}:
+    if os.path.realpath(path) in map(os.path.realpath, reading):
         raise InputError(f"{option} {path} is one of the files that are read: choose another name")
     if path.is_dir():
         raise InputError(f"{option} {path} is a folder: give the name of a file")
@@ -45,7 +45,7 @@ def check_file(option: str, path: Path, overwrite: bool, reading: Iterable[Path]
 
 def check_outside(out: Path, study: Path) -> None:
     """Raise `InputError` if a folder to write lies in the folder of the study that is being read."""
-    if out.resolve().is_relative_to(study.resolve()):
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(study)):
         raise InputError(f"--out {out} lies in {study}, which is being read: choose a folder outside of it")
 
 

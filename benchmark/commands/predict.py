@@ -14,7 +14,7 @@ def predict(
     run: RunArgument,
     out: Annotated[Path, typer.Option("--out", help="File to write (.nii.gz), or folder with --study.")],
     image: Annotated[
-        list[str] | None, typer.Option("--image", help="MODALITY=FILE, such as flair=a.nii.gz; repeatable.")
+        list[str] | None, typer.Option("--image", help="MODALITY=FILE, such as flair=a.nii.gz, or mask=FILE.")
     ] = None,
     study: Annotated[
         Path | None, typer.Option("--study", help="Segment every case of this folder instead.")
@@ -88,5 +88,5 @@ def evaluate(
     from benchmark.models.evaluate_on import evaluate_run
 
     register(plugin)
-    folder = evaluate_run(run, dataset, runs, profile, outside, device)
-    typer.echo(f"evaluated {run} to {folder.path}; see: bench report --grid {folder.path.parent.name}")
+    test = evaluate_run(run, dataset, runs, profile, outside, device)
+    typer.echo(f"evaluated {run} to {test.path}; see: bench report --grid {test.path.parents[2].name}")

@@ -28,6 +28,7 @@ def profile(
     ] = None,
     dataset: DatasetOption = "brats2020",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Runs use the default.")] = 1037,
+    split: Annotated[str, typer.Option("--split", help="Whose training cases: see a grid's split.")] = "auto",
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Draw the table into this png file.")
     ] = None,
@@ -36,11 +37,17 @@ def profile(
     """Print who lacks what as csv on standard output; rates, hash and counts go to standard error."""
     if picture:
         check_file("--picture", picture, overwrite)
-    print_profile(name, cases, from_csv, dataset, seed, picture)
+    print_profile(name, cases, from_csv, dataset, seed, picture, split)
 
 
 def print_profile(
-    name: str, cases: Path | None, from_csv: Path | None, dataset: str, seed: int, picture: Path | None
+    name: str,
+    cases: Path | None,
+    from_csv: Path | None,
+    dataset: str,
+    seed: int,
+    picture: Path | None,
+    policy: str = "auto",
 ) -> None:
     """Print a profile's table as csv on standard output; rates, hash and counts go to standard error.
 
@@ -51,6 +58,7 @@ def print_profile(
         dataset: name of the study; a store knows its own.
         seed: of the profile's draws.
         picture: png file to draw the table into.
+        policy: the split that says which cases of a store train.
     """
     from benchmark.training.inputs import SPLIT_SEED
     from datasets.batches.split import patient, split
@@ -67,7 +75,8 @@ def print_profile(
         store = Store.open(cases)
         description = store.description
         # One patient cannot be divided: runs on it train with `split: same`.
-        policy = "auto" if len({patient(case, description) for case in store.cases}) > 1 else "same"
+        alone = policy == "auto" and len({patient(case, description) for case in store.cases}) == 1
+        policy = "same" if alone else policy
         names = split(store.cases, description, policy, SPLIT_SEED).train
         table = store_availability(name, store, names, seed)
     elif name and cases:

@@ -28,22 +28,31 @@ def report(
             show_default=False,
         ),
     ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            "--margin",
+            help="Call methods equivalent whose mean (points of Dice) differs by less than this.",
+            show_default=False,
+        ),
+    ] = None,
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also runs in the folder that the grid does not have any more.")
+    ] = False,
 ) -> None:
     """Turn the run folders of one or several grids into the tables and figures of a paper."""
+    from benchmark.report.show import print_answers
     from benchmark.report.write import write_report
 
-    only = None
-    if settings:
-        from benchmark.config.grid import load_grid
-
-        only = {config.folder for name in grid for config in load_grid(name, settings).configs}
     folders = [runs / Path(name).stem for name in grid]
     kinds = formats.split(",") if formats is not None else None
+    wanted = None if everything else _wanted(grid, settings or [])
     with output_folder("report", out, overwrite):
-        written = write_report(folders, out, split_by or [], published, kinds, only)
-    typer.echo(f"wrote {len(written)} files, begin with {out / 'report.html'} or {out / 'report.md'}")
+        written = write_report(folders, out, split_by or [], published, kinds, wanted, margin)
+    print_answers(written.answers)
+    typer.echo(f"wrote {len(written.files)} files, begin with {out / 'report.html'} or {out / 'report.md'}")
 
 
 def compare(
@@ -69,3 +78,15 @@ def show(
     from benchmark.report.show import show_run
 
     show_run(run, runs)
+
+
+def _wanted(grids: list[str], settings: list[str]) -> dict[str, set[tuple[str, str]]]:
+    """The runs of each grid as it reads now; a name without a grid file stands for all in its folder."""
+    from benchmark.config.grid import is_grid, load_grid
+
+    wanted = {}
+    for name in grids:
+        if settings or is_grid(name):
+            grid = load_grid(name, settings)
+            wanted[grid.name] = {(config.folder, config.test_name) for config in grid.configs}
+    return wanted

@@ -81,12 +81,11 @@ def run(
     """Execute what is missing of a grid. Exit code 0: all done, 1: some failed, 130: interrupted."""
     from benchmark.config.grid import load_grid
     from benchmark.launch.cluster import chosen_cluster
-    from benchmark.launch.execute_grid import execute_grid
+    from benchmark.launch.execute_grid import Launch, execute_grid
     from benchmark.planning.estimate import run_seconds
     from benchmark.run_folder.checkpoint_schedule import Cadence
 
     register(plugin)
-    cadence = Cadence(checkpoint_seconds, checkpoint_epochs)
     stores = pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
     if params:
         from benchmark.tune.study_file import load_parameters
@@ -113,21 +112,11 @@ def run(
         ask_for_weights()
     local = {"--workers": workers, "--gpus": gpus, "--runs-per-gpu": runs_per_gpu}
     cluster = chosen_cluster(launcher, slurm_options(slurm), parallel, no_wait, local)
-    failed = execute_grid(
-        wanted,
-        runs,
-        stores,
-        device,
-        workers,
-        not no_track,
-        gpus,
-        runs_per_gpu,
-        retries,
-        cluster,
-        cadence,
-        devices,
-        run_seconds,
+    cadence = Cadence(checkpoint_seconds, checkpoint_epochs)
+    launch = Launch(
+        device, workers, gpus, runs_per_gpu, devices, retries, not no_track, cadence, cluster, run_seconds
     )
+    failed = execute_grid(wanted, runs, stores, launch)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -139,7 +128,7 @@ def status(
 ) -> None:
     """Show where each run of a grid stands."""
     from benchmark.config.grid import load_grid
-    from benchmark.launch.execute_grid import print_status
+    from benchmark.launch.status import print_status
 
     register(plugin)
     print_status(load_grid(grid, settings or []), runs)

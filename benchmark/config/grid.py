@@ -27,10 +27,10 @@ from pydantic import Field, ValidationError
 
 from backbones import BACKBONES
 from bench_errors import InputError
+from bench_options import Frozen, error_key, readable_errors
 from bench_registry import Registry, unknown
 from benchmark.config.grid_file import GridFile, Place, Setting, read_grid_file
-from benchmark.config.run_config import NAMED, RunConfig, error_key, readable_errors
-from benchmark.config.sections import Frozen
+from benchmark.config.run_config import NAMED, RunConfig
 from datasets.missingness.availability import pinned
 from datasets.studies.names import DATASETS
 from datasets.vocabulary import Description
@@ -70,6 +70,11 @@ class Grid:
 def grid_names() -> list[str]:
     """Names of the shipped grids."""
     return sorted(p.stem for p in GRIDS.glob("*.yaml"))
+
+
+def is_grid(name_or_path: str) -> bool:
+    """Whether it is the name of a shipped grid, or the path of a file."""
+    return name_or_path in grid_names() or Path(name_or_path).is_file()
 
 
 def grid_lines() -> list[tuple[str, str]]:
@@ -302,9 +307,8 @@ class _Checker:
             raise _error(self._file, point, error_key(errors[0]), readable_errors(errors)) from None
         except InputError as error:
             raise _error(self._file, point, (key,), str(error)) from None
-        same = (config.dataset, config.profile) == (description.name, profile)
-        if not same:
-            config = config.model_copy(update={"dataset": description.name, "profile": profile})
+        filled = {"dataset": description.name, "profile": profile, "description": description.digest}
+        config = config.model_copy(update=filled)
         return config, description
 
     def _validated(self, tree: dict[str, Any]) -> RunConfig:

@@ -8,35 +8,34 @@ backbone or an objective does not have is an error, not ignored.
 """
 
 import json
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
-from benchmark.config.backbone_options import BackboneConfig, OwnBackbone
-from benchmark.config.objective_options import (
-    BaselineConfig,
-    DistillationConfig,
-    ObjectiveConfig,
-    PassionConfig,
-)
-from benchmark.config.sections import Frozen
+from backbones import BACKBONES
+from bench_options import Frozen, KeywordOptions, MethodOptions, read_options
+from benchmark.config.editions import current_layout
+from benchmark.evaluation.metrics import DEFAULT_METRICS, Scoring, find_policy
 from datasets.batches.split import check_policy
 from datasets.missingness.degrade import Degradation
 from datasets.vocabulary import profile_label
 from passion import OBJECTIVES
+from passion.options import KeywordObjectiveOptions, ObjectiveOptions
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 
 class TrainConfig(Frozen):
     """Optimisation: one epoch is every training case once.
 
     `crop`: edge of the training crop in voxels. `label_share`: share of crops centred on a labelled voxel.
-    `augment`: the published augmentation, its intensity change per channel or as `released` (per slice).
+    `augment`: the published augmentation, its intensity change per channel or, as `released`, per slice (in
+    2-D: per row).
     `recompute`: compute feature maps again in the backward pass instead of keeping them: slower, a fraction
-    of the memory.
+    of the memory. `select`: `last` ends with the last epoch's weights, as published; `best` with those of the
+    epoch with the highest mean Dice on the validation cases, looked at every `validate_every` epochs (10).
     """
 
     epochs: int = Field(300, ge=1)
@@ -47,22 +46,27 @@ class TrainConfig(Frozen):
     label_share: float = Field(0.0, ge=0, le=1)
     augment: bool | Literal["released"] = True
     recompute: bool = Field(False, exclude_if=lambda value: value is False)
+    select: Literal["last", "best"] = "last"
+    validate_every: int | None = Field(None, ge=1)
 
 
 class TestConfig(Frozen):
-    """Testing: sliding windows of edge `window` (default: the training crop) at half-window strides.
+    """Testing; nothing here trains again.
 
-    `select`: `last` tests the last epoch, as published; `best` the epoch with the highest mean Dice on the
-    validation cases, looked at every `validate_every` epochs. `outside`: leave it out to test as published,
-    with the modalities outside a subset absent; `noise-2`, say, shows them in that quality instead.
+    `window`: edge of the sliding windows (default: the training crop), at half-window strides. `policy`: the
+    rules of the metrics. `metrics`: what to compute. `slices`, `empty_slices`: of studies that are treated
+    slice by slice, whether slices or volumes are scored, and whether slices without the region count; see
+    `metrics.Scoring`. `outside`: leave it out to test as published, with the modalities outside a subset
+    absent; `noise-2`, say, shows them in that quality instead.
     """
 
     __test__ = False  # a configuration, not a test class
 
     window: int | None = Field(None, ge=16, multiple_of=16)
-    metrics: Literal["passion", "brats", "nan-free"] = "passion"
-    select: Literal["last", "best"] = "last"
-    validate_every: int | None = Field(None, ge=1)
+    policy: Annotated[str, AfterValidator(lambda name: find_policy(name).name)] = "passion"
+    metrics: tuple[str, ...] = DEFAULT_METRICS
+    slices: Literal["per-slice", "per-volume"] = "per-slice"
+    empty_slices: Literal["keep", "skip"] = "keep"
     outside: str | None = Field(None, exclude_if=lambda value: value is None)
 
     @field_validator("outside")
@@ -70,44 +74,64 @@ class TestConfig(Frozen):
     def _check_outside(cls, value: str | None) -> str | None:
         return value and str(Degradation.parse(value))
 
+    @model_validator(mode="after")
+    def _check_scoring(self) -> "TestConfig":
+        Scoring.of(self.model_dump())
+        return self
 
-NAMED = ("backbone", "objective")
-"""The sections that are told apart by a name."""
+
+NAMED = {"backbone": "rfnet", "objective": "passion"}
+"""The sections whose options are those of a name, with the name where there is none."""
 
 
 class RunConfig(Frozen):
-    """Everything that decides the numbers of one run.
+    """Everything that decides the numbers of one run: a training, and a test of it.
 
-    `dataset`: name of the study and of its store. `profile`: who lacks what (mr2468, complete, FILE.yaml,
+    `dataset`: name of the study and of its store; `description` is filled in: the digest of what is known of
+    the study (see `Description.digest`). `profile`: who lacks what (mr2468, complete, FILE.yaml,
     csv:FILE); grids follow a file by its digest, so that its content is part of the hash.
-    `split`: `auto` is the official split or a seeded one; `fold0of5` to `fold4of5` are a cross-validation's;
-    `same` trains and tests on every case.
-    `precision`: of the networks, in training and testing; losses, softmax and weights are fp32 always.
+    `split`: `auto` is the published split, or a seeded one where none is published; `published+rest` trains
+    on cases that the published one does not name; `random` is seeded; `fold0of5` to `fold4of5` are a
+    cross-validation's; `same` trains and tests on every case.
+    `precision`: of the networks, in training and testing; losses, softmax and weights are fp32 always. `tf32`
+    lets a GPU round the factors of products to 10 bits, which `fp32` does not.
     """
 
     dataset: str = "phantom"
     profile: str = "mr2468"
-    backbone: BackboneConfig = OwnBackbone()
-    objective: ObjectiveConfig = PassionConfig()
+    backbone: Annotated[
+        SerializeAsAny[MethodOptions], BeforeValidator(partial(read_options, BACKBONES, KeywordOptions))
+    ]
+    objective: Annotated[
+        SerializeAsAny[ObjectiveOptions],
+        BeforeValidator(partial(read_options, OBJECTIVES, KeywordObjectiveOptions)),
+    ]
     train: TrainConfig = TrainConfig()
     test: TestConfig = TestConfig()
     split: Annotated[str, AfterValidator(check_policy)] = "auto"
     precision: Precision = "fp32"
+    description: str = ""
     seed: int = Field(1037, ge=0)
 
     @model_validator(mode="before")
     @classmethod
-    def _expand_names(cls, data: Any) -> Any:
-        """Read ``backbone: rfnet`` as ``backbone: {name: rfnet}``, and the objective likewise."""
+    def _fill_in_names(cls, data: Any) -> Any:
+        """Read ``backbone: mmformer`` as ``backbone: {name: mmformer}``, and a section without a name."""
         if not isinstance(data, dict):
             return data
-        return {**data, **{key: {"name": data[key]} for key in NAMED if isinstance(data.get(key), str)}}
+        sections = {key: data.get(key, {}) for key in NAMED}
+        for key, section in sections.items():
+            if isinstance(section, str):
+                sections[key] = {"name": section}
+            elif isinstance(section, dict):
+                sections[key] = {"name": NAMED[key], **section}
+        return {**data, **sections}
 
     @model_validator(mode="after")
     def _check_combination(self) -> "RunConfig":
-        if self.test.validate_every and self.test.select == "last":
+        if self.train.validate_every and self.train.select == "last":
             raise ValueError(
-                "test.validate_every has no effect with select: last; use select: best or leave it out"
+                "train.validate_every has no effect with select: last; use select: best or leave it out"
             )
         if self.objective.policy == "pdt" and self.profile != "complete":
             raise ValueError(
@@ -132,29 +156,34 @@ class RunConfig(Frozen):
     @property
     def teacher(self) -> "RunConfig | None":
         """The run whose weights teach this one; None for objectives without a separate teacher."""
-        if not isinstance(self.objective, DistillationConfig):
+        objective = self.objective.teacher
+        if objective is None:
             return None
-        imperfect = self.objective.teacher_data == "imperfect"
-        objective = BaselineConfig(
-            policy=self.objective.policy if imperfect else "pdt", warmup_epochs=self.objective.warmup_epochs
-        )
-        profile = self.profile if imperfect else "complete"
+        profile = "complete" if objective.policy == "pdt" else self.profile
         return self.model_copy(update={"objective": objective, "profile": profile})
 
     @cached_property
     def hash(self) -> str:
-        """First 10 hex digits of the SHA-256 of the resolved configuration, the teacher's included."""
-        content = self.model_dump()
+        """First 10 hex digits of the SHA-256 of what decides the training, its teacher's included.
+
+        The test is no part of it. The data are not either: a run folder says which it was begun with.
+        """
+        training = self.model_dump(exclude={"test"})
         if self.teacher:
-            content["teacher"] = self.teacher.hash
-        text = json.dumps(content, sort_keys=True)
-        return sha256(text.encode()).hexdigest()[:10]
+            training["teacher"] = self.teacher.hash
+        return digest(training)
+
+    @property
+    def test_name(self) -> str:
+        """The name of the test within its training: ``passion-noise-2-1a2b3c4d5e``."""
+        settings = {**self.test.model_dump(), "window": self.window}
+        return "-".join(filter(None, (self.test.policy, self.test.outside, digest(settings))))
 
     @property
     def name(self) -> str:
         """A readable name, not unique: ``phantom-rfnet-passion-mr2468-s1037``."""
-        own = self.objective.options().get("policy", "idt")
-        policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[own]
+        chosen = self.objective.model_dump().get("policy", "idt")
+        policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[chosen]
         profile = profile_label(self.profile)
         if self.split.startswith("fold"):
             profile += f"-{self.split}"
@@ -163,7 +192,7 @@ class RunConfig(Frozen):
 
     @property
     def folder(self) -> str:
-        """The name of its run folder, unique by its hash."""
+        """The name of its run folder: that of its training, unique by its hash."""
         return f"{self.name}-{self.hash}"
 
     def __hash__(self) -> int:
@@ -175,30 +204,11 @@ class RunConfig(Frozen):
         return copied
 
 
-def readable_errors(errors: list[Any]) -> str:
-    """Put pydantic's list of errors into one line: ``train.epochs: Input should be ... (found -1)``."""
-    parts = []
-    for error in errors:
-        place = ".".join(_place(error["loc"]))
-        if error["type"] == "unknown_option":
-            parts.append(f"{place}{'.' if place else ''}{error['ctx']['option']}: {error['msg']}")
-        elif error["type"] == "value_error":
-            parts.append(error["msg"].removeprefix("Value error, "))
-        else:
-            parts.append(f"{place}: {error['msg']} (found {error['input']!r})")
-    return "; ".join(parts)
+def digest(content: Any) -> str:
+    """First 10 hex digits of the SHA-256 of plain lists, dicts, strings and numbers."""
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
 
 
-def error_key(error: Any) -> tuple[str, ...]:
-    """The keys that lead to one of pydantic's errors; empty for one of a whole configuration."""
-    option = (error["ctx"]["option"],) if error["type"] == "unknown_option" else ()
-    return (*_place(error["loc"]), *option)
-
-
-def _place(location: tuple[Any, ...]) -> list[str]:
-    """The keys that lead to an error, without the kinds that pydantic puts in where sections have several."""
-    keys = [str(key) for key in location]
-    kinds = {"own", "plugin", "monai", *OBJECTIVES}
-    while len(keys) > 1 and keys[0] in NAMED and keys[1] in kinds:
-        del keys[1]
-    return keys
+def read_config(recorded: dict[str, Any]) -> RunConfig:
+    """Return the configuration that a run folder records; raise `ValidationError` where it is none."""
+    return RunConfig.model_validate(current_layout(recorded))

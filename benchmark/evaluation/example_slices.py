@@ -19,7 +19,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.run_folder.folder import write_atomically
+from benchmark.run_folder.case_rows import CaseRow
+from benchmark.run_folder.files import write_atomically
 
 FILE = "examples.npz"
 ROLES = ("first", "worst", "median", "best")
@@ -53,19 +54,19 @@ class Example:
     predictions: dict[str, Slice]
 
 
-def choose(rows: Sequence[Sequence[str]]) -> dict[str, tuple[str, ...]]:
+def choose(rows: Sequence[CaseRow]) -> dict[str, tuple[str, ...]]:
     """Return the cases to keep and why: the first tested and the worst, median and best by mean Dice.
 
     Args:
-        rows: those of `cases.csv`, in the order of testing: case, subset, region, metric, policy, value.
+        rows: those of `cases.csv`, in the order of testing.
 
     The mean is over all subsets and regions of a case that have a value; equal means go by name.
     """
     values: dict[str, list[float]] = {}
-    for case, _, _, metric, _, value in rows:
-        own = values.setdefault(case, [])
-        if metric == "dice" and not np.isnan(float(value)):
-            own.append(float(value))
+    for row in rows:
+        dice = values.setdefault(row.case, [])
+        if row.metric == "dice" and not np.isnan(row.value):
+            dice.append(row.value)
     ranked = sorted(values, key=lambda case: (float(np.mean(values[case] or [0.0])), case))
     if not ranked:
         return {}

@@ -1,7 +1,7 @@
 """Testing: one pass over a case gives all its subsets.
 
-    maps = segment_case(backbone, store, case, window=80, device=device)
-    rows = score_maps(store, case, maps, POLICIES["passion"])
+    segmented = segment_case(backbone, store, case, window=80, device=device)
+    rows = score_maps(store, case, segmented, Scoring(POLICIES["passion"]))
 
 Each window is encoded once and fused for every subset; softmax probabilities of overlapping windows (stride
 half a window, the last aligned to the end) are averaged uniformly (PROTOCOL: as in the released evaluation).
@@ -9,21 +9,22 @@ What lies outside a subset is absent, or with `outside` there in poor quality: t
 twice, and a subset's features are mixed of both.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from math import prod
-from typing import NamedTuple
 
 import numpy as np
 import torch
+from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 from torch import Tensor
 
 from backbones.contract import Backbone, Features
-from benchmark.evaluation.metrics import MetricPolicy, score_case
+from benchmark.evaluation.metrics import Scoring, score_case
 from benchmark.evaluation.surface_distances import nearest
+from benchmark.run_folder.case_rows import CaseRow
 from datasets.missingness.degrade import Degradation, degraded_volume
 from datasets.store.store import Store
 from datasets.vocabulary import Subset, presence, subset_name, table_subsets
@@ -35,14 +36,22 @@ VOXELS_AT_ONCE = 15 * 80**3
 """Voxels of the fused outputs of one batch on a GPU, halved where its memory runs out."""
 
 
-class Row(NamedTuple):
-    """One line of `cases.csv`."""
+SPACING_DECIMALS = 5
+"""Of a voxel's edges in mm: an affine in float32 has no more, and 1 mm under a rotation stays 1 mm."""
 
-    case: str
-    subset: str
-    region: str
-    metric: str
-    value: float
+
+@dataclass(frozen=True)
+class Segmentation:
+    """One case, segmented for several subsets.
+
+    Attributes:
+        maps: the most probable class, uint8 [*space], by name of the subset, in the order of the tables.
+        probabilities: of the classes at the F voxels that the reference has as foreground, float32 [C, F], by
+            the same names; empty where nobody asked for them.
+    """
+
+    maps: dict[str, NDArray[np.uint8]]
+    probabilities: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def segment_case(
@@ -53,13 +62,12 @@ def segment_case(
     window: int,
     device: torch.device,
     outside: Degradation | None = None,
-) -> dict[str, NDArray[np.uint8]]:
-    """Segment one case for every subset of what it has.
+    probabilities: bool = False,
+) -> Segmentation:
+    """Segment one case for every subset of what it has; `backbone` stays in its mode.
 
     `outside`: the quality in which the case's modalities outside a subset are shown; None: they are absent.
-
-    Returns the most probable class [*space] by name of the subset, in the order of the tables; `backbone`
-    stays in its mode.
+    `probabilities`: whether to return those of the foreground's voxels too.
     """
     description = store.description
     has = {m for m, there in zip(description.modalities, store.available(case), strict=True) if there}
@@ -71,34 +79,43 @@ def segment_case(
         for m, modality in enumerate(description.modalities):
             if modality in has:
                 poor[m] = torch.from_numpy(degraded_volume(store, case, m, outside))
-    maps = predict(backbone, volumes, subsets, description.modalities, window, device, poor).numpy()
-    return {subset_name(s, description.modalities): found for s, found in zip(subsets, maps, strict=True)}
+    sums = class_sums(backbone, volumes, subsets, description.modalities, window, device, poor)
+    names = [subset_name(s, description.modalities) for s in subsets]
+    maps = dict(zip(names, _most_probable(sums).numpy(), strict=True))
+    if not probabilities:
+        return Segmentation(maps)
+    foreground = torch.from_numpy(np.asarray(store.labels(case)) > 0).to(sums.device)
+    there = sums[..., foreground]
+    shares = (there / there.sum(dim=1, keepdim=True)).cpu().numpy()
+    return Segmentation(maps, dict(zip(names, shares, strict=True)))
 
 
 def score_maps(
     store: Store,
     case: str,
-    maps: Mapping[str, NDArray[np.uint8]],
-    policy: MetricPolicy,
-    metrics: Sequence[str] = ("dice", "hd95"),
+    segmented: Segmentation,
+    scoring: Scoring,
     device: torch.device = CPU,
-) -> list[Row]:
+) -> list[CaseRow]:
     """Score what `segment_case` returned; rows ordered by subset (as in the tables), region and metric.
 
-    `device`: where to compare surfaces.
+    Distances are in mm by the case's own affine. `device`: where to compare surfaces.
     """
     description = store.description
     scores = score_case(
-        maps.items(),
+        segmented.maps,
         np.asarray(store.labels(case)),
         description.regions,
-        policy,
-        spacing=(1.0, 1.0, 1.0),
+        scoring,
+        spacing=voxel_sizes(np.array(store.record(case).affine)).round(SPACING_DECIMALS).tolist(),
         spatial_dims=description.spatial_dims,
-        metrics=metrics,
+        probabilities=segmented.probabilities,
         nearest=None if device.type == "cpu" else partial(nearest, device=device),
     )
-    return [Row(case, *score) for score in scores]
+    return [
+        CaseRow(case, subset, region, metric, scoring.policy.name, value)
+        for subset, region, metric, value in scores
+    ]
 
 
 def predict(
@@ -114,7 +131,11 @@ def predict(
 
     Returns the most probable class, uint8 [S, *space] on the CPU.
     """
-    sums = class_sums(backbone, volumes, subsets, modalities, window, device, poor)
+    return _most_probable(class_sums(backbone, volumes, subsets, modalities, window, device, poor))
+
+
+def _most_probable(sums: Tensor) -> Tensor:
+    """Return the classes of the highest of sums [S, C, *space]: uint8 [S, *space] on the CPU."""
     return torch.stack([most_probable(of_subset) for of_subset in sums]).cpu()
 
 
@@ -309,6 +330,6 @@ def pad_to(volumes: Tensor, window: Sequence[int]) -> Tensor:
     return padded
 
 
-def mean_dice(rows: Sequence[Row]) -> float:
+def mean_dice(rows: Sequence[CaseRow]) -> float:
     """Mean Dice over cases, subsets and regions: what `select: best` maximises on the validation cases."""
     return float(np.mean([r.value for r in rows if r.metric == "dice"]))

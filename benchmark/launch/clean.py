@@ -17,7 +17,8 @@ from bench_registry import unknown
 from benchmark.config.grid import Grid
 from benchmark.launch.queue import JOBS
 from benchmark.run_folder.checkpoint import FILES, FRESH, is_whole
-from benchmark.run_folder.folder import PARTIAL, RunFolder, run_folders
+from benchmark.run_folder.files import PARTIAL
+from benchmark.run_folder.folder import RunFolder, run_folders
 
 RULES = {
     "temporary": "what a crash left half written",

@@ -1,151 +1,112 @@
-"""From a grid to finished run folders: `execute_grid`, and `print_status` of what is there.
+"""From a grid to finished run folders: what is missing is checked, begun and executed.
 
-failed = execute_grid(load_grid("demo"), Path("runs"), stores={}, device="auto", workers=None, track=True)
+not_done = execute_grid(load_grid("demo"), Path("runs"), stores={}, launch=Launch(workers=2))
 """
 
-import sys
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from bench_errors import InputError
 from benchmark.config.grid import Grid
 from benchmark.config.run_config import RunConfig
 from benchmark.launch.cluster import Cluster
 from benchmark.launch.devices import Slot, available_slots
-from benchmark.launch.local import launch
-from benchmark.launch.queue import job_of, queued
+from benchmark.launch.local import launch_here
 from benchmark.launch.slurm import submit, wait
+from benchmark.launch.status import count_states, name_teachers, note
 from benchmark.launch.stores import find_stores
-from benchmark.launch.view import duration
 from benchmark.launch.worker import Job
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
-from benchmark.run_folder.folder import STATES, RunFolder
-from benchmark.run_folder.lease import SILENT_SECONDS
+from benchmark.run_folder.folder import RunFolder
 from benchmark.tracking.uploaded import waiting_text
 from benchmark.training.build import check_sizes
+from benchmark.training.data_parallel import check_team
 from benchmark.training.inputs import Inputs
-from benchmark.training.provenance import run_conditions
+from benchmark.training.provenance import check_identity, identity, test_conditions, training_conditions
 from datasets.store.store import Store
-from datasets.vocabulary import Description
+from passion import OBJECTIVES
 
+Trainings = dict[RunFolder, list[RunConfig]]
+"""Run folder -> the points of a grid that are tests of its training."""
 Lengths = Callable[[dict[RunConfig, RunFolder], dict[str, Path], Slot], dict[RunConfig, float]]
 
 
-def execute_grid(
-    grid: Grid,
-    runs: Path,
-    stores: dict[str, Path],
-    device: str,
-    workers: int | None,
-    track: bool,
-    gpus: str | None = None,
-    runs_per_gpu: int | None = None,
-    retries: int = 1,
-    cluster: Cluster | None = None,
-    cadence: Cadence = AUTOMATIC,
-    devices: int = 1,
-    lengths: Lengths = lambda folders, stores, slot: {},
-) -> int:
-    """Execute what is missing of `grid` under `runs`; return how many of its runs are not done.
+@dataclass(frozen=True)
+class Launch:
+    """How the runs of a grid are executed; nothing of it decides their numbers.
 
-    Args:
-        grid: what to run.
-        runs: where the grid's folder is or will be.
-        stores: store folders by dataset name; others are looked for at `data/NAME`.
+    Attributes:
         device: `auto`, `cpu` or `cuda`.
         workers: runs at a time on a CPU; None: the number of cores.
-        track: log to Weights & Biases.
         gpus: which GPUs, such as `0,1`; None: all that are visible.
         runs_per_gpu: runs at a time on each GPU; None: one.
+        devices: GPUs of each run, or processes on a CPU, which share its batches.
         retries: how often a run that dies is tried again from its checkpoint.
+        track: log to Weights & Biases.
+        cadence: how often a run writes a checkpoint.
         cluster: where to submit the runs, instead of executing them here; if it is not to be waited for, they
             do not count as not done.
-        cadence: how often a run writes a checkpoint.
-        devices: GPUs of each run, or processes on a CPU, which share its batches.
         lengths: how many seconds each run takes in a slot, where that is known of all of them, so that the
             longest can go first.
+    """
+
+    device: str = "auto"
+    workers: int | None = None
+    gpus: str | None = None
+    runs_per_gpu: int | None = None
+    devices: int = 1
+    retries: int = 1
+    track: bool = True
+    cadence: Cadence = AUTOMATIC
+    cluster: Cluster | None = None
+    lengths: Lengths = lambda folders, stores, slot: {}
+
+    def slots(self, jobs: int) -> list[Slot]:
+        """Return the places where so many runs may go; see `available_slots`."""
+        if self.cluster:
+            return [replace(self.cluster.slot(self.device), devices=self.devices)]
+        return available_slots(self.device, jobs, self.workers, self.gpus, self.runs_per_gpu, self.devices)
+
+
+def execute_grid(grid: Grid, runs: Path, stores: dict[str, Path], launch: Launch = Launch()) -> int:
+    """Execute what is missing of `grid` under `runs`; return how many of its points are not done.
+
+    `stores`: store folders by dataset name; others are looked for at `data/NAME`.
 
     Raises `InputError` before anything starts if a store is missing or has changed, a network cannot be
     built or take its windows, CUDA or a GPU is not there, or an option has no effect on the device.
     """
     console = Console(stderr=True)
     folders = {config: run_folder(grid, config, runs) for config in grid.configs}
-    _name_teachers(grid, console)
-    missing = {config: folder for config, folder in folders.items() if folder.state() != "done"}
+    name_teachers(grid, console)
+    missing: Trainings = {}
+    for config, folder in folders.items():
+        if folder.state(config.test_name) != "done":
+            missing.setdefault(folder, []).append(config)
     if missing:
-        if cluster:
-            slots = [replace(cluster.slot(device), devices=devices)]
-        else:
-            slots = available_slots(device, len(missing), workers, gpus, runs_per_gpu, devices)
-        check_devices(missing, devices)
+        slots = launch.slots(len(missing))
+        trainings = {configs[0]: folder for folder, configs in missing.items()}
+        check_devices(trainings, launch.devices)
         located = find_stores(grid, runs, stores, console)
-        check_networks(missing, located)
-        # A cluster's machines are not this one, on which the times were taken.
-        seconds = {} if cluster else lengths(missing, located, slots[0])
-        jobs = [
-            _job(grid, config, runs, located[config.dataset], cadence, seconds.get(config))
-            for config in missing
-        ]
-        if cluster:
-            submit(jobs, grid.name, cluster, slots[0], track, console, retries)
-            if not cluster.wait:
+        check_networks([c for configs in missing.values() for c in configs], located)
+        jobs = _begin(grid, missing, runs, located, launch, slots[0])
+        if launch.cluster:
+            submit(jobs, grid.name, launch.cluster, slots[0], launch.track, console, launch.retries)
+            if not launch.cluster.wait:
                 return 0
             wait(jobs, grid.name, console)
         else:
-            launch(jobs, slots, track, console, retries)
-    states = [folder.state() for folder in folders.values()]
-    console.print(
-        ", ".join(f"{states.count(s)} {s}" for s in STATES if s in states) + f" of grid {grid.name}"
-    )
+            launch_here(jobs, slots, launch.track, console, launch.retries)
+    states = [folder.state(config.test_name) for config, folder in folders.items()]
+    console.print(f"{count_states(states)} of grid {grid.name}")
     for folder, state in zip(folders.values(), states, strict=True):
-        if note := _note(folder, state):
-            console.print(f"{state} {folder.path.name}: {note}", soft_wrap=True, markup=False)
-    if track and (text := waiting_text(folders.values())):
+        if said := note(folder, state):
+            console.print(f"{state} {folder.path.name}: {said}", soft_wrap=True, markup=False)
+    if launch.track and (text := waiting_text(set(folders.values()))):
         console.print(text, soft_wrap=True, markup=False)
     return sum(state != "done" for state in states)
-
-
-def print_status(grid: Grid, runs: Path) -> None:
-    """Print a table of the grid's runs and their states on standard output."""
-    folders = [run_folder(grid, config, runs) for config in grid.configs]
-    states = [folder.state() for folder in folders]
-    console = Console(width=None if Console().is_terminal else 200)
-    jobs = _jobs(grid, folders)
-    table = Table("run", "state", "epochs", *(["job"] if jobs else []), "by, or why")
-    for folder, state, config in zip(folders, states, grid.configs, strict=True):
-        job = [jobs.get(folder, "")] if jobs else []
-        epochs = f"{folder.epochs()}/{config.train.epochs}"
-        table.add_row(folder.path.name, state, epochs, *job, _note(folder, state))
-    console.print(table)
-    _name_teachers(grid, console)
-    console.print(", ".join(f"{states.count(s)} {s}" for s in STATES if s in states))
-
-
-def _note(folder: RunFolder, state: str) -> str:
-    """Who runs it, or why it has failed."""
-    if state != "running":
-        return folder.reason()
-    holder, silent = str(folder.holder() or ""), folder.silence()
-    return f"{holder}, silent for {duration(silent)}" if silent > SILENT_SECONDS else holder
-
-
-def _jobs(grid: Grid, folders: list[RunFolder]) -> dict[RunFolder, str]:
-    """Return what has become of the jobs of those runs that were submitted to a cluster and are not done."""
-    jobs = {folder: job_of(folder.path) for folder in folders if folder.state() != "done"}
-    jobs = {folder: job for folder, job in jobs.items() if job}
-    if not jobs:
-        return {}
-    try:
-        there = queued(grid.name)
-    except InputError as error:
-        print(f"{error}: what stands here is from the run folders alone", file=sys.stderr)
-        return jobs
-    return {folder: f"{job} {there.get(job, 'over')}" for folder, job in jobs.items()}
 
 
 def run_folder(grid: Grid, config: RunConfig, runs: Path) -> RunFolder:
@@ -153,51 +114,57 @@ def run_folder(grid: Grid, config: RunConfig, runs: Path) -> RunFolder:
     return RunFolder(runs / grid.name / config.folder)
 
 
-def _name_teachers(grid: Grid, console: Console) -> None:
-    if grid.teachers:
-        names = ", ".join(config.folder for config in grid.teachers)
-        console.print(f"grid {grid.name} trains teachers of its own first: {names}", soft_wrap=True)
+def begin_run(grid: str, inputs: Inputs, points: Sequence[RunConfig], runs: Path) -> RunFolder:
+    """Return a run's folder, with its `config.yaml` and the `test.yaml` of each of its tests.
 
+    Args:
+        grid: name of the grid.
+        inputs: what the run works with.
+        points: the run with each of its test settings; none for a trial, which is not tested.
+        runs: folder of the grids' folders.
 
-def begin_run(
-    grid: Grid, config: RunConfig, runs: Path, store_path: Path
-) -> tuple[RunFolder, dict[str, Any]]:
-    """Return a run's folder, with its `config.yaml`, and the content of that.
-
-    Raises `InputError` where the run was begun with other data than the store's, or cannot be written.
+    Raises `InputError` where the run was begun with other inputs, or cannot be written.
     """
-    folder = run_folder(grid, config, runs)
+    folder = RunFolder(runs / grid / inputs.config.folder)
     folder.check_writable()
-    store = Store.open(store_path)
-    conditions = run_conditions(Inputs.of(config, store), grid.name)
     if folder.state() == "absent":
-        folder.write_config(conditions)
-    elif (begun := folder.config()["data"]["hash"]) != store.hash:
-        raise InputError(
-            f"{folder.path} was begun with data {begun}, the store {store_path} now holds {store.hash}: "
-            "restore the data, or remove the run folder to start afresh"
+        folder.write_config(training_conditions(inputs, grid))
+    check_identity(folder.config(), inputs, folder.path)
+    training = identity(inputs)["training"]
+    for point in points:
+        test = test_conditions(point, training, inputs.store, inputs.split.test)
+        folder.test(point.test_name).begin(test)
+    return folder
+
+
+def _begin(
+    grid: Grid, missing: Trainings, runs: Path, stores: dict[str, Path], launch: Launch, slot: Slot
+) -> list[Job]:
+    """Return the jobs of the trainings; their work is the seconds that each takes, or its voxels."""
+    opened = {name: Store.open(path) for name, path in stores.items()}
+    configs = {points[0]: folder for folder, points in missing.items()}
+    # A cluster's machines are not this one, on which the times were taken.
+    seconds = {} if launch.cluster else launch.lengths(configs, stores, slot)
+    jobs = []
+    for points in missing.values():
+        config, store = points[0], opened[points[0].dataset]
+        inputs = Inputs.of(config, store)
+        folder = begin_run(grid.name, inputs, points, runs)
+        epochs, parts = config.train.epochs, inputs.split
+        crop = config.train.crop**store.description.spatial_dims
+        voxels = (epochs - folder.epochs()) * len(parts.train) * crop
+        jobs.append(
+            Job(
+                folder,
+                stores[config.dataset],
+                epochs,
+                len(parts.test) * len(folder.tests()),
+                run_folder(grid, config.teacher, runs) if config.teacher else None,
+                work=seconds.get(config, voxels),
+                cadence=launch.cadence,
+            )
         )
-    return folder, conditions
-
-
-def _job(
-    grid: Grid, config: RunConfig, runs: Path, store_path: Path, cadence: Cadence, seconds: float | None
-) -> Job:
-    """Return the job of a run; its work is the seconds that it takes, or the voxels that it trains on."""
-    folder, conditions = begin_run(grid, config, runs, store_path)
-    teacher = run_folder(grid, config.teacher, runs) if config.teacher else None
-    cases = conditions["data"]["cases"]
-    crop = config.train.crop ** Description.from_dict(conditions["dataset"]).spatial_dims
-    voxels = (config.train.epochs - folder.epochs()) * cases["train"] * crop
-    return Job(
-        folder,
-        store_path,
-        config.train.epochs,
-        cases["test"],
-        teacher,
-        work=voxels if seconds is None else seconds,
-        cadence=cadence,
-    )
+    return jobs
 
 
 def check_networks(configs: Iterable[RunConfig], stores: dict[str, Path]) -> None:
@@ -210,9 +177,6 @@ def check_networks(configs: Iterable[RunConfig], stores: dict[str, Path]) -> Non
 def check_devices(configs: Iterable[RunConfig], devices: int) -> None:
     """Raise `InputError` for a run whose batches so many devices cannot share."""
     if devices > 1:
-        from benchmark.training.data_parallel import check_team
-        from passion import OBJECTIVES
-
         for config in configs:
             goal = config.objective.name
             check_team(devices, config.train.batch_size, goal, OBJECTIVES.get(goal))

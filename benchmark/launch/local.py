@@ -1,6 +1,6 @@
 """Runs on this machine: one worker process per run, several at a time, with a live view.
 
-    launch(jobs, make_slots("cpu", cores=4, jobs=len(jobs)), track=True, console=console, retries=1)
+    launch_here(jobs, make_slots("cpu", cores=4, jobs=len(jobs)), track=True, console=console, retries=1)
 
 What a worker does is read from its run folder, so one that dies takes nothing with it. Ctrl-C lets the
 workers write their checkpoints; a second one kills them at once.
@@ -39,7 +39,7 @@ class _Worker:
     killed_before: int
 
 
-def launch(jobs: list[Job], slots: list[Slot], track: bool, console: Console, retries: int = 0) -> None:
+def launch_here(jobs: list[Job], slots: list[Slot], track: bool, console: Console, retries: int = 0) -> None:
     """Execute `jobs`, the longest first, one per slot at a time; every outcome stands in the run folders.
 
     A run that dies is tried again up to `retries` times, unless its input is wrong. A run that another

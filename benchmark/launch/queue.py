@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench_errors import InputError
-from benchmark.run_folder.folder import write_atomically
+from benchmark.run_folder.files import write_atomically
 
 WHERE = "use a machine from which jobs can be submitted to the SLURM cluster"
 JOB = "slurm.json"

@@ -60,7 +60,7 @@ class Task:
         folder = self.job.folder
         before = _progress(folder)
         try:
-            local.launch([self.job], [self.slot], self.track, Console(width=200), self.retries)
+            local.launch_here([self.job], [self.slot], self.track, Console(width=200), self.retries)
         except KeyboardInterrupt:
             self.stalled = self.stalled + 1 if _progress(folder) == before else 0
             if self.stalled == STALLED_JOBS:

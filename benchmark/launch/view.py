@@ -54,10 +54,9 @@ def duration(seconds: float) -> str:
 
 
 def _tested(job: Job) -> int:
-    path = job.folder.path / "cases.csv"
-    if not path.exists():
-        return 0
-    return len({line.split(",", 1)[0] for line in path.read_text().splitlines()[1:]})
+    """How many cases of all its tests are scored."""
+    files = [test.cases for test in job.folder.tests() if test.cases.exists()]
+    return sum(len({line.split(",", 1)[0] for line in f.read_text().splitlines()[1:]}) for f in files)
 
 
 class View(Protocol):

@@ -7,32 +7,35 @@ and `bench run` of its grid finds it done. Equal runs give equal bytes.
 
 import gzip
 import io
+import json
 import tarfile
 from pathlib import Path
 
 from bench_errors import InputError
-from benchmark.report.data.find import find_run
-from benchmark.run_folder.folder import write_atomically
+from benchmark.report.data.find import find_folder
+from benchmark.run_folder.files import read_lines, write_atomically
+from benchmark.run_folder.tests import TESTS
 
 FILES = (
     "config.yaml",
+    "sessions.jsonl",
     "environment.json",
     "model.json",
     "split.json",
     "availability.csv",
     "log.jsonl",
-    "cases.csv",
-    "examples.npz",
     "weights.safetensors",
     "failed",
     "done",
+    *(f"{test}{name}" for test in ("", f"{TESTS}/*/") for name in ("test.yaml", "cases.csv", "examples.npz")),
+    f"{TESTS}/*/done",
 )
-"""What is shared of a run folder, where it is there."""
+"""What is shared of a run folder, where it is there, as patterns."""
 
 
 def archive_path(text: str, runs: Path) -> Path:
     """Return the archive in the working directory that has the name of the run that `text` names."""
-    return Path(f"{find_run(text, runs).path.resolve().name}.tar.gz")
+    return Path(f"{find_folder(text, runs).path.resolve().name}.tar.gz")
 
 
 def export_run(text: str, runs: Path, out: Path, unfinished: bool = False) -> Path:
@@ -46,10 +49,10 @@ def export_run(text: str, runs: Path, out: Path, unfinished: bool = False) -> Pa
 
     Raises `InputError` where there is no such run, it is not done, or the archive cannot be written.
     """
-    run = find_run(text, runs)
-    if run.state != "done" and not unfinished:
+    run = find_folder(text, runs)
+    if (state := run.state()) != "done" and not unfinished:
         raise InputError(
-            f"{run.path} is {run.state}, not done: finish it with bench run, or give --unfinished to export "
+            f"{run.path} is {state}, not done: finish it with bench run, or give --unfinished to export "
             "what there is"
         )
     if not out.name.endswith(".tar.gz"):
@@ -68,10 +71,15 @@ def _archive(run: Path) -> bytes:
         gzip.GzipFile(fileobj=buffer, mode="wb", filename="", mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
     ):
-        for name in FILES:
-            if (run / name).exists():
-                content = (run / name).read_bytes()
-                entry = tarfile.TarInfo(f"{run.parent.name}/{run.name}/{name}")
-                entry.size = len(content)
-                archive.addfile(entry, io.BytesIO(content))
+        for file in (path for pattern in FILES for path in sorted(run.glob(pattern))):
+            content = _without_names(file) if file.name == "sessions.jsonl" else file.read_bytes()
+            entry = tarfile.TarInfo(f"{run.parent.name}/{run.name}/{file.relative_to(run).as_posix()}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
+
+
+def _without_names(sessions: Path) -> bytes:
+    """The sessions without the names of machines and their process ids, which concern nobody else."""
+    lines = [{k: v for k, v in line.items() if k not in ("host", "pid")} for line in read_lines(sessions)]
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()

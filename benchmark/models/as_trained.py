@@ -2,20 +2,22 @@
 
     warn_of_unlike(model, store, cases)
     seen = TurnedStore.of(store, model)          # volumes whose axes point as in training
-    maps = seen.turned_back(case, segment_case(model.backbone, seen, case, ...))
+    segmented = seen.turned_back(case, segment_case(model.backbone, seen, case, ...))
 
 `bench predict` does the same with the images of new patients.
 """
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmark.evaluation.test_cases import Maps
+from benchmark.evaluation.sliding_window import Segmentation
 from benchmark.models.trained_model import Trained
+from datasets.preparation.likeness import Appearance
 from datasets.preparation.nifti import orientation, turned, turned_sizes
 from datasets.store.store import Store
 
@@ -40,19 +42,37 @@ class TurnedStore(Store):
 
     def volumes(self, case: str) -> Any:
         """Return the volumes [M, *space], turned."""
-        volumes, held = self.source.volumes(case), self.held(case)
-        if self.wanted in ("", held):
+        volumes = self.source.volumes(case)
+        if not self._turns(case):
             return volumes
-        return np.stack([turned(volume, held, self.wanted) for volume in np.asarray(volumes)])
+        return np.stack([self._turned(case, volume) for volume in np.asarray(volumes)])
 
-    def turned_back(self, case: str, maps: Maps) -> Maps:
-        """Return what a network made of the turned volumes, [*space] by name, as the source's labels lie."""
+    def labels(self, case: str) -> Any:
+        """Return the labels [*space], turned."""
+        return self._turned(case, np.asarray(self.source.labels(case)))
+
+    def turned_back(self, case: str, segmented: Segmentation) -> Segmentation:
+        """Return what `segment_case` made of the turned case, as the source's labels lie."""
+        if not self._turns(case):
+            return segmented
         held = self.held(case)
-        return {name: turned(found, self.wanted or held, held) for name, found in maps.items()}
+        maps = {name: turned(classes, self.wanted, held) for name, classes in segmented.maps.items()}
+        foreground = np.asarray(self.source.labels(case)) > 0
+        position = np.zeros(foreground.shape, int)
+        position[foreground] = np.arange(np.count_nonzero(foreground))
+        order = np.argsort(self._turned(case, position)[self._turned(case, foreground)])
+        shares = {name: values[:, order] for name, values in segmented.probabilities.items()}
+        return Segmentation(maps, shares)
 
     def held(self, case: str) -> str:
         """Return where the axes of the source's volumes of a case point, such as ``RAS``."""
         return orientation(np.array(self.record(case).affine))
+
+    def _turns(self, case: str) -> bool:
+        return self.wanted not in ("", self.held(case))
+
+    def _turned(self, case: str, array: NDArray[Any]) -> NDArray[Any]:
+        return turned(array, self.held(case), self.wanted) if self._turns(case) else array
 
 
 def warn_of_unlike(model: Trained, store: Store, cases: Sequence[str]) -> None:
@@ -65,8 +85,8 @@ def warn_of_unlike(model: Trained, store: Store, cases: Sequence[str]) -> None:
     for case in cases:
         record, held = store.records[case], seen.held(case)
         edges = turned_sizes(np.array(record.affine), held, likeness.orientation or held)
-        tissue = (record.tissue or 0) * float(np.prod(edges)) / 1000
-        if differences := likeness.differences_of_size(edges, tissue):
+        look = Appearance.of_record(record, store.description.modalities)
+        if differences := likeness.differences(replace(look, spacing=tuple(edges.tolist()))):
             unlike[case] = "; ".join(differences)
     if unlike:
         case, text = next(iter(unlike.items()))

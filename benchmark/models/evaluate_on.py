@@ -3,12 +3,11 @@
     bench evaluate RUN --dataset data/brats2021
     bench evaluate RUN --dataset data/brats2020 --profile mr8852 --outside noise-2
 
-The result is a run folder of its own in the grid `<grid>-evaluated`, with `cases.csv`, `examples.npz` and the
-conditions of both training and test, so that reports read it like any run and say what it is. The run itself
-is only read. Called again, it does what is missing.
+The result is one more test in the run's folder, with the conditions of the tested data; reports read it like
+any test and say what it is. Nothing is trained. Called again, it does what is missing. The test of a model
+folder, which is to be shared, goes into a run folder that is made for it below `evaluated`.
 """
 
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -20,34 +19,36 @@ from typing import Any
 import torch
 
 from bench_errors import InputError
-from benchmark.evaluation.metrics import POLICIES
-from benchmark.evaluation.sliding_window import segment_case
-from benchmark.evaluation.test_cases import Maps, score_cases
+from benchmark.config.run_config import digest
+from benchmark.evaluation.metrics import Scoring
+from benchmark.evaluation.sliding_window import Segmentation, segment_case
+from benchmark.evaluation.test_cases import score_cases
 from benchmark.models.as_trained import TurnedStore, warn_of_unlike
 from benchmark.models.trained_model import Trained, load_trained
 from benchmark.models.unseen_cases import unseen_cases
-from benchmark.run_folder.folder import RunFolder, write_atomically
-from benchmark.training.device import chosen_device
-from benchmark.training.precision import autocast
-from benchmark.training.provenance import environment
+from benchmark.run_folder.folder import RunFolder
+from benchmark.run_folder.tests import TestFolder
+from benchmark.training.device import chosen_device, device_text
+from benchmark.training.precision import autocast, use_precision
+from benchmark.training.provenance import environment, realised, test_conditions
 from datasets.missingness.availability import Availability, store_availability
 from datasets.missingness.degrade import Degradation, DegradedStore
 from datasets.store.store import Store
 
-KEPT = ("log.jsonl", "model.json")
-"""What the result takes over from the run, if there: its curves and its size."""
+EVALUATED = "evaluated"
+"""The grid of the run folders that are made for model folders; and the mark of a test on other data."""
 
 
 def evaluate_run(
     run: str, dataset: Path, runs: Path, profile: str | None, outside: str | None, device: str
-) -> RunFolder:
-    """Test a run on the cases of a store that it has not learnt from, and return the folder of the result.
+) -> TestFolder:
+    """Test a run on the cases of a store that it has not learnt from, and return the folder of the test.
 
     Args:
         run: path or name of a run folder, or path of a model folder.
         dataset: folder of a store, of any study with the run's modalities and classes. Of the data that the
             run was trained on, its test cases are taken; of others, all cases of patients it has not seen.
-        runs: where runs are, and the result will be.
+        runs: where runs are.
         profile: which modalities a test case has, drawn as for training; None: all that are there.
         outside: the quality in which modalities outside a subset are shown, such as ``noise-2``; None: as in
             the run, where they are absent by default.
@@ -55,23 +56,39 @@ def evaluate_run(
 
     Raises `InputError` for data that do not fit the run, or of which it knows every patient.
     """
-    place = torch.device(chosen_device(device))
+    target = torch.device(chosen_device(device))
     torch.set_flush_denormal(True)  # as training and its test do
-    model = load_trained(run, runs, place)
+    model = load_trained(run, runs, target)
+    use_precision(model.precision(target))
     store = Store.open(dataset)
     _check_fits(model, store)
     cases, left_out = unseen_cases(model, store)
     warn_of_unlike(model, store, cases)
     table = store_availability(profile, store, cases) if profile else None
-    content = _content(model, store, cases, left_out, table, outside)
-    folder = RunFolder(runs / content["grid"] / f"{content['name']}-{content['hash']}")
-    if folder.state() == "done":
-        return folder
-    folder.write_config(content)
+    settings = _settings(model, store, cases, left_out, table, outside)
+    folder = _folder(model, runs)
+    test = folder.test(f"on-{store.description.name}-{settings['hash']}")
+    if test.done:
+        return test
     with folder.lease() as mine:
         if not mine:
-            raise InputError(f"{folder.path} is being evaluated by another process: wait for it")
-        _test(model, store, cases, table, folder, place)
+            raise InputError(f"{folder.path} is being worked on by another process: wait for it")
+        test.begin(settings)
+        where = environment(device_text(target), torch.get_num_threads(), model.precision(target))
+        folder.note_session("computing", environment=where)
+        _test(model, store, cases, table, test, target)
+        folder.note_session("done")
+    return test
+
+
+def _folder(model: Trained, runs: Path) -> RunFolder:
+    """The run's own folder; for a model folder, a run folder with its configuration and without weights."""
+    if (model.path / "config.yaml").exists():
+        return RunFolder(model.path)
+    folder = RunFolder(runs / EVALUATED / f"{model.name}-{_weights_hash(model)[:10]}")
+    if folder.state() == "absent":
+        folder.write_config({**model.content, "grid": EVALUATED})
+        folder.mark_trained()
     return folder
 
 
@@ -80,34 +97,33 @@ def _test(
     store: Store,
     cases: Sequence[str],
     table: Availability | None,
-    folder: RunFolder,
+    test: TestFolder,
     device: torch.device,
 ) -> None:
-    precision = model.precision(device)
-    where = environment(
-        torch.cuda.get_device_name() if device.type == "cuda" else "cpu", torch.get_num_threads(), precision
-    )
-    write_atomically(folder.path / "environment.json", json.dumps(where, indent=1).encode())
-    for name in KEPT:
-        if (model.path / name).exists():
-            shutil.copyfile(model.path / name, folder.path / name)
-    test = folder.config()["config"]["test"]
-    outside = Degradation.parse(test["outside"]) if test.get("outside") else None
-    degraded = folder.path / "degraded"
+    settings = test.settings()["test"]
+    outside = Degradation.parse(settings["outside"]) if settings.get("outside") else None
+    degraded = test.path / "degraded"
     seen = _seen_as(store, table, degraded) if table else store
     shown = TurnedStore.of(seen, model)
 
-    def segment(case: str) -> Maps:
-        print(f"segmenting {case}", file=sys.stderr, flush=True)
-        with autocast(precision, device):
-            maps = segment_case(
-                model.backbone, shown, case, window=model.config.window, device=device, outside=outside
-            )
-        return shown.turned_back(case, maps)
+    scoring = Scoring.of(settings)
 
-    score_cases(folder, seen, cases, segment, POLICIES[model.config.test.metrics], device=device)
+    def segment(case: str) -> Segmentation:
+        print(f"segmenting {case}", file=sys.stderr, flush=True)
+        with autocast(model.precision(device), device):
+            segmented = segment_case(
+                model.backbone,
+                shown,
+                case,
+                window=settings["window"],
+                device=device,
+                outside=outside,
+                probabilities=scoring.of_probabilities,
+            )
+        return shown.turned_back(case, segmented)
+
+    score_cases(test, seen, cases, segment, scoring, device=device)
     shutil.rmtree(degraded, ignore_errors=True)
-    folder.mark_done()
 
 
 def _seen_as(store: Store, table: Availability, cache: Path) -> Store:
@@ -121,7 +137,7 @@ def _seen_as(store: Store, table: Availability, cache: Path) -> Store:
 
 
 def _check_fits(model: Trained, store: Store) -> None:
-    for what in ("modalities", "classes", "spatial_dims"):
+    for what in ("modalities", "classes", "spatial_dims", "normalise"):
         found, expected = (getattr(d, what) for d in (store.description, model.description))
         if found != expected:
             raise InputError(
@@ -135,7 +151,7 @@ def _check_fits(model: Trained, store: Store) -> None:
         )
 
 
-def _content(
+def _settings(
     model: Trained,
     store: Store,
     cases: Sequence[str],
@@ -143,56 +159,43 @@ def _content(
     table: Availability | None,
     outside: str | None,
 ) -> dict[str, Any]:
-    """The result's `config.yaml`: the run's, with what was done otherwise in this test."""
-    origin = model.content
-    quality = str(Degradation.parse(outside)) if outside else model.config.test.outside
-    about = store.description.name + (f" under {table.profile}" if table else "")
-    identity = [origin["hash"], _weights_hash(model), store.hash, list(cases), table and table.hash, quality]
-    test = {**origin["config"]["test"], "evaluated": about, **({"outside": quality} if quality else {})}
-    data = origin.get("data") or {
-        "split": "unknown",
-        "cases": {"train": 0, "val": 0},
-        "availability": {"profile": "unknown", "hash": "unknown", "nominal": None, "realised": {}},
+    """The test's `test.yaml`: its settings and the data that it is made on."""
+    config, data = model.config, model.content.get("data", {})
+    if outside:
+        quality = config.test.model_copy(update={"outside": str(Degradation.parse(outside))})
+        config = config.model_copy(update={"test": quality})
+    training = model.content.get("identity", {}).get("training") or _weights_hash(model)
+    settings = test_conditions(config, training, store, tuple(cases))
+    evaluated: dict[str, Any] = {
+        "run": model.name,
+        "trained": {"dataset": model.description.name, "data": data.get("hash", "unknown")},
+        "left_out": len(left_out),
     }
-    unknown = {"profile": "unknown", "objective": {"name": "published weights"}, "seed": 0}
+    if table:
+        evaluated |= {"profile": table.profile, "availability": table.hash, "realised": realised(table)}
+    about = store.description.name + (f" under {table.profile}" if table else "")
+    tested_on: dict[str, Any] = {
+        "split": "unknown",
+        "availability": {"profile": "unknown", "hash": "unknown", "nominal": None, "realised": {}},
+        "cases": {"train": 0, "val": 0},
+        **data,
+    }
+    tested_on |= {"hash": store.hash, "cases": {**tested_on["cases"], "test": len(cases)}}
+    unknown_training = {"profile": "unknown", "objective": {"name": "published weights"}, "seed": 0}
     return {
-        **origin,
-        "hash": sha256(json.dumps(identity).encode()).hexdigest()[:10],
-        "name": "-".join(
-            [origin["name"], "on", store.description.name, *([quality] if outside and quality else [])]
-        ),
-        "grid": f"{origin['grid']}-evaluated",
-        "config": {
-            **(unknown if "imported" in origin else {}),
-            **origin["config"],
-            "dataset": store.description.name,
-            "test": test,
-        },
+        **settings,
+        **({"config": unknown_training} if "imported" in model.content else {}),
+        "hash": digest([settings["hash"], table and table.hash]),
+        "test": {**settings["test"], EVALUATED: about},
         "dataset": store.description.to_dict(),
-        "data": {**data, "hash": store.hash, "cases": {**data["cases"], "test": len(cases)}},
-        "evaluated": {
-            "run": model.name,
-            "trained": {
-                "dataset": model.description.name,
-                "data": origin.get("data", {}).get("hash", "unknown"),
-            },
-            "left_out": len(left_out),
-            **(
-                {
-                    "profile": table.profile,
-                    "availability": table.hash,
-                    "realised": {k: round(float(v), 4) for k, v in table.realised.items()},
-                }
-                if table
-                else {}
-            ),
-        },
+        "data": tested_on,
+        "evaluated": evaluated,
     }
 
 
 def _weights_hash(model: Trained) -> str:
-    digest = sha256()
+    hashed = sha256()
     for name, tensor in sorted(model.backbone.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+        hashed.update(name.encode())
+        hashed.update(tensor.cpu().contiguous().numpy().tobytes())
+    return hashed.hexdigest()

@@ -25,6 +25,7 @@ from bench_errors import InputError
 from benchmark.evaluation.sliding_window import class_sums
 from benchmark.models.model_card import model_card
 from benchmark.models.trained_model import MODEL, MODEL_CONFIG, Trained, load_trained
+from benchmark.run_folder.folder import RunFolder
 from benchmark.training.seen_cases import PRINTS, learnt_from
 from datasets.vocabulary import subsets
 
@@ -68,19 +69,24 @@ def _write(model: Trained, folder: Path, licence: str) -> None:
         {k: v.contiguous().clone() for k, v in model.backbone.state_dict().items()}, metadata={"format": "pt"}
     )
     (folder / MODEL).write_bytes(weights)
-    environment = model.path / "environment.json"
     content = {
         **model.content,
         "weights": {
             "sha256": sha256(weights).hexdigest(),
             "parameters": sum(p.numel() for p in model.backbone.parameters()),
         },
-        "environment": json.loads(environment.read_text(encoding="utf-8")) if environment.exists() else {},
+        "environments": RunFolder(model.path).environments(),
     }
     (folder / MODEL_CONFIG).write_text(json.dumps(content, indent=1), encoding="utf-8")
     if prints := learnt_from(model.path)[1]:
         (folder / PRINTS).write_text(json.dumps(sorted(prints)), encoding="utf-8")
-    (folder / CARD).write_text(model_card(content, model.path / "cases.csv", licence), encoding="utf-8")
+    (folder / CARD).write_text(model_card(content, _scores(model.path), licence), encoding="utf-8")
+
+
+def _scores(run: Path) -> Path:
+    """The scores of the run's first test on its own data; of before edition 2, beside its configuration."""
+    tests = [test for test in RunFolder(run).tests() if "evaluated" not in test.settings()]
+    return tests[0].cases if tests else run / "cases.csv"
 
 
 def _check(model: Trained, folder: Path) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load
 from backbones.weights import from_released
 from bench_errors import InputError
 from benchmark.config.run_config import RunConfig
-from benchmark.evaluation.metrics import POLICIES
+from benchmark.evaluation.metrics import Scoring
 from benchmark.run_folder.checkpoint import save_weights
 from benchmark.run_folder.folder import RunFolder
 from datasets.preparation.likeness import Likeness
@@ -45,7 +45,7 @@ def import_weights(file: Path, backbone: str, out: Path) -> RunFolder:
         {"dataset": BRATS2020.name, "backbone": {"name": backbone}, "profile": "complete"}
     )
     known = config.model_dump(include={"dataset": True, "backbone": True, "train": {"crop"}, "test": True})
-    policy = POLICIES[config.test.metrics]
+    scoring = Scoring.of(config.test.model_dump())
     digest = sha256(content).hexdigest()
     folder.write_config(
         {
@@ -54,13 +54,14 @@ def import_weights(file: Path, backbone: str, out: Path) -> RunFolder:
             "grid": "imported",
             "config": known,
             "dataset": BRATS2020.to_dict(),
-            "metrics": {"policy": policy.name, "text": policy.text},
+            "metrics": scoring.conditions(BRATS2020.spatial_dims),
             "preparation": {"version": VERSION, "box": "released"},
             "images": BRATS.to_dict(),
             "imported": {"file": file.name, "sha256": digest},
         }
     )
     save_weights(folder, weights)
+    folder.mark_trained()
     return folder
 
 

@@ -14,6 +14,7 @@ import yaml
 from benchmark.evaluation.metrics import METRICS
 from benchmark.report.data.names import method_titles, modality_title, network_title
 from benchmark.report.data.scores import metric_title
+from benchmark.run_folder.sessions import commits, hardware, precisions
 from datasets.preparation.likeness import Likeness
 from datasets.vocabulary import Description, subset_name, table_subsets
 
@@ -94,7 +95,7 @@ def _training(content: Mapping[str, Any]) -> str:
             f"Weights imported from `{imported['file']}` (SHA-256 {imported['sha256']}). How they were "
             "trained is not known to passion-bench: see those who published them."
         )
-    config, data, environment = content["config"], content["data"], content["environment"]
+    config, data, environments = content["config"], content["data"], content["environments"]
     availability = data["availability"]
     options = ", ".join(f"{k} {v}" for k, v in config["objective"].items() if k != "name")
     rows = [
@@ -103,9 +104,9 @@ def _training(content: Mapping[str, Any]) -> str:
         ("Network", f"{config['backbone']['name']}, {content['weights']['parameters']} parameters"),
         ("Objective", f"{config['objective']['name']}" + (f" ({options})" if options else "")),
         ("Optimisation", ", ".join(f"{k} {v}" for k, v in config["train"].items())),
-        ("Seed, precision", f"{config['seed']}, {config['precision']}"),
-        ("Code", f"commit {_commit(environment)}, torch {environment.get('torch', 'unknown')}"),
-        ("Hardware", _hardware(environment)),
+        ("Seed, precision", f"{config['seed']}, {precisions(environments)}"),
+        ("Code", f"commit {commits(environments)}, torch {environments[0].get('torch', 'unknown')}"),
+        ("Hardware", hardware(environments)),
     ]
     rates = [(modality_title(m), f"{100 * rate:.1f} %") for m, rate in availability["realised"].items()]
     return (
@@ -113,15 +114,6 @@ def _training(content: Mapping[str, Any]) -> str:
         + "\n\nShare of the training cases that lacked each modality:\n\n"
         + _table([m for m, _ in rates], [[rate for _, rate in rates]])
     )
-
-
-def _commit(environment: Mapping[str, Any]) -> str:
-    return (environment.get("commit") or "unknown") + (" (modified)" if environment.get("dirty") else "")
-
-
-def _hardware(environment: Mapping[str, Any]) -> str:
-    device = environment.get("device", "unknown")
-    return str(environment.get("cpu") or device) if device == "cpu" else str(device)
 
 
 def _means(cases: Path, description: Description) -> pd.DataFrame:
@@ -189,7 +181,7 @@ def _limits(content: Mapping[str, Any], description: Description, means: pd.Data
         lines.append(f"- Seldom seen in training: {', '.join(rare)}.")
     if content.get("config", {}).get("split") == "same":
         lines.append("- Trained and tested on the same cases: the scores say nothing about new patients.")
-    if means is not None:
+    if means is not None and "dice" in means:
         dice = pd.DataFrame(means["dice"]).mean(axis=1).dropna()
         lines.append(
             f"- Weakest subset in its test: {dice.idxmin()} (mean Dice {100 * dice.min():.1f} %), "

@@ -31,17 +31,20 @@ from benchmark.models.segmentation_files import (
 )
 from benchmark.models.trained_model import Trained, check_alike, load_trained
 from benchmark.training.device import chosen_device
-from datasets.preparation.examine import Examined, examine_images, sum_of
+from datasets.preparation.crop import crop
+from datasets.preparation.examine import Examined, examine_images
 from datasets.preparation.find import Case, find_cases
-from datasets.preparation.nifti import Image, turned, turned_sizes
+from datasets.preparation.likeness import Appearance
 from datasets.preparation.nifti import orientation as axes
-from datasets.preparation.prepare import crop
+from datasets.preparation.nifti import turned, turned_sizes
 from datasets.store.store import check_name
 from datasets.studies.names import DATASETS
 from datasets.vocabulary import Description, subset_name
 
 ASTRAY = 0.25
 """Share of a segmentation outside the head from which on it is said; soft edges of a mask leave far less."""
+MASK = "mask"
+"""What `--image` calls a file that is positive within the head."""
 
 
 def predict_images(
@@ -59,7 +62,8 @@ def predict_images(
 
     Args:
         run: path or name of a run folder, or path of a model folder.
-        images: any non-empty subset of the run's modalities; the first one gives grid and header.
+        images: any non-empty subset of the run's modalities, and a `mask` of the head if need be; the first
+            modality gives grid and header.
         out: the segmentation, `.nii.gz` or `.nii`.
         runs: folder of the run folders.
         ensemble: more runs, whose probabilities are averaged with those of the first.
@@ -72,8 +76,9 @@ def predict_images(
     models = _load(run, ensemble, runs, place)
     study = models[0].description
     for modality in images:
-        if modality not in study.modalities:
-            raise InputError(f"--image {modality}: {unknown('modality', modality, list(study.modalities))}")
+        if modality not in (*study.modalities, MASK):
+            known = [*study.modalities, MASK]
+            raise InputError(f"--image {modality}: {unknown('modality', modality, known)}")
         for model in models:
             if modality in model.unseen:
                 raise InputError(
@@ -81,8 +86,9 @@ def predict_images(
                     "100 %), so the network does not know it: leave it out, or use another run"
                 )
     absolute = {modality: Path.cwd() / path for modality, path in images.items()}
+    mask = absolute.pop(MASK, None)
     # Each file holds one volume, also of a dataset that keeps several in one.
-    case = Case("patient", Path.cwd(), absolute, None, (), {}, {})
+    case = Case("patient", Path.cwd(), absolute, None, (), {}, {}, mask=mask)
     segmentation = segment_patient(
         models, case, replace(study, channels=()), place, resample, probabilities, orientation
     )
@@ -176,6 +182,8 @@ def segment_patient(
     first, study = models[0], models[0].description
     examined = examine_images(case, description, resample)
     _refuse(examined, resample)
+    if examined.head is None:
+        raise ValueError("a case without errors has a head")
     like = next(iter(examined.images.values()))
     trained_on = first.likeness.orientation if first.likeness else ""
     held = like.orientation or orientation or trained_on or axes(like.affine)
@@ -185,18 +193,20 @@ def segment_patient(
         m: turned(examined.volumes[m], held, wanted) for m in study.modalities if m in examined.volumes
     }
     subset = tuple(volumes)
-    warnings = _warnings(first, volumes, like, held, wanted)
+    head = examined.head.turned(held, wanted)
+    look = Appearance.of(head, turned_sizes(like.affine, held, wanted))
+    warnings = [f"{p.file}: {p.message}" for p in examined.problems if p.severity == "warning"]
+    warnings += _warnings(first, look, held)
     if not (like.orientation or orientation):
         warnings.append(
             f"the header of {case.relative(like.path)} does not say where its axes point (qform and sform "
             f"have code 0): taken as {held}{', as in training' * bool(trained_on)}; say it with --orientation"
         )
-    head = sum_of(list(volumes.values())) > 0
     notes = [f"{p.file} {p.message}" for p in examined.problems if p.severity == "note"]
     if wanted != held:
         notes.append(f"turned from {held} to {wanted}, as in training, and the segmentation back")
     shape = next(iter(volumes.values())).shape
-    cut = crop(volumes, first.box)
+    cut = crop(volumes, head, first.box, study)
     del examined, volumes  # two thirds of what a case takes, while the network computes
     normalised = torch.from_numpy(cut.normalised(study.modalities))
     window = tuple(slice(start, end) for start, end in cut.box)
@@ -206,7 +216,7 @@ def segment_patient(
     classes = np.zeros(shape, dtype=np.uint8)
     classes[window] = most_probable(total).numpy()
     voxel = float(np.prod(voxel_sizes(like.affine))) / 1000
-    warnings += _implausible(classes, head, voxel)
+    warnings += _implausible(classes, head.tissue, voxel)
     counts = np.bincount(classes.ravel(), minlength=len(study.classes))
     found = None
     if probabilities:
@@ -252,15 +262,13 @@ def _refuse(examined: Examined, resample: bool) -> None:
     raise InputError(f"{errors[0].file}: {errors[0].message}{grids}{more}")
 
 
-def _warnings(
-    model: Trained, volumes: Mapping[str, NDArray[np.float32]], like: Image, held: str, wanted: str
-) -> list[str]:
+def _warnings(model: Trained, look: Appearance, held: str) -> list[str]:
     if model.likeness is None:
         return [
             f"{model.name} was made by an earlier version and does not say what its training images "
             "looked like: these are taken as they lie, see that they are like them"
         ]
-    found = model.likeness.differences(volumes, turned_sizes(like.affine, held, wanted))
+    found = model.likeness.differences(look)
     if not model.likeness.orientation:
         found.append(f"training images lay in different orientations: this one is taken as it lies, {held}")
     return found

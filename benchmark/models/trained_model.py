@@ -18,14 +18,17 @@ from torch import Tensor
 
 from backbones.contract import Backbone
 from bench_errors import InputError
-from benchmark.config.run_config import RunConfig, readable_errors
+from bench_options import readable_errors
+from benchmark.config.editions import current_layout
+from benchmark.config.run_config import RunConfig, read_config
 from benchmark.evaluation.sliding_window import class_sums
+from benchmark.report.data.find import find_folder
 from benchmark.run_folder.checkpoint import load_weights
 from benchmark.run_folder.folder import RunFolder
 from benchmark.training.build import build_backbone
 from benchmark.training.precision import autocast, check_precision
+from datasets.preparation.crop import CENTRAL
 from datasets.preparation.likeness import Likeness
-from datasets.preparation.prepare import CENTRAL
 from datasets.vocabulary import Description, Subset
 
 MODEL = "model.safetensors"
@@ -57,7 +60,7 @@ class Trained:
 
     @property
     def box(self) -> str:
-        """The rule by which training cropped its cases; see `datasets.preparation.prepare.crop`."""
+        """The rule by which training cropped its cases; see `datasets.preparation.crop.crop`."""
         usual = CENTRAL if self.description.spatial_dims == 2 else "full"
         return str(self.content.get("preparation", {}).get("box", usual))
 
@@ -94,7 +97,7 @@ def load_trained(text: str, runs: Path, device: torch.device | None = None) -> T
     """
     path, content, weights = _read(text, runs)
     try:
-        config = RunConfig.model_validate(content["config"])
+        config = read_config(content["config"])
     except ValidationError as error:
         raise InputError(f"{path}: {readable_errors(error.errors())}") from None
     description = Description.from_dict(content["dataset"])
@@ -113,15 +116,19 @@ def _read(text: str, runs: Path) -> tuple[Path, dict[str, Any], dict[str, Tensor
     path = Path(text)
     if (path / MODEL_CONFIG).is_file() and not (path / "config.yaml").exists():
         return path, *_read_model(path)
-    from benchmark.report.data.find import find_run
+    folder = find_folder(text, runs)
+    return folder.path, _as_tested(folder), load_weights(folder)
 
-    run = find_run(text, runs)
-    if "evaluated" in run.content:
-        raise InputError(
-            f"{text} is an evaluation and has no weights of its own: give the run, "
-            f"{run.content['evaluated']['run']}"
-        )
-    return run.path, run.content, load_weights(RunFolder(run.path))
+
+def _as_tested(folder: RunFolder) -> dict[str, Any]:
+    """The content of a run's `config.yaml` with the settings of the first test on its own data."""
+    content = folder.config()
+    content["config"] = current_layout(content["config"])
+    for settings in (test.settings() for test in folder.tests()):
+        if "evaluated" not in settings:
+            content["config"]["test"], content["metrics"] = settings["test"], settings["metrics"]
+            break
+    return content
 
 
 def _read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

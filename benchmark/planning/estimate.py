@@ -119,8 +119,8 @@ class Estimator:
             trained += part
             variance += (part * spread) ** 2 / len(seconds)
         tested = case.seconds(work.windows, work.voxels)
-        if config.test.select == "best":
-            looks = -(-epochs // (config.test.validate_every or 10))
+        if config.train.select == "best":
+            looks = -(-epochs // (config.train.validate_every or 10))
             tested += looks * case.segment * work.validation_windows / case.windows
         variance += (tested * spread) ** 2
         return Duration(steps.start + trained + tested, factor * sqrt(variance))

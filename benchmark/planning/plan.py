@@ -79,7 +79,7 @@ def plan_grid(grid: Grid, runs: Path, stores: dict[str, Path]) -> Plan:
             continue
         left.append(config)
         if state == "absent":
-            best = BEST_COPIES if config.test.select == "best" else 0
+            best = BEST_COPIES if config.train.select == "best" else 0
             total += size * WEIGHT_BYTES * (COPIES + best) + _row_bytes(config, known[config.dataset])
     counts = {name: states.count(name) for name in STATES if name in states}
     return Plan(counts, total, tuple(left), known, expected, dict(refused))

@@ -1,17 +1,15 @@
 """Two runs, or two grids, case by case: ``print_comparison("runs/a/X", "runs/a/Y", Path("runs"), None)``.
 
-Runs are paired as they are given; grids by what their runs are, seeds averaged per case. B is compared with
-A: differences are B minus A, and a gain is whatever is better in B.
+Runs are paired as they are given; grids by what their runs are. B is compared with A: differences are B minus
+A, and a gain is whatever is better in B. Two runs say nothing of other trainings, and the table says so.
 """
 
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
@@ -19,17 +17,17 @@ from rich.table import Table
 
 from bench_errors import InputError
 from benchmark.evaluation.metrics import METRICS
-from benchmark.report.data.collect import SPLITS, read_cases
+from benchmark.report.data.collect import SPLITS, case_frame
+from benchmark.report.data.effects import LEAST, Array, Effect, Trainings, difference, mean
 from benchmark.report.data.find import find_runs
 from benchmark.report.data.names import method_titles, options
-from benchmark.report.data.runs import Run
-from benchmark.report.data.scores import metric_title
-from benchmark.report.data.statistics import holm, paired
+from benchmark.report.data.runs import Run, Study
+from benchmark.report.data.scores import Scores, metric_scale, metric_title, metrics_of, score
 from benchmark.report.show import WIDTH
-from benchmark.report.tables.captions import counted
+from benchmark.report.tables.captions import NETWORKS_ONLY, counted
 from benchmark.report.tables.csv_text import csv_text
-from benchmark.report.tables.render import DASH, number, p_value
-from datasets.vocabulary import Description
+from benchmark.report.tables.gains import listed
+from benchmark.report.tables.render import number, p_value
 
 EXTREMES = 5
 """How many of the largest gains and losses are shown."""
@@ -56,16 +54,19 @@ def print_comparison(a: str, b: str, runs: Path, out: Path | None) -> None:
     pairs = _pairs(a, b, *found)
     tables = []
     for pair in pairs:
-        rows = side_by_side(pair)
-        _print_pair(pair, rows, console)
+        sides = _frames(pair)
+        rows = _side_by_side(*sides)
+        _print_heads(pair, console)
+        for table in (_summary(pair, *sides), *_extremes(rows)):
+            console.print(table)
         tables.append(rows.assign(method=pair.title))
     if out is not None:
         _write(pd.concat(tables), out)
         console.print(f"\nwrote {counted(sum(map(len, tables)), 'row')} to {out}", soft_wrap=True)
 
 
-def side_by_side(pair: Pair) -> pd.DataFrame:
-    """Return the scores that both sides have: columns `KEYS`, a, b and difference (b - a), as recorded."""
+def _frames(pair: Pair) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The scores of each side; `InputError` where they cannot be compared."""
     for name, (what, value) in SPLITS.items():
         values = [{value(run) for run in side} for side in (pair.a, pair.b)]
         if name != "availability" and values[0] != values[1]:
@@ -74,17 +75,17 @@ def side_by_side(pair: Pair) -> pd.DataFrame:
                 f"{pair.a[0].folder} and {pair.b[0].folder} differ in their {what} ({parts}): their cases "
                 "cannot be compared"
             )
-    sides = [
-        pd.concat([read_cases(run).astype(dict.fromkeys(KEYS, str)) for run in side])
-        .groupby(KEYS)["value"]
-        .mean()
-        for side in (pair.a, pair.b)
-    ]
-    rows = pd.DataFrame({"a": sides[0], "b": sides[1]}).dropna()
-    if rows.empty:
+    a, b = case_frame(pair.a), case_frame(pair.b)
+    if not set(a["case"]) & set(b["case"]):
         raise InputError(f"{pair.a[0].folder} and {pair.b[0].folder} have no test case in common")
-    rows["difference"] = rows["b"] - rows["a"]
-    return rows.reset_index()
+    return a, b
+
+
+def _side_by_side(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """The scores that both sides have, runs averaged: columns `KEYS`, a, b and difference (b - a)."""
+    means = [side.astype(dict.fromkeys(KEYS, str)).groupby(KEYS)["value"].mean() for side in (a, b)]
+    rows = pd.DataFrame({"a": means[0], "b": means[1]}).dropna()
+    return rows.assign(difference=rows["b"] - rows["a"]).reset_index()
 
 
 def _pairs(a: str, b: str, left: Sequence[Run], right: Sequence[Run]) -> list[Pair]:
@@ -120,20 +121,15 @@ def _settings(run: Run, conditions: Sequence[str]) -> dict[str, Any]:
     return {**{key: run.config[key] for key in conditions}, **options(run.config)}
 
 
-def _print_pair(pair: Pair, rows: pd.DataFrame, console: Console) -> None:
+def _print_heads(pair: Pair, console: Console) -> None:
     for name, side in (("A", pair.a), ("B", pair.b)):
-        seeds = f" ({len(side)} runs, averaged per case)" if len(side) > 1 else ""
+        seeds = f" ({len(side)} runs)" if len(side) > 1 else ""
         first = side[0]
         title = method_titles([first.config])[0]
         text = f"{name}: {title}, {first.config['profile']}  {first.grid}/{first.folder}{seeds}"
         console.print(escape(text), style="bold", soft_wrap=True)
     if differing := _differences(pair.a[0], pair.b[0]):
         console.print(escape(f"differ in {', '.join(differing)}"), soft_wrap=True)
-    regions = [region.name for region in Description.from_dict(pair.a[0].content["dataset"]).regions]
-    metrics = [metric for metric in METRICS if (rows["metric"] == metric).any()]
-    console.print(_summary(rows, metrics, regions))
-    for metric in metrics:
-        console.print(_extremes(rows[rows["metric"] == metric], metric))
 
 
 def _differences(a: Run, b: Run) -> list[str]:
@@ -141,35 +137,58 @@ def _differences(a: Run, b: Run) -> list[str]:
     return [f"{key} ({left[key]} | {right[key]})" for key in left if right.get(key, left[key]) != left[key]]
 
 
-def _summary(rows: pd.DataFrame, metrics: Sequence[str], regions: Sequence[str]) -> Table:
-    """Each metric and region on average over the subsets of a case, tested over the cases."""
-    means = rows.groupby(["metric", "region", "case"])[["a", "b", "difference"]].mean()
-    places = [(metric, region) for metric in metrics for region in regions]
-    parts = [_scale(place[0]) * pd.DataFrame(means.xs(place)) for place in places]
-    results = [paired(part[["difference"]].to_numpy(float)) for part in parts]
-    corrected = holm(np.array([result.p[0] for result in results]))
-    table = Table("metric", "region", title="Average over the subsets, paired over the cases")
-    for head in ("cases", "A", "B", "B - A", "95 % interval", "effect", "p", "p (Holm)"):
+def _summary(pair: Pair, a: pd.DataFrame, b: pd.DataFrame) -> Table:
+    """Each metric by region on average over the subsets; the first metric's mean over regions has a p."""
+    metrics = [metric for metric in metrics_of(a) if metric in metrics_of(b)]
+    compared = [_compared(pair, a, b, metric) for metric in metrics]
+    first = compared[0][1]
+    over = NETWORKS_ONLY if first.of_these_networks else "trainings and patients"
+    few = "" if first.trainings >= LEAST else f"; no p with fewer than {LEAST} trainings a side"
+    table = Table(
+        "metric", "region", title="Average over the subsets", caption=f"intervals are over {over}{few}"
+    )
+    for head in ("patients", "A", "B", "B - A", "95 % interval", "p"):
         table.add_column(head, justify="right")
-    for (metric, region), part, result, p in zip(places, parts, results, corrected, strict=True):
-        low, high = (float(end[0]) for end in (result.low, result.high))
-        table.add_row(
-            metric_title(metric),
-            region,
-            str(result.cases[0]),
-            *(number(float(part[side].mean())) for side in ("a", "b")),
-            number(float(result.difference[0])),
-            DASH if math.isnan(low) else escape(f"[{number(low)}, {number(high)}]"),
-            number(float(result.effect[0])),
-            p_value(float(result.p[0])),
-            p_value(float(p)),
-        )
-    table.caption = "p: Wilcoxon signed-rank test, two-sided; effect: matched-pairs rank-biserial correlation"
+    for scores, effect, *sides in compared:
+        for i, region in enumerate([*scores.regions, f"mean of {listed(scores.plain)}"]):
+            primary = effect is first and i == len(scores.regions)
+            low, high = (number(float(end[i])) for end in (effect.low, effect.high))
+            table.add_row(
+                scores.title,
+                region,
+                str(effect.patients[i]),
+                *(number(float(side[i])) for side in (*sides, effect.mean)),
+                escape(f"[{low}, {high}]"),
+                p_value(float(effect.p[i]) if primary else float("nan")),
+            )
+        table.add_section()
     return table
 
 
-def _extremes(rows: pd.DataFrame, metric: str) -> Table:
-    """The rows with the largest gains and losses, the largest first."""
+def _compared(
+    pair: Pair, a: pd.DataFrame, b: pd.DataFrame, metric: str
+) -> tuple[Scores, Effect, Array, Array]:
+    """A's scores, the differences by region and of their mean, and both sides' means of the same."""
+    sides = [
+        score(cases, Study("", "", "", "", tuple(replace(run, method="") for run in runs)), metric)
+        for cases, runs in ((a, pair.a), (b, pair.b))
+    ]
+    common = [name for name in sides[0].patients if name in sides[1].patients]
+    parts = []
+    for side in sides:
+        trainings = side.trainings("", side.of_regions(side.regions))
+        rows = [side.patients.index(name) for name in common]
+        parts.append(Trainings(trainings.keys, trainings.values[:, rows]))
+    return sides[0], difference(parts[1], parts[0]), mean(parts[0]).mean, mean(parts[1]).mean
+
+
+def _extremes(rows: pd.DataFrame) -> list[Table]:
+    """The rows of each metric with the largest gains and losses, the largest first."""
+    metrics = [metric for metric in METRICS if (rows["metric"] == metric).any()]
+    return [_of_metric(rows[rows["metric"] == metric], metric) for metric in metrics]
+
+
+def _of_metric(rows: pd.DataFrame, metric: str) -> Table:
     sign = 1 if METRICS[metric].higher_is_better else -1
     rows = rows.assign(gain=sign * rows["difference"])
     table = Table("", "case", "subset", "region", title=f"Largest differences, {metric_title(metric)}")
@@ -181,16 +200,11 @@ def _extremes(rows: pd.DataFrame, metric: str) -> Table:
         if part.empty:
             table.add_row(f"no {kind}")
         names = part[["case", "subset", "region"]].to_numpy(str)
-        values = _scale(metric) * part[["a", "b", "difference"]].to_numpy(float)
+        values = metric_scale(metric) * part[["a", "b", "difference"]].to_numpy(float)
         for words, numbers in zip(names, values, strict=True):
             table.add_row(kind, *map(escape, words), *map(number, numbers))
         table.add_section()
     return table
-
-
-def _scale(metric: str) -> int:
-    """Metrics without a unit are in percent."""
-    return 1 if METRICS[metric].unit else 100
 
 
 def _write(rows: pd.DataFrame, out: Path) -> None:

@@ -1,10 +1,11 @@
-"""One run in the terminal: ``show_run("phantom-rfnet-passion-mr2468-s1037-1a2b3c4d5e", Path("runs"))``.
+"""In the terminal: a run, ``show_run("phantom-rfnet-passion-mr2468-s1037-1a2b3c4d5e", Path("runs"))``, and
+what a report begins with, ``print_answers(written.answers)``.
 
-What it is, where it stands, its conditions, the last values of its curves, and its scores by subset and
-region. An unfinished run is shown as far as it came.
+Of a run: what it is, where it stands, its conditions, the last values of its curves, and its scores by subset
+and region. An unfinished run is shown as far as it came.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +15,66 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmark.evaluation.metrics import METRICS
-from benchmark.report.data.collect import COLUMNS
-from benchmark.report.data.find import find_run
+from benchmark.report.data.collect import read_runs
+from benchmark.report.data.effects import mean
+from benchmark.report.data.find import find_folder
 from benchmark.report.data.names import method_titles, modality_title
-from benchmark.report.data.runs import Run, guarded
+from benchmark.report.data.runs import Run
 from benchmark.report.data.scores import AVERAGE, metric_title
 from benchmark.report.tables.captions import counted, rates
-from benchmark.report.tables.render import ABSENT, DASH, PRESENT, number
+from benchmark.report.tables.contents import Answer
+from benchmark.report.tables.render import ABSENT, DASH, PRESENT, number, p_value
+from benchmark.run_folder.case_rows import read_frame
 from datasets.vocabulary import Description, presence, subset_name, table_subsets
 
 WIDTH = 160
 """Columns of the output where it is no terminal."""
+MOST = 3
+"""Studies whose answer is printed."""
 
 
 def show_run(text: str, runs: Path) -> None:
     """Print all about one run; raise `InputError` where there is none or its folder is damaged."""
-    run = find_run(text, runs)
+    tested = read_runs(find_folder(text, runs))
+    run = tested[0]
     console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
-    console.print(escape(f"{method_titles([run.config])[0]}  ({run.folder})"), style="bold", soft_wrap=True)
+    console.print(
+        escape(f"{method_titles([run.config])[0]}  ({run.path.name})"), style="bold", soft_wrap=True
+    )
     console.print(escape(_state(run)), soft_wrap=True)
     console.print(_pairs(_conditions(run)))
     log = run.log
     if log:
         _print_log(log, console)
-    if (run.path / "cases.csv").exists():
-        _print_scores(run, console)
+    for run in tested:
+        if run.test and (run.test / "cases.csv").exists():
+            if len(tested) > 1:
+                console.print(escape(f"\n{run.folder}: {_state(run)}"), style="bold", soft_wrap=True)
+            _print_scores(run, run.test / "cases.csv", console)
+
+
+def print_answers(answers: Sequence[Answer]) -> None:
+    """Print the primary endpoint of each method, its gain over the baseline, and what is said of it."""
+    console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
+    for answer in answers[:MOST]:
+        console.print(f"\n{escape(answer.heading)}", style="bold", soft_wrap=True)
+        table = Table("method")
+        for head in ("mean", "gain", "95 % interval", "p (Holm)", "trainings"):
+            table.add_column(head, justify="right")
+        scores, gains = answer.scores, {gain.method: gain for gain in answer.gains}
+        for method in scores.study.methods:
+            own = mean(scores.trainings(method, scores.endpoint))
+            about = [DASH] * 3
+            if gain := gains.get(method):
+                value, low, high = map(number, gain.value())
+                about = [value, escape(f"[{low}, {high}]"), p_value(gain.p)]
+            table.add_row(escape(method), number(float(own.mean[0])), *about, str(own.trainings))
+        console.print(table)
+        for sentence in answer.sentences:
+            console.print(escape(sentence), soft_wrap=True)
+    if len(answers) > MOST:
+        console.print(f"\nand of {counted(len(answers) - MOST, 'more profile')} in the report")
+    console.print()
 
 
 def _state(run: Run) -> str:
@@ -47,13 +83,14 @@ def _state(run: Run) -> str:
 
 
 def _conditions(run: Run) -> dict[str, str]:
-    config, content, environment = run.config, run.content, run.environment
+    config, content = run.config, run.content
     parts = {
         key: ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
         for key, value in config.items()
     }
-    policy = content["metrics"]["text"]
-    found = {"grid": run.grid, **parts, "metrics": policy}
+    found = {"grid": run.grid, **parts}
+    if "metrics" in content:
+        found["metrics"] = run.metric_text
     if data := content.get("data"):
         cases = ", ".join(f"{n} {part}" for part, n in data["cases"].items())
         found["data"] = f"{data['hash']}: {cases}"
@@ -61,12 +98,11 @@ def _conditions(run: Run) -> dict[str, str]:
     if run.model:
         millions = run.model["parameters"] / 1e6
         found["network"] = f"{millions:.2f} M parameters, {run.model['gflops']:.1f} GFLOPs a crop"
-    if environment:
-        versions = (
-            f"{name} {environment[name]}" for name in ("version", "python", "torch") if name in environment
-        )
+    if run.environments:
+        first = run.environments[0]
+        versions = (f"{name} {first[name]}" for name in ("version", "python", "torch") if name in first)
         found["code"] = ", ".join([f"commit {run.commit}", *versions])
-        found["ran on"] = f"{run.hardware}, begun {environment.get('started', 'unknown')}"
+        found["ran on"] = f"{run.hardware}, {run.precision}"
     return found
 
 
@@ -94,14 +130,13 @@ def _print_log(log: list[dict[str, Any]], console: Console) -> None:
         console.print(table)
 
 
-def _print_scores(run: Run, console: Console) -> None:
-    path = run.path / "cases.csv"
-    rows = guarded(path, lambda: pd.read_csv(path, usecols=COLUMNS, dtype={"case": str}))
+def _print_scores(run: Run, path: Path, console: Console) -> None:
+    rows = read_frame(path)
     description = Description.from_dict(run.content["dataset"])
     metrics = [metric for metric in METRICS if (rows["metric"] == metric).any()]
     regions = [region.name for region in description.regions]
     columns = [(metric, region) for metric in metrics for region in regions]
-    means = rows.groupby(["subset", "metric", "region"])["value"].mean()
+    means = rows.groupby(["subset", "metric", "region"], observed=True)["value"].mean()
     names = [subset_name(s, description.modalities) for s in table_subsets(description)]
     wide = pd.DataFrame(
         {column: [means.get((name, *column), float("nan")) for name in names] for column in columns}, names

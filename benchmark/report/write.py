@@ -1,34 +1,37 @@
 """The report of one or several grids as files: ``write_report([Path("runs/demo")], Path("report/demo"))``.
 
-`report.md` with everything in it, `report.html` the same as a page that sorts and filters, `tables/`
-(Markdown, LaTeX, csv, HTML) and `figures/` (png, svg, pdf). A second report of the same runs has
+`report.md` with everything in it, the answer first, `report.html` the same as a page that sorts and filters,
+`tables/` (Markdown, LaTeX, csv, HTML) and `figures/` (png, svg, pdf). A second report of the same runs has
 the same bytes.
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 from bench_errors import InputError
 from bench_registry import unknown
-from benchmark.report.data.collect import Collected, collect
+from benchmark.report.data.collect import Collected, Wanted, collect
 from benchmark.report.data.runs import Run
 from benchmark.report.figures.pictures import Picture, pictures
 from benchmark.report.figures.style import FORMATS, save
 from benchmark.report.page.page import page
 from benchmark.report.tables.captions import counted
-from benchmark.report.tables.contents import Section, contents
+from benchmark.report.tables.contents import Answer, Section, contents
 from benchmark.report.tables.render import (
+    brief,
+    differences_csv,
     environment,
+    escape_html,
+    escape_markdown,
     html,
     latex,
     markdown,
-    tests_csv,
-    tests_markdown,
     wide_csv,
 )
 from benchmark.report.tables.table import Table
@@ -38,6 +41,16 @@ MANY = 4
 """Sections from which on starting processes to draw their figures pays."""
 BRIEF = 6
 """Sections from which on each has fewer figures, png alone unless other formats are asked for."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A report: its files, `report.md` first, and what it begins with."""
+
+    files: tuple[Path, ...]
+    answers: tuple[Answer, ...]
+
+
 Figures = tuple[list[Picture], list[Path]]
 """The figures of a section and their files."""
 
@@ -48,28 +61,32 @@ def write_report(
     split_by: Sequence[str] = (),
     published: bool = False,
     formats: Sequence[str] | None = None,
-    only: Collection[str] | None = None,
-) -> list[Path]:
-    """Write the report of the grids' run folders into `out` and return the files, `report.md` first.
+    wanted: Wanted | None = None,
+    margin: float | None = None,
+) -> Written:
+    """Write the report of the grids' run folders into `out`.
 
     With `published`, what others reported stands under our rows; `collect` explains `split_by`; `formats` are
     those of the figures, png always among them as the page is made of it: by default all, and png alone from
-    `BRIEF` sections on; `only` are the names of the run folders to read, where not all are. Raises
-    `InputError` for an unknown format, a grid without a finished run, runs that cannot be compared
-    (`collect`), and a folder that cannot be written.
+    `BRIEF` sections on; `wanted` are the runs to take, see `collect`; within `margin` (in the unit of the
+    tables) two methods are called equivalent. Raises `InputError` for an unknown format,
+    a margin that is not positive, a grid without a finished run, runs that cannot be compared (`collect`),
+    and a folder that cannot be written.
     """
     for name in formats or ():
         if name not in FORMATS:
             raise InputError(f"--formats: {unknown('format', name, list(FORMATS))}")
-    collected = collect(grid_folders, split_by, only)
-    sections = contents(collected, published)
+    if margin is not None and margin <= 0:
+        raise InputError(f"--margin: expected a difference above 0, found {margin:g}")
+    collected = collect(grid_folders, split_by, wanted)
+    sections = contents(collected, published, margin)
     if formats is None:
         formats = FORMATS if len(sections) < BRIEF else ()
     formats = [name for name in FORMATS if name in ("png", *formats)]
     try:
         for folder in (out / "tables", out / "figures"):
             folder.mkdir(parents=True, exist_ok=True)
-        return _write(collected, sections, out, formats)
+        return Written(tuple(_write(collected, sections, out, formats)), sections[0].answers)
     except OSError as error:
         raise InputError(
             f"the report cannot be written to {error.filename or out} ({error.strerror}): choose another "
@@ -82,13 +99,15 @@ def _write(
 ) -> list[Path]:
     written: list[Path] = []
     texts: dict[str, str] = {}
+    tables: dict[str, str] = {}
     drawn: dict[str, list[Picture]] = {}
     with _drawing(sections, out / "figures", formats) as results:
         runs = [(run, minutes(run)) for study in collected.studies() for run in study.runs]
         for section, (own, paths) in zip(sections, results, strict=True):
             for table in section.tables:
                 files = _files(table)
-                texts[table.name] = files[f"{table.name}.md"]
+                texts[table.name] = brief(files[f"{table.name}.md"], table, escape_markdown)
+                tables[table.name] = brief(files[f"{table.name}.html"], table, escape_html)
                 written += [_write_text(out / "tables" / name, text) for name, text in files.items()]
             drawn[section.title] = own
             written += paths
@@ -102,6 +121,8 @@ def _write(
             states={s: states.count(s) for s in STATES if s in states},
             unfinished=[run for run in collected.runs if run.state != "done"],
             repeated=collected.repeated,
+            others=collected.others,
+            old=[run for run in collected.runs if run.is_old],
             epochs=epochs,
             sections=[(section, drawn[section.title]) for section in sections],
             texts=texts,
@@ -113,7 +134,7 @@ def _write(
     report = _write_text(out / "report.md", text)
     return [
         report,
-        _write_text(out / "report.html", page(collected, sections, drawn, out, formats)),
+        _write_text(out / "report.html", page(collected, sections, tables, drawn, out, formats)),
         *written,
     ]
 
@@ -141,16 +162,15 @@ def _draw(section: Section, folder: Path, formats: Sequence[str], brief: bool) -
 
 
 def _files(table: Table) -> dict[str, str]:
-    """The files of one table: itself in each format, and its tests where it has some."""
+    """The files of one table: itself in each format, and its differences where it has some."""
     files = {
         f"{table.name}.md": markdown(table),
         f"{table.name}.tex": latex(table),
         f"{table.name}.csv": wide_csv(table),
         f"{table.name}.html": html(table),
     }
-    if table.tests:
-        files[f"{table.name}-tests.md"] = tests_markdown(table)
-        files[f"{table.name}-tests.csv"] = tests_csv(table)
+    if table.differences:
+        files[f"{table.name}-differences.csv"] = differences_csv(table)
     return files
 
 
@@ -166,7 +186,7 @@ def epochs(run: Run) -> str:
 
 def left_out(collected: Collected) -> list[str]:
     """What networks could not give their objectives, once for each method."""
-    notes = [(run.method, run.environment.get("left_out")) for run in collected.runs if run.method]
+    notes = [(run.method, run.model.get("left_out")) for run in collected.runs if run.method]
     return list(dict.fromkeys(f"{method}: {note}." for method, note in notes if note))
 
 

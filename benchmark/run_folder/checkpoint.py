@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from bench_errors import InputError
-from benchmark.run_folder.folder import RunFolder, sync_folder, write_atomically
+from benchmark.run_folder.files import sync_folder, write_atomically
+from benchmark.run_folder.folder import RunFolder
 
 FILES = ("checkpoint.pt", "checkpoint.previous.pt")
 """Newest first; each is the SHA-256 of what follows it, then what `torch.save` wrote."""

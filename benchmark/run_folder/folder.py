@@ -1,54 +1,44 @@
-"""The run folder: the truth about one run, read from disk.
+"""The run folder: the truth about one training and its tests, read from disk.
 
     folder = RunFolder(Path("runs/demo/phantom-rfnet-passion-mr2468-s1037-1a2b3c4d5e"))
     folder.state()          # "absent", "partial", "running", "failed" or "done"
 
-`config.yaml` (what it is), `environment.json` (where it ran), `model.json` (how large the network is),
-`split.json` (who trained, validated and tested), `availability.csv` (who lacked what in training),
-`log.jsonl` (a line per epoch), `cases.csv` (a row per case, subset, region and metric), `examples.npz`
-(slices with predictions), `checkpoint.pt`, `weights.safetensors`, `wandb/` (what Weights & Biases writes),
-and `done` or `failed`. `sessions.jsonl` says which processes have worked on it and how each of them ended;
-while one does, `holder` is its lease, and without that lease nothing can be written.
+`config.yaml` (what it is), `model.json` (how large the network is), `split.json` (who trained, validated and
+tested), `availability.csv` (who lacked what in training), `log.jsonl` (a line per epoch), `checkpoint.pt`,
+`weights.safetensors`, `wandb/` (what Weights & Biases writes), `tests/` (a folder per test), and `done` or
+`failed`. `sessions.jsonl` says which processes have worked on it, where, with which code, and how each of
+them ended; while one does, `holder` is its lease, and without that lease nothing can be written.
+
+Folders of before edition 2 have one test, whose files lie beside `config.yaml`, and an `environment.json` in
+place of the sessions' own.
 """
 
 import json
 import os
-import secrets
 import socket
 import sys
-import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bench_errors import InputError
+from benchmark.run_folder.files import append_line, now, read_lines, read_yaml, write_atomically, write_yaml
 from benchmark.run_folder.lease import Owner, check, hold, living_owner, remove_dead, silence
+from benchmark.run_folder.tests import TESTS, TestFolder, tests_of
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The fast one where PyYAML was built with it: a report reads a thousand files."""
 STATES = ("done", "running", "failed", "partial", "absent")
-RESULTS = (
-    "checkpoint.pt",
-    "checkpoint.previous.pt",
-    "log.jsonl",
-    "cases.csv",
-    "validation.csv",
-    "examples.npz",
-    "weights.safetensors",
-)
-"""What training and testing write."""
 VALIDATED = "validation.csv"
-"""What a trial of a study has in place of `cases.csv`: the same of its validation cases, Dice alone."""
+"""What a trial of a study has in place of tests: the scores of its validation cases, Dice alone."""
 STUDY = "study"
 """Folder beside the run folders of a study, with what is the study's own."""
+TRAINED = ("checkpoint.pt", "checkpoint.previous.pt", "log.jsonl", "weights.safetensors", VALIDATED, "done")
+"""What training writes."""
+TESTED = tuple(f"{TESTS}/*/{name}" for name in ("cases.csv", "examples.npz", "done"))
+"""What testing writes, as patterns."""
 HOLDER = "holder"
 """The name of the lease in a run folder."""
-PARTIAL = ".partial"
-"""The end of the name of what is written beside its place and was left there by a crash."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +47,12 @@ class RunFolder:
 
     path: Path
 
-    def state(self) -> str:
-        """Say where the run stands; `running` means that a living process holds its lease."""
-        if (self.path / "done").exists():
+    def state(self, test: str | None = None) -> str:
+        """Say where the run stands: the training and its test of that name, or with all of its tests.
+
+        `running` means that a living process holds its lease.
+        """
+        if self.trained and (self.test(test).done if test else all(t.done for t in self.tests())):
             return "done"
         if self.holder():
             return "running"
@@ -67,10 +60,27 @@ class RunFolder:
             return "failed"
         return "partial" if (self.path / "config.yaml").exists() else "absent"
 
+    @property
+    def trained(self) -> bool:
+        """Whether the weights to test are there."""
+        return (self.path / "done").exists()
+
+    def tests(self) -> list[TestFolder]:
+        """The tests that have begun."""
+        return tests_of(self.path)
+
+    def test(self, name: str) -> TestFolder:
+        """The test of that name, begun or not."""
+        return TestFolder(self.path / TESTS / name)
+
     def reason(self) -> str:
         """Why the run failed, or the empty string."""
-        path = self.path / "failed"
-        return str(json.loads(path.read_text())["reason"]) if path.exists() else ""
+        try:
+            return str(json.loads((self.path / "failed").read_text(encoding="utf-8"))["reason"])
+        except FileNotFoundError:
+            return ""
+        except (ValueError, KeyError, TypeError):
+            return "its reason is not to be read: see output.txt in its folder"
 
     def failed_at(self) -> int:
         """When the run failed, in ns by the file system's clock; 0 if it has not."""
@@ -80,8 +90,8 @@ class RunFolder:
             return 0
 
     def config(self) -> dict[str, Any]:
-        """The content of `config.yaml`."""
-        return dict(yaml.load((self.path / "config.yaml").read_text(encoding="utf-8"), Loader=LOADER))
+        """Return the content of `config.yaml`; raise `InputError` where it is damaged."""
+        return read_yaml(self.path / "config.yaml")
 
     def check_writable(self) -> None:
         """Raise `InputError` if the folder is there and this process may not write into it."""
@@ -93,22 +103,11 @@ class RunFolder:
 
     def write_config(self, content: dict[str, Any]) -> None:
         """Create the folder with its `config.yaml`; raise `InputError` where it cannot be written."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-            write_atomically(self.path / "config.yaml", text.encode())
-        except OSError as error:
-            raise InputError(
-                f"{self.path} cannot be written ({error.strerror}): choose another place with --runs"
-            ) from None
+        write_yaml(self.path / "config.yaml", content)
 
     def log(self) -> list[dict[str, Any]]:
         """The lines of `log.jsonl`; a last line cut off by a crash is left out."""
-        path = self.path / "log.jsonl"
-        if not path.exists():
-            return []
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        return read_lines(self.path / "log.jsonl")
 
     def epochs(self) -> int:
         """How many epochs are logged, without reading what stands in their lines."""
@@ -117,30 +116,35 @@ class RunFolder:
 
     def append_log(self, line: dict[str, Any]) -> None:
         """Add one epoch's line, on the disk when this returns: no checkpoint may be ahead of the log."""
-        _append(self.path / "log.jsonl", line)
+        append_line(self.path / "log.jsonl", line)
 
     def truncate_log(self, epochs: int) -> None:
         """Keep the lines of the first `epochs` epochs: what came after the checkpoint is run again."""
         lines = [json.dumps(line) + "\n" for line in self.log() if line["epoch"] < epochs]
         write_atomically(self.path / "log.jsonl", "".join(lines).encode())
 
-    def forget_results(self) -> None:
-        """Remove what training and testing have come to, so that the run begins afresh."""
+    def forget_results(self, tests_alone: bool = False) -> None:
+        """Remove what training and testing, or tests alone, have come to, so that they begin afresh."""
         check(self.path / HOLDER)
-        for name in RESULTS:
-            (self.path / name).unlink(missing_ok=True)
+        for pattern in TESTED if tests_alone else (*TRAINED, *TESTED):
+            for path in self.path.glob(pattern):
+                path.unlink()
 
-    def mark_done(self) -> None:
-        """Say that the run is finished and whole."""
-        (self.path / "failed").unlink(missing_ok=True)
+    def mark_trained(self) -> None:
+        """Say that the weights to test are there."""
+        self.clear_failure()
         write_atomically(self.path / "done", b"")
+
+    def clear_failure(self) -> None:
+        """Forget why the run stopped, as it goes on."""
+        (self.path / "failed").unlink(missing_ok=True)
 
     def mark_failed(self, reason: str, details: str = "") -> None:
         """Record why the run stopped: one line, and a traceback where there is one.
 
         Where the folder cannot be written (its disk is full, say), the reason goes to standard error.
         """
-        content = {"reason": reason, "details": details, "time": _now()}
+        content = {"reason": reason, "details": details, "time": now()}
         try:
             write_atomically(self.path / "failed", json.dumps(content, indent=1).encode())
         except OSError as error:
@@ -165,51 +169,24 @@ class RunFolder:
         """Take the lease away from a holder that is known to be dead."""
         remove_dead(self.path / HOLDER)
 
-    def note_session(self, event: str) -> None:
-        """Add to `sessions.jsonl` what this process begins with the run, or how it ends with it."""
-        line = {"time": _now(), "event": event, "host": socket.gethostname(), "pid": os.getpid()}
-        _append(self.path / "sessions.jsonl", line)
+    def note_session(self, event: str, **facts: Any) -> None:
+        """Add to `sessions.jsonl` what this process begins with the run, or how it ends with it.
 
+        `facts`: where it computes and with which code; see `training.provenance.environment`.
+        """
+        line = {"time": now(), "event": event, "host": socket.gethostname(), "pid": os.getpid(), **facts}
+        append_line(self.path / "sessions.jsonl", line)
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is either whole or as it was before, whatever happens in between.
+    def environments(self) -> list[dict[str, Any]]:
+        """Where and with which code each session computed, in their order; equal ones once."""
+        environments = [line["environment"] for line in self.sessions() if "environment" in line]
+        if not environments and (path := self.path / "environment.json").exists():  # before edition 2
+            environments = [json.loads(path.read_text(encoding="utf-8"))]
+        return [e for i, e in enumerate(environments) if e not in environments[:i]]
 
-    Raises `LeaseLost` where this process has held the folder and another has taken it over.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        check(path.parent / HOLDER)
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    sync_folder(path.parent)
-
-
-def _append(path: Path, line: dict[str, Any]) -> None:
-    check(path.parent / HOLDER)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
-
-
-def sync_folder(path: Path) -> None:
-    """Wait until the names in a folder are on the disk: without it, a rename can be lost in a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def sessions(self) -> list[dict[str, Any]]:
+        """The lines of `sessions.jsonl`."""
+        return read_lines(self.path / "sessions.jsonl")
 
 
 def is_of_study(run_folder: Path) -> bool:
@@ -219,5 +196,5 @@ def is_of_study(run_folder: Path) -> bool:
 
 def run_folders(grid_folder: Path) -> list[RunFolder]:
     """The run folders of a grid, sorted by name; one that was being removed when that was cut off is none."""
-    found = sorted(grid_folder.glob("*/config.yaml"))
-    return [RunFolder(path.parent) for path in found if not path.parent.name.startswith(".")]
+    paths = sorted(grid_folder.glob("*/config.yaml"))
+    return [RunFolder(path.parent) for path in paths if not path.parent.name.startswith(".")]

@@ -154,6 +154,13 @@ def check(path: Path) -> None:
             ) from None
 
 
+def check_below(path: Path) -> None:
+    """Raise `LeaseLost` if `path` lies in a folder whose lease this process has held and lost."""
+    for lease in list(_held):
+        if lease.parent in path.parents:
+            check(lease)
+
+
 def living_owner(path: Path) -> Owner | None:
     """Return who has the lease at `path`, or None where nobody has or the owner is known to be dead.
 

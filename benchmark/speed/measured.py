@@ -24,7 +24,7 @@ from typing import Any, Literal
 from benchmark.config.run_config import RunConfig
 from benchmark.launch.devices import Slot
 from benchmark.launch.worker import malloc_variables
-from benchmark.run_folder.folder import write_atomically
+from benchmark.run_folder.files import write_atomically
 from benchmark.run_folder.reasons import OUT_OF_MEMORY, error_reason, memory_kills
 from benchmark.speed import probe
 from benchmark.speed.bench import alone, device_name
@@ -69,7 +69,7 @@ def step_setting(config: RunConfig, description: Description, shape: tuple[int, 
 
 def case_setting(config: RunConfig, description: Description, shape: tuple[int, ...]) -> Setting:
     """Return the setting of a run's test."""
-    facts = {"window": config.window, "metrics": config.test.metrics, "outside": config.test.outside}
+    facts = {"window": config.window, "policy": config.test.policy, "outside": config.test.outside}
     return _setting("case", config, description, shape, facts)
 
 

@@ -8,6 +8,7 @@ study's size and an untrained network: neither changes what there is to compute.
 """
 
 import time
+from dataclasses import replace
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -17,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from benchmark.config.run_config import RunConfig
-from benchmark.evaluation.metrics import POLICIES
+from benchmark.evaluation.metrics import Scoring
 from benchmark.evaluation.sliding_window import count_windows, score_maps, segment_case
 from benchmark.speed.tasks import Setting, begin, now
 from benchmark.training.build import build_backbone, build_objective
 from benchmark.training.memory import peak
 from benchmark.training.network_size import model_size
-from benchmark.training.precision import autocast, check_precision, scaler
-from benchmark.training.train import Progress, make_optimiser, steps
+from benchmark.training.precision import autocast, check_precision
+from benchmark.training.train import Progress, Training, steps
 from datasets.batches.loader import Loader
 from datasets.missingness.availability import Availability
 from datasets.missingness.degrade import Degradation
@@ -73,16 +74,15 @@ def time_steps(
         objective = build_objective(config, description, whole, teacher)
         objective.left_out(backbone)
         objective.epoch = epoch = config.objective.warmup_epochs
-        optimiser, scale = (
-            make_optimiser(config, backbone, objective, device),
-            scaler(config.precision, device),
-        )
+        training = Training(config, backbone, objective, whole, device)
+        training.epoch = epoch
         model_size(backbone, config.train.crop)
         start = time.time() - asked
         seconds: dict[int, list[float]] = {}
         for count in sorted(counts, reverse=True):
-            loader = _loader(config, store, count, counts[count] + 1)
-            going = steps(config, epoch, Progress(), backbone, objective, optimiser, scale, loader, device)
+            training.loader = _loader(config, store, count, counts[count] + 1)
+            training.progress = Progress()
+            going = steps(training)
             ends = [now(device) for _ in islice(going, counts[count] + 1)]
             going.close()
             seconds[count] = np.diff(ends).tolist()
@@ -101,20 +101,29 @@ def time_case(
     device = begin(Setting(device_name, threads))
     check_precision(config.precision, device)
     outside = Degradation.parse(config.test.outside) if config.test.outside else None
+    scoring = Scoring.of(config.test.model_dump())
     with TemporaryDirectory() as folder, autocast(config.precision, device):
         store = noise_store(description, shape, Path(folder))
         backbone = build_backbone(config, description).to(device)
         model_size(backbone, config.train.crop)  # the first pass on a GPU takes longer
         began = now(device)
-        maps = segment_case(backbone, store, NOISE, window=config.window, device=device, outside=outside)
-        segmented = now(device)
+        segmented = segment_case(
+            backbone,
+            store,
+            NOISE,
+            window=config.window,
+            device=device,
+            outside=outside,
+            probabilities=scoring.of_probabilities,
+        )
+        done = now(device)
         labels = np.asarray(store.labels(NOISE))
-        moved = {subset: np.roll(labels, i + 1, axis=0) for i, subset in enumerate(maps)}
-        score_maps(store, NOISE, moved, POLICIES[config.test.metrics], device=device)
+        moved = {subset: np.roll(labels, i + 1, axis=0) for i, subset in enumerate(segmented.maps)}
+        score_maps(store, NOISE, replace(segmented, maps=moved), scoring, device)
         scored = now(device)
     return {
-        "segment": segmented - began,
-        "score": scored - segmented,
+        "segment": done - began,
+        "score": scored - done,
         "windows": count_windows(shape, config.window, description.spatial_dims),
         "voxels": prod(shape),
         "peak_bytes": peak(device),

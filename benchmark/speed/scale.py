@@ -87,8 +87,8 @@ def report(folder: Path) -> dict[str, float]:
         "wall_seconds": round(time.perf_counter() - began, 1),
         "processor_seconds": round(sum(u.ru_utime + u.ru_stime for u in usages), 1),
         "peak_gib": round(sum(peaks) * unit / 2**30, 2),
-        "files": len(written),
-        "megabytes": round(sum(path.stat().st_size for path in written) / 1e6, 1),
+        "files": len(written.files),
+        "megabytes": round(sum(path.stat().st_size for path in written.files) / 1e6, 1),
     }
 
 
@@ -109,7 +109,7 @@ def write_runs(folder: Path, count: int) -> None:
         os.link(shared / f"{i % SCORES}.csv", run.path / "cases.csv")
         for name in ("log.jsonl", FILE):
             os.link(shared / name, run.path / name)
-        run.mark_done()
+        run.mark_trained()
 
 
 def _content(profile: str, network: str, method: tuple[str, dict[str, Any]], seed: int) -> dict[str, Any]:

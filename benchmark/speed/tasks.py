@@ -30,7 +30,7 @@ import passion
 from backbones import cpu
 from backbones.contract import Backbone
 from backbones.recompute import Recomputed
-from benchmark.evaluation.metrics import POLICIES, score_case
+from benchmark.evaluation.metrics import POLICIES, Scoring, score_case
 from benchmark.evaluation.sliding_window import predict
 from benchmark.evaluation.surface_distances import nearest
 from benchmark.run_folder.checkpoint import FILES, save_checkpoint
@@ -242,9 +242,10 @@ def tumours() -> tuple[np.ndarray, list[np.ndarray]]:
 
 def _score(labels: np.ndarray, maps: list[np.ndarray], device: torch.device) -> None:
     names = [subset_name(s, MODALITIES) for s in table_subsets(BRATS2020)]
-    pairs = zip(names, maps, strict=True)
+    named = dict(zip(names, maps, strict=True))
     finder = None if device.type == "cpu" else partial(nearest, device=device)
-    score_case(pairs, labels, BRATS2020.regions, POLICIES["passion"], (1.0, 1.0, 1.0), nearest=finder)
+    scoring = Scoring(POLICIES["passion"])
+    score_case(named, labels, BRATS2020.regions, scoring, (1.0, 1.0, 1.0), nearest=finder)
 
 
 def begin(setting: Setting) -> torch.device:

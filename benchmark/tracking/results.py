@@ -16,6 +16,7 @@ from PIL import Image
 
 from benchmark.evaluation.example_slices import ROLES
 from benchmark.evaluation.metrics import METRICS
+from benchmark.run_folder.case_rows import WORDS, read_frame
 from benchmark.run_folder.folder import VALIDATED, RunFolder
 from datasets.vocabulary import Description
 
@@ -48,15 +49,16 @@ def media(folder: Path) -> dict[str, Any]:
 
 
 def _parts(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The cases of the test and of the validation, where there are such."""
-    for part, name in (("test", "cases.csv"), ("validation", VALIDATED)):
-        if (folder / name).exists():
-            yield (
-                part,
-                pd.read_csv(
-                    folder / name, dtype={"case": str}, keep_default_na=False, na_values={"value": ["nan"]}
-                ),
-            )
+    """The scores of the tests and of the validation, where there are such; of several tests, each by name."""
+    tests = [test for test in RunFolder(folder).tests() if test.done]
+    for test in tests:
+        yield "test" if len(tests) == 1 else f"test-{test.path.name}", _words(read_frame(test.cases))
+    if (folder / VALIDATED).exists():
+        yield "validation", _words(read_frame(folder / VALIDATED))
+
+
+def _words(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.astype(dict.fromkeys(WORDS, str))
 
 
 def _means(part: str, rows: pd.DataFrame) -> Iterator[tuple[str, float]]:
@@ -85,18 +87,17 @@ def _case_table(rows: pd.DataFrame) -> Any:
 
 def _slices(folder: Path) -> dict[str, tuple[Image.Image, str]]:
     """A picture and its caption by role: label, then the predictions for subsets that grow to the whole."""
-    from benchmark.report.data.collect import read_run
+    from benchmark.report.data.collect import read_runs
     from benchmark.report.data.runs import Study
     from benchmark.report.figures.panel import Row, panel
     from benchmark.report.figures.pictures import dice_by_subset
-    from benchmark.report.tables.by_setting import plain_regions
 
-    run = read_run(RunFolder(folder))
+    run = read_runs(RunFolder(folder))[0]
     dataset, profile = run.config["dataset"], run.config["profile"]
     study = Study(dataset, profile, "", profile, (run,))
     pictures = {}
     for example in run.examples:
-        dice = dice_by_subset(run, example, plain_regions(study))
+        dice = dice_by_subset(run, example, study.description.plain_regions)
         for role in example.roles:
             if role != ROLES[0]:
                 figure = panel([Row(role, example, dice)], study)

@@ -104,7 +104,7 @@ class WandbTracker(Tracker):
     def _log_results(self) -> Uploaded:
         logged = Uploaded.all_of(self._folder, self._address)
         before = Uploaded.of(self._folder.path)
-        if logged.results and before.lacks(Uploaded(self._address, results=True)):
+        if logged.results and before.lacks(Uploaded(self._address, results=logged.results)):
             from benchmark.tracking.results import media, summary
 
             self._run.log(media(self._folder.path))
@@ -130,7 +130,7 @@ def start(run_folder: Path, config: Mapping[str, Any]) -> Tracker:
     """Open the W&B run of a run folder; raise nothing, whatever goes wrong.
 
     Args:
-        run_folder: receives W&B's files, in `wandb/`; its `environment.json` is logged too.
+        run_folder: receives W&B's files, in `wandb/`; the environments of its sessions are logged too.
         config: the content of its `config.yaml`.
     """
     if os.environ.get("WANDB_MODE") == "disabled":

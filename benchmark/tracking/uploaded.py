@@ -9,14 +9,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmark.evaluation import example_slices as examples
-from benchmark.run_folder.folder import VALIDATED, RunFolder, write_atomically
+from benchmark.run_folder.files import write_atomically
+from benchmark.run_folder.folder import VALIDATED, RunFolder
 
 FOLDER = "wandb"
 """Where in a run folder W&B's files lie."""
 WEIGHTS = "weights.safetensors"
-LAST = (examples.FILE, VALIDATED)
-"""Each is written when all test cases, or all validation cases of a trial, are scored."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +24,13 @@ class Uploaded:
     Attributes:
         address: the server and project.
         epochs: how many epochs.
-        results: whether it has what is logged at the end.
+        results: of how many tests, or validations of a trial, it has what is logged at the end.
         weights: whether it has the weights.
     """
 
     address: str = ""
     epochs: int = 0
-    results: bool = False
+    results: int = 0
     weights: bool = False
 
     @classmethod
@@ -53,7 +51,7 @@ class Uploaded:
         return cls(
             address,
             folder.epochs(),
-            any((folder.path / name).exists() for name in LAST),
+            sum(test.done for test in folder.tests()) + (folder.path / VALIDATED).exists(),
             asked and (folder.path / WEIGHTS).exists(),
         )
 
@@ -67,7 +65,7 @@ class Uploaded:
         return (
             self.address != wanted.address
             or self.epochs < wanted.epochs
-            or (wanted.results and not self.results)
+            or self.results < wanted.results
             or (wanted.weights and not self.weights)
         )
 

@@ -1,12 +1,11 @@
 """The W&B run of a run folder: ``open_run(folder, config, "online", files)``."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark.run_folder.folder import is_of_study
+from benchmark.run_folder.folder import RunFolder, is_of_study
 from benchmark.tracking import server
 
 TAG_LENGTH = 64
@@ -18,7 +17,7 @@ def open_run(run_folder: Path, config: Mapping[str, Any], mode: str, files: Path
     """Open the W&B run; online it goes on where the server has it already.
 
     Args:
-        run_folder: the run folder; its `environment.json` becomes part of the W&B run's config.
+        run_folder: the run folder; the environments of its sessions become part of the W&B run's config.
         config: the content of its `config.yaml`.
         mode: `online` or `offline`.
         files: folder that receives W&B's `wandb/`.
@@ -27,7 +26,6 @@ def open_run(run_folder: Path, config: Mapping[str, Any], mode: str, files: Path
 
     choice = config["config"]
     tags = [choice["dataset"], choice["backbone"]["name"], choice["objective"]["name"], choice["profile"]]
-    environment = run_folder / "environment.json"
     run = wandb.init(
         project=server.project(),
         dir=files,
@@ -40,7 +38,7 @@ def open_run(run_folder: Path, config: Mapping[str, Any], mode: str, files: Path
         tags=[tag[-TAG_LENGTH:] for tag in tags],
         config={
             **config,
-            "environment": json.loads(environment.read_text()) if environment.exists() else {},
+            "environments": RunFolder(run_folder).environments(),
         },
         settings=wandb.Settings(
             silent=True,

@@ -25,12 +25,11 @@ def build_backbone(config: RunConfig, description: Description) -> "Backbone":
     Raises `InputError` for options or a crop that do not fit.
     """
     return backbones.create(
-        config.backbone.name,
+        config.backbone,
         modalities=len(description.modalities),
         classes=len(description.classes),
         crop=config.train.crop,
         spatial_dims=description.spatial_dims,
-        **config.backbone.options(),
     )
 
 
@@ -39,14 +38,13 @@ def build_objective(
 ) -> "Objective":
     """Build the run's objective for a study, its training data and, where it needs one, a teacher."""
     return passion.create(
-        config.objective.name,
+        config.objective,
         modalities=len(description.modalities),
         classes=len(description.classes),
         counts=loader.units_per_modality(),
         cases=loader.units,
         batch_size=config.train.batch_size,
-        **config.objective.options(),
-        **({"teacher": teacher} if teacher else {}),
+        teacher=teacher,
     )
 
 

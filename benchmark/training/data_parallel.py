@@ -46,6 +46,10 @@ class Team:
         """Whether this process is the one that writes."""
         return self.rank == 0
 
+    def idle(self, cases: int) -> bool:
+        """Whether this process has none of the `cases` of a batch."""
+        return self.size > 1 and self.rank >= cases
+
     def any(self, flag: bool) -> bool:
         """Whether `flag` is true in any of the processes."""
         return flag if self.size == 1 else bool(self.sum([torch.tensor(float(flag))])[0])

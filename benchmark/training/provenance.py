@@ -1,6 +1,7 @@
-"""The conditions a number was obtained under, as written into a run's folder.
+"""The conditions that a number was obtained under, as a run folder records them.
 
-`run_conditions` (config.yaml: what decides the numbers) and `environment` (environment.json: where it ran).
+`training_conditions` is the content of `config.yaml`, `test_conditions` that of a test's `test.yaml`, and
+`environment` says in `sessions.jsonl` where a session computes and with which code.
 """
 
 import inspect
@@ -8,32 +9,74 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from backbones import BACKBONES
-from benchmark.config.run_config import RunConfig
-from benchmark.evaluation.metrics import POLICIES
+from bench_errors import InputError
+from benchmark.config.run_config import RunConfig, digest
+from benchmark.evaluation.metrics import Scoring
 from benchmark.training.inputs import Inputs
 from datasets.missingness.availability import Availability
 from datasets.preparation.likeness import Likeness
+from datasets.store.store import Store
 from passion import OBJECTIVES
 
 
-def run_conditions(inputs: Inputs, grid: str) -> dict[str, Any]:
-    """Return the content of `config.yaml`: the configuration and all the report needs to know."""
+def identity(inputs: Inputs) -> dict[str, str]:
+    """Return the hashes of all that can change the weights; `training` is that of all of them together.
+
+    `options`: the configuration with the study's description and the teacher's options. `data`: what the
+    store holds. `split`: who trains, validates and tests. `table`: who lacks what in training. `plugins`: the
+    source of code of other packages.
+    """
+    parts = inputs.split
+    hashes = {
+        "options": inputs.config.hash,
+        "data": inputs.store.hash,
+        "split": digest([parts.train, parts.val, parts.test]),
+        "table": inputs.table.hash,
+        "plugins": digest(plugins(inputs.config)),
+    }
+    return {"training": digest(hashes), **hashes}
+
+
+def check_identity(recorded: dict[str, Any], inputs: Inputs, folder: Path) -> None:
+    """Raise `InputError` where a run was begun with other inputs than it has now, naming what differs."""
+    if "identity" not in recorded:
+        raise InputError(
+            f"{folder} was begun by an earlier edition, which did not record all that decides its numbers: "
+            "run its grid again, which begins a new folder"
+        )
+    if recorded["hash"] != inputs.config.hash:
+        raise InputError(
+            f"{folder}/config.yaml is not the configuration of its hash {recorded['hash']}: it was edited; "
+            "restore it, or remove the run folder to start afresh"
+        )
+    for name, now in identity(inputs).items():
+        if name != "training" and recorded["identity"][name] != now:
+            sources = {"data": f"the store {inputs.store.path}", "table": f"profile {inputs.config.profile}"}
+            raise InputError(
+                f"{folder} was begun with {name} {recorded['identity'][name]}, now "
+                f"{sources.get(name, 'it')} has {now}: restore what it was, or remove the run folder to "
+                "start afresh"
+            )
+
+
+def training_conditions(inputs: Inputs, grid: str) -> dict[str, Any]:
+    """Return the content of `config.yaml`: the configuration and all that the report needs to know."""
     config, store, parts, table = inputs.config, inputs.store, inputs.split, inputs.table
-    policy = POLICIES[config.test.metrics]
     return {
         "hash": config.hash,
         "name": config.name,
         "grid": grid,
-        "config": config.model_dump(),
+        "identity": identity(inputs),
+        "config": config.model_dump(exclude={"test"}),
         "dataset": store.description.to_dict(),
-        "metrics": {"policy": policy.name, "text": policy.text},
         **plugins(config),
         "preparation": store.preparation,
         "images": Likeness.of(store, parts.train).to_dict(),
@@ -45,11 +88,35 @@ def run_conditions(inputs: Inputs, grid: str) -> dict[str, Any]:
                 "profile": table.profile,
                 "hash": table.hash,
                 "nominal": table.nominal,
-                "realised": {k: round(float(v), 4) for k, v in table.realised.items()},
+                "realised": realised(table),
                 **_of_file(table),
             },
         },
     }
+
+
+def test_conditions(config: RunConfig, training: str, store: Store, cases: tuple[str, ...]) -> dict[str, Any]:
+    """Return the content of a test's `test.yaml`.
+
+    Args:
+        config: the run, with the settings of the test.
+        training: hash of the training that is tested.
+        store: what the test's cases are of.
+        cases: their names.
+    """
+    settings = {**config.test.model_dump(), "window": config.window}
+    dims = store.description.spatial_dims
+    return {
+        "hash": digest([training, settings, store.hash, cases]),
+        "training": training,
+        "test": settings,
+        "metrics": Scoring.of(settings).conditions(dims),
+    }
+
+
+def realised(table: Availability) -> dict[str, float]:
+    """Return the share of the cases that lack each modality, rounded as it is shown."""
+    return {modality: round(float(rate), 4) for modality, rate in table.realised.items()}
 
 
 def _of_file(table: Availability) -> dict[str, Any]:
@@ -58,23 +125,23 @@ def _of_file(table: Availability) -> dict[str, Any]:
         modality: {name: round(share, 4) for name, share in shares.items()}
         for modality, shares in table.quality.items()
     }
-    content = {"definition": table.definition, "notes": list(table.notes), "degraded": quality}
-    return {key: value for key, value in content.items() if value}
+    facts = {"definition": table.definition, "notes": list(table.notes), "degraded": quality}
+    return {key: value for key, value in facts.items() if value}
 
 
 def plugins(config: RunConfig) -> dict[str, Any]:
     """Say where the run's code of other packages comes from; nothing for runs without."""
-    found = {}
+    sources = {}
     for registry, section in ((BACKBONES, config.backbone), (OBJECTIVES, config.objective)):
         if registry.kind_of(section.name) == "plugin":
             file = inspect.getsourcefile(registry.get(section.name))
-            digest = sha256(Path(file).read_bytes()).hexdigest() if file else ""
-            found[registry.kind] = {"origin": registry.origin(section.name), "sha256": digest}
-    return {"plugins": found} if found else {}
+            source = sha256(Path(file).read_bytes()).hexdigest() if file else ""
+            sources[registry.kind] = {"origin": registry.origin(section.name), "sha256": source}
+    return {"plugins": sources} if sources else {}
 
 
-def environment(device: str, threads: int, precision: str) -> dict[str, Any]:
-    """Return the content of `environment.json`: code, versions and hardware."""
+def environment(device: str, threads: int, precision: str, devices: int = 1) -> dict[str, Any]:
+    """Say where this process computes: code, versions, hardware, and the precision as it is computed."""
     commit, dirty = _commit()
     return {
         "commit": commit,
@@ -86,9 +153,10 @@ def environment(device: str, threads: int, precision: str) -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "device": device,
+        "devices": devices,
         "threads": threads,
         "precision": precision,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "tf32": device != "cpu" and torch.backends.cudnn.allow_tf32,
     }
 
 

@@ -1,7 +1,8 @@
 """One run, idempotent: train, test, record. ``python -m benchmark.training.run FOLDER --store DIR``.
 
-Started by a launcher once per run folder. What is already there is not done again: a finished run returns
-at once, a killed one goes on from its checkpoint and from the first case that is not yet in `cases.csv`.
+Started by a launcher once per run folder. What is already there is not done again: a finished run returns at
+once, a killed one goes on from its checkpoint, a finished training does the tests that it lacks, each from
+the first case that is not yet in its `cases.csv`.
 """
 
 import argparse
@@ -13,206 +14,189 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
+import torch
+
+from backbones.contract import Backbone
 from bench_errors import InputError
 from benchmark import tracking
-from benchmark.config.run_config import RunConfig
+from benchmark.config.run_config import RunConfig, read_config
+from benchmark.evaluation.metrics import Scoring
+from benchmark.evaluation.sliding_window import Segmentation, mean_dice, score_maps, segment_case
+from benchmark.evaluation.test_cases import score_cases
+from benchmark.run_folder.case_rows import CaseRow, write_rows
+from benchmark.run_folder.checkpoint import load_weights, save_weights
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
-from benchmark.run_folder.folder import VALIDATED, RunFolder, write_atomically
+from benchmark.run_folder.files import write_atomically
+from benchmark.run_folder.folder import VALIDATED, RunFolder
 from benchmark.run_folder.lease import LeaseLost
 from benchmark.run_folder.reasons import Pruned, error_reason
+from benchmark.run_folder.tests import TestFolder
 from benchmark.training.build import build_backbone, build_objective
+from benchmark.training.data_parallel import check_team, follow, lead
 from benchmark.training.device import device_text, prepare_device
 from benchmark.training.inputs import Inputs
-from benchmark.training.provenance import environment
+from benchmark.training.network_size import model_size
+from benchmark.training.precision import autocast, check_precision, use_precision
+from benchmark.training.provenance import check_identity, environment
 from benchmark.training.seen_cases import write_learnt_from
-from benchmark.training.trial import Trial
+from benchmark.training.train import Training, Validation, train
+from benchmark.training.trial import VALIDATION, Trial
 from benchmark.training.worker import HELD, SIGNALS, stop_signals
+from datasets.batches.loader import Loader
 from datasets.missingness.degrade import Degradation, DegradedStore
+from datasets.randomness import torch_seed
 from datasets.store.store import Store
-
-if TYPE_CHECKING:
-    import torch
-
-    from backbones.contract import Backbone
-    from benchmark.evaluation.sliding_window import Row
-    from datasets.batches.loader import Loader
-    from passion.objective import Objective
+from passion import OBJECTIVES
 
 
-def execute(
-    folder: RunFolder,
-    store_path: Path,
-    device: str,
-    threads: int,
-    track: bool,
-    stop: Callable[[], bool] = lambda: False,
-    trial: Trial | None = None,
-    cadence: Cadence = AUTOMATIC,
-    devices: int = 1,
-) -> bool:
+@dataclass(frozen=True)
+class Execution:
+    """How a run is executed; nothing of it decides the numbers.
+
+    Attributes:
+        store: folder of the prepared study.
+        device, threads: where to compute: `cpu` or `cuda`, and with how many threads of the CPU.
+        devices: how many processes share each batch.
+        track: whether to log to Weights & Biases.
+        cadence: how often to write a checkpoint.
+        stop: asked after each step and each tested case; at a yes, what is done is saved and
+            KeyboardInterrupt raised.
+    """
+
+    store: Path
+    device: str = "cpu"
+    threads: int = 1
+    devices: int = 1
+    track: bool = True
+    cadence: Cadence = AUTOMATIC
+    stop: Callable[[], bool] = lambda: False
+
+
+def execute(folder: RunFolder, execution: Execution, trial: Trial | None = None) -> bool:
     """Train and test the run that `folder` describes; False: another process has it, or has taken it over.
 
-    What is done already is not done again. A `trial` is trained and validated instead, and is whole with its
-    `VALIDATED`. `devices` processes share each batch. `stop` is asked after each step and each tested case;
-    at a yes, what is done is saved and KeyboardInterrupt raised. Raises whatever else went wrong; the reason
-    is then in the folder's `failed`, but a `Pruned` trial has not failed.
+    A `trial` is trained and validated instead, and is whole with its `VALIDATED`. Raises whatever goes wrong;
+    the reason is then in the folder's `failed`, but a `Pruned` trial has not failed.
     """
-    whole = folder.path / (VALIDATED if trial else "done")
-    if whole.exists():
+    if _is_whole(folder, trial):
         return True
     folder.check_writable()
-    with folder.lease(stop) as mine:
+    with folder.lease(execution.stop) as mine:
         if not mine:
             return False
-        if whole.exists():
+        if _is_whole(folder, trial):
             return True
-        (folder.path / "failed").unlink(missing_ok=True)
-        end = "stopped"
+        folder.clear_failure()
         try:
-            folder.note_session("begun")
-            with _unchanged(store_path, folder):
-                _execute(folder, store_path, device, threads, track, stop, trial, cadence, devices)
-            if not trial:
-                folder.mark_done()
-            end = "done"
+            with _session(folder), _unchanged(execution.store, folder):
+                _train_and_test(folder, execution, trial)
         except LeaseLost as error:
             print(f"stopping: {error}", flush=True)
             return False
-        except Pruned:
-            end = "pruned"
-            raise
-        except Exception as error:
-            end = "failed"
-            folder.mark_failed(error_reason(error), traceback.format_exc())
-            raise
-        finally:
-            with suppress(OSError, LeaseLost):
-                folder.note_session(end)
     return True
 
 
-def _execute(
-    folder: RunFolder,
-    store_path: Path,
-    device_name: str,
-    threads: int,
-    track: bool,
-    stop: Callable[[], bool],
-    trial: Trial | None,
-    cadence: Cadence,
-    devices: int,
-) -> None:
-    from benchmark.evaluation.metrics import POLICIES
-    from benchmark.evaluation.sliding_window import mean_dice, score_maps, segment_case
-    from benchmark.evaluation.test_cases import score_cases, write_validation
-    from benchmark.run_folder.checkpoint import save_weights
-    from benchmark.training.data_parallel import check_team, lead
-    from benchmark.training.network_size import model_size
-    from benchmark.training.precision import autocast
-    from benchmark.training.train import Validation, train
-    from passion import OBJECTIVES
+def _is_whole(folder: RunFolder, trial: Trial | None) -> bool:
+    return (folder.path / VALIDATED).exists() if trial else folder.state() == "done"
 
-    device = prepare_device(device_name, threads)
-    inputs = _inputs(folder, store_path, device)
-    config, store, parts, table = inputs.config, inputs.store, inputs.split, inputs.table
+
+@contextmanager
+def _session(folder: RunFolder) -> Iterator[None]:
+    """Record how this process ends with the run, and why it failed if it did."""
+    end = "stopped"
+    try:
+        folder.note_session("begun")
+        yield
+        end = "done"
+    except Pruned:
+        end = "pruned"
+        raise
+    except LeaseLost:
+        raise
+    except Exception as error:
+        end = "failed"
+        folder.mark_failed(error_reason(error), traceback.format_exc())
+        raise
+    finally:
+        with suppress(OSError, LeaseLost):
+            folder.note_session(end)
+
+
+def _train_and_test(folder: RunFolder, execution: Execution, trial: Trial | None) -> None:
+    inputs = read_inputs(folder, execution.store)
+    config = inputs.config
+    device = _begin(config, execution)
     goal = config.objective.name
-    check_team(devices, config.train.batch_size, goal, OBJECTIVES.get(goal))
-    where = environment(device_text(device), threads, config.precision)
-    if devices > 1:
-        where["devices"] = devices
-    _write_environment(folder, where)
-    write_learnt_from(folder.path, store, parts)
-    write_atomically(folder.path / "availability.csv", table.to_csv().encode())
-    backbone, loader, objective = _set_up(inputs, folder, device, (0, devices))
-    if left_out := objective.left_out(backbone):
-        print(f"{config.objective.name} with {config.backbone.name}: {left_out}", flush=True)
-        _write_environment(folder, {**where, "left_out": left_out})
-    policy = POLICIES[config.test.metrics]
-    outside = Degradation.parse(config.test.outside) if config.test.outside else None
-
-    def segment(case: str) -> dict[str, Any]:
-        with autocast(config.precision, device):
-            return segment_case(backbone, store, case, window=config.window, device=device, outside=outside)
-
-    def validate(cases: Iterable[str]) -> "list[Row]":
-        return [row for case in cases for row in score_maps(store, case, segment(case), policy, ("dice",))]
-
-    validation = None
-    if config.test.select == "best":
-        validation = Validation(
-            lambda: mean_dice(validate(parts.val)), config.test.validate_every or 10, keep_best=True
-        )
-    elif trial:
-        validation = Validation(lambda: trial.score(validate(trial.cases)), trial.every)
-    if validation and trial:
-        validation = replace(validation, hopeless=trial.hopeless)
-    if config.test.select == "best" and not parts.val:
-        raise InputError("test.select: best needs validation cases and the split has none: use select: last")
-    size = model_size(backbone, config.train.crop)
-    write_atomically(folder.path / "model.json", json.dumps(size).encode())
-    with tracking.start(folder.path, folder.config()) if track else tracking.Tracker() as tracker:
+    check_team(execution.devices, config.train.batch_size, goal, OBJECTIVES.get(goal))
+    where = environment(device_text(device), execution.threads, config.precision, execution.devices)
+    folder.note_session("computing", environment=where)
+    with tracking.start(folder.path, folder.config()) if execution.track else tracking.Tracker() as tracker:
         for line in folder.log():
             tracker.log_epoch(line)
-        command = partial(_follower, folder, store_path, device_name, threads, devices)
-        with lead(devices, device, command) as team:
-            train(
-                config,
-                backbone,
-                objective,
-                loader,
-                folder,
-                device,
-                on_epoch=tracker.log_epoch,
-                validation=validation,
-                stop=stop,
-                cadence=cadence,
-                team=team,
-            )
-        save_weights(folder, backbone.state_dict())
-        shutil.rmtree(_degraded(folder), ignore_errors=True)
-        if trial:
-            write_validation(folder, validate(parts.val), policy)
+        if folder.trained:
+            backbone = build_backbone(config, inputs.store.description).to(device)
+            backbone.load_state_dict(load_weights(folder))
         else:
-            score_cases(folder, store, parts.test, segment, policy, stop, device)
+            backbone = _train(folder, inputs, execution, device, trial, tracker.log_epoch)
+        if trial:
+            rows = validate(config, inputs.store, backbone, device, inputs.split.val)
+            write_rows(folder.path / VALIDATED, rows)
+            return
+        for test in folder.tests():
+            if not test.done:
+                _test(test, inputs, backbone, device, execution.stop)
 
 
-def _inputs(folder: RunFolder, store_path: Path, device: "torch.device") -> Inputs:
+def read_inputs(folder: RunFolder, store: Path) -> Inputs:
     """What the run works with, checked against what it was begun with."""
-    from benchmark.training.precision import check_precision
-
-    content = folder.config()
-    config = RunConfig.model_validate(content["config"])
-    check_precision(config.precision, device)
-    store = Store.open(store_path)
-    if store.hash != content["data"]["hash"]:
-        raise InputError(
-            f"the store {store_path} has data hash {store.hash}, the run was begun with "
-            f"{content['data']['hash']}: restore the data, or remove the run folder to start afresh"
-        )
-    inputs = Inputs.of(config, store)
-    if inputs.table.hash != content["data"]["availability"]["hash"]:
-        raise InputError(
-            f"the table of profile {config.profile} has hash {inputs.table.hash}, the run was begun with "
-            f"{content['data']['availability']['hash']}: restore it, or remove the run folder to start "
-            "afresh"
-        )
+    recorded = folder.config()
+    inputs = Inputs.of(read_config(recorded["config"]), Store.open(store))
+    check_identity(recorded, inputs, folder.path)
     return inputs
 
 
-def _set_up(
-    inputs: Inputs, folder: RunFolder, device: "torch.device", part: tuple[int, int]
-) -> "tuple[Backbone, Loader, Objective]":
-    """Build the network, the loader of a `part` of each batch, and the objective."""
-    import torch
+def _begin(config: RunConfig, execution: Execution, rank: int = 0) -> torch.device:
+    device = prepare_device(execution.device, execution.threads, rank)
+    check_precision(config.precision, device)
+    use_precision(config.precision)
+    return device
 
-    from datasets.batches.loader import Loader
-    from datasets.randomness import torch_seed
 
+def _train(
+    folder: RunFolder,
+    inputs: Inputs,
+    execution: Execution,
+    device: torch.device,
+    trial: Trial | None,
+    on_epoch: Callable[[dict[str, Any]], None],
+) -> Backbone:
+    """Train the run, record what belongs to the training, and return the network to test."""
+    write_learnt_from(folder.path, inputs.store, inputs.split)
+    write_atomically(folder.path / "availability.csv", inputs.table.to_csv().encode())
+    training = set_up(inputs, folder, device, (0, execution.devices))
+    backbone = training.backbone
+    facts: dict[str, Any] = dict(model_size(backbone, inputs.config.train.crop))
+    if left_out := training.objective.left_out(backbone):
+        print(f"{inputs.config.objective.name} with {inputs.config.backbone.name}: {left_out}", flush=True)
+        facts["left_out"] = left_out
+    write_atomically(folder.path / "model.json", json.dumps(facts).encode())
+    validation = _validation(inputs, backbone, device, trial)
+    with lead(execution.devices, device, partial(_follower, folder, execution)) as team:
+        training.team = team
+        train(training, folder, validation, on_epoch, execution.stop, execution.cadence)
+    save_weights(folder, backbone.state_dict())
+    folder.mark_trained()
+    shutil.rmtree(_degraded(folder), ignore_errors=True)
+    return backbone
+
+
+def set_up(inputs: Inputs, folder: RunFolder, device: torch.device, part: tuple[int, int]) -> Training:
+    """Build the network, the objective and the loader of a `part` of each batch: rank and number of parts."""
     config, store, table = inputs.config, inputs.store, inputs.table
     torch.manual_seed(torch_seed(config.seed, "weights"))
     backbone = build_backbone(config, store.description).to(device)
@@ -231,38 +215,95 @@ def _set_up(
     teacher = None
     if config.teacher:
         teacher = _teacher(folder, config.teacher, build_backbone(config, store.description).to(device))
-    return backbone, loader, build_objective(config, store.description, loader, teacher)
+    return Training(
+        config, backbone, build_objective(config, store.description, loader, teacher), loader, device
+    )
+
+
+def _validation(
+    inputs: Inputs, backbone: Backbone, device: torch.device, trial: Trial | None
+) -> Validation | None:
+    """How the training looks at validation cases: as `train.select` says, as a trial asks, or not at all."""
+    config = inputs.config
+
+    def look(cases: Iterable[str]) -> list[CaseRow]:
+        return validate(config, inputs.store, backbone, device, cases)
+
+    if config.train.select == "best":
+        if not inputs.split.val:
+            raise InputError(
+                "train.select: best needs validation cases and the split has none: use select: last"
+            )
+        every = config.train.validate_every or 10
+        validation = Validation(lambda: mean_dice(look(inputs.split.val)), every, keep_best=True)
+    elif trial:
+        validation = Validation(lambda: trial.score(look(trial.cases)), trial.every)
+    else:
+        return None
+    return replace(validation, hopeless=trial.hopeless) if trial else validation
+
+
+def validate(
+    config: RunConfig, store: Store, backbone: Backbone, device: torch.device, cases: Iterable[str]
+) -> list[CaseRow]:
+    """Return the Dice of validation cases, of the regions that are no other one's twin, on training crops."""
+    segment = partial(segment_case, backbone, store, window=config.train.crop, device=device)
+    rows = []
+    for case in cases:
+        with autocast(config.precision, device):
+            segmented = segment(case)
+        rows += score_maps(store, case, segmented, VALIDATION)
+    return [row for row in rows if row.region in store.description.plain_regions]
+
+
+def _test(
+    test: TestFolder, inputs: Inputs, backbone: Backbone, device: torch.device, stop: Callable[[], bool]
+) -> None:
+    """Score the test cases as the test's `test.yaml` says."""
+    config, store = inputs.config, inputs.store
+    settings = test.settings()["test"]
+    outside = Degradation.parse(settings["outside"]) if settings.get("outside") else None
+
+    scoring = Scoring.of(settings)
+
+    def segment(case: str) -> Segmentation:
+        with autocast(config.precision, device):
+            return segment_case(
+                backbone,
+                store,
+                case,
+                window=settings["window"],
+                device=device,
+                outside=outside,
+                probabilities=scoring.of_probabilities,
+            )
+
+    score_cases(test, store, inputs.split.test, segment, scoring, stop, device)
 
 
 def _degraded(folder: RunFolder) -> Path:
     return folder.path / "degraded"
 
 
-def _follower(
-    folder: RunFolder, store: Path, device: str, threads: int, devices: int, rank: int, port: int
-) -> list[str]:
+def _follower(folder: RunFolder, execution: Execution, rank: int, port: int) -> list[str]:
     """Return the command of another process of a run on several devices."""
-    command = [sys.executable, "-m", "benchmark.training.run", str(folder.path), "--store", str(store)]
-    command += ["--device", device, "--threads", str(threads), "--devices", str(devices)]
+    command = [sys.executable, "-m", "benchmark.training.run", str(folder.path)]
+    command += ["--store", str(execution.store), "--device", execution.device]
+    command += ["--threads", str(execution.threads), "--devices", str(execution.devices)]
     return [*command, "--follow", str(rank), str(port)]
 
 
-def _follow(
-    folder: RunFolder, store: Path, device_name: str, threads: int, devices: int, place: list[int]
-) -> None:
+def _follow(folder: RunFolder, execution: Execution, rank: int, port: int) -> None:
     """Train as one of the other processes of a run, to which the first one says when to stop."""
-    from benchmark.training.data_parallel import follow
-    from benchmark.training.train import train
-
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    rank, port = place
-    device = prepare_device(device_name, threads, rank)
-    team = follow(rank, devices, port, device)
-    inputs = _inputs(folder, store, device)
-    backbone, loader, objective = _set_up(inputs, folder, device, (rank, devices))
+    inputs = read_inputs(folder, execution.store)
+    device = _begin(inputs.config, execution, rank)
+    team = follow(rank, execution.devices, port, device)
+    training = set_up(inputs, folder, device, (rank, execution.devices))
+    training.team = team
     with suppress(KeyboardInterrupt):
-        train(inputs.config, backbone, objective, loader, folder, device, team=team)
+        train(training, folder)
 
 
 @contextmanager
@@ -270,36 +311,32 @@ def _unchanged(store_path: Path, folder: RunFolder) -> Iterator[None]:
     """Forget what the run has come to, and raise `InputError`, where voxels change while it reads them."""
     store = Store.open(store_path)
     before = store.file_states()
+    trained = folder.trained
     try:
         yield
     finally:
         now = store.file_states()
         touched = {case for case in store.cases if now[case] and now[case] != before[case]}
         if changed := [case for case in sorted(touched) if store.damaged(case)]:
-            folder.forget_results()
+            folder.forget_results(tests_alone=trained)
             raise InputError(
                 f"the store {store_path} changed while the run read it ({', '.join(changed[:3])}), so what "
                 "the run has come to is removed: restore the data (bench data verify) and run the grid again"
             )
 
 
-def _write_environment(folder: RunFolder, content: dict[str, object]) -> None:
-    write_atomically(folder.path / "environment.json", json.dumps(content, indent=1).encode())
-
-
-def _teacher(folder: RunFolder, config: RunConfig, network: "Backbone") -> "Backbone":
+def _teacher(folder: RunFolder, config: RunConfig, network: Backbone) -> Backbone:
     """Load the tested weights of the run that teaches `folder`, which lies beside it, into `network`."""
-    from benchmark.run_folder.checkpoint import load_weights
-
     teacher = RunFolder(folder.path.with_name(config.folder))
-    if (state := teacher.state()) != "done":
-        raise InputError(f"its teacher {teacher.path} is {state}, not done: run its grid again")
-    ours, theirs = folder.config()["data"]["hash"], teacher.config()["data"]["hash"]
-    if ours != theirs:
-        raise InputError(
-            f"its teacher {teacher.path} has data {theirs}, this run {ours}: remove the teacher's "
-            "folder and run the grid again"
-        )
+    if not teacher.trained:
+        raise InputError(f"its teacher {teacher.path} is {teacher.state()}, not done: run its grid again")
+    for name in ("data", "split"):
+        ours, theirs = (run.config()["identity"][name] for run in (folder, teacher))
+        if ours != theirs:
+            raise InputError(
+                f"its teacher {teacher.path} has {name} {theirs}, this run {ours}: remove the teacher's "
+                "folder and run the grid again"
+            )
     network.load_state_dict(load_weights(teacher))
     return network
 
@@ -317,22 +354,21 @@ def main() -> NoReturn:
     parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--follow", type=int, nargs=2, metavar=("RANK", "PORT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    folder = RunFolder(options.folder)
+    execution = Execution(
+        options.store,
+        options.device,
+        options.threads,
+        options.devices,
+        track=not options.no_track,
+        cadence=Cadence(options.checkpoint_seconds, options.checkpoint_epochs),
+    )
     if options.follow:
-        folder = RunFolder(options.folder)
-        _follow(folder, options.store, options.device, options.threads, options.devices, options.follow)
+        _follow(folder, execution, *options.follow)
         sys.exit(0)
     asked = stop_signals()
     try:
-        done = execute(
-            RunFolder(options.folder),
-            options.store,
-            options.device,
-            options.threads,
-            not options.no_track,
-            asked.is_set,
-            cadence=Cadence(options.checkpoint_seconds, options.checkpoint_epochs),
-            devices=options.devices,
-        )
+        done = execute(folder, replace(execution, stop=asked.is_set))
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

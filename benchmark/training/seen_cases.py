@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmark.run_folder.folder import write_atomically
+from benchmark.run_folder.files import write_atomically
 from datasets.batches.split import Split
 from datasets.store.store import CaseRecord, Store
 

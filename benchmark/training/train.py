@@ -1,4 +1,4 @@
-"""The training loop: ``train(config, backbone, objective, loader, folder, device, on_epoch)``.
+"""The training loop: ``train(training, folder, validation)``.
 
 AdamW with amsgrad and a polynomial learning rate per epoch (PROTOCOL: as released); one epoch is every
 training case once. Epochs are logged as they end, and a checkpoint, written at a `Cadence` and at the end,
@@ -23,9 +23,12 @@ from benchmark.run_folder.reasons import Pruned
 from benchmark.training.data_parallel import ALONE, Team
 from benchmark.training.memory import peak
 from benchmark.training.precision import autocast, scaler
-from datasets.batches.loader import Loader
+from datasets.batches.loader import Batch, Loader
 from datasets.randomness import torch_seed
 from passion.objective import Losses, Objective
+
+PREFERENCE = ("distance", "preference", "score")
+"""Terms that stand in an epoch's line by modality alone, not as a mean over the cases."""
 
 
 @dataclass
@@ -38,6 +41,69 @@ class Progress:
     seen: Tensor | None = None
     elapsed: float = 0.0
     wait: float = 0.0
+
+
+@dataclass
+class Best:
+    """The weights of the best look at the validation cases; no weights before the first look."""
+
+    score: float = -1.0
+    epoch: int = -1
+    weights: dict[str, Tensor] | None = None
+
+
+class Training:
+    """What is trained, by what, and how far it is; its state goes into a checkpoint.
+
+    Attributes:
+        config: the run.
+        backbone: on `device`; holds the weights to test when the training ends.
+        objective: gives the loss and keeps what it learns between epochs (beta, say).
+        loader: yields the batches of an epoch.
+        device: where to compute.
+        team: the processes that share the batches; the first alone writes and validates.
+        epoch, progress: how far the training is.
+        best: the weights that `train.select: best` ends with.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        backbone: Backbone,
+        objective: Objective,
+        loader: Loader,
+        device: torch.device,
+        team: Team = ALONE,
+    ):
+        self.config, self.backbone, self.objective = config, backbone, objective
+        self.loader, self.device, self.team = loader, device, team
+        self.optimiser = make_optimiser(config, backbone, objective, device)
+        self.scaler = scaler(config.precision, device)
+        self.epoch, self.progress, self.best = 0, Progress(), Best()
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What has a state of its own, by its name in a checkpoint."""
+        return {
+            "weights": self.backbone,
+            "optimiser": self.optimiser,
+            "objective": self.objective,
+            "scaler": self.scaler,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a killed run needs to go on."""
+        states = {name: part.state_dict() for name, part in self.parts.items()}
+        return {**states, "epoch": self.epoch, "progress": vars(self.progress), "best": vars(self.best)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned, also on another device."""
+        for group in state["optimiser"]["param_groups"]:
+            group["fused"] = self.device.type == "cuda"
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        self.epoch, self.progress = state["epoch"], Progress(**state["progress"])
+        self.best = Best(**state["best"])
 
 
 @dataclass(frozen=True)
@@ -58,97 +124,50 @@ class Validation:
 
 
 def train(
-    config: RunConfig,
-    backbone: Backbone,
-    objective: Objective,
-    loader: Loader,
+    training: Training,
     folder: RunFolder,
-    device: torch.device,
-    on_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
     validation: Validation | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
     stop: Callable[[], bool] = lambda: False,
     cadence: Cadence = AUTOMATIC,
-    team: Team = ALONE,
 ) -> None:
-    """Train `backbone` in place, from the folder's checkpoint if there is one.
+    """Train to the end, from the folder's checkpoint if there is one.
 
     Args:
-        config: the run.
-        backbone: on `device`; holds the weights to test when this returns.
-        objective: gives the loss and keeps what it learns between epochs (beta, say).
-        loader: yields the batches of an epoch.
+        training: what to train.
         folder: receives log lines and checkpoints.
-        device: where to compute.
-        on_epoch: called with each new log line.
         validation: how to look at the validation cases; None: not at all.
+        on_epoch: called with each new log line.
         stop: asked after each step; once it says yes, a checkpoint is written and KeyboardInterrupt raised.
         cadence: how often to write a checkpoint.
-        team: the processes that share the batches; the first alone writes and validates.
 
     Raises `Pruned`, after a checkpoint, where a look at the validation cases was `hopeless`.
     """
-    optimiser = make_optimiser(config, backbone, objective, device)
-    scale = scaler(config.precision, device)
-    best: dict[str, Any] = {"score": -1.0, "epoch": -1, "weights": None}
-    start, progress = 0, Progress()
-    if checkpoint := load_checkpoint(folder, device):
-        backbone.load_state_dict(checkpoint["weights"])
-        for group in checkpoint["optimiser"]["param_groups"]:
-            group["fused"] = device.type == "cuda"  # it may come from another device
-        optimiser.load_state_dict(checkpoint["optimiser"])
-        objective.load_state_dict(checkpoint["objective"])
-        scale.load_state_dict(checkpoint["scaler"])
-        best = checkpoint["best"]
-        start = checkpoint["epoch"]
-        progress = Progress(**checkpoint["progress"])
+    epochs, team = training.config.train.epochs, training.team
+    if state := load_checkpoint(folder, training.device):
+        training.load_state_dict(state)
     if team.leads:
-        folder.truncate_log(start)
-    saved, cost, saved_epoch = time.monotonic(), 0.0, start
-
-    def save(epoch: int, progress: Progress) -> None:
-        nonlocal saved, cost, saved_epoch
-        if not team.leads:
-            return
-        began = time.monotonic()
-        content = {
-            "epoch": epoch,
-            "progress": vars(progress),
-            "weights": backbone.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "objective": objective.state_dict(),
-            "scaler": scale.state_dict(),
-            "best": best,
-        }
-        save_checkpoint(folder, content)
-        saved, saved_epoch = time.monotonic(), epoch
-        cost = saved - began
-
-    for epoch in range(start, config.train.epochs):
-        for _ in steps(config, epoch, progress, backbone, objective, optimiser, scale, loader, device, team):
+        folder.truncate_log(training.epoch)
+    checkpoints = _Checkpoints(training, folder, cadence)
+    while training.epoch < epochs:
+        for _ in steps(training):
             stopping = team.any(stop())
-            if stopping or cadence.due(time.monotonic() - saved, cost):
-                save(epoch, progress)
+            if stopping or checkpoints.due():
+                checkpoints.write()
             if stopping:
                 raise KeyboardInterrupt
-        line = _line(config, epoch, progress, objective, loader, device)
-        progress = Progress()
-        last = epoch + 1 == config.train.epochs
-        hopeless = False
-        if validation and ((epoch + 1) % validation.every == 0 or (last and validation.keep_best)):
-            line["validation"] = validation.score()
-            hopeless = not last and validation.hopeless(epoch + 1, line["validation"])
-            if validation.keep_best and line["validation"] > best["score"]:
-                weights = {k: v.detach().clone() for k, v in backbone.state_dict().items()}
-                best = {"score": line["validation"], "epoch": epoch, "weights": weights}
+        line = _end_epoch(training)
+        last = training.epoch == epochs
+        hopeless = _look(training, validation, line, last) if validation else False
         if team.leads:
             folder.append_log(line)
         on_epoch(line)
-        if last or hopeless or cadence.due(time.monotonic() - saved, cost, epoch + 1 - saved_epoch):
-            save(epoch + 1, progress)
+        if last or hopeless or checkpoints.due():
+            checkpoints.write()
         if hopeless:
-            raise Pruned(f"given up after {epoch + 1} epochs, at {line['validation']:.4f} in validation")
-    if best["weights"] is not None:
-        backbone.load_state_dict(best["weights"])
+            raise Pruned(f"given up after {training.epoch} epochs, at {line['validation']:.4f} in validation")
+    if training.best.weights is not None:
+        training.backbone.load_state_dict(training.best.weights)
 
 
 def make_optimiser(
@@ -162,10 +181,10 @@ def make_optimiser(
         amsgrad=True,
         fused=device.type == "cuda",  # one kernel for many weights: a tenth of the time there
     )
-    if own := objective.parameters():
-        for parameter in own:
+    if learnt := objective.parameters():
+        for parameter in learnt:
             parameter.data = parameter.data.to(device)
-        optimiser.add_param_group({"params": own, "weight_decay": 0.0})
+        optimiser.add_param_group({"params": learnt, "weight_decay": 0.0})
     return optimiser
 
 
@@ -174,94 +193,121 @@ def learning_rate(base: float, epoch: int, epochs: int) -> float:
     return round(base * (1 - epoch / epochs) ** 0.9, 8)
 
 
-def steps(
-    config: RunConfig,
-    epoch: int,
-    progress: Progress,
-    backbone: Backbone,
-    objective: Objective,
-    optimiser: torch.optim.Optimizer,
-    scale: torch.amp.GradScaler,
-    loader: Loader,
-    device: torch.device,
-    team: Team = ALONE,
-) -> Generator[None, None, None]:
-    """Do what is left of an epoch, a step at a time, and keep the account of it in `progress`."""
-    rate = learning_rate(config.train.lr, epoch, config.train.epochs)
-    for group in optimiser.param_groups:
+def steps(training: Training) -> Generator[None, None, None]:
+    """Do what is left of the epoch, a step at a time, and keep the account of it in `progress`."""
+    config, progress, loader = training.config, training.progress, training.loader
+    rate = learning_rate(config.train.lr, training.epoch, config.train.epochs)
+    for group in training.optimiser.param_groups:
         group["lr"] = rate
-    backbone.train()
+    training.backbone.train()
     began, waited = time.monotonic() - progress.elapsed, progress.wait
-    totals = progress.totals = {name: total.cpu() for name, total in progress.totals.items()}
-    seen = torch.zeros(backbone.modalities) if progress.seen is None else progress.seen.cpu()
-    weights = [p for p in backbone.parameters() if p.requires_grad]
-    network = Recomputed(backbone) if config.train.recompute else backbone
-    for step, batch in enumerate(loader.batches(epoch, progress.step), progress.step):
+    progress.totals = {name: total.cpu() for name, total in progress.totals.items()}
+    progress.seen = (
+        torch.zeros(training.backbone.modalities) if progress.seen is None else progress.seen.cpu()
+    )
+    network = Recomputed(training.backbone) if config.train.recompute else training.backbone
+    for step, batch in enumerate(loader.batches(training.epoch, progress.step), progress.step):
         # Dropout draws depend on the step alone, so a resumed run repeats them.
-        torch.manual_seed(torch_seed(config.seed, f"step {step}", epoch))
-        moved = batch.to(device)
-        idle = team.size > 1 and team.rank >= loader.cases_in(step)
-        before = objective.state_dict() if team.size > 1 else {}
-        with autocast(config.precision, device):
-            losses = objective.loss(network, moved)
-        used = batch.available if config.objective.policy == "pdt" else batch.present
-        terms = {"total": losses.total.detach(), **losses.terms}
-        showed, cases = used.sum(dim=0), len(batch.cases)
-        if team.size > 1:
-            team.sum_state(objective, before, idle)
-            *summed, showed = team.sum([value * (not idle) for value in (*terms.values(), showed)])
-            terms = {
-                name: value.to(kept.dtype) for (name, kept), value in zip(terms.items(), summed, strict=True)
-            }
-            cases = loader.cases_in(step)
-        if not torch.isfinite(terms["total"]):
-            raise FloatingPointError(
-                f"the loss is {terms['total'].item()} in epoch {epoch} at {', '.join(batch.cases)}: "
-                "lower train.lr, or check the data"
-            )
-        optimiser.zero_grad(set_to_none=True)
-        if losses.total.requires_grad:
-            objective.backward(_scaled(losses, scale), weights)
-            if team.size > 1:
-                team.sum_gradients([p for group in optimiser.param_groups for p in group["params"]], idle)
-            fill_gradients(optimiser)
-            scale.step(optimiser)
-            scale.update()
+        torch.manual_seed(torch_seed(config.seed, f"step {step}", training.epoch))
+        terms, showed = _step(training, network, batch, idle=training.team.idle(loader.cases_in(step)))
         for name, value in terms.items():
-            totals[name] = totals.get(name, torch.zeros(())) + value.cpu()
-        seen += showed
-        progress.seen = seen
-        progress.cases += cases
+            progress.totals[name] = progress.totals.get(name, torch.zeros(())) + value.cpu()
+        progress.seen += showed
+        progress.cases += loader.cases_in(step)
         progress.step = step + 1
         progress.elapsed = time.monotonic() - began
         progress.wait = waited + loader.wait
         yield
 
 
-def _line(
-    config: RunConfig,
-    epoch: int,
-    progress: Progress,
-    objective: Objective,
-    loader: Loader,
-    device: torch.device,
-) -> dict[str, Any]:
-    """End the epoch for the objective and say in a log line what it came to."""
+def _step(training: Training, network: Any, batch: Batch, idle: bool) -> tuple[dict[str, Tensor], Tensor]:
+    """Change the weights by one batch; return the terms of the loss and what each modality showed of it.
+
+    `idle`: this process of a team has no case in this batch and only keeps the others company.
+    """
+    config, objective, team = training.config, training.objective, training.team
+    moved = batch.to(training.device)
+    before = objective.state_dict() if team.size > 1 else {}
+    with autocast(config.precision, training.device):
+        losses = objective.loss(network, moved)
+    used = batch.available if config.objective.policy == "pdt" else batch.present
+    terms = {"total": losses.total.detach(), **losses.terms}
+    showed = used.sum(dim=0)
+    if team.size > 1:
+        team.sum_state(objective, before, idle)
+        *sums, showed = team.sum([value * (not idle) for value in (*terms.values(), showed)])
+        terms = {name: total.to(term.dtype) for (name, term), total in zip(terms.items(), sums, strict=True)}
+    if not torch.isfinite(terms["total"]):
+        raise FloatingPointError(
+            f"the loss is {terms['total'].item()} in epoch {training.epoch} at {', '.join(batch.cases)}: "
+            "lower train.lr, or check the data"
+        )
+    training.optimiser.zero_grad(set_to_none=True)
+    if losses.total.requires_grad:
+        weights = [p for p in training.backbone.parameters() if p.requires_grad]
+        objective.backward(_scaled(losses, training.scaler), weights)
+        if team.size > 1:
+            team.sum_gradients([p for g in training.optimiser.param_groups for p in g["params"]], idle)
+        fill_gradients(training.optimiser)
+        training.scaler.step(training.optimiser)
+        training.scaler.update()
+    return terms, showed
+
+
+def _end_epoch(training: Training) -> dict[str, Any]:
+    """End the epoch for the objective, say in a log line what it came to, and go to the next."""
+    config, progress = training.config, training.progress
     assert progress.seen is not None
-    changed = objective.end_epoch() or {}
-    means = {k: v.sum() / progress.cases for k, v in progress.totals.items() if k not in _PREFERENCE}
-    return {
-        "epoch": epoch,
-        "lr": learning_rate(config.train.lr, epoch, config.train.epochs),
+    changed = training.objective.end_epoch() or {}
+    means = {k: v.sum() / progress.cases for k, v in progress.totals.items() if k not in PREFERENCE}
+    line = {
+        "epoch": training.epoch,
+        "lr": learning_rate(config.train.lr, training.epoch, config.train.epochs),
         "loss": {k: v.item() for k, v in means.items()},
-        "modality": _per_modality(loader.modalities, progress.totals, progress.seen.cpu(), changed),
+        "modality": _per_modality(training.loader.modalities, progress.totals, progress.seen, changed),
         "timing": {
             "seconds": round(progress.elapsed, 3),
-            "step": round(progress.elapsed / len(loader), 4),
+            "step": round(progress.elapsed / len(training.loader), 4),
             "loader_wait": round(progress.wait, 4),
-            "peak_gib": round(peak(device) / 2**30, 3),
+            "peak_gib": round(peak(training.device) / 2**30, 3),
         },
     }
+    training.epoch += 1
+    training.progress = Progress()
+    return line
+
+
+def _look(training: Training, validation: Validation, line: dict[str, Any], last: bool) -> bool:
+    """Look at the validation cases if it is time to, and keep the best weights; say whether to give up."""
+    if training.epoch % validation.every and not (last and validation.keep_best):
+        return False
+    score = line["validation"] = validation.score()
+    if validation.keep_best and score > training.best.score:
+        weights = {k: v.detach().clone() for k, v in training.backbone.state_dict().items()}
+        training.best = Best(score, training.epoch - 1, weights)
+    return not last and validation.hopeless(training.epoch, score)
+
+
+class _Checkpoints:
+    """Writes a training's checkpoints when they are due."""
+
+    def __init__(self, training: Training, folder: RunFolder, cadence: Cadence):
+        self._training, self._folder, self._cadence = training, folder, cadence
+        self._written, self._cost, self._epoch = time.monotonic(), 0.0, training.epoch
+
+    def due(self) -> bool:
+        """Whether it is time for the next."""
+        elapsed = time.monotonic() - self._written
+        return self._cadence.due(elapsed, self._cost, self._training.epoch - self._epoch)
+
+    def write(self) -> None:
+        """Write one, in the process that writes."""
+        if not self._training.team.leads:
+            return
+        began = time.monotonic()
+        save_checkpoint(self._folder, self._training.state_dict())
+        self._written = time.monotonic()
+        self._cost, self._epoch = self._written - began, self._training.epoch
 
 
 def _scaled(losses: Losses, scale: torch.amp.GradScaler) -> Losses:
@@ -281,9 +327,6 @@ def fill_gradients(optimiser: torch.optim.Optimizer) -> None:
         for parameter in group["params"]:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-
-
-_PREFERENCE = ("distance", "preference", "score")
 
 
 def _per_modality(

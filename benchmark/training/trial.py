@@ -1,11 +1,13 @@
-"""How a run is tried out by a study: ``execute(folder, store, ..., trial=Trial(...))`` in `training.run`."""
+"""How a run is tried out by a study: ``execute(folder, execution, trial=Trial(...))`` in `training.run`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from benchmark.evaluation.sliding_window import Row
+from benchmark.evaluation.metrics import POLICIES, Scoring
+from benchmark.run_folder.case_rows import CaseRow
+
+VALIDATION = Scoring(POLICIES["passion"], ("dice",))
+"""How all looks at validation cases are scored, whatever the run is tested by."""
 
 
 @dataclass(frozen=True)
@@ -22,5 +24,5 @@ class Trial:
 
     every: int
     cases: Sequence[str]
-    score: "Callable[[Sequence[Row]], float]"
+    score: Callable[[Sequence[CaseRow]], float]
     hopeless: Callable[[int, float], bool]

@@ -19,7 +19,8 @@ from bench_errors import InputError
 from benchmark.report.figures.style import save
 from benchmark.report.tables.csv_text import csv_text
 from benchmark.report.tables.render import html, latex, markdown, wide_csv
-from benchmark.run_folder.folder import RunFolder, write_atomically
+from benchmark.run_folder.files import write_atomically
+from benchmark.run_folder.folder import RunFolder
 from benchmark.tune.plots import draw, with_tooltips
 from benchmark.tune.search import Place, queued_again
 from benchmark.tune.study_file import Plan

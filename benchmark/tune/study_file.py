@@ -16,16 +16,16 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from bench_errors import InputError
+from bench_options import Frozen, readable_errors
 from bench_registry import unknown
 from benchmark.config.grid import Grid, make_grid
 from benchmark.config.grid_file import GridFile
-from benchmark.config.run_config import NAMED, RunConfig, readable_errors
-from benchmark.config.sections import Frozen
+from benchmark.config.run_config import RunConfig
 from datasets.batches.split import Split
 from datasets.randomness import generator
 
 SPACES = Path(__file__).parent / "spaces"
-MEASURES = ("dataset", "profile", "split", "seed", "test.metrics", "test.outside")
+MEASURES = ("dataset", "profile", "split", "seed", "test.policy", "test.outside")
 """Keys that say what a run is measured on or by: searching over them would not make it better."""
 Number = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
 Choice = bool | Number | str
@@ -63,7 +63,7 @@ class Range(Frozen):
 class ValidationPlan(Frozen):
     """How a trial is looked at while it trains: every `every` epochs, on `cases` of the validation cases.
 
-    Its value at the end is over all of them. A run with `test.select: best` has looks of its own.
+    Its value at the end is over all of them. A run with `train.select: best` has looks of its own.
     """
 
     every: int = Field(10, ge=1)
@@ -141,7 +141,9 @@ class Plan(Frozen):
                 raise ValueError(
                     f"space: {key} says what a run is measured on or by, not how good it is: put it into base"
                 )
-            if isinstance(values, list) and len({repr(v) for v in values}) < max(len(values), 2):
+            if isinstance(values, list) and (
+                len(values) < 2 or any(v in values[:i] for i, v in enumerate(values))
+            ):
                 raise ValueError(f"space: {key}: expected two or more different choices, found {values}")
         if self.goal == "both" and self.pruner.name != "none":
             raise ValueError(f"pruner: {self.pruner.name} has no effect with goal: both; leave it out")
@@ -196,10 +198,12 @@ class Plan(Frozen):
                 except InputError as error:
                     raise InputError(f"study {name}: space: {key}: {value}: {error}") from None
         config = self.config(name)
-        looks_at = config.test.validate_every or 10 if config.test.select == "best" else self.validation.every
-        if config.test.select == "best" and self.validation != ValidationPlan():
+        looks_at = (
+            config.train.validate_every or 10 if config.train.select == "best" else self.validation.every
+        )
+        if config.train.select == "best" and self.validation != ValidationPlan():
             raise InputError(
-                f"study {name}: validation has no effect with test.select: best, whose looks are at all "
+                f"study {name}: validation has no effect with train.select: best, whose looks are at all "
                 "validation cases every test.validate_every epochs: leave it out"
             )
         if self.pruner.name != "none" and looks_at >= config.train.epochs:
@@ -252,12 +256,7 @@ def _one_run(
     data: dict[str, Any],
     settings: Sequence[str] = (),
 ) -> Grid:
-    named = dict(base)
-    for key in NAMED:
-        default = {"name": RunConfig.model_fields[key].default.name}
-        if isinstance(base.get(key, {}), dict):
-            named[key] = {**default, **base.get(key, {})}
-    content = {"axes": {key: [value] for key, value in params.items()}, "base": named, "data": data}
+    content = {"axes": {key: [value] for key, value in params.items()}, "base": base, "data": data}
     return make_grid(GridFile(Path(f"{name}.yaml"), content, {}), settings)
 
 

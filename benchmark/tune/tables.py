@@ -19,8 +19,10 @@ from benchmark.report.data.names import method_titles
 from benchmark.report.tables.captions import counted
 from benchmark.report.tables.rows import marked
 from benchmark.report.tables.table import Block, Cell, Column, Row, Table
-from benchmark.run_folder.folder import RunFolder
-from benchmark.tune.scores import means_by, read_rows
+from benchmark.run_folder.case_rows import read_rows
+from benchmark.run_folder.folder import VALIDATED, RunFolder
+from benchmark.training.trial import VALIDATION
+from benchmark.tune.scores import means_by
 from benchmark.tune.search import Place
 from benchmark.tune.study_file import Choice, Plan, Range
 from benchmark.tune.view import shown
@@ -56,9 +58,9 @@ def read_validated(place: Place, complete: Sequence[FrozenTrial]) -> ValidatedTr
     regions, content, cases = {}, {}, 0
     for trial in complete:
         folder = RunFolder(place.folder / str(trial.user_attrs.get("run", "")))
-        if not (folder.path / "validation.csv").exists():
+        if not (folder.path / VALIDATED).exists():
             continue
-        rows = read_rows(folder)
+        rows = read_rows(folder.path / VALIDATED)
         regions[trial.number] = means_by(rows, lambda row: row.region)
         content, cases = folder.config(), len({row.case for row in rows})
     return ValidatedTrials(place.name, regions, content, cases)
@@ -109,14 +111,13 @@ def _table(
     )
     short = [key.rpartition(".")[2] for key in keys]
     what = " and ".join(short)
-    metrics: dict[str, str] = validated.content["metrics"]  # type: ignore[assignment]
     return Table(
         name="-".join([validated.study, *short]),
         kind="sweep",
         metric="dice",
         title="Dice (%)",
         higher_is_better=True,
-        policy=metrics["policy"],
+        policy=VALIDATION.policy.name,
         labels=("Method", *short, "trial"),
         columns=tuple(Column(n, n, higher_is_better=True) for n in [*names, "average"]),
         blocks=(Block(title, rows),),
@@ -125,7 +126,7 @@ def _table(
             f"have it, whose other parameters the study chose; mean over the subsets of modalities and over "
             f"{counted(validated.cases, 'validation case')}; average: plain mean over "
             f"{', '.join(plain_names)}. {counted(len(trials), 'complete trial')} of study "
-            f"{validated.study}. {metrics['text']}"
+            f"{validated.study}. {VALIDATION.conditions(description.spatial_dims)['text']}"
         ),
         heading=f"Dice (%) against {what}",
     )

@@ -12,7 +12,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import NoReturn
@@ -22,32 +21,19 @@ from optuna.trial import TrialState
 
 from bench_errors import InputError
 from benchmark.launch.execute_grid import begin_run
+from benchmark.run_folder.case_rows import read_rows
 from benchmark.run_folder.folder import VALIDATED, RunFolder
 from benchmark.run_folder.reasons import Pruned, error_reason
-from benchmark.training import run
-from benchmark.training.inputs import run_split
+from benchmark.training.inputs import Inputs
+from benchmark.training.run import Execution, execute
 from benchmark.training.trial import Trial
 from benchmark.training.worker import stop_signals
-from benchmark.tune.scores import read_rows, values_of
+from benchmark.tune.scores import values_of
 from benchmark.tune.search import Place, next_trial, resume
 from benchmark.tune.study_file import Plan, load_plan
 from datasets.store.store import Store
 
 POLL_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Means:
-    """What a worker computes with: the store, the device, its threads, whether runs are tracked.
-
-    `stop` is asked after each step; at a yes, the run is saved and the worker ends.
-    """
-
-    store: Path
-    device: str
-    threads: int
-    track: bool
-    stop: Callable[[], bool] = lambda: False
 
 
 Objective = Callable[[optuna.Trial], Sequence[float]]
@@ -81,31 +67,27 @@ def work(
                 traceback.print_exc()
 
 
-def run_objective(plan: Plan, place: Place, means: Means) -> Objective:
+def run_objective(plan: Plan, place: Place, execution: Execution) -> Objective:
     """Return what makes a run of a trial, in its run folder, and gives its values."""
 
     def objective(trial: optuna.Trial) -> Sequence[float]:
         grid = plan.grid(place.name, trial.params)
         *teachers, config = grid.configs
         trial.set_user_attr("run", config.folder)
+        store = Store.open(execution.store)
         for teacher in teachers:
-            folder, _ = begin_run(grid, teacher, place.runs, means.store)
-            _execute(folder, "done", means)
-        folder, _ = begin_run(grid, config, place.runs, means.store)
-        looked_at = plan.looked_at(run_split(config, Store.open(means.store)))
-
-        _execute(
-            folder,
-            VALIDATED,
-            means,
-            Trial(
-                plan.validation.every,
-                looked_at,
-                lambda rows: values_of(plan, rows)[0],
-                _pruning(trial, folder),
-            ),
+            _execute(begin_run(grid.name, Inputs.of(teacher, store), (), place.runs), execution)
+        inputs = Inputs.of(config, store)
+        folder = begin_run(grid.name, inputs, (), place.runs)
+        looked_at = plan.looked_at(inputs.split)
+        rating = Trial(
+            plan.validation.every,
+            looked_at,
+            lambda rows: values_of(plan, rows)[0],
+            _pruning(trial, folder),
         )
-        return values_of(plan, read_rows(folder))
+        _execute(folder, execution, rating)
+        return values_of(plan, read_rows(folder.path / VALIDATED))
 
     return objective
 
@@ -127,14 +109,12 @@ def _pruning(trial: optuna.Trial, folder: RunFolder) -> Callable[[int, float], b
     return hopeless
 
 
-def _execute(folder: RunFolder, mark: str, means: Means, trial: Trial | None = None) -> None:
-    """Execute a run until its `mark` is there; where another process has it, wait for that."""
-    while not (folder.path / mark).exists():
-        run.execute(folder, means.store, means.device, means.threads, means.track, means.stop, trial)
-        if not (folder.path / mark).exists():
-            if means.stop():
-                raise KeyboardInterrupt
-            time.sleep(POLL_SECONDS)
+def _execute(folder: RunFolder, execution: Execution, trial: Trial | None = None) -> None:
+    """Execute a run until it is whole; where another process has it, wait for that."""
+    while not execute(folder, execution, trial):
+        if execution.stop():
+            raise KeyboardInterrupt
+        time.sleep(POLL_SECONDS)
 
 
 def main() -> NoReturn:
@@ -154,9 +134,11 @@ def main() -> NoReturn:
     try:
         name, plan = load_plan(options.study)
         place = Place(name, options.runs, options.storage)
-        means = Means(options.store, options.device, options.threads, not options.no_track, asked.is_set)
+        execution = Execution(
+            options.store, options.device, options.threads, track=not options.no_track, stop=asked.is_set
+        )
         study = resume(plan, place)
-        work(study, plan, place, run_objective(plan, place, means), options.trials, options.until)
+        work(study, plan, place, run_objective(plan, place, execution), options.trials, options.until)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

@@ -28,7 +28,7 @@ class Change:
     Attributes:
         plane: the two spatial axes, ascending, that the rotation mixes.
         degrees: its angle.
-        scale: float32 [M, 1 or D, 1, 1], what each modality (or slice of the first axis) is multiplied with.
+        scale: float32 [M, 1, 1, 1], or [M, D, 1, 1] along the first axis; what a modality is multiplied with.
         shift: the same for what is added.
         flips: per spatial axis, whether it is reversed.
     """
@@ -45,7 +45,7 @@ def draw(
     modalities: int,
     space: Sequence[int],
     spatial_dims: int = 3,
-    per_slice: bool = False,
+    along_first_axis: bool = False,
 ) -> Change:
     """Draw a sample's change.
 
@@ -54,17 +54,17 @@ def draw(
         modalities: number of modalities M.
         space: the sample's three edges in voxels.
         spatial_dims: 2 leaves the third axis as it is: rotation and flips are in the plane of the slice.
-        per_slice: draw the intensity change per modality and slice of the first axis, as the released code
-            does, instead of per modality. Of a 2-D study a sample is one slice, so there it is the same.
+        along_first_axis: draw the intensity change for each modality and position on the first axis, as the
+            released code does, instead of for each modality: for each slice of a volume, each row of a slice.
     """
     planes = [(0, 1), (1, 2), (0, 2)] if spatial_dims == 3 else [(0, 1)]
     plane = planes[random.integers(len(planes))]
     degrees = int(random.integers(-MAX_DEGREES, MAX_DEGREES))
     flips = random.random(3) < FLIP
     flips[spatial_dims:] = False
-    slices = space[0] if per_slice and spatial_dims == 3 else 1
-    scale = random.uniform(0.9, 1.1, size=(modalities, slices, 1, 1))
-    shift = random.uniform(-0.1, 0.1, size=(modalities, slices, 1, 1))
+    positions = space[0] if along_first_axis else 1
+    scale = random.uniform(0.9, 1.1, size=(modalities, positions, 1, 1))
+    shift = random.uniform(-0.1, 0.1, size=(modalities, positions, 1, 1))
     return Change(
         plane,
         degrees,
@@ -91,7 +91,7 @@ def apply(
     for m, there in enumerate(available or [True] * len(volumes)):
         if there:
             channel = volumes[m].flatten().index_select(0, source).masked_fill_(outside, OUTSIDE).view(space)
-            # Drawn per slice, the intensity change comes before or after the flip alike.
+            # Drawn along an axis, the intensity change comes before or after the flip alike.
             result[m] = channel.mul_(scale[m]).add_(shift[m])
     return result, moved
 

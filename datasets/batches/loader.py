@@ -104,7 +104,7 @@ class Loader:
                 random subset of all.
             batch_size: samples per batch; the last batch of an epoch may have fewer.
             seed: of all draws.
-            augment: the published augmentation; `released` draws its intensity change per slice.
+            augment: the published augmentation; `released` draws its intensity change per slice (2-D: row).
             part: which of how many devices that share each batch; a batch that has no case for one gives it
                 its first case, to be counted for nothing.
             label_share: share of the crops that are centred on a random labelled voxel, where there is one.
@@ -216,8 +216,7 @@ class Loader:
         if not self._augment:
             return result
         random = generator(self._seed, "augment", epoch, unit.key)
-        per_slice = self._augment == "released"
-        change = augmentation.draw(random, len(available), space, self._dims, per_slice)
+        change = augmentation.draw(random, len(available), space, self._dims, self._augment == "released")
         return augmentation.apply(change, *result, available.tolist())
 
     def _place(self, labels: Voxels, space: tuple[int, ...], unit: _Unit, epoch: int) -> tuple[slice, ...]:

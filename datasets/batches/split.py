@@ -2,7 +2,8 @@
 
 A published split is a file `splits/<dataset>.json`: `case` is the pattern of a case's name, whose group is
 its number; `train`, `val` and `test` are the numbers, `name` makes a name of one, and `shape` is about that
-of a prepared case. Everywhere else patients are divided at random, and all cases of one are on the same side.
+of a prepared case. It holds for the cases that it names, and is never replaced unasked. Without one, patients
+are divided at random, and all cases of one are on the same side.
 """
 
 import json
@@ -16,6 +17,8 @@ from bench_errors import InputError
 from datasets.randomness import generator
 from datasets.vocabulary import Description
 
+PUBLISHED_AND_REST = "published+rest"
+POLICIES = ("auto", PUBLISHED_AND_REST, "random", "same")
 TRAIN_SHARE = 219 / 369
 VAL_SHARE = 50 / 369
 
@@ -35,19 +38,21 @@ def split(cases: Sequence[str], description: Description, policy: str, seed: int
     Args:
         cases: their names, in any order.
         description: says which cases are of one patient, and its name which published split applies.
-        policy: `auto`: the published split if there is one for these cases, otherwise a random one with the
+        policy: `auto`: the published split of the dataset, or `random` where none is published.
+            `published+rest`: the published split, and cases that it does not name train. `random`: the
             shares of BraTS2020's (219, 50 and 100 of 369). `fold0of5`: fold 0 of 5 equal random ones tests,
             the others train and validate in the same proportion. `same`: every case is in every part, which
             shows whether a network can learn them at all.
         seed: of the random divisions; the folds of one seed belong together.
 
-    Raises `InputError` for an unknown policy and for fewer patients than the policy needs.
+    Raises `InputError` for an unknown policy, for fewer patients than the policy needs, and where a published
+    split does not name a case (but for `published+rest`) or leaves a part empty.
     """
     names = sorted(cases)
     check_policy(policy)
     if policy == "same":
         return Split(tuple(names), tuple(names), tuple(names))
-    if policy == "auto" and (published := _published(names, description)):
+    if policy in ("auto", PUBLISHED_AND_REST) and (published := _published(names, description, policy)):
         return published
     fold, folds = _fold(policy) or (0, 0)
     patients = sorted({patient(name, description) for name in names})
@@ -73,11 +78,12 @@ def published_cases(dataset: str) -> tuple[list[str], tuple[int, ...]] | None:
 
 def check_policy(policy: str) -> str:
     """Return `policy` if `split` knows it; raise `InputError` if not."""
-    if policy not in ("auto", "same"):
+    if policy not in POLICIES:
         fold, folds = _fold(policy) or (0, 0)
         if folds < 2 or fold >= folds:
             raise InputError(
-                f"unknown split '{policy}': choose auto, same, or a fold such as fold0of5 (to fold4of5)"
+                f"unknown split '{policy}': choose {', '.join(POLICIES)}, or a fold such as fold0of5 (to "
+                "fold4of5)"
             )
     return policy
 
@@ -93,21 +99,35 @@ def _fold(policy: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def _published(names: list[str], description: Description) -> Split | None:
-    """The published split of `names`; None without one, for a name it lacks, or if a part would be empty."""
+def _published(names: list[str], description: Description, policy: str) -> Split | None:
+    """The published split of `names`; None if none is published for `auto`."""
     published = _read(description.name)
     if published is None:
+        if policy == PUBLISHED_AND_REST:
+            raise InputError(f"split {policy}: no split of {description.name} is published: use split: auto")
         return None
     parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     part_of = {number: part for part in parts for number in published[part]}
+    rest: list[str] = []
     for name in names:
         match = re.fullmatch(published["case"], name)
         part = part_of.get(int(match[1])) if match else None
-        if part is None:
-            return None
-        parts[part].append(name)
-    if not (parts["train"] and parts["test"]):
-        return None
+        (parts[part] if part else rest).append(name)
+    about = f"the published split of {description.name}"
+    if rest and policy != PUBLISHED_AND_REST:
+        some = f"{', '.join(rest[:3])}{', ...' if len(rest) > 3 else ''}"
+        raise InputError(
+            f"split {policy}: found {len(rest)} of {len(names)} cases that {about} does not name ({some}): "
+            f"leave them out, train on them as well with split: {PUBLISHED_AND_REST}, or divide all cases by "
+            "seed with split: random"
+        )
+    parts["train"] = sorted(parts["train"] + rest)
+    for part in ("train", "test"):
+        if not parts[part]:
+            raise InputError(
+                f"split {policy}: {about} leaves no {part} case among the {len(names)} there are: add some, "
+                "or divide them by seed with split: random, or use split: same"
+            )
     return Split(tuple(parts["train"]), tuple(parts["val"]), tuple(parts["test"]))
 
 

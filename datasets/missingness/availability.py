@@ -4,9 +4,10 @@
     table.table, table.realised, table.hash           # bool [N, M], missing rates, identity
 
 A profile's name ends in one digit per modality, its nominal missing rate in tenths, in the description's
-`profile_order`. Kinds: `mrABCD` quotas as in PASSION's released generator (its tables bit for bit), `irABCD`
-independent draws, `complete`, `csv:FILE` for a table of one's own or one as released, and `FILE.yaml` for
-rates, groups, rules and poor quality (`profile_file`); some files are shipped by name (extreme95).
+`profile_order`; a digit may have a decimal, `9p5` for 0.95. Kinds: `mrABCD` quotas as in PASSION's released
+generator (its tables bit for bit), `irABCD` independent draws, `complete`, `csv:FILE` for a table of one's
+own or one as released, and `FILE.yaml` for rates, groups, rules and poor quality (`profile_file`); some files
+are shipped by name (extreme95).
 """
 
 import csv
@@ -26,17 +27,17 @@ from bench_errors import InputError
 from bench_registry import unknown
 from datasets.missingness.degrade import KINDS, Degradation
 from datasets.missingness.profile_file import ProfileFile, read_profile
-from datasets.missingness.quotas import independent, quotas, released_name
+from datasets.missingness.quotas import independent, named_rates, quotas, released_name
 from datasets.store.store import Store, check_name
 from datasets.vocabulary import Description, nfc
 
 SHIPPED = Path(str(files("datasets.missingness") / "profiles"))
 PROFILES = (
     "mr2468", "mr1379", "mr2258", "mr2285", "mr5528", "mr5582", "mr8825", "mr8852", "ir2468",
-    "mr357", "mr375", "mr537", "mr573", "mr735", "mr753", "complete",
+    "mr0050", "mr009p50", "mr009p90", "mr357", "mr375", "mr537", "mr573", "mr735", "mr753", "complete",
     *sorted(path.stem for path in SHIPPED.glob("*.yaml")),
 )  # fmt: skip
-"""The published profiles (BraTS, then MyoPS), one of each other kind (any digits do), shipped files."""
+"""The published profiles (BraTS, HGA's, MyoPS), one of each other kind (any digits do), shipped files."""
 
 _RELEASED_HEADER = ["data_name", "mask_id", "mask"]
 _RELEASED_COLUMNS = ("flair", "t1ce", "t1", "t2")
@@ -208,16 +209,16 @@ def _yaml_path(profile: str) -> Path | None:
 def _check_digits(profile: str, description: Description) -> None:
     if profile == "complete":
         return
-    match = re.fullmatch(r"[mi]r([0-9]+)", profile)
+    rates = named_rates(profile)
     expected = len(description.modalities)
-    if match is None:
-        known = [p for p in PROFILES if re.fullmatch(rf"[mi]r[0-9]{{{expected}}}", p) or p.isalpha()]
+    if rates is None:
+        known = [p for p in PROFILES if p.isalpha() or len(named_rates(p) or []) == expected]
         known += [p for p in PROFILES if (SHIPPED / f"{p}.yaml").is_file()]
         raise InputError(f"{unknown('profile', profile, known)}, FILE.yaml, csv:FILE")
-    if len(match[1]) != expected:
+    if len(rates) != expected:
         raise InputError(
-            f"profile {profile}: found {len(match[1])} digits, {description.name} has {expected} "
-            f"modalities: give one digit, the missing rate in tenths, for each of "
+            f"profile {profile}: found {len(rates)} digits, {description.name} has {expected} "
+            f"modalities: give one digit, the missing rate in tenths (9p5 for 0.95), for each of "
             f"{', '.join(description.profile_order)}"
         )
 
@@ -310,8 +311,7 @@ def read_csv(path: Path, description: Description) -> Availability:
 
 def _rates(profile: str, description: Description) -> dict[str, float]:
     order = description.profile_order
-    digits = "0" * len(order) if profile == "complete" else profile[2:]
-    return {m: int(digit) / 10 for m, digit in zip(order, digits, strict=True)}
+    return dict(zip(order, named_rates(profile) or [0.0] * len(order), strict=True))
 
 
 def _from_csv(

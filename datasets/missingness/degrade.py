@@ -105,13 +105,13 @@ def degrade(
 def degraded_volume(store: Store, case: str, m: int, degradation: Degradation) -> Volume:
     """Return modality `m` of a case of `store`, which has it, degraded: float32 [*space]."""
     record, description = store.record(case), store.description
-    mean, std = record.mean[m], record.std[m]
-    if mean is None or std is None:
+    mean, std, background = record.mean[m], record.std[m], record.background[m]
+    if mean is None or std is None or background is None:
         raise ValueError(f"{case} has no {description.modalities[m]} to degrade")
     key = f"{case} {description.modalities[m]} {degradation.kind}"
     return degrade(
         np.array(store.volumes(case)[m]),
-        float(-np.float32(mean) / np.float32(std)),
+        float((np.float32(background) - np.float32(mean)) / np.float32(std)),
         degradation,
         generator(SEED, "degrade", 0, key),
         description.spatial_dims,

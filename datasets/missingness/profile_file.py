@@ -24,7 +24,6 @@ its layout; known of a prepared store), or the grade of BraTS2020, which the cas
 import csv
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -38,7 +37,7 @@ from numpy.typing import NDArray
 from bench_errors import InputError
 from bench_registry import unknown
 from datasets.missingness.degrade import KINDS, SEVERITIES, Degradation
-from datasets.missingness.quotas import grade
+from datasets.missingness.quotas import grade, named_rates
 from datasets.missingness.rates import Rule, draw_table, outcomes
 from datasets.randomness import generator
 from datasets.studies.patterns import words
@@ -235,7 +234,7 @@ class _Reader:
             self._wrong("about", f"expected text, found {values['about']!r}")
         base = values.get("base")
         digits = len(self._modalities)
-        if "base" in values and not re.fullmatch(rf"[mi]r[0-9]{{{digits}}}", str(base)):
+        if "base" in values and len(named_rates(str(base)) or []) != digits:
             self._wrong("base", f"expected mr or ir and {digits} digits, such as mr2468, found {base!r}")
         column = EVERYONE
         rates = {EVERYONE: self._rates(values.get("rates", {}), "rates")}

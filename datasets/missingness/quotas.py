@@ -1,6 +1,7 @@
 """Tables from one missing rate per modality: the released quota generator, and independent draws.
 
-    table = quotas([0.2, 0.4, 0.6, 0.8], cases, seed=1037)        # bool [N, M]
+    rates = named_rates("mr2468")                                 # [0.2, 0.4, 0.6, 0.8]
+    table = quotas(rates, cases, seed=1037)                       # bool [N, M]
 
 The released generator depends on the order of the cases as the released lists write them (`released_name`).
 """
@@ -20,6 +21,17 @@ _RELEASED_SUBSETS = (
 )  # fmt: skip
 
 
+def named_rates(profile: str) -> list[float] | None:
+    """Return the missing rates that a profile's name says, one for each digit; None where it says none.
+
+    A digit counts tenths, and ``p`` is its decimal point, as in HGA's tables: ``mr009p50`` is 0, 0, 0.95, 0.
+    """
+    if re.fullmatch(r"[mi]r([0-9](p[0-9])?)+", profile) is None:
+        return None
+    digits = re.findall(r"([0-9])(?:p([0-9]))?", profile)
+    return [int(tenths + (hundredths or "0")) / 100 for tenths, hundredths in digits]
+
+
 def independent(rates: Sequence[float], cases: Sequence[str], seed: int) -> NDArray[np.bool_]:
     """Each modality is missing with its rate; a case left with nothing is drawn again."""
     table = np.zeros((len(cases), len(rates)), dtype=bool)
@@ -33,7 +45,10 @@ def independent(rates: Sequence[float], cases: Sequence[str], seed: int) -> NDAr
 def quotas(rates: Sequence[float], cases: Sequence[str], seed: int) -> NDArray[np.bool_]:
     """Each subset gets its expected number of cases, as in PASSION's released generator (bit for bit).
 
-    The draws of the first line are never used, but they advance the generator as the released ones do.
+    The number is rounded down, but to no less than one for a subset that can occur. What cannot, for it lacks
+    a modality whose rate is 0, gets none: the released code gives it one row too, but the tables that its
+    authors made of such rates (HGA) have none. The first draws are never used, but they advance the generator
+    as the released ones do.
     """
     count, modalities = len(cases), len(rates)
     random = np.random.RandomState(seed)
@@ -44,7 +59,7 @@ def quotas(rates: Sequence[float], cases: Sequence[str], seed: int) -> NDArray[n
         quota: float = count
         for present, rate in zip(subset, rates, strict=True):
             quota *= 1 - rate if present else rate
-        rows = max(int(quota), 1)
+        rows = max(int(quota), 1) if quota else 0
         table[filled : filled + rows] = subset
         filled += rows
     shuffled = np.arange(count)

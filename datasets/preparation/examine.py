@@ -6,8 +6,8 @@
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from pathlib import Path
 from typing import Literal
 
@@ -15,13 +15,13 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from bench_errors import InputError
+from datasets.preparation.crop import scaling
 from datasets.preparation.find import Case
-from datasets.preparation.nifti import Image, orientation, read_nifti, resampled
+from datasets.preparation.grids import APART, disagreement, odd_grids, resampled, same_grid
+from datasets.preparation.head import NEGATIVE, Head, find_head, masked
+from datasets.preparation.nifti import STORED, Image, orientation, read_nifti, turned
 from datasets.store.store import check_name
 from datasets.vocabulary import Description
-
-TOLERANCE = 1e-3
-"""Spacings and origins (mm) and direction cosines of a case's files may differ by this much."""
 
 ROUNDING = 1e-3
 """Labels this close to expected ones are refused with the advice to round them.
@@ -34,6 +34,13 @@ SMOOTHER = 2.0
 
 Measured with bytes swapped: 4 to 6 on a real patient's contrasts, 2.9 to 5.3 on phantom heads, 1.4 to 2.3 on
 phantom hearts; at most 0.7 on all of them as they should be."""
+
+MASK = 0.5
+"""A mask is head above this."""
+
+FAR = 10.0
+"""Voxels this many standard deviations from the mean decide a z-score alone where they make half of the
+variance. Real images have some as far away, too few to matter."""
 
 FLOAT_LIMITS = (1e-30, 1e30)
 """No scanner's intensities have their maximum outside of these, floats in the wrong byte order have."""
@@ -57,9 +64,10 @@ class Examined:
 
     Attributes:
         case: where the files are.
-        images: modality, or `label` -> file, of those that could be read.
-        volumes: modality -> float32 [X, Y, Z], of the sound ones.
+        images: modality, `label` or `mask` -> file, of those that could be read.
+        volumes: modality -> float32 [X, Y, Z], of the sound ones; background outside the study's mask.
         label: values of the label file [X, Y, Z], if it is sound.
+        head: of the volumes; None where they are on several grids, or show none.
         prints: modality -> SHA-256 of its voxels, by which duplicates are found.
         problems: all there are.
     """
@@ -68,6 +76,7 @@ class Examined:
     images: dict[str, Image] = field(default_factory=dict)
     volumes: dict[str, np.ndarray] = field(default_factory=dict)
     label: np.ndarray | None = None
+    head: Head | None = None
     prints: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
@@ -81,25 +90,30 @@ class Examined:
         path = self.case.relative(image.path)
         return f"{path} ({name})" if list(self.case.files.values()).count(image.path) > 1 else path
 
+    def files(self, names: Iterable[str]) -> str:
+        """Return how messages name several of them: the first, and how many there are beside it."""
+        files = list(dict.fromkeys(self.case.relative(self.images[name].path) for name in names))
+        return files[0] + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+
     @property
     def sound(self) -> bool:
         """Whether there is no error."""
         return all(problem.severity != "error" for problem in self.problems)
 
 
-def examine(case: Case, description: Description) -> Examined:
-    """Read every file of a case to learn from, and look for every problem that one case can have."""
-    examined = Examined(case)
-    for fault in case.faults:
-        examined.add("error", case.name, fault)
-    try:
-        check_name(case.name)
-    except InputError as error:
-        examined.add("error", ascii(case.name), str(error))
+def examine(case: Case, description: Description, labelled: bool = True) -> Examined:
+    """Read every file of a case to learn from, and look for every problem that one case can have.
+
+    `labelled`: whether it is to have a label; False leaves one that is there alone.
+    """
+    examined = Examined(case if labelled else replace(case, label=None))
+    _check_place(examined)
     if case.files or case.label or not case.faults:
-        _check_presence(examined, description)
+        _check_presence(examined, description, labelled)
     _read(examined, description)
-    return _checked(examined, description)
+    _checked(examined, description)
+    _note_negatives(examined)
+    return examined
 
 
 def examine_images(case: Case, description: Description, resample: bool = False) -> Examined:
@@ -108,10 +122,10 @@ def examine_images(case: Case, description: Description, resample: bool = False)
     `resample`: bring images that lie on another grid than the first to its grid, and note it.
     """
     examined = Examined(replace(case, label=None))
-    for fault in case.faults:
-        examined.add("error", case.name, fault)
+    _check_place(examined)
+    _check_mask(examined)
     _read(examined, description)
-    if not (examined.images or examined.problems):
+    if not (case.files or examined.problems):
         found = f"found no image, expected one of {', '.join(description.modalities)} at least"
         examined.add("error", case.name, f"{found}: add the files or remove the case")
     if resample:
@@ -121,17 +135,34 @@ def examine_images(case: Case, description: Description, resample: bool = False)
 
 def _checked(examined: Examined, description: Description) -> Examined:
     """Look for the problems of the files that could be read."""
-    _check_grids(examined)
+    _check_headers(examined, description)
+    for name, other, differs in odd_grids(examined.images):
+        message = f"{differs} as in {examined.file(other)}: resample it to the same grid"
+        examined.add("error", examined.file(name), message)
     for name, image in examined.images.items():
-        if name != "label":
-            _check_volume(examined, name, image)
+        if name in description.modalities:
+            _check_volume(examined, name, image, description)
     if "label" in examined.images:
         _check_label(examined, examined.images["label"], description)
-    _check_together(examined)
+    _check_together(examined, description)
     return examined
 
 
-def _check_presence(examined: Examined, description: Description) -> None:
+def _check_place(examined: Examined) -> None:
+    for fault in examined.case.faults:
+        examined.add("error", examined.case.name, fault)
+    try:
+        check_name(examined.case.name)
+    except InputError as error:
+        examined.add("error", ascii(examined.case.name), str(error))
+
+
+def _check_mask(examined: Examined) -> None:
+    if (name := examined.case.expected.get("mask")) and examined.case.mask is None:
+        examined.add("error", name, f"found no mask, expected {name}: add it or remove the case")
+
+
+def _check_presence(examined: Examined, description: Description, labelled: bool) -> None:
     case = examined.case
     for modality in description.modalities:
         if case.files and modality not in case.files:
@@ -140,11 +171,12 @@ def _check_presence(examined: Examined, description: Description) -> None:
     if not case.files:
         found = f"found no modality, expected one of {', '.join(description.modalities)} at least"
         examined.add("error", case.name, f"{found}{case.advice}: add the files or remove the case")
-    if case.label is None:
+    if labelled and case.label is None:
         name = case.expected["label"]
         examined.add(
             "error", name, f"found no label, expected {name}{case.advice}: add it or remove the case"
         )
+    _check_mask(examined)
     for path, other in case.twins:
         examined.add("error", path, f"found both {path} and {other}, expected one: remove the other")
 
@@ -156,7 +188,7 @@ def _read(examined: Examined, description: Description) -> None:
     for name, path in case.files.items():
         taken.setdefault(path, set()).update({channels[name]} if name in channels else ())
     read: dict[Path, Image | None] = {}
-    for name, path in {**case.files, **({"label": case.label} if case.label else {})}.items():
+    for name, path in case.paths.items():
         if path not in read:
             try:
                 read[path] = _read_file(examined, path, taken.get(path, set()))
@@ -180,9 +212,8 @@ def _resample(examined: Examined) -> None:
     names = list(examined.images)
     for name in names[1:]:
         image, first = examined.images[name], examined.images[names[0]]
-        same = image.data.shape == first.data.shape and np.allclose(image.affine, first.affine, 0, TOLERANCE)
-        if not same:
-            examined.images[name] = resampled(image, first)
+        examined.images[name] = resampled(image, first, nearest=name == "mask")
+        if not same_grid(image, first):
             found, wanted = (
                 f"{'x'.join(map(str, i.data.shape))} voxels of "
                 f"{'x'.join(f'{edge:.3g}' for edge in voxel_sizes(i.affine))} mm, {orientation(i.affine)}"
@@ -191,50 +222,21 @@ def _resample(examined: Examined) -> None:
             examined.add("note", examined.file(name), f"resampled from {found}, to {wanted} as {names[0]}")
 
 
-def _check_grids(examined: Examined) -> None:
-    """Report each file whose grid differs from the one most files of the case have."""
-    images, within = examined.images, f"within {TOLERANCE:g}"
-    _report_odd(examined, "shape", "voxels", {n: np.array(i.data.shape) for n, i in images.items()})
-    _report_odd(examined, "spacing", f"mm, {within}", {n: _spacing(i) for n, i in images.items()})
-    _report_odd(examined, "origin", f"mm, {within}", {n: i.affine[:3, 3] for n, i in images.items()})
-    directions = {n: (i.affine[:3, :3] / voxel_sizes(i.affine)).T.ravel() for n, i in images.items()}
-    _report_odd(examined, "direction", f"cosines of the axes, {within}", directions)
+def _check_headers(examined: Examined, description: Description) -> None:
+    """Warn of headers that say two things of where the voxels lie, or nothing."""
+    if silent := [name for name, image in examined.images.items() if not image.orientation]:
+        taken = f"{STORED}, as BraTS lies" if description.spatial_dims == 3 else "it lies"
+        found = "the header does not say how the head lies (the codes of qform and sform are 0)"
+        advice = f"it is taken as {taken}: look at it, and write the codes"
+        examined.add("warning", examined.files(silent), f"{found}: {advice}")
+    apart = {name: disagreement(image) for name, image in examined.images.items()}
+    if odd := [name for name in apart if apart[name] > APART]:
+        found = f"qform, or pixdim, and sform of the header disagree by {max(apart.values()):.3g} mm"
+        advice = "sform is used here, other programs read the other: write both alike"
+        examined.add("warning", examined.files(odd), f"{found}: {advice}")
 
 
-def _spacing(image: Image) -> np.ndarray:
-    """The header's two statements of the spacing: pixdim, and the length of the affine's columns."""
-    return np.array([*image.spacing, *voxel_sizes(image.affine)])
-
-
-def _report_odd(examined: Examined, what: str, unit: str, values: dict[str, np.ndarray]) -> None:
-    """Report the files whose value is not within the tolerance of that of every other file that agrees."""
-
-    def agree(a: str, b: str) -> bool:
-        return bool((np.abs(values[a] - values[b]) <= TOLERANCE).all())
-
-    by_support = sorted(values, key=lambda n: -sum(agree(n, other) for other in values))
-    kept: list[str] = []
-    for name in by_support:
-        other = next((k for k in kept if not agree(name, k)), None)
-        if other is None:
-            kept.append(name)
-            continue
-        found, expected = (_text(values[n], values[o]) for n, o in ((name, other), (other, name)))
-        message = (
-            f"{what} {found}, expected {expected} ({unit}) as in {examined.file(other)}: "
-            "resample it to the same grid"
-        )
-        examined.add("error", examined.file(name), message)
-
-
-def _text(value: np.ndarray, other: np.ndarray) -> str:
-    """The first three numbers, of which one at least differs."""
-    triples = value.reshape(-1, 3)
-    differing = (np.abs(value - other) > TOLERANCE).reshape(-1, 3).any(axis=1)
-    return "x".join(f"{number + 0.0:.6g}" for number in triples[int(differing.argmax())])
-
-
-def _check_volume(examined: Examined, modality: str, image: Image) -> None:
+def _check_volume(examined: Examined, modality: str, image: Image, description: Description) -> None:
     name = examined.file(modality)
     with np.errstate(over="ignore"):
         volume = image.data.astype(np.float32, copy=False)
@@ -254,12 +256,10 @@ def _check_volume(examined: Examined, modality: str, image: Image) -> None:
         found = "the bytes of the voxels are in the wrong order for what the header says"
         examined.add("error", name, f"{found}: export the file again")
         return
-    if low < 0:
-        count = int((volume < 0).sum())
-        found = f"found {count} negative voxels, down to {low:g}, expected none (resampling leaves some)"
-        examined.add("warning", name, f"{found}: nothing to do if they are few and small")
-    digest = hashlib.sha256(str(volume.shape).encode())
-    digest.update(np.ascontiguousarray(volume.T).data)  # as files order the axes: copies nothing
+    held = image.orientation or STORED
+    same_way = turned(volume, held, STORED) if description.spatial_dims == 3 else volume
+    digest = hashlib.sha256(str(same_way.shape).encode())
+    digest.update(np.ascontiguousarray(same_way.T).data)  # as files order the axes: mostly copies nothing
     if (twin := next((m for m, d in examined.prints.items() if d == digest.hexdigest()), None)) is not None:
         examined.add(
             "error", name, f"the same voxels as modality {twin}, expected another contrast: replace it"
@@ -311,32 +311,85 @@ def _check_label(examined: Examined, image: Image, description: Description) -> 
         examined.add("note", name, "found no labelled voxel, expected some: every region counts as absent")
 
 
-def _check_together(examined: Examined) -> None:
-    """What needs volumes of one grid: is there tissue, does each contrast show it, is the label in it?"""
-    arrays = list(examined.volumes.values())
-    shapes = {array.shape for array in arrays}
-    if len(shapes) != 1:
+def _check_together(examined: Examined, description: Description) -> None:
+    """What needs volumes of one grid: is there a head, does each contrast show it, is the label in it?"""
+    if examined.case.expected.get("mask") and "mask" not in examined.images:
         return
-    tissue = sum_of(arrays) > 0
-    if not tissue.any():
+    mask = examined.images["mask"].data > MASK if "mask" in examined.images else None
+    shapes = {volume.shape for volume in examined.volumes.values()}
+    if len(shapes | ({mask.shape} if mask is not None else set())) != 1:
+        return
+    if mask is not None and not mask.any():
+        found = f"found no voxel above {MASK:g}, expected the head"
+        examined.add("error", examined.file("mask"), f"{found}: make the mask again")
+        return
+    # In the order of training: sums of floats depend on it.
+    volumes = {m: examined.volumes[m] for m in description.modalities if m in examined.volumes}
+    head = find_head(volumes, description, mask)
+    if not head.tissue.any():
         found = "found no voxel where the sum of the modalities is positive, expected tissue"
         examined.add("error", examined.case.name, f"{found}: are the intensities shifted?")
         return
-    for modality, volume in examined.volumes.items():
-        inside = volume[tissue]
-        if inside.min() == inside.max():
-            found = f"the volume is constant ({inside[0]:g}) wherever there is tissue, expected an image"
-            examined.add("error", examined.file(modality), f"{found}: copy it again")
+    examined.head = head
+    for modality, volume in volumes.items():
+        if mask is not None:
+            examined.volumes[modality] = masked(volume, head, modality)
+        needed = description.normalisation(modality).needs_head and mask is None
+        if not needed or description.background is not None or _check_background(examined, head, modality):
+            _check_intensities(examined, head, modality, description)
     if examined.label is not None and examined.label.shape in shapes:
         outside = examined.label != 0
-        for array in arrays:
-            outside &= array == 0
+        for inside in examined.volumes.values() if head.as_released else [head.tissue]:
+            outside &= inside == 0
         if count := int(outside.sum()):
             file = examined.file("label")
             found = f"found {count} labelled voxels outside the brain (all modalities are 0), expected none"
+            found = found if head.as_released else f"found {count} labelled voxels outside the head"
             examined.add("warning", file, f"{found}: look at the label over the images")
 
 
-def sum_of(arrays: list[np.ndarray]) -> np.ndarray:
-    """Return the sum of the volumes, which is positive in tissue."""
-    return reduce(np.add, arrays)
+def _check_background(examined: Examined, head: Head, modality: str) -> bool:
+    """Look whether head and background can be told apart where nothing is said of them; False if not."""
+    file, share, value = examined.file(modality), head.negative[modality], head.told[modality]
+    if share > NEGATIVE:
+        found = f"found {share:.0%} of the voxels negative, as in images that were normalised before"
+        if value is None:
+            advice = "name mask, background or normalise in a YAML file of the dataset, or give other images"
+            message = f"{found}, and no common value at the faces, so that head and background are alike"
+            examined.add("error", file, f"{message}: {advice}")
+            return False
+        advice = "name mask or background in a YAML file of the dataset if that is wrong"
+        examined.add("warning", file, f"{found}; what is not {value:g}, as the faces are, is head: {advice}")
+    elif value:
+        advice = "name the background in a YAML file of the dataset, or give images that are 0 there"
+        examined.add("warning", file, f"the background is {value:g}, as the faces are, expected 0: {advice}")
+    return True
+
+
+def _note_negatives(examined: Examined) -> None:
+    """Warn of the few negative voxels that resampling leaves in images that are 0 outside the head."""
+    if examined.head is not None and examined.head.as_released:
+        for modality, volume in examined.volumes.items():
+            if (low := volume.min()) < 0:
+                found = f"found {int((volume < 0).sum())} negative voxels, down to {low:g}, expected none"
+                message = f"{found} (resampling leaves some): nothing to do if they are few and small"
+                examined.add("warning", examined.file(modality), message)
+
+
+def _check_intensities(examined: Examined, head: Head, modality: str, description: Description) -> None:
+    """Look whether the head shows something that can be normalised."""
+    inside, rule = examined.volumes[modality][head.tissue], description.normalisation(modality)
+    numbers = scaling(inside, rule)
+    values = numbers.clipped(inside)
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        limits = f", clipped to {numbers.low:g} to {numbers.high:g}," if numbers.low is not None else ""
+        found = f"the volume{limits} is constant ({low:g}) wherever there is tissue, expected an image"
+        examined.add("error", examined.file(modality), f"{found}: copy it again")
+    elif rule.rule == "zscore" and max(high - numbers.mean, numbers.mean - low) > FAR * numbers.std:
+        away = np.abs(values.astype(np.float64) - numbers.mean)
+        far = away[away > FAR * numbers.std]
+        if (far**2).sum() > values.size * numbers.std**2 / 2:
+            found = f"found {far.size} voxels, up to {values[away.argmax()]:g}, that decide the z-score alone"
+            advice = f"mend the file, or clip them (normalise: {{{modality}: {{percentiles: [0.5, 99.5]}}}})"
+            examined.add("error", examined.file(modality), f"{found}: {advice}")

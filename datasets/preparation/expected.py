@@ -4,6 +4,7 @@ store = expected_store(BRATS2020, names, (150, 180, 150))      # its cases and t
 store = noise_store(BRATS2020, (150, 180, 150), folder)        # one case, to be read as any other
 """
 
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +26,18 @@ def expected_store(description: Description, names: list[str], shape: tuple[int,
         original_shape=shape,
         box=tuple((0, n) for n in shape),
         affine=tuple(map(tuple, np.eye(4).tolist())),
+        orientation="RAS",
         available=(True,) * len(description.modalities),
         mean=(0.0,) * len(description.modalities),
         std=(1000.0,) * len(description.modalities),
+        background=(0.0,) * len(description.modalities),
+        negative=(0.0,) * len(description.modalities),
         labelled=(0,) * shape[0],
         prints={},
         sources={},
         content="",
         checksums={},
+        tissue=prod(shape),
     )
     return Store(Path(), description, {}, dict.fromkeys(names, record))
 

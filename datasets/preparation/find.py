@@ -33,9 +33,11 @@ class Case:
         files: modality -> path, for the modalities that have a file, in the description's order.
         label: path of the label file, or None.
         spare: image files that are none of the above, a `.nii` beside the same `.nii.gz` included; relative.
-        expected: modality, or `label` -> where its file is looked for, relative to `folder`.
+        expected: modality, `label` or, if the layout names one, `mask` -> where its file is looked for,
+            relative to `folder`.
         columns: what else its paths say of it, such as `grade`.
         faults: what is wrong with its place on disk, each in one line.
+        mask: path of the file that says where the head is, or None.
     """
 
     name: str
@@ -46,11 +48,12 @@ class Case:
     expected: dict[str, str]
     columns: Columns
     faults: tuple[str, ...] = ()
+    mask: Path | None = None
 
     @property
-    def paths(self) -> list[Path]:
-        """The files that it has, each once, the label's last."""
-        return list(dict.fromkeys((*self.files.values(), *([self.label] if self.label else []))))
+    def paths(self) -> dict[str, Path]:
+        """Modality, `label` or `mask` -> path, of the files that there are."""
+        return {**self.files, **{k: p for k, p in (("label", self.label), ("mask", self.mask)) if p}}
 
     @property
     def advice(self) -> str:
@@ -65,7 +68,8 @@ class Case:
     @property
     def twins(self) -> list[tuple[str, str]]:
         """Which spare files have the name of a file that it has, with another ending: both, relative."""
-        pairs = ((self.relative(path), name) for path in self.paths for name in self.spare)
+        files = dict.fromkeys(self.paths.values())
+        pairs = ((self.relative(path), name) for path in files for name in self.spare)
         return [pair for pair in pairs if _stem_path(Path(pair[0])) == _stem_path(Path(pair[1]))]
 
     def relative(self, path: Path) -> str:
@@ -115,11 +119,11 @@ def _cases(root: Path, description: Description, disk: Disk) -> list[Case]:
 
 def _united(root: Path, by_layout: list[list[Case]]) -> list[Case]:
     """The cases of several layouts, each file in one of them, the one that has most of its files."""
-    cases = sorted(chain.from_iterable(by_layout), key=lambda case: -len(case.paths))
+    cases = sorted(chain.from_iterable(by_layout), key=lambda case: -len({*case.paths.values()}))
     owner: dict[Path, Case] = {}
     for case in cases:
-        if case.paths and not any(path in owner for path in case.paths):
-            owner |= dict.fromkeys(case.paths, case)
+        if not any(path in owner for path in case.paths.values()):
+            owner |= dict.fromkeys(case.paths.values(), case)
     # A folder without any of the files may be another layout's: part of a case, or the folder of several.
     inside = {case.folder for case in owner.values()} - {root}
     around = {folder for path in owner for folder in path.parents}
@@ -137,7 +141,7 @@ def _united(root: Path, by_layout: list[list[Case]]) -> list[Case]:
 
 
 def _count(cases: Iterable[Case]) -> int:
-    return sum(len(case.paths) for case in cases)
+    return sum(len({*case.paths.values()}) for case in cases)
 
 
 def _marked(case: Case, root: Path, cases: list[Case]) -> Case:
@@ -153,6 +157,7 @@ def _marked(case: Case, root: Path, cases: list[Case]) -> Case:
 
 def _in_layout(root: Path, description: Description, layout: Layout, disk: Disk) -> list[Case]:
     patterns = {**dict(zip(description.modalities, layout.files, strict=True)), "label": layout.label}
+    patterns |= {"mask": layout.mask} if layout.mask else {}
     if own := _own_folder([*patterns.values()], layout):
         cases = [
             _in_folder(folder, columns, own, patterns, layout, disk)
@@ -185,7 +190,7 @@ def _in_folder(
         return None
     case = _case(folder, columns, expected, layout, _by_stem(folder, images))
     faults = (f"the folder {top.fault}: mend the link or its permissions",) if top.fault else ()
-    spare = tuple(case.relative(path) for path in images if path not in case.paths)
+    spare = tuple(case.relative(path) for path in images if path not in case.paths.values())
     return replace(case, spare=spare, faults=faults)
 
 
@@ -211,7 +216,7 @@ def _side_by_side(root: Path, patterns: dict[str, str], layout: Layout, disk: Di
     for columns in keys.values():
         expected = {key: filled(pattern, columns) for key, pattern in patterns.items()}
         cases.append(_case(root, columns, expected, layout, by_stem))
-    used = {path for case in cases for path in case.paths}
+    used = {path for case in cases for path in case.paths.values()}
     spare = [path.relative_to(root).as_posix() for path in dict.fromkeys(images) if path not in used]
     owners = {name: _owner(name, [*keys.values()]) for name in spare}
     return [
@@ -244,10 +249,10 @@ def _case(
     folder: Path, columns: Columns, expected: dict[str, str], layout: Layout, by_stem: dict[str, Path]
 ) -> Case:
     files = {key: by_stem[path] for key, path in expected.items() if path in by_stem}
-    label = files.pop("label", None)
+    label, mask = files.pop("label", None), files.pop("mask", None)
     names = {key: path + ENDINGS[0] for key, path in expected.items()}
     others = {key: value for key, value in columns.items() if key != "case"}
-    return Case(filled(layout.name, columns), folder, files, label, (), names, others)
+    return Case(filled(layout.name, columns), folder, files, label, (), names, others, mask=mask)
 
 
 def _no_study(root: Path, disk: Disk, layouts: Iterable[str]) -> InputError:

@@ -18,10 +18,18 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
-from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
-from nibabel.processing import resample_from_to
+from nibabel.orientations import (
+    apply_orientation,
+    axcodes2ornt,
+    inv_ornt_aff,
+    io_orientation,
+    ornt_transform,
+)
 
 from bench_errors import InputError
+
+STORED = "LPS"
+"""Where the axes of all prepared volumes point (of 3-D studies): to left, posterior and up, as BraTS's do."""
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -61,9 +69,9 @@ class Image:
 def read_nifti(path: Path, channels: int = 0) -> Image:
     """Read a NIfTI file completely; `InputError` names an unusable file and says what is wrong with it.
 
-    The file has to have three dimensions or, with `channels`, a fourth of that length at least. A compressed
-    file is inflated to its end, where gzip's checksum stands: a reader that stops at the last voxel does not
-    notice damage. Both byte orders are read.
+    The file has to have three dimensions (further ones of length 1 are dropped) or, with `channels`, a fourth
+    of that length at least. A compressed file is inflated to its end, where gzip's checksum stands: a reader
+    that stops at the last voxel does not notice damage. Both byte orders are read.
     """
     try:
         packed = path.read_bytes()
@@ -79,6 +87,8 @@ def read_nifti(path: Path, channels: int = 0) -> Image:
         over="ignore", invalid="ignore"
     ):  # what scaling makes infinite is for the check to report
         data = np.asanyarray(image.dataobj)
+    if not channels:
+        data = data.reshape(image.shape[:3], order="F")
     return Image(path, data, affine, spacing, hashlib.sha256(packed).hexdigest(), image.header)
 
 
@@ -99,11 +109,10 @@ def turned_sizes(affine: np.ndarray, held: str, wanted: str) -> np.ndarray:
     return voxel_sizes(affine)[np.argsort(steps[:, 0])]
 
 
-def resampled(image: Image, like: Image) -> Image:
-    """Return an image on the grid of another, by linear interpolation; what it does not cover is 0."""
-    volume = nib.Nifti1Image(image.data.astype(np.float32), image.affine)
-    data = np.asarray(resample_from_to(volume, (like.data.shape, like.affine), order=1).dataobj)
-    return replace(image, data=data, affine=like.affine, spacing=like.spacing)
+def turned_affine(affine: np.ndarray, shape: tuple[int, ...], wanted: str) -> np.ndarray:
+    """Return the affine of a volume [X, Y, Z] of this shape and affine once it is `turned`."""
+    steps = ornt_transform(io_orientation(affine), axcodes2ornt(wanted))
+    return np.asarray(affine @ inv_ornt_aff(steps, shape))
 
 
 def write_like(path: Path, array: np.ndarray, like: Image) -> None:
@@ -158,14 +167,25 @@ def _parse(raw: bytes) -> nib.Nifti1Image:
     if kind is None or len(raw) < kind.header_class.sizeof_hdr:
         raise InputError(f"not a NIfTI file (it begins with {raw[:12]!r}): export it as NIfTI")
     try:
+        header = kind.header_class(raw[: kind.header_class.sizeof_hdr], check=False)
+        if header["sizeof_hdr"] != kind.header_class.sizeof_hdr:
+            raise InputError("damaged NIfTI header (its bytes are in two orders): copy it again")
+        # nibabel takes a voxel of no size for one of 1 mm; some processors take denormal numbers for 0.
+        edges = header["pixdim"][1:4]
+        if not (np.abs(edges) >= np.finfo(np.float32).tiny).all():
+            size = "x".join(f"{edge:g}" for edge in edges)
+            raise InputError(f"found voxels of {size} mm, expected a size: export the file again")
         return kind.from_bytes(raw)
+    except InputError:
+        raise
     except Exception as error:  # nibabel raises whatever a damaged header leads it to
         raise InputError(f"damaged NIfTI header ({' '.join(str(error).split())}): copy it again") from None
 
 
 def _check_header(image: nib.Nifti1Image, held: int, channels: int) -> None:
     """Raise `InputError` unless the header describes a volume that `held` inflated bytes can hold."""
-    if len(image.shape) != (4 if channels else 3) or (channels and image.shape[3] < channels):
+    shape = image.shape if channels else image.shape[:3] + tuple(n for n in image.shape[3:] if n != 1)
+    if len(shape) != (4 if channels else 3) or (channels and shape[3] < channels):
         found = f"found {len(image.shape)} dimensions ({'x'.join(map(str, image.shape))})"
         if channels:
             raise InputError(

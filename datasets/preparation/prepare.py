@@ -1,10 +1,11 @@
-"""From NIfTI files to a store: crop to the head, normalise each contrast, write what training reads.
+"""From NIfTI files to a store: turn, crop to the head, normalise each contrast, write what training reads.
 
     store = prepare(Path("BraTS2020"), BRATS2020, Path("data/brats2020"))
     update = update_store(Path("BraTS2020"), BRATS2020, Path("data/brats2020"), skip_bad=True)
     print(update.written, update.kept, update.gone, update.store.left_out)
 
-Crop and normalisation are those of RFNet's and PASSION's released preprocessing.
+`crop` says what is kept of a case and how it is normalised. Volumes of 3-D studies are turned so that all lie
+alike; slices of 2-D studies stay as they are.
 
 A case goes to a folder named by a hash of its files' content and of how it is prepared, written beside its
 place and moved there whole. A call prepares the cases that have no such folder yet, or a damaged one; then
@@ -22,18 +23,21 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 from bench_errors import InputError
 from datasets.preparation.check import duplicates, sort_problems
-from datasets.preparation.examine import Examined, Problem, examine, sum_of
+from datasets.preparation.crop import CENTRAL, SLICE_EDGE, BoxRule, crop
+from datasets.preparation.examine import Examined, Problem, examine
 from datasets.preparation.find import Case, find_cases
+from datasets.preparation.nifti import STORED, Image, orientation, turned, turned_affine
 from datasets.preparation.parallel import Progress, in_parallel
 from datasets.store.store import (
     FORMAT,
@@ -49,17 +53,11 @@ from datasets.store.store import (
     read_record,
     write_file,
 )
-from datasets.store.voxels import normalised, packed
+from datasets.store.voxels import packed
 from datasets.vocabulary import Description
 
-VERSION = 1
+VERSION = 2
 """Of the preparation: raised when the same files would give other numbers; part of the data hash."""
-
-MIN_EDGE = 128
-"""Voxels: a crop of a volume is extended to this where the volume has as many."""
-
-SLICE_EDGE = 256
-"""Voxels: edge of the central part that is kept of the slices of a 2-D study."""
 
 CHUNK = 48
 """Voxels: edge of what is read at once of a volume; of a 2-D study that is a slice."""
@@ -72,12 +70,6 @@ WITHOUT_EFFECT = (
     "ignore",
 )  # fmt: skip
 """What of a description has no effect on the prepared voxels of given files."""
-
-CENTRAL = "central"
-"""The rule of the box of 2-D studies."""
-
-BoxRule = Literal["full", "released"]
-Box = tuple[tuple[int, int], ...]
 
 
 class Update(NamedTuple):
@@ -166,93 +158,10 @@ def update_store(
     return Update(store, written, kept, gone)
 
 
-class Crop(NamedTuple):
-    """What is kept of a case and what it is normalised with.
-
-    Attributes:
-        box: (start, end) along each axis of the volumes, in voxels.
-        crops: modality -> the part of the volume within the box.
-        statistics: modality -> mean and standard deviation; see `statistics`.
-    """
-
-    box: Box
-    crops: dict[str, np.ndarray]
-    statistics: dict[str, tuple[float, float]]
-
-    def normalised(self, modalities: tuple[str, ...]) -> np.ndarray:
-        """Return float32 [M, *space] as networks see it; zeros where the case lacks a modality.
-
-        The same numbers as `Store.volumes` gives of a case that was prepared.
-        """
-        shape = next(iter(self.crops.values())).shape
-        volumes = np.zeros((len(modalities), *shape), dtype=np.float32)
-        for m, modality in enumerate(modalities):
-            if modality in self.crops:
-                mean, std = np.array(self.statistics[modality], dtype=np.float32)
-                volumes[m] = normalised(self.crops[modality], mean, std)
-        return volumes
-
-
-def crop(volumes: dict[str, np.ndarray], rule: str) -> Crop:
-    """Cut the volumes [X, Y, Z] of a case, modality -> volume in the order of the description, to their box.
-
-    `rule`: of the box, as a store's `preparation` says it: `full`, `released` or `central` (2-D studies).
-    """
-    all_of_it = list(volumes.values())
-    box = slice_box(all_of_it[0].shape) if rule == CENTRAL else crop_box(all_of_it, rule)
-    window = tuple(slice(start, end) for start, end in box)
-    crops = {m: np.ascontiguousarray(volume[window]) for m, volume in volumes.items()}
-    # A 2-D study is normalised by its whole volume, a 3-D one by its crop.
-    normalised_by = all_of_it if rule == CENTRAL else list(crops.values())
-    return Crop(box, crops, dict(zip(volumes, statistics(normalised_by), strict=True)))
-
-
-def crop_box(volumes: list[np.ndarray], rule: str) -> Box:
-    """Return (start, end) of the head along each axis, in voxels.
-
-    From the first to the last index where the maximum over the modalities is not zero (`released`: the last
-    excluded), extended on both sides to at least 128 where the volume is large enough: an extension past the
-    start moves the end, one past the end is cut.
-
-    Args:
-        volumes: the case's modalities, each [X, Y, Z].
-        rule: see `prepare`.
-    """
-    head = reduce(np.maximum, volumes) != 0
-    limits = []
-    for axis, length in enumerate(head.shape):
-        others = tuple(a for a in range(head.ndim) if a != axis)
-        indices = np.flatnonzero(head.any(axis=others))
-        start, end = int(indices[0]), int(indices[-1])
-        if (missing := MIN_EDGE - (end - start)) > 0:
-            start -= missing // 2
-            end += missing // 2 + 1
-        elif rule == "full":
-            end += 1
-        shift = max(-start, 0)
-        limits.append((start + shift, min(end + shift, length)))
-    return tuple(limits)
-
-
-def slice_box(shape: tuple[int, ...]) -> Box:
-    """Return the central 256x256 of the slices [X, Y] of a volume [X, Y, slices], or all of a smaller one."""
-    starts = [max((edge - SLICE_EDGE) // 2, 0) for edge in shape[:2]]
-    ends = [min(start + SLICE_EDGE, edge) for start, edge in zip(starts, shape[:2], strict=True)]
-    return (*zip(starts, ends, strict=True), (0, shape[2]))
-
-
-def statistics(volumes: list[np.ndarray]) -> list[tuple[float, float]]:
-    """Return mean and standard deviation (ddof 0) of each volume over the voxels where their sum is > 0."""
-    tissue = sum_of(volumes) > 0
-    inside = [volume[tissue] for volume in volumes]
-    return [(float(v.mean(dtype=np.float64)), float(v.std(dtype=np.float64))) for v in inside]
-
-
 def _prepare_case(case: Case, description: Description, folder: Path, rule: str) -> _Prepared:
     """Write one case below `folder`, unless it is there or has an error."""
-    paths = {**case.files, **({"label": case.label} if case.label else {})}
-    digests = {path: file_checksum(path) for path in set(paths.values())}
-    key = _key(case, {name: digests[path] for name, path in paths.items()}, description, rule)
+    digests = {path: file_checksum(path) for path in set(case.paths.values())}
+    key = _key(case, {name: digests[path] for name, path in case.paths.items()}, description, rule)
     record = read_record(folder / case.name / key)
     if record and not damaged_files(folder / case.name / key, record):
         return _Prepared(case.name, record, [], written=False)
@@ -262,59 +171,95 @@ def _prepare_case(case: Case, description: Description, folder: Path, rule: str)
 
 
 def _key(case: Case, digests: dict[str, str], description: Description, rule: str) -> str:
-    """Name what is made of a case whose files (modality, or `label`) have these checksums.
+    """Name what is made of a case whose files (modality, `label` or `mask`) have these checksums.
 
     All that is known of the case goes in, so that it is examined again when any of it changes.
     """
     how = {k: v for k, v in description.to_dict().items() if k not in WITHOUT_EFFECT}
-    paths = {**case.files, "label": case.label}
-    names = {name: case.relative(path) for name, path in paths.items() if path}
+    names = {name: case.relative(path) for name, path in case.paths.items()}
     made = [FORMAT, VERSION, rule, how, names, digests, case.columns, case.spare, case.faults]
     return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _write_case(examined: Examined, description: Description, folder: Path, rule: str) -> CaseRecord:
-    volumes, label = examined.volumes, examined.label
-    if label is None:
-        raise ValueError("a case without errors has a label")
-    box, crops, numbers = crop(volumes, rule)
+    label, head, images = examined.label, examined.head, examined.images
+    if label is None or head is None:
+        raise ValueError("a case without errors has a label and a head")
+    first = next(iter(images.values()))
+    held, affine = _lies(first, description)
+    stored_as = orientation(affine)
+    volumes = {m: turned(volume, held, stored_as) for m, volume in examined.volumes.items()}
+    label, head = turned(label, held, stored_as), head.turned(held, stored_as)
+    box, crops, scalings = crop(volumes, head, rule, description)
     window = tuple(slice(start, end) for start, end in box)
     classes = np.zeros(label[window].shape, dtype=np.uint8)
     for value, index in description.file_labels.items():
         classes[label[window] == value] = index
 
-    content = hashlib.sha256(str(classes.shape).encode())
     kind = np.int16 if all(_fits_int16(crop) for crop in crops.values()) else np.float32
     stored = np.zeros((len(description.modalities), *classes.shape), dtype=kind)
     for m, modality in enumerate(description.modalities):
         if modality in crops:
-            content.update(crops[modality].data)
             stored[m] = crops[modality]
-    content.update(classes.data)
-
-    images = examined.images
-    first = next(iter(images.values()))
     files = packed_case(stored, classes, description)
+
+    def of_each(facts: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(facts.get(modality) for modality in description.modalities)
+
     record = CaseRecord(
         key=_key(examined.case, {name: i.digest for name, i in images.items()}, description, rule),
         shape=classes.shape,
-        original_shape=first.data.shape,
+        original_shape=label.shape,
         box=box,
-        affine=tuple(tuple(row) for row in first.affine.tolist()),
+        affine=tuple(tuple(row) for row in affine.tolist()),
+        orientation=held,
         available=tuple(m in volumes for m in description.modalities),
-        mean=tuple(numbers[m][0] if m in numbers else None for m in description.modalities),
-        std=tuple(numbers[m][1] if m in numbers else None for m in description.modalities),
+        mean=of_each({m: s.mean for m, s in scalings.items()}),
+        std=of_each({m: s.std for m, s in scalings.items()}),
+        background=of_each({m: float(s.clipped(np.array(head.outside[m]))) for m, s in scalings.items()}),
+        negative=of_each(head.negative),
         labelled=tuple(np.count_nonzero(classes, axis=(1, 2)).tolist()),
         prints=examined.prints,
         sources={examined.case.relative(image.path): image.digest for image in images.values()},
         columns=examined.case.columns,
-        tissue=int(np.count_nonzero(sum_of(list(volumes.values())) > 0)),
-        content=content.hexdigest(),
+        tissue=int(np.count_nonzero(head.tissue)),
+        content=_content(crops, classes, head.tissue, window, examined.prints if rule == CENTRAL else None),
         checksums={name: hashlib.sha256(file).hexdigest() for name, file in files.items()},
     )
     files[RECORD] = json.dumps(record.to_dict()).encode()
     _write_whole(folder / record.key, files)
     return record
+
+
+def _lies(image: Image, description: Description) -> tuple[str, np.ndarray]:
+    """Return where the axes of a case's files point, and the affine of its volumes as they are stored.
+
+    Files that do not say how they lie are taken as they should.
+    """
+    if description.spatial_dims == 2:
+        return orientation(image.affine), image.affine
+    if not image.orientation:
+        return STORED, np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.diag([*voxel_sizes(image.affine), 1.0])
+    return image.orientation, turned_affine(image.affine, image.data.shape, STORED)
+
+
+def _content(
+    crops: Mapping[str, np.ndarray],
+    classes: np.ndarray,
+    tissue: np.ndarray,
+    window: tuple[slice, ...],
+    prints: Mapping[str, str] | None,
+) -> str:
+    """Return the hash of what decides what networks see of a case, but for rounding.
+
+    Mean and deviation follow from the crops and the tissue within their `window`. In a 2-D study they follow
+    from the whole volumes, whose `prints` are given then.
+    """
+    content = hashlib.sha256(str(classes.shape).encode())
+    for array in (*crops.values(), classes, np.packbits(tissue[window] if prints is None else tissue)):
+        content.update(array.data)
+    content.update(json.dumps(prints, sort_keys=True).encode())
+    return content.hexdigest()
 
 
 def _write_whole(folder: Path, files: dict[str, bytes]) -> None:

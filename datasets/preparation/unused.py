@@ -24,7 +24,7 @@ def unused(root: Path, description: Description, cases: Sequence[Case]) -> list[
     The rest is what lies in cases' own folders: contrasts that the description does not name, and the like.
     What the description tells to ignore is left out.
     """
-    used = {path for case in cases for path in case.paths}
+    used = {path for case in cases for path in case.paths.values()}
     owners = {case.folder: case for case in cases if case.folder != root}
     beside: Counter[str] = Counter()
     outside: dict[tuple[str, bool], list[str]] = {}

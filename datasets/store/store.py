@@ -21,12 +21,14 @@ from typing import Any
 from unicodedata import category
 
 import numpy as np
+from nibabel.affines import voxel_sizes
+from nibabel.orientations import aff2axcodes
 
 from bench_errors import InputError
 from datasets.store.voxels import Voxels
 from datasets.vocabulary import FORMULA, Description
 
-FORMAT = 2
+FORMAT = 3
 INDEX = "store.json"
 LOCK = ".bench-prepare.lock"
 VOLUMES = "volumes.b2nd"
@@ -38,25 +40,28 @@ RECORD = "case.json"
 class CaseRecord:
     """What the store knows of a case; enough to put a prediction back into the original volume.
 
-    Voxels lie in the axis order of the files: an array of `shape` set into zeros of `original_shape` at `box`
-    is on the grid of the files, and `affine` is their NIfTI affine.
+    An array of `shape` set into zeros of `original_shape` at `box` is on the grid of `affine`; turned from
+    where its axes point to `orientation` it is on the grid of the files.
 
     Attributes:
         key: name of the folder with its voxels: a hash of the files' content and the way of preparing them.
         shape: of the stored volume, in voxels.
-        original_shape: of the files' volume.
-        box: (start, end) of the stored part of the original volume along each axis, in voxels.
-        affine: [4, 4] of the original volume, voxel index -> mm.
+        original_shape: of the files' volume, turned.
+        box: (start, end) of the stored part of the turned volume along each axis, in voxels.
+        affine: [4, 4] of the turned volume, voxel index -> mm.
+        orientation: where the axes of the files point, such as ``RAS``.
         available: per modality, whether the case has it; the volume of one it lacks is all zero.
         mean, std: per modality, what it is normalised with; None where it is lacking.
+        background: per modality, the stored value outside the head; None where it is lacking.
+        negative: per modality, the share of the head's voxels below 0; None where it is lacking.
         labelled: number of labelled voxels at each index of the first axis.
         prints: modality -> SHA-256 of all its voxels, by which cases that are the same are found.
         sources: file -> its SHA-256; named from the case's folder, or the study's where cases share folders.
-        content: SHA-256 of the cropped voxels before normalisation and of the class indices.
+        content: SHA-256 of the cropped voxels before normalisation, the class indices and the head; in a 2-D
+            study of the whole volumes too, which its normalisation goes by.
         checksums: stored file -> SHA-256.
         columns: what else is known of the case, such as its grade.
-        tissue: number of voxels of the original volume where the sum of the modalities is positive; None in
-            stores of older versions.
+        tissue: number of voxels of the head.
     """
 
     key: str
@@ -64,16 +69,29 @@ class CaseRecord:
     original_shape: tuple[int, ...]
     box: tuple[tuple[int, int], ...]
     affine: tuple[tuple[float, ...], ...]
+    orientation: str
     available: tuple[bool, ...]
     mean: tuple[float | None, ...]
     std: tuple[float | None, ...]
+    background: tuple[float | None, ...]
+    negative: tuple[float | None, ...]
     labelled: tuple[int, ...]
     prints: dict[str, str]
     sources: dict[str, str]
     content: str
     checksums: dict[str, str]
+    tissue: int
     columns: dict[str, str] = field(default_factory=dict)
-    tissue: int | None = None
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Edges of a voxel along each axis, in mm, to four decimals."""
+        return tuple(round(float(edge), 4) for edge in voxel_sizes(np.array(self.affine)))
+
+    @property
+    def stored_orientation(self) -> str:
+        """Where the axes of the stored volumes point."""
+        return "".join(aff2axcodes(np.array(self.affine)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as written to JSON."""
@@ -148,22 +166,17 @@ class Store:
 
     @cached_property
     def hash(self) -> str:
-        """The data hash, 16 hexadecimal digits: of what the files hold and how it was prepared.
+        """The data hash, 16 hexadecimal digits: of all that decides what a network sees and is asked.
 
-        It does not depend on paths, on the compression of the files, or on a machine's rounding (which the
-        normalised volumes do).
+        It does not depend on names and paths of the study, on the compression of the files, or on a machine's
+        rounding (which the normalised volumes do).
         """
-        d = self.description
-        content = {
-            "modalities": d.modalities,
-            "classes": d.classes,
-            "file_labels": sorted(d.file_labels.items()),
-            "spatial_dims": d.spatial_dims,
-            "preparation": self.preparation,
-            "cases": [
-                (name, self.records[name].content, self.records[name].available) for name in self.cases
-            ],
-        }
+        cases = []
+        for name in self.cases:
+            record = self.records[name]
+            lies = (record.spacing, record.stored_orientation)
+            cases.append((name, record.content, record.available, *lies))
+        content = [self.description.digest, self.preparation, cases]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def record(self, case: str) -> CaseRecord:

@@ -16,6 +16,11 @@ dataset is then called as the file, here `stroke`.
     spatial_dims: 3                  # optional: 2 treats slices one by one
     case: "{site}_{case}"            # optional: the case's name, where sites repeat {case}
     ignore: ["imagesTs/*"]           # optional: files that are no part of the study
+    mask: "{site}/{case}/{case}_brain.nii.gz"    # optional: positive within the head
+    background: -1024                # optional: the intensity outside the head, otherwise that of the faces
+    normalise:                       # optional; what is left out is z-scored over the head
+      adc: {percentiles: [0.5, 99.5]}            # of the head: clipped to them, then z-scored
+      dwi: none                      # as the file has it; {window: [-100, 300]}: clipped, then -1 to 1 (CT)
 
 `{case}` in a pattern is the case's name, any other name in braces becomes a column of the case. A file with
 several modalities on its fourth axis: `adc: {file: "{case}.nii.gz", channel: 0}`. Where parts of a study
@@ -23,6 +28,7 @@ lie differently, each modality (and `label`, and `case` if need be) has a list o
 belong together, the second, and so on; a single one stands for all.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,12 +40,15 @@ from bench_errors import InputError
 from bench_registry import unknown
 from datasets.studies.brats import MODALITIES as BRATS_MODALITIES
 from datasets.studies.brats import TABLE_ORDER as BRATS_TABLE_ORDER
-from datasets.studies.layouts import LABEL, Place, read_layouts
+from datasets.studies.layouts import LABEL, MASK, Place, read_layouts
 from datasets.studies.names import DATASETS
-from datasets.vocabulary import Description, Region, nfc
+from datasets.vocabulary import Description, Normalisation, Region, nfc
 
 _REQUIRED = ("modalities", "label", "labels", "regions")
-_KEYS = (*_REQUIRED, "patient", "profile_order", "spatial_dims", "case", "ignore")
+_IMAGES = ("mask", "background", "normalise")
+_KEYS = (*_REQUIRED, "patient", "profile_order", "spatial_dims", "case", "ignore", *_IMAGES)
+_LIMITED = ("window", "percentiles")
+_RESERVED = ("label", "mask", "case", "average")
 _BACKGROUND = "background"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _MOST = 8
@@ -129,9 +138,9 @@ def _described(file: _File, name: str) -> Description | None:
         if not content.get(key):
             file.fail((key,), "is missing: see datasets/studies/from_yaml.py for an example")
     files, channels = _modalities(file, content.get("modalities") or {})
-    layouts, faults = read_layouts(
-        files | {LABEL: content.get("label", "")}, channels, content.get("case", "{case}")
-    )
+    others = {LABEL: content.get("label", "")}
+    others |= {MASK: content["mask"]} if content.get("mask") else {}
+    layouts, faults = read_layouts(files | others, channels, content.get("case", "{case}"))
     for place, fault in faults if content.get("label") else ():
         file.fail(place, fault)
     labels = _labels(file, content.get("labels") or {})
@@ -146,6 +155,10 @@ def _described(file: _File, name: str) -> Description | None:
     ignore = content.get("ignore", [])
     if not isinstance(ignore, list) or not all(isinstance(glob, str) for glob in ignore):
         file.fail(("ignore",), f"expected a list of paths such as ['imagesTs/*'], found {ignore!r}")
+    background = content.get("background")
+    if background is not None and not _is_number(background):
+        file.fail(("background",), f"expected a number, found {background!r}")
+    normalise = _normalise(file, content.get("normalise") or {}, modalities)
     if file.wrong:
         return None
     return Description(
@@ -161,6 +174,8 @@ def _described(file: _File, name: str) -> Description | None:
         channels=tuple(channels),
         patient=patient,
         ignore=tuple(ignore),
+        background=None if background is None else float(background),
+        normalise=normalise,
     )
 
 
@@ -176,7 +191,7 @@ def _modalities(file: _File, entries: Any) -> tuple[dict[Place, Any], list[int]]
     channels = []
     for name, entry in entries.items():
         here = (*place, name)
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or name in ("label", "case", "average"):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or name in _RESERVED:
             file.fail(here, "expected another name, of letters, digits, - and _")
         if isinstance(entry, dict):
             if set(entry) != {"file", "channel"}:
@@ -250,6 +265,32 @@ def _profile_order(file: _File, order: Any, modalities: tuple[str, ...]) -> tupl
     return tuple(order)
 
 
+def _normalise(file: _File, entries: Any, modalities: tuple[str, ...]) -> tuple[Normalisation, ...]:
+    """Return how each modality is normalised; nothing where none says."""
+    if not isinstance(entries, dict):
+        file.fail(("normalise",), f"expected a mapping of modalities to rules, found {entries!r}")
+        return ()
+    rules = dict.fromkeys(modalities, Normalisation())
+    for name, entry in entries.items():
+        place: Place = ("normalise", name)
+        if name not in modalities:
+            file.fail(place, unknown("modality", name, list(modalities)))
+        elif entry in ("zscore", "none"):
+            rules[name] = Normalisation(entry)
+        elif isinstance(entry, dict) and len(entry) == 1 and set(entry) <= set(_LIMITED):
+            ((rule, limits),) = entry.items()
+            sound = isinstance(limits, list) and len(limits) == 2 and all(map(_is_number, limits))
+            if sound and limits[0] < limits[1] and (rule == "window" or 0 <= limits[0] < limits[1] <= 100):
+                rules[name] = Normalisation(rule, tuple(map(float, limits)))
+            else:
+                most = " within 0 and 100" if rule == "percentiles" else ""
+                file.fail((*place, rule), f"expected [low, high]{most}, found {limits!r}")
+        else:
+            expected = "zscore, none, {window: [low, high]} or {percentiles: [low, high]}"
+            file.fail(place, f"expected {expected}, found {entry!r}")
+    return tuple(rules.values()) if entries else ()
+
+
 def _patient(file: _File, pattern: Any) -> str:
     """Check the pattern of patients: a regular expression with one group."""
     try:
@@ -267,6 +308,10 @@ def _table_order(modalities: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     if set(modalities) != set(BRATS_MODALITIES):
         return ()
     return tuple(tuple(m for m in modalities if m in subset) for subset in BRATS_TABLE_ORDER)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_count(value: Any) -> bool:

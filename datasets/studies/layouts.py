@@ -17,6 +17,7 @@ Place = tuple[str | int, ...]
 Fault = tuple[Place, str]
 
 LABEL: Place = ("label",)
+MASK: Place = ("mask",)
 CASE: Place = ("case",)
 _WORD = r"\{[A-Za-z_]\w*(?::[^{}/]+)?\}"
 
@@ -27,7 +28,8 @@ def read_layouts(
     """Return the layouts, and where what is wrong.
 
     Args:
-        patterns: place in the file -> a pattern, or a list; of the modalities in their order, then `LABEL`.
+        patterns: place in the file -> a pattern, or a list; of the modalities in their order, then `LABEL`,
+            and `MASK` where there is one.
         channels: of the modalities; empty where each has a file of its own.
         case: the pattern of a case's name, or a list.
     """
@@ -51,8 +53,11 @@ def read_layouts(
         row = {place: entries[i % len(entries)] for place, entries in lists.items()}
         faults += _check_together(row, channels)
         name = row.pop(CASE)
-        *files, label = (re.sub(f"({'|'.join(map(re.escape, ENDINGS))})$", "", text) for text in row.values())
-        layouts.append(Layout(tuple(files), label, name))
+        stems = {
+            place: re.sub(f"({'|'.join(map(re.escape, ENDINGS))})$", "", text) for place, text in row.items()
+        }
+        mask, label = stems.pop(MASK, ""), stems.pop(LABEL)
+        layouts.append(Layout(tuple(stems.values()), label, mask, name))
     return tuple(layouts), list(dict.fromkeys(faults))
 
 
@@ -86,17 +91,19 @@ def _check_together(row: Mapping[Place, str], channels: Sequence[int]) -> list[F
     """The patterns of a layout have to tell the files of a case apart, and to say the same of it."""
     faults: list[Fault] = []
     seen: dict[tuple[str, int], Place] = {}
-    files = [place for place in row if place not in (LABEL, CASE)]
+    files = [place for place in row if place not in (LABEL, MASK, CASE)]
     channel_of = dict(zip(files, channels, strict=False))
     for place in files:
         other = seen.setdefault((row[place], channel_of.get(place, 0)), place)
         if other != place:
             faults.append((place, f"the same file as {other[1]}, expected another"))
-        if words(row[place]).keys() != words(row[LABEL]).keys():
-            faults.append((place, f"expected the words in braces that label has, found '{row[place]}'"))
     if row[LABEL] in [row[place] for place in files]:
         faults.append((LABEL, f"the same file as a modality, '{row[LABEL]}', expected another"))
-    for place in (*files, LABEL):
+    if row.get(MASK) in [row[place] for place in (*files, LABEL)]:
+        faults.append((MASK, f"the same file as another, '{row[MASK]}', expected one of its own"))
+    for place in (place for place in row if place != CASE):
+        if words(row[place]).keys() != words(row[LABEL]).keys():
+            faults.append((place, f"expected the words in braces that label has, found '{row[place]}'"))
         if lacking := words(row[CASE]).keys() - words(row[place]).keys():
             named = ", ".join(f"{{{word}}}" for word in sorted(lacking))
             faults.append((place, f"expected {named} in the pattern, found '{row[place]}'"))

@@ -14,8 +14,10 @@ not seen in two epochs; such a modality does not count among the M.
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from passion.options import ObjectiveOptions
 from passion.rivals.weighting import TaskWeighting
 
 
@@ -25,11 +27,16 @@ class DynamicWeightAverage(TaskWeighting):
     A call of `loss` with gradients enabled is a training step and counts in the epoch's means.
     """
 
+    class Options(ObjectiveOptions):
+        """`temperature`: the higher, the more equal the weights."""
+
+        temperature: float = Field(2.0, gt=0)
+
+    options: Options
     summed = ("sums", "seen")
 
-    def __init__(self, modalities: int, classes: int, temperature: float = 2.0, **options: Any):
-        super().__init__(modalities, classes, **options)
-        self.temperature = temperature
+    def __init__(self, modalities: int, classes: int, options: Options, **facts: Any):
+        super().__init__(modalities, classes, options, **facts)
         self.weight = torch.ones(modalities, dtype=torch.float64)
         self.means: list[Tensor] = []  # of the last two epochs, NaN where a modality was not seen
         self.sums = torch.zeros(modalities, dtype=torch.float64)
@@ -49,14 +56,14 @@ class DynamicWeightAverage(TaskWeighting):
         self.means = [*self.means, mean][-2:]
         self.sums, self.seen = torch.zeros_like(mean), torch.zeros_like(mean)
         if len(self.means) == 2:
-            self.weight = average_weights(self.means[1] / self.means[0], self.temperature)
+            self.weight = average_weights(self.means[1] / self.means[0], self.options.temperature)
         super().end_epoch()
         return changed
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch, the weights, the means of the last epochs and the sums of this one."""
-        own = {"weight": self.weight, "sums": self.sums.cpu(), "seen": self.seen}
-        copies = {name: value.clone() for name, value in own.items()}
+        tensors = {"weight": self.weight, "sums": self.sums.cpu(), "seen": self.seen}
+        copies = {name: value.clone() for name, value in tensors.items()}
         return {**super().state_dict(), **copies, "means": [mean.clone() for mean in self.means]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -68,7 +75,7 @@ class DynamicWeightAverage(TaskWeighting):
 
 def average_weights(rate: Tensor, temperature: float) -> Tensor:
     """Weights from the rates of descent L(t-1) / L(t-2), [M]; 1 for those that are not finite."""
-    known = rate.isfinite()
+    finite = rate.isfinite()
     weight = torch.ones_like(rate)
-    weight[known] = known.sum() * torch.softmax(rate[known] / temperature, dim=0)
+    weight[finite] = finite.sum() * torch.softmax(rate[finite] / temperature, dim=0)
     return weight

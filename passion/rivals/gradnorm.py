@@ -17,9 +17,11 @@ modalities of the batch, as not every case has all.
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from passion.objective import Losses
+from passion.options import ObjectiveOptions
 from passion.rivals.weighting import TaskWeighting, task_gradient
 
 
@@ -29,9 +31,15 @@ class GradNorm(TaskWeighting):
     L_m(0) is the loss of the first step that shows m.
     """
 
-    def __init__(self, modalities: int, classes: int, alpha: float = 1.5, **options: Any):
-        super().__init__(modalities, classes, **options)
-        self.alpha = alpha
+    class Options(ObjectiveOptions):
+        """`alpha`: how strongly slow modalities are favoured (0: equal gradients)."""
+
+        alpha: float = Field(1.5, ge=0)
+
+    options: Options
+
+    def __init__(self, modalities: int, classes: int, options: Options, **facts: Any):
+        super().__init__(modalities, classes, options, **facts)
         self.theta = nn.Parameter(torch.zeros(modalities))
         self.first = torch.zeros(modalities, dtype=torch.float64)  # 0: not seen yet
 
@@ -51,18 +59,18 @@ class GradNorm(TaskWeighting):
     def backward(self, losses: Losses, parameters: list[nn.Parameter]) -> None:
         """Give the network the gradient of the total, and theta that of L_grad."""
         assert losses.tasks is not None
-        own, cases = losses.tasks.own, losses.tasks.cases
-        squares = own.new_zeros((self.modalities, len(parameters)))
+        tasks, cases = losses.tasks.own, losses.tasks.cases
+        squares = tasks.new_zeros((self.modalities, len(parameters)))
         for m in cases.nonzero().squeeze(1).tolist():
-            gradients = task_gradient(own[m], parameters, keep_graph=True)
+            gradients = task_gradient(tasks[m], parameters, keep_graph=True)
             squares[m] = torch.stack([g.square().sum() for g in gradients]).to(squares)
         losses.total.backward()
         shared = (squares > 0).sum(dim=0) > 1
         norms = (squares * shared).sum(dim=1).sqrt().double().cpu() / cases.clamp(min=1)
-        loss = losses.terms["sep"].double().cpu() / cases.clamp(min=1)  # own may carry a scale
+        loss = losses.terms["sep"].double().cpu() / cases.clamp(min=1)  # tasks may carry a scale
         self.first = torch.where((self.first == 0) & (cases > 0), loss, self.first)
         w = self.weight.double().cpu()
-        slope = norm_slope(w, norms, loss / self.first.clamp(min=1e-12), cases > 0, self.alpha)
+        slope = norm_slope(w, norms, loss / self.first.clamp(min=1e-12), cases > 0, self.options.alpha)
         # The chain rule through w = M softmax(theta).
         self.theta.grad = (w * (slope - (w * slope).sum() / self.modalities)).to(self.theta)
 
@@ -74,8 +82,8 @@ class GradNorm(TaskWeighting):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch, theta and the first losses."""
-        own = {"theta": self.theta.detach().clone(), "first": self.first.clone()}
-        return {**super().state_dict(), **own}
+        learnt = {"theta": self.theta.detach().clone(), "first": self.first.clone()}
+        return {**super().state_dict(), **learnt}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`; keeps the parameter that an optimiser may hold."""

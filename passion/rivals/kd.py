@@ -10,9 +10,10 @@ of the same backbone. It sees all that a case has; its outputs guide the fused o
     total = fuse + prm + sum of sep + lambda1 (kd + sum of kl)
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from backbones.contract import Backbone, Features, Fused
@@ -20,6 +21,7 @@ from passion.baseline import Baseline, Further
 from passion.distillation import pixel_distillation
 from passion.losses import CaseLabels
 from passion.objective import Batch, fuse_alone, per_modality
+from passion.options import ObjectiveOptions
 
 
 class _Observed(NamedTuple):
@@ -34,24 +36,32 @@ class _Observed(NamedTuple):
 class Distillation(Baseline):
     """Distillation from a frozen teacher. Terms: `fuse`, `prm`, `kd`, and per modality `sep` and `kl`."""
 
-    needs_teacher = True
+    class Options(ObjectiveOptions):
+        """The teacher is a `baseline` run of the same grid that is done first.
+
+        `teacher_data`: what the teacher learns from: `imperfect`, the student's own data, or `complete`,
+        every modality of every case (an upper bound). `lambda1`: weight of the distillation. `tau`: its
+        temperature.
+        """
+
+        teacher_data: Literal["imperfect", "complete"] = "imperfect"
+        lambda1: float = Field(0.5, gt=0)
+        tau: float = Field(4.0, gt=0)
+
+        @property
+        def teacher(self) -> ObjectiveOptions:
+            """The options of the run that trains the teacher."""
+            policy = self.policy if self.teacher_data == "imperfect" else "pdt"
+            return ObjectiveOptions(name="baseline", policy=policy, warmup_epochs=self.warmup_epochs)
+
+    options: Options
     scalar_terms = ("kd",)
     modality_terms = ("kl",)
 
-    def __init__(
-        self,
-        modalities: int,
-        classes: int,
-        teacher: Backbone,
-        lambda1: float = 0.5,
-        tau: float = 4.0,
-        **options: Any,
-    ):
+    def __init__(self, modalities: int, classes: int, options: Options, teacher: Backbone, **facts: Any):
         """Freeze `teacher`, which stays on the device it is on."""
-        super().__init__(modalities, classes, **options)
+        super().__init__(modalities, classes, options, **facts)
         self.teacher = teacher.eval().requires_grad_(False)
-        self.lambda1 = lambda1
-        self.tau = tau
 
     def observe(self, backbone: Backbone, features: Features, batch: Batch, taught: Tensor) -> _Observed:
         """Run the teacher on what each case has, and the network on each modality alone."""
@@ -77,10 +87,10 @@ class Distillation(Baseline):
             rows = (observed.case == b).nonzero().squeeze(1)
             values = self._guide(_rows(observed.alone, rows), guide, size)
             kl = kl + per_modality(values, observed.modality[rows].to(values.device), self.modalities)
-        return Further(self.lambda1 * (kd + kl.sum()), {"kd": kd, "kl": kl})
+        return Further(self.options.lambda1 * (kd + kl.sum()), {"kd": kd, "kl": kl})
 
     def _guide(self, student: list[Tensor], teacher: list[Tensor], size: torch.Size) -> Tensor:
-        return pixel_distillation(student, teacher, self.tau, size)
+        return pixel_distillation(student, teacher, self.options.tau, size)
 
 
 def _rows(outputs: Fused, rows: Tensor) -> list[Tensor]:

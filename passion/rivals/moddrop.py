@@ -6,13 +6,16 @@ The formula is the baseline's, fuse + prm + sum of sep; each step draws a non-em
 modalities uniformly, as the released code of PASSION (arXiv 2407.14796) does for this comparison.
 """
 
-from typing import Any
+from typing import ClassVar
 
 from passion.baseline import Baseline
+from passion.options import ObjectiveOptions, Policy
 
 
 class ModDrop(Baseline):
     """The baseline under the policy `idt_drop`, by its own name. Terms: `fuse`, `prm`, `sep`."""
 
-    def __init__(self, modalities: int, classes: int, **options: Any):
-        super().__init__(modalities, classes, policy="idt_drop", **options)
+    class Options(ObjectiveOptions):
+        """The policy is no option here."""
+
+        policy: ClassVar[Policy] = "idt_drop"  # type: ignore[misc]

@@ -36,8 +36,8 @@ class PCGrad(TaskWeighting):
         for parameter, gradient in zip(
             parameters, surgery.split([p.numel() for p in parameters]), strict=True
         ):
-            own = gradient.view_as(parameter)
-            parameter.grad = own if parameter.grad is None else parameter.grad + own
+            added = gradient.view_as(parameter)
+            parameter.grad = added if parameter.grad is None else parameter.grad + added
 
 
 def project(gradients: Tensor) -> Tensor:

@@ -16,15 +16,15 @@ over the case's modalities: the fastest is left alone, the slower ones are drive
 the paper's. Its entropy term for the dominant modality in the first epochs is left out.
 """
 
-from typing import Any
-
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from backbones.contract import Backbone, Features, Fused
 from passion.baseline import Baseline, Further
 from passion.losses import FLOOR, CaseLabels, full_precision
 from passion.objective import Batch, fuse_alone, per_modality
+from passion.options import ObjectiveOptions
 
 COUNT_EPSILON = 1e-5
 
@@ -32,11 +32,13 @@ COUNT_EPSILON = 1e-5
 class PMR(Baseline):
     """Prototypical modal rebalance. Terms: `fuse`, `prm`, and per modality `sep`, `pce` and `score`."""
 
-    modality_terms = ("pce", "score")
+    class Options(ObjectiveOptions):
+        """`alpha`: weight of the prototypical cross entropy."""
 
-    def __init__(self, modalities: int, classes: int, alpha: float = 1.0, **options: Any):
-        super().__init__(modalities, classes, **options)
-        self.alpha = alpha
+        alpha: float = Field(1.0, gt=0)
+
+    options: Options
+    modality_terms = ("pce", "score")
 
     def observe(
         self, backbone: Backbone, features: Features, batch: Batch, taught: Tensor
@@ -58,14 +60,13 @@ class PMR(Baseline):
         result = nothing
         for b, case_labels in enumerate(labels):
             rows = (case == b).nonzero().squeeze(1).to(features.device)
-            own = full_precision(features.index_select(0, rows)).flatten(2)
-            pce, score = prototype_scores(own, case_labels)
-            total = result.total + self.alpha * (imbalance(score) * pce).sum()
+            maps = full_precision(features.index_select(0, rows)).flatten(2)
+            pce, score = prototype_scores(maps, case_labels)
+            total = result.total + self.options.alpha * (imbalance(score) * pce).sum()
             where = modality.to(features.device).index_select(0, rows)
-            placed = {"pce": pce, "score": score}
             terms = {
                 name: result.terms[name] + per_modality(value, where, self.modalities)
-                for name, value in placed.items()
+                for name, value in (("pce", pce), ("score", score))
             }
             result = Further(total, terms)
         return result
@@ -80,8 +81,8 @@ def prototype_scores(features: Tensor, labels: CaseLabels) -> tuple[Tensor, Tens
     members = labels.one_hot[occurring]
     prototypes = (features.detach() @ members.T) / (labels.count[occurring] + COUNT_EPSILON)
     distance = torch.cdist(features.transpose(1, 2), prototypes.transpose(1, 2))
-    own = (torch.softmax(-distance, dim=2) * members.T).sum(dim=2)
-    return -own.clamp(FLOOR, 1).log().mean(dim=1), own.detach().mean(dim=1)
+    p_true = (torch.softmax(-distance, dim=2) * members.T).sum(dim=2)
+    return -p_true.clamp(FLOOR, 1).log().mean(dim=1), p_true.detach().mean(dim=1)
 
 
 def imbalance(score: Tensor) -> Tensor:

@@ -14,14 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from passion.options import ObjectiveOptions
 from passion.rivals.weighting import TaskWeighting
 
 
 class Uncertainty(TaskWeighting):
     """Uncertainty weighting. Terms: `fuse`, `prm`, `sep`; logs the `weight` exp(-s) of each modality."""
 
-    def __init__(self, modalities: int, classes: int, **options: Any):
-        super().__init__(modalities, classes, **options)
+    def __init__(self, modalities: int, classes: int, options: ObjectiveOptions, **facts: Any):
+        super().__init__(modalities, classes, options, **facts)
         self.log_variance = nn.Parameter(torch.zeros(modalities))
 
     def parameters(self) -> list[nn.Parameter]:

@@ -20,14 +20,13 @@ class TaskWeighting(Baseline):
         "sep is the fused output's with one modality alone: the network has no auxiliary decoder"
     )
 
-    def own_logits(self, backbone: Backbone, features: Features, taught: Tensor) -> Tensor:
+    def unimodal_logits(self, backbone: Backbone, features: Features, taught: Tensor) -> Tensor:
         """Return each taught modality's own output [B, M, classes, *space], zeros elsewhere."""
         if backbone.has_unimodal:
             return backbone.unimodal(features)
         fused, case, modality = fuse_alone(backbone, features, taught)
         empty = fused.logits.new_zeros((*taught.shape, *fused.logits.shape[1:]))
-        place = case.to(empty.device), modality.to(empty.device)
-        return empty.index_put(place, fused.logits)
+        return empty.index_put((case.to(empty.device), modality.to(empty.device)), fused.logits)
 
 
 def task_gradient(task: Tensor, parameters: list[nn.Parameter], keep_graph: bool) -> list[Tensor]:

@@ -9,6 +9,7 @@ from backbones import BACKBONES
 from backbones.check import check_backbone
 from backbones.contract import Features, Fused
 from bench_errors import InputError
+from bench_options import MethodOptions
 
 exec(block("add-a-backbone.md", "python"))
 Sound = globals()["MeanNet"]
@@ -47,15 +48,22 @@ class MixesInEncode(Sound):
         return Features([features.levels[0] + total, features.levels[1]], available)
 
 
+class MixesALittle(Sound):
+    def encode(self, volumes: Tensor, available: Tensor) -> Features:
+        features = super().encode(volumes, available)
+        others = 1e-4 * features.levels[0].sum(dim=1, keepdim=True)
+        return Features([features.levels[0] + others, features.levels[1]], available)
+
+
 class HasAnIdleLayer(Sound):
-    def __init__(self, modalities: int, classes: int):
-        super().__init__(modalities, classes)
+    def __init__(self, modalities: int, classes: int, options: MethodOptions):
+        super().__init__(modalities, classes, options)
         self.idle = nn.Linear(2, 2)
 
 
 class HidesAWeight(Sound):
-    def __init__(self, modalities: int, classes: int):
-        super().__init__(modalities, classes)
+    def __init__(self, modalities: int, classes: int, options: MethodOptions):
+        super().__init__(modalities, classes, options)
         self.scale = torch.rand(()) + 0.5
 
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
@@ -81,8 +89,8 @@ class HasAMistake(Sound):
 
 
 class IgnoresTheStudy(Sound):
-    def __init__(self):
-        super().__init__(4, 4)
+    def __init__(self, options: MethodOptions):
+        super().__init__(4, 4, options)
 
 
 class Other(nn.Module):
@@ -96,6 +104,7 @@ class Other(nn.Module):
         (FusesWhatIsAvailable, "A batch of subsets equals one at a time .* subset 100 as one of several"),
         (TakesTheFirstCase, "of the case that `case` names"),
         (MixesInEncode, r"levels\[0\] of modality 0 changes with what else is available"),
+        (MixesALittle, r"levels\[0\] of modality 0 changes with what else is available"),
         (HasAnIdleLayer, "no gradient reaches idle.weight"),
         (HidesAWeight, "logits differs after load_state_dict"),
         (HalvesTheSize, r"logits has shape \(3, 3, 8, 8, 4\), expected \[K, classes, \*space\]"),
@@ -110,10 +119,22 @@ def test_what_is_broken_is_named(broken: type, says: str) -> None:
         list(check_backbone(f"{__name__}:{broken.__name__}", crop=8))
 
 
+class OnlySinglePrecision(Sound):
+    def encode(self, volumes: Tensor, available: Tensor) -> Features:
+        return super().encode(volumes.float(), available)
+
+
+def test_a_network_of_single_precision_alone_is_compared_in_that() -> None:
+    with pytest.raises(RuntimeError):
+        OnlySinglePrecision(2, 2).double().encode(torch.ones(1, 2, 8, 8, 8), torch.ones(1, 2).bool())
+    lines = list(check_backbone(f"{__name__}:OnlySinglePrecision", crop=8))
+    assert any("a batch of subsets equals one at a time" in line for line in lines)
+
+
 def test_networks_without_slices_say_so() -> None:
     assert "for volumes only" in list(check_backbone(f"{__name__}:OnlyVolumes", crop=8))[-1]
 
 
 class OnlyVolumes(Sound):
-    def __init__(self, modalities: int, classes: int):
-        super().__init__(modalities, classes)
+    def __init__(self, modalities: int, classes: int, options: MethodOptions):
+        super().__init__(modalities, classes, options)

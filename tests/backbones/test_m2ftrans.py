@@ -3,6 +3,8 @@
 All but parity is in float64, where the rounding of a batched sum cannot be taken for a fault.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from released import golden_figures, golden_input, released_state
@@ -57,6 +59,18 @@ def test_all_subsets_at_once_equal_one_at_a_time() -> None:
             torch.testing.assert_close(one.logits, alone)
             for level, side in enumerate(batched.side_logits):
                 torch.testing.assert_close(side[row : row + 1], one.side_logits[level])
+
+
+def test_tokens_are_a_rows_own_where_dropout_draws_for_each() -> None:
+    net, x = network(), volumes(2)
+    case = torch.arange(15) % 2
+    with torch.no_grad():
+        features = net.encode(x, torch.ones(2, 4, dtype=torch.bool))
+        assert net.train().encode(x, features.available).extra == {}
+        assert network(dropout=0).train().encode(x, features.available).extra.keys() == features.extra.keys()
+        shared = net.eval().fuse(features, SUBSETS, case)
+        again = net.fuse(replace(features, extra={}), SUBSETS, case)
+    torch.testing.assert_close(again.logits, shared.logits)
 
 
 def test_shapes_of_what_it_gives() -> None:

@@ -16,16 +16,10 @@ from bench_errors import InputError
 SUBSETS = torch.tensor([[bool(code >> m & 1) for m in range(4)] for code in range(1, 16)])
 
 
-def network(
-    modalities: int = 4,
-    classes: int = 4,
-    width: int = 1,
-    crop: int = 32,
-    spatial_dims: int = 3,
-    dropout: float = 0.1,
-) -> MMFormer:
+def network(**options: float) -> MMFormer:
     torch.manual_seed(0)
-    return MMFormer(modalities, classes, width, crop, spatial_dims, dropout).double().eval()
+    defaults = {"modalities": 4, "classes": 4, "width": 1, "crop": 32}
+    return backbones.create("mmformer", **{**defaults, **options}).double().eval()
 
 
 def volumes(batch: int = 1, modalities: int = 4) -> Tensor:
@@ -51,7 +45,7 @@ def test_parity_with_the_released_network_for_all_subsets() -> None:
 
 def test_the_released_size() -> None:
     with torch.device("meta"):
-        found = sum(p.numel() for p in MMFormer().parameters())
+        found = sum(p.numel() for p in backbones.create("mmformer", 4, 4).parameters())
     assert found == sum(p.numel() for p in released_state("mmformer").values())
 
 

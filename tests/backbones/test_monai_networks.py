@@ -1,4 +1,7 @@
-"""Networks of MONAI as backbones: early fusion, deep supervision, and what is refused before any training."""
+"""Networks of MONAI as backbones: early fusion, deep supervision, and what is refused before any training.
+
+In float64, so that two ways to the same output differ by nothing that shows.
+"""
 
 from typing import Any
 
@@ -36,7 +39,7 @@ def network(name: str, spatial_dims: int = 3, **options: Any) -> EarlyFusion:
     crop = CROPS.get(name, 32)
     net = backbones.create(f"monai:{name}", 3, 3, crop, spatial_dims, **{**TINY.get(name, {}), **options})
     assert isinstance(net, EarlyFusion)
-    return net
+    return net.double()
 
 
 def batch(crop: int = 32, third: int | None = None) -> RandomBatch:
@@ -44,7 +47,7 @@ def batch(crop: int = 32, third: int | None = None) -> RandomBatch:
     generator = torch.Generator().manual_seed(0)
     present = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 0]], dtype=torch.bool)
     space = (crop, crop, third or crop)
-    volumes = torch.randn(3, 3, *space, generator=generator)
+    volumes = torch.randn(3, 3, *space, generator=generator, dtype=torch.float64)
     volumes[~present] = torch.nan
     target = torch.randint(0, 3, (3, *space), generator=generator)
     return RandomBatch(volumes, present, target, ["a", "b", "c"])
@@ -139,7 +142,8 @@ def test_side_outputs_leave_dropout_off_in_evaluation() -> None:
 def test_a_presence_code_starts_without_effect_and_tells_subsets_apart() -> None:
     coded, plain, cases = network("SegResNet", presence_code=True), network("SegResNet"), batch()
     coded.load_state_dict({**plain.state_dict(), "codes": torch.zeros(3, 2, 3)})
-    features = coded.encode(torch.zeros(1, 3, 16, 16, 16), torch.ones(1, 3, dtype=torch.bool))
+    empty = torch.zeros(1, 3, 16, 16, 16, dtype=torch.float64)
+    features = coded.encode(empty, torch.ones(1, 3, dtype=torch.bool))
     rows, case = torch.eye(3, dtype=torch.bool), torch.zeros(3, dtype=torch.int64)
     assert coded.codes is not None
     with torch.no_grad():
@@ -150,8 +154,9 @@ def test_a_presence_code_starts_without_effect_and_tells_subsets_apart() -> None
     assert torch.equal(alike[0], alike[1])  # of empty volumes nothing else can differ
     assert not torch.allclose(apart[0], apart[1])
     scale, shift = (coded.codes[0] + coded.codes[2]).detach()
-    channels = coded._channels(torch.ones(1, 3, 1, 1, 1), torch.tensor([[True, False, True]])).flatten()
-    torch.testing.assert_close(channels.detach(), torch.tensor([1.0, 0, 1]) * (1 + scale) + shift)
+    ones = torch.ones(1, 3, 1, 1, 1, dtype=torch.float64)
+    channels = coded._channels(ones, torch.tensor([[True, False, True]])).flatten()
+    torch.testing.assert_close(channels.detach(), torch.tensor([1.0, 0, 1]).double() * (1 + scale) + shift)
 
 
 def test_parameters_that_take_no_part_are_frozen() -> None:

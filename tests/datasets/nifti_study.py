@@ -39,7 +39,8 @@ def write_case(root, description, name, shape=SHAPE, layout=0, **columns):
     files = {m: file for m, file in zip(description.modalities, where.files, strict=True)}
     paths = {
         key: root / (re.sub(r"\{(\w+)[^}]*\}", lambda word: words[word[1]], pattern) + ".nii.gz")
-        for key, pattern in {**files, "label": where.label}.items()
+        for key, pattern in {**files, "label": where.label, "mask": where.mask}.items()
+        if pattern
     }
     volumes, labels = head(name, description.modalities, shape, tuple(description.file_labels))
     if description.channels:
@@ -49,6 +50,8 @@ def write_case(root, description, name, shape=SHAPE, layout=0, **columns):
         for modality, volume in volumes.items():
             write_image(paths[modality], volume)
     write_image(paths["label"], labels)
+    if where.mask:
+        write_image(paths["mask"], (next(iter(volumes.values())) > 0).astype(np.float32) * np.float32(0.9999))
     return paths
 
 

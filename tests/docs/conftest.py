@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from benchmark.training.run import execute
+from benchmark.training.run import Execution, execute
 
 
 @pytest.fixture
@@ -13,10 +13,10 @@ def place(tmp_path, monkeypatch):
 
     def launch(jobs, slots, track, console, retries):
         for job in jobs:
-            execute(job.folder, job.store, "cpu", 1, track)
+            execute(job.folder, Execution(job.store, "cpu", 1, track=track))
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("benchmark.launch.execute_grid.launch", launch)
+    monkeypatch.setattr("benchmark.launch.execute_grid.launch_here", launch)
     monkeypatch.setattr("benchmark.report.write.pictures", lambda section, brief: [])
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("WANDB_MODE", "disabled")

@@ -4,8 +4,9 @@ import re
 
 import yaml
 from docs_page import DOCS, block, commands, run
+from single_test import single_test
 
-from benchmark.evaluation.metrics import POLICIES
+from benchmark.evaluation.metrics import METRICS, POLICIES
 from benchmark.run_folder.folder import run_folders
 
 PAGE = "metrics.md"
@@ -27,9 +28,13 @@ def test_the_example_prints_what_the_page_says(capsys):
     assert capsys.readouterr().out == printed[1]
 
 
-def test_the_table_of_policies_has_them_all():
-    rows = re.findall(r"^\| `([\w-]+)`", (DOCS / PAGE).read_text(), re.MULTILINE)
-    assert rows == list(POLICIES)
+def test_the_tables_of_metrics_and_policies_have_them_all():
+    text = (DOCS / PAGE).read_text()
+    assert re.findall(r"^\| `([\w-]+)`", text, re.MULTILINE) == [*METRICS, *POLICIES]
+    for metric in METRICS.values():
+        direction = "higher" if metric.higher_is_better else "lower"
+        row = rf"^\| `{metric.name}` .* \| {direction} \| {metric.unit or '%'} \|"
+        assert re.search(row, text, re.MULTILINE)
 
 
 def test_the_commands_work_as_written(place):
@@ -37,6 +42,6 @@ def test_the_commands_work_as_written(place):
     for command in commands(PAGE):
         assert run(command) == 0
     (folder,) = run_folders(place / "runs" / "mine")
-    rows = (folder.path / "cases.csv").read_text().splitlines()[1:]
-    assert {row.split(",")[-2] for row in rows} == {"brats"}
-    assert "HD95 373.13 mm" in (place / "report" / "brats" / "report.md").read_text()
+    rows = (single_test(folder) / "cases.csv").read_text().splitlines()[1:]
+    assert {row.split(",")[-2] for row in rows} == {"brats-2022"}
+    assert "373.13 mm where exactly one is" in (place / "report" / "brats" / "report.md").read_text()

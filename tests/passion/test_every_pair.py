@@ -29,10 +29,8 @@ def network(name: str, modalities: int, dims: int, seed: int = 0) -> Backbone:
 
 
 def objective_for(name: str, backbone: str, modalities: int, dims: int, counts: list[int]) -> Objective:
-    facts: dict[str, object] = {"counts": counts, "cases": 4, "batch_size": 2}
-    if OBJECTIVES.get(name).needs_teacher:
-        facts["teacher"] = network(backbone, modalities, dims, seed=1)
-    return passion.create(name, modalities=modalities, classes=CLASSES, **facts)
+    teacher = network(backbone, modalities, dims, seed=1)
+    return passion.create(name, modalities, CLASSES, counts, cases=4, batch_size=2, teacher=teacher)
 
 
 def batch_of(present: Tensor, dims: int, seed: int, classes: tuple[int, ...]) -> SimpleNamespace:

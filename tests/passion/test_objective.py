@@ -11,7 +11,9 @@ from torch import Tensor
 
 from bench_errors import InputError
 from passion import OBJECTIVES
-from passion.objective import POLICIES, Losses
+from passion.check import equal_states
+from passion.objective import Losses
+from passion.options import POLICIES
 from passion.self_distillation import Passion
 
 # moddrop is a policy of its own.
@@ -46,11 +48,26 @@ def test_importing_the_room_does_not_import_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("pasion", {}), ("passion", {"policy": "itd"}), ("passion", {"variant": "papre"})]
+    ("name", "options", "says"),
+    [
+        ("pasion", {}, "did you mean passion"),
+        ("passion", {"policy": "itd"}, r"'idt', 'idt_drop' or 'pdt' \(found 'itd'\)"),
+        ("passion", {"variant": "papre"}, "'released' or 'paper'"),
+        ("pmr", {"aplha": 2}, "objective pmr: aplha: no such option here, did you mean alpha"),
+        ("passion", {"pixel": False, "lambda1": 2}, "objective.lambda1 has no effect"),
+        ("kd", {"teacher_data": "none"}, "'imperfect' or 'complete'"),
+    ],
 )
-def test_unknown_names_are_answered_with_the_nearest(name: str, options: dict[str, str]) -> None:
-    with pytest.raises(InputError, match="did you mean"):
+def test_wrong_names_and_options_are_named(name: str, options: dict[str, object], says: str) -> None:
+    with pytest.raises(InputError, match=says):
         create(name, **options)
+
+
+def test_options_are_given_once() -> None:
+    options = Passion.Options(name="passion", tau=2)
+    assert create(options).options is options
+    with pytest.raises(TypeError, match="tau: the options of passion are given already"):
+        create(options, tau=3)
 
 
 @pytest.mark.parametrize(("name", "options"), NAME_AND_POLICY)
@@ -117,6 +134,23 @@ def test_a_lone_modality_is_its_own_teacher() -> None:
     torch.testing.assert_close(losses.total, losses.terms["fuse"] + losses.terms["prm"])
     paper = create(variant="paper").loss(net, batch)
     torch.testing.assert_close(paper.total, losses.total + losses.terms["sep"].sum())
+
+
+def test_with_dropout_a_lone_modality_differs_from_its_teacher_as_released() -> None:
+    net, batch = TinyBackbone(dropout=0.5).double(), tiny_batch("0010")
+    objective = create()
+    t = (losses := objective.loss(net.train(), batch)).terms
+    for term in ("kl", "proto", "distance"):
+        assert (t[term] != 0).tolist() == [False, False, True, False]
+    assert t["preference"].tolist() == [0, 0, 0, 0]  # of one distance, which is the mean
+    torch.testing.assert_close(losses.total, t["fuse"] + t["prm"] + 0.5 * t["kl"].sum())
+    changed = objective.end_epoch()
+    assert changed is not None
+    assert changed["distance"] == pytest.approx(t["distance"].tolist())
+    create(variant="paper").loss(net, batch)
+    create().loss(net.eval(), batch)
+    create().loss(TinyBackbone(dropout=0.0).double().train(), batch)
+    assert net.fused_rows == [2, 1, 1]
 
 
 def test_teachers_and_students_of_a_batch_are_one_fuse() -> None:
@@ -190,7 +224,7 @@ def test_evaluating_changes_neither_mode_nor_state(name: str, training: bool) ->
     fresh = create(name)
     with torch.no_grad():
         fresh.loss(net, batch)
-    assert str(fresh.state_dict()) == str(create(name).state_dict())
+    assert equal_states(fresh.state_dict(), create(name).state_dict())
 
 
 def test_training_moves_beta_towards_the_modality_that_lags() -> None:
@@ -214,7 +248,7 @@ def test_lone_cases_enter_the_mean_distance_only_as_released(variant: str, times
     assert changed["distance"][0] == pytest.approx(first.item() / times)
 
 
-def test_modality_dropout_divides_by_times_seen_not_by_cases() -> None:
+def test_modality_dropout_divides_by_times_seen_not_by_steps() -> None:
     facts = {"counts": [10, 10, 10, 10], "cases": 10}
     for policy, divisor in (("idt", 10), ("idt_drop", 1)):
         objective = create(policy=policy, **facts)
@@ -234,7 +268,7 @@ def test_a_restored_objective_goes_on_alike(name: str) -> None:
     for one in (objective, restored):
         one.loss(net, tiny_batch("0111", seed=2))
     assert objective.end_epoch() == restored.end_epoch()
-    assert str(objective.state_dict()) == str(restored.state_dict())
+    assert equal_states(objective.state_dict(), restored.state_dict())
 
 
 @pytest.mark.parametrize("name", list(OBJECTIVES))

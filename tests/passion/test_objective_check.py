@@ -10,7 +10,7 @@ from backbones.contract import Backbone
 from bench_errors import InputError
 from passion import OBJECTIVES
 from passion.baseline import Baseline
-from passion.check import check_objective
+from passion.check import check_objective, equal_states
 from passion.objective import Batch, Losses
 
 QUICK = ("baseline", "passion", "kd", "gradnorm")
@@ -72,6 +72,37 @@ class CountsEvaluations(Baseline):
         return {**super().state_dict(), "seen": self.seen}
 
 
+class Remembers(Baseline):
+    """Counts steps in the middle of a large tensor, by less than four decimals show."""
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.memory = torch.zeros(3000)
+
+    def loss(self, backbone: Backbone, batch: Batch) -> Losses:
+        if torch.is_grad_enabled():
+            self.memory[1500] += 1e-6
+        return super().loss(backbone, batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "memory": self.memory}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.memory = state["memory"].clone()
+
+
+class RemembersEvaluations(Remembers):
+    def loss(self, backbone: Backbone, batch: Batch) -> Losses:
+        with torch.enable_grad():
+            return super().loss(backbone, batch)
+
+
+class ForgetsOnLoading(Remembers):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        Baseline.load_state_dict(self, state)
+
+
 class SwitchesTheMode(Baseline):
     def loss(self, backbone: Backbone, batch: Batch) -> Losses:
         return super().loss(backbone.train(), batch)
@@ -91,6 +122,8 @@ class NotAnObjective:
         (KeepsTheGraph, "the term all carries a gradient"),
         (Forgets, "gives two losses in evaluation mode"),
         (CountsEvaluations, "state_dict changes without gradient"),
+        (RemembersEvaluations, "state_dict changes without gradient"),
+        (ForgetsOnLoading, "does not go on alike"),
         (SwitchesTheMode, "training mode"),
         (NotAnObjective, "NotAnObjective is no objective: derive it"),
     ],
@@ -114,6 +147,31 @@ class ForgetsWhatItLearned(Baseline):
         return super().end_epoch()
 
 
+def test_a_state_that_is_saved_and_loaded_is_sound() -> None:
+    assert "goes on alike" in list(check_objective(f"{__name__}:Remembers"))[-1]
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ({"a": torch.tensor([1.0, NAN])}, {"a": torch.tensor([1.0, NAN])}, True),
+        ({"a": [NAN, None, "x"]}, {"a": [NAN, None, "x"]}, True),
+        ({"a": torch.tensor([1.0, NAN])}, {"a": torch.tensor([NAN, 1.0])}, False),
+        ({"a": torch.ones(2)}, {"a": torch.ones(2).double()}, False),
+        ({"a": torch.ones(2)}, {"a": torch.ones(1)}, False),
+        ({"a": torch.ones(1)}, {"a": 1.0}, False),
+        ({"a": 1}, {"b": 1}, False),
+        ({"a": [1, 2]}, {"a": [1]}, False),
+        ({"a": 0.1 + 0.2}, {"a": 0.3}, False),
+    ],
+)
+def test_states_are_compared_by_value(one: Any, other: Any, equal: bool) -> None:
+    assert equal_states(one, other) == equal
+
+
 def test_state_that_is_not_saved_is_found() -> None:
     with pytest.raises(InputError, match="put all that training changes into state_dict"):
         list(check_objective(f"{__name__}:ForgetsWhatItLearned"))
@@ -121,5 +179,5 @@ def test_state_that_is_not_saved_is_found() -> None:
 
 def test_unknown_options_are_named() -> None:
     assert torch.is_grad_enabled()
-    with pytest.raises(InputError, match="objective passion: unknown argument 'tua': did you mean tau"):
+    with pytest.raises(InputError, match="objective passion: tua: no such option here, did you mean tau"):
         list(check_objective("passion", tua=2))

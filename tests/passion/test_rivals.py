@@ -12,7 +12,7 @@ from passion.objective import Losses, Objective, Tasks
 from passion.rivals.dwa import DynamicWeightAverage, average_weights
 from passion.rivals.gradnorm import GradNorm, norm_slope
 from passion.rivals.kd import Distillation
-from passion.rivals.pcgrad import PCGrad, project
+from passion.rivals.pcgrad import project
 from passion.rivals.pmr import imbalance, prototype_scores
 from passion.rivals.uncertainty import Uncertainty
 
@@ -30,7 +30,7 @@ def step(objective: Objective, net: TinyBackbone, batch: TinyBatch) -> dict[str,
 
 def test_moddrop_is_the_baseline_by_name() -> None:
     net, batch = network(), tiny_batch("1010", "0100")
-    assert create("moddrop").policy == "idt_drop"
+    assert create("moddrop").options.policy == "idt_drop"
     torch.testing.assert_close(
         create("moddrop").loss(net, batch).total, create("baseline").loss(net, batch).total
     )
@@ -165,7 +165,7 @@ def test_surgery_without_conflict_is_the_gradient_of_the_total() -> None:
     own = torch.stack([parameter[0] * 3, parameter.sum()])
     shared = parameter[1] * 2
     tasks = Tasks(shared, own, torch.tensor([1, 1]))
-    PCGrad(2, 2).backward(Losses(shared + own.sum(), {}, tasks), [parameter])
+    create("pcgrad").backward(Losses(shared + own.sum(), {}, tasks), [parameter])
     assert parameter.grad is not None
     assert parameter.grad.tolist() == [4, 3]
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 import passion
 from backbones.contract import Backbone, Features, Fused, encode_packed
-from passion import OBJECTIVES
 from passion.objective import Objective
+from passion.options import ObjectiveOptions
 
 
 class _Encoder(nn.Module):
@@ -24,10 +24,10 @@ class _Encoder(nn.Module):
 class TinyBackbone(Backbone):
     """Mean of the present modalities' features, one hidden layer, side outputs at scales 1 and 2.
 
-    `fused_rows` collects the number of rows of each call of `fuse`.
+    `fused_rows` collects the number of rows of each call of `fuse`. `dropout` is the rate on its features.
     """
 
-    def __init__(self, modalities: int = 4, classes: int = 4):
+    def __init__(self, modalities: int = 4, classes: int = 4, dropout: float = 0.0):
         super().__init__(modalities, classes)
         torch.manual_seed(0)
         self.encoders = nn.ModuleList(_Encoder() for _ in range(modalities))
@@ -35,6 +35,7 @@ class TinyBackbone(Backbone):
         self.head = nn.Conv3d(5, classes, 1)
         self.sides = nn.ModuleList(nn.Conv3d(5, classes, 1) for _ in range(2))
         self.unimodal_head = nn.Conv3d(3, classes, 1)
+        self.dropout = nn.Dropout(dropout)
         self.fused_rows: list[int] = []
 
     def encode(self, volumes: Tensor, available: Tensor) -> Features:
@@ -44,7 +45,7 @@ class TinyBackbone(Backbone):
         self.fused_rows.append(len(present))
         level = features.levels[0] if case is None else features.levels[0].index_select(0, case)
         share = present.to(level) / present.sum(dim=1, keepdim=True)
-        hidden = torch.tanh(self.hidden(torch.einsum("km,kmcxyz->kcxyz", share, level)))
+        hidden = self.dropout(torch.tanh(self.hidden(torch.einsum("km,kmcxyz->kcxyz", share, level))))
         sides = [self.sides[0](hidden), self.sides[1](F.avg_pool3d(hidden, 2))]
         return Fused(self.head(hidden), sides, hidden)
 
@@ -75,11 +76,12 @@ class EarlyFusion(Backbone):
         return Fused(self.head(hidden), [], hidden)
 
 
-def create(name: str = "passion", teacher: Backbone | None = None, **options: object) -> Objective:
-    """Create an objective for 4 modalities and 4 classes, with a tiny teacher where it needs one."""
-    if OBJECTIVES.get(name).needs_teacher:
-        options["teacher"] = teacher or TinyBackbone().double()
-    return passion.create(name, **{"modalities": 4, "classes": 4, **options})
+def create(
+    objective: str | ObjectiveOptions = "passion", teacher: Backbone | None = None, **options: object
+) -> Objective:
+    """Create an objective for 4 modalities and 4 classes, with a tiny teacher for one that takes it."""
+    teacher = teacher or TinyBackbone().double()
+    return passion.create(objective, **{"modalities": 4, "classes": 4, "teacher": teacher, **options})
 
 
 @dataclass

@@ -8,7 +8,7 @@ collected.studies()         # what goes into one table: the finished runs of a d
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,25 +17,35 @@ import pandas as pd
 
 from bench_errors import InputError
 from bench_registry import unknown
+from benchmark.config.editions import current_layout
 from benchmark.report.data.names import method_order, method_titles
 from benchmark.report.data.runs import Run, Study, guarded
+from benchmark.run_folder.case_rows import ADVICE, WORDS, read_frame
 from benchmark.run_folder.folder import STATES, RunFolder, run_folders
 from datasets.vocabulary import Description, profile_label, subset_name, table_subsets
 
-COLUMNS = ["case", "subset", "region", "metric", "policy", "value"]
-WORDS = COLUMNS[:-1]
 CONDITIONS = ["run", "grid", "dataset", "profile", "variant", "method", "seed"]
 """The columns that `Collected.cases` has before those of `cases.csv`."""
 NAMED = 3
 """How many run folders an error names of each kind."""
 
 
+Point = tuple[str, str]
+"""A run of a grid: the names of its run folder and of its test."""
+Wanted = Mapping[str, Collection[Point]]
+
 SPLITS: dict[str, tuple[str, Callable[[Run], str]]] = {
-    "policy": ("metric policy", lambda run: str(run.content["metrics"]["policy"])),
+    "policy": ("metric policy", lambda run: run.metric_policy),
     "data": ("data hash", lambda run: str(run.content["data"]["hash"])),
     "availability": ("availability table", lambda run: str(run.content["data"]["availability"]["hash"])),
 }
 """What runs in one table may not differ in, unless they are split by it: name -> title, value of a run."""
+SAME: dict[str, tuple[str, Callable[[Run], str]]] = {
+    **SPLITS,
+    "split": ("split", lambda run: str(run.content.get("identity", {}).get("split", ""))),
+    "description": ("description of the study", lambda run: str(run.config.get("description", ""))),
+}
+"""The same, and what they may not differ in at all; runs that do not say differ from none."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,7 @@ class Collected:
         grids: their names.
         runs: in the order of the grids and of their folders' names.
         repeated: runs left out because a grid before has the same run.
+        others: runs left out because their grid does not have them any more.
         cases: of the finished runs; the columns `CONDITIONS` and those of `cases.csv`: case, subset, region,
             metric, policy, value (Dice in 0..1, HD95 in mm). All but seed and value are categories.
     """
@@ -53,6 +64,7 @@ class Collected:
     grids: tuple[str, ...]
     runs: tuple[Run, ...]
     repeated: tuple[Run, ...]
+    others: tuple[Run, ...]
     cases: pd.DataFrame
 
     def studies(self) -> list[Study]:
@@ -61,14 +73,17 @@ class Collected:
 
 
 def collect(
-    grid_folders: Sequence[Path], split_by: Sequence[str] = (), only: Collection[str] | None = None
+    grid_folders: Sequence[Path],
+    split_by: Sequence[str] = (),
+    wanted: Wanted | None = None,
 ) -> Collected:
     """Read every run folder of the grids.
 
     Args:
         grid_folders: one folder per grid.
         split_by: names out of `SPLITS`: runs that differ in it are told apart instead of refused.
-        only: names of the run folders to read; None: all.
+        wanted: the runs of some grids, by the name of their folder; the others of such a grid are left out
+            and named. Tests of other data belong to their training; folders of before edition 2 are taken.
 
     Raises `InputError` for an unknown name in `split_by`, a folder without runs, if no run is finished, if
     one is damaged or lacks rows, and if runs that would stand in one table differ in metric policy, data or
@@ -77,14 +92,18 @@ def collect(
     for name in split_by:
         if name not in SPLITS:
             raise InputError(f"--split-by: {unknown('condition', name, list(SPLITS))}")
-    runs, repeated = _without_repeats([run for folder in grid_folders for run in _read_grid(folder, only)])
+    every = [run for folder in grid_folders for run in _read_grid(folder)]
+    ours = [run for run in every if _is_wanted(run, (wanted or {}).get(run.grid))]
+    runs, repeated = _without_repeats(ours)
+
     done = [run for run in runs if run.state == "done"]
     if not done:
         states = [run.state for run in runs]
-        found = ", ".join(f"{states.count(s)} {s}" for s in STATES if s in states)
+        counts = ", ".join(f"{states.count(s)} {s}" for s in STATES if s in states)
+        more = f", {len(every) - len(ours)} that the grid does not have" if len(every) > len(ours) else ""
         raise InputError(
-            f"no finished run at {', '.join(map(str, grid_folders))} ({found}): go on with 'bench run', "
-            "given the grid's name or file; 'bench status' says why"
+            f"no finished run at {', '.join(map(str, grid_folders))} ({counts or 'none'}{more}): "
+            "go on with 'bench run', given the grid's name or file; 'bench status' says why"
         )
     done = _titled(_split(done, split_by))
     for study in _studies(done):
@@ -94,17 +113,17 @@ def collect(
         tuple(folder.name for folder in grid_folders),
         tuple(known.get(run.folder, run) for run in runs),
         tuple(repeated),
-        _frame(done),
+        tuple(run for run in every if run not in ours),
+        case_frame(done),
     )
 
 
-def _read_grid(folder: Path, only: Collection[str] | None) -> list[Run]:
-    runs = [read_run(run) for run in run_folders(folder) if only is None or run.path.name in only]
+def _read_grid(folder: Path) -> list[Run]:
+    runs = [run for path in run_folders(folder) for run in read_runs(path)]
     if not runs:
-        which = "of these settings " if only is not None else ""
         raise InputError(
-            f"no runs {which}at {folder}: start them with 'bench run', given the grid's name or file, or say "
-            "with --runs where they are"
+            f"no runs at {folder}: start them with 'bench run', given the grid's name or file, or say with "
+            "--runs where they are"
         )
     return runs
 
@@ -163,17 +182,63 @@ def _studies(done: Sequence[Run]) -> list[Study]:
     return studies
 
 
-def read_run(folder: RunFolder) -> Run:
-    """Read what a run folder says of itself, without its cases; raise `InputError` where it is damaged."""
+def _is_wanted(run: Run, points: Collection[Point] | None) -> bool:
+    if points is None or run.is_old:
+        return True
+    if run.test is None or "evaluated" in run.content:
+        return any(run.path.name == folder for folder, _ in points)
+    return (run.path.name, run.test.name) in points
 
-    def read() -> Run:
-        state, reason, content = folder.state(), folder.reason(), folder.config()
-        environment, model = (_json(folder.path / f"{name}.json") for name in ("environment", "model"))
-        if state == "partial":
-            reason = _stopped(folder, content) if environment else "not begun"
-        return Run(folder.path, state, reason, content, environment, model)
+
+def read_runs(folder: RunFolder) -> list[Run]:
+    """Read what a run folder says of itself and of each of its tests, without the scores.
+
+    Raises `InputError` where it is damaged.
+    """
+
+    def read() -> list[Run]:
+        content, environments = folder.config(), tuple(folder.environments())
+        content["config"] = current_layout(content["config"])
+        model = _json(folder.path / "model.json")
+        tests: dict[Path | None, dict[str, Any]] = {
+            test.path: _of_test(content, test.settings()) for test in folder.tests()
+        }
+        if (folder.path / "cases.csv").exists() or not tests:
+            old = folder.path if "identity" not in content else None
+            tests = {old: content, **tests}
+        return [
+            _run(folder, test, len(tests) > 1, merged, environments, model) for test, merged in tests.items()
+        ]
 
     return guarded(folder.path, read)
+
+
+def _run(
+    folder: RunFolder,
+    test: Path | None,
+    several: bool,
+    content: dict[str, Any],
+    environments: tuple[dict[str, Any], ...],
+    model: dict[str, Any],
+) -> Run:
+    is_new = test is not None and test != folder.path
+    state = folder.state(test.name if test and is_new else None)
+    reason = folder.reason()
+    if state == "partial":
+        reason = _stopped(folder, content) if environments else "not begun"
+    name = f"{folder.path.name}/{test.name}" if test and is_new and several else folder.path.name
+    return Run(folder.path, test, name, state, reason, content, environments, model)
+
+
+def _of_test(content: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """The content of `config.yaml` with what a test's settings say of the test, such as its own data."""
+    config = {**settings.get("config", {}), **content["config"], "test": settings["test"]}
+    if "dataset" in settings:
+        config["dataset"] = settings["dataset"]["name"]
+    about: dict[str, Any] = {
+        key: settings[key] for key in ("metrics", "dataset", "data", "evaluated") if key in settings
+    }
+    return {**content, "config": config, **about}
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -185,8 +250,11 @@ def _stopped(folder: RunFolder, content: dict[str, Any]) -> str:
     return f"stopped after {trained} of {epochs} epochs" if trained < epochs else "stopped in testing"
 
 
-def _frame(done: Sequence[Run]) -> pd.DataFrame:
-    """All rows of all runs; words are categories, or a thousand runs would not fit into the memory."""
+def case_frame(done: Sequence[Run]) -> pd.DataFrame:
+    """Return all rows of finished runs, one run after the other.
+
+    Words are categories, or a thousand runs would not fit into the memory.
+    """
     frames = [read_cases(run) for run in done]
     lengths = [len(frame) for frame in frames]
     columns: dict[str, Any] = {}
@@ -208,60 +276,46 @@ def _frame(done: Sequence[Run]) -> pd.DataFrame:
 
 
 def read_cases(run: Run) -> pd.DataFrame:
-    """Return the `COLUMNS` of a finished run's `cases.csv`, all but value as categories.
+    """Return the scores of a finished run, all columns but value as categories.
 
-    Raises `InputError` if the file is not one, lacks cases or regions, or has a row twice.
+    Raises `InputError` if the file is damaged, lacks cases or regions, or has a row twice.
     """
-    path = run.path / "cases.csv"
-    advice = "remove the run's folder and run it again"
-    try:
-        rows = _words(path, "category")
-        if any(pd.api.types.is_numeric_dtype(rows[name].cat.categories) for name in WORDS if name in rows):
-            # Categories of digits alone have become numbers, and case 007 has lost its name.
-            rows = _words(path, str).astype({name: "category" for name in WORDS if name in rows})
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({' '.join(str(error).split())}): {advice}") from None
-    if list(rows.columns) != COLUMNS or not pd.api.types.is_numeric_dtype(rows["value"]):
-        raise InputError(
-            f"{path}: expected the columns {', '.join(COLUMNS)} and numbers in the last: {advice}"
-        )
+    if run.test is None:
+        raise InputError(f"{run.path} has no test: run its grid, or bench evaluate")
+    path = run.test / "cases.csv"
+    rows = read_frame(path)
     expected = run.content["data"]["cases"]["test"]
-    if (found := len(rows["case"].cat.categories)) != expected:
-        raise InputError(f"{path} has {found} cases, expected {expected}: {advice}")
+    if (counted := len(rows["case"].cat.categories)) != expected:
+        raise InputError(f"{path} has {counted} cases, expected {expected}: {ADVICE}")
     description = Description.from_dict(run.content["dataset"])
     subsets = {subset_name(s, description.modalities) for s in table_subsets(description)}
     if strange := sorted(set(rows["subset"].cat.categories) - subsets):
-        raise InputError(f"{path}: unknown subset {strange[0]}: {advice}")
+        raise InputError(f"{path}: unknown subset {strange[0]}: {ADVICE}")
     regions = {region.name for region in description.regions}
     if set(rows["region"].cat.categories) != regions:
-        raise InputError(f"{path} has not the regions {', '.join(sorted(regions))}: {advice}")
-    if rows.duplicated(COLUMNS[:4]).any():
-        twice = rows[rows.duplicated(COLUMNS[:4])].iloc[0]
-        raise InputError(
-            f"{path} has case {twice['case']}, subset {twice['subset']}, {twice['region']}, "
-            f"{twice['metric']} twice: {advice}"
-        )
+        raise InputError(f"{path} has not the regions {', '.join(sorted(regions))}: {ADVICE}")
     return rows
 
 
-def _words(path: Path, kind: Any) -> pd.DataFrame:
-    """Read a `cases.csv` with all columns but the last as `kind`."""
-    kinds = dict.fromkeys(WORDS, kind)
-    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={"value": ["nan"]})
-
-
 def _check_comparable(study: Study) -> None:
-    same_fold = [run for run in study.runs if run.fold == study.runs[0].fold]
-    for name, (what, value) in SPLITS.items():
-        found: dict[str, list[str]] = {}
-        for run in same_fold if name == "availability" else study.runs:
-            found.setdefault(value(run), []).append(run.folder)
-        if len(found) > 1:
-            parts = "; ".join(f"{value} in {_named(folders)}" for value, folders in found.items())
-            raise InputError(
-                f"runs on {study.dataset} under {study.profile} differ in their {what} ({parts}): they "
-                f"cannot be averaged, tell them apart with --split-by {name} or move one kind elsewhere"
-            )
+    """Raise `InputError` where runs of one table, or of one fold of it, differ in what they may not."""
+    folds = list(dict.fromkeys(run.fold for run in study.runs))
+    for name, (what, value) in SAME.items():
+        groups = [[run for run in study.runs if run.fold == fold] for fold in folds]
+        for runs in groups if name in ("availability", "split") else [list(study.runs)]:
+            values: dict[str, list[str]] = {}
+            for run in runs:
+                if said := value(run):
+                    values.setdefault(said, []).append(run.folder)
+            if len(values) > 1:
+                parts = "; ".join(f"{said} in {_named(folders)}" for said, folders in values.items())
+                advice = (
+                    f"tell them apart with --split-by {name}" if name in SPLITS else "report one kind alone"
+                )
+                raise InputError(
+                    f"runs on {study.dataset} under {study.profile} differ in their {what} ({parts}): they "
+                    f"cannot be averaged, {advice} or move one kind elsewhere"
+                )
 
 
 def _named(folders: Sequence[str]) -> str:

@@ -1,43 +1,48 @@
-"""From what a user calls a run or a grid to what was read of it: ``find_runs("runs/demo", Path("runs"))``."""
+"""From what a user calls a run or a grid to what is there: ``find_runs("runs/demo", Path("runs"))``."""
 
 from difflib import get_close_matches
 from pathlib import Path
 
 from bench_errors import InputError
-from benchmark.report.data.collect import read_run
+from benchmark.report.data.collect import read_runs
 from benchmark.report.data.runs import Run
 from benchmark.run_folder.folder import RunFolder, run_folders
 
 
-def find_run(text: str, runs: Path) -> Run:
-    """Return the one run that `text` names; raise `InputError` if it names none, or a grid of several."""
-    found = find_runs(text, runs)
-    if len(found) > 1:
+def find_folder(text: str, runs: Path) -> RunFolder:
+    """Return the run folder that `text` names; raise `InputError` if it names none, or a grid of several."""
+    folders = find_folders(text, runs)
+    if len(folders) > 1:
         raise InputError(
-            f"{text} is a grid of {len(found)} runs: name one of them, such as {found[0].path.name}"
+            f"{text} is a grid of {len(folders)} runs: name one of them, such as {folders[0].path.name}"
         )
-    return found[0]
+    return folders[0]
 
 
 def find_runs(text: str, runs: Path) -> list[Run]:
-    """Return the runs that `text` names: a run folder's path or name, or a grid's folder or name.
+    """Return the runs that `text` names, each with one of its tests: of a run folder, or of a grid."""
+    return [run for folder in find_folders(text, runs) for run in read_runs(folder)]
+
+
+def find_folders(text: str, runs: Path) -> list[RunFolder]:
+    """Return the run folders that `text` names: a run folder's path or name, or a grid's folder or name.
 
     Raises `InputError` where there is none, with the nearest names, and where a name is in several grids.
     """
     for path in (Path(text), runs / text, runs / Path(text).stem):
         if (path / "config.yaml").exists():
-            return [read_run(RunFolder(path))]
+            return [RunFolder(path)]
         if folders := run_folders(path):
-            return [read_run(folder) for folder in folders]
-    places = {path.parent for path in runs.glob("*/*/config.yaml")}
-    named = [path for path in places if path.name == text]
+            return folders
+    every = {path.parent for path in runs.glob("*/*/config.yaml")}
+    named = [path for path in every if path.name == text]
     if len(named) == 1:
-        return [read_run(RunFolder(named[0]))]
+        return [RunFolder(named[0])]
     if named:
         raise InputError(f"{text} is in several grids: give its path, such as {min(named)}")
-    known = sorted({path.name for path in places} | {path.parent.name for path in places})
-    near = get_close_matches(text, known, n=2, cutoff=0.5)
-    hint = f"; there are {len(places)} runs under {runs}: say with --runs where it is"
+    names = sorted({path.name for path in every} | {path.parent.name for path in every})
+    near = get_close_matches(text, names, n=2, cutoff=0.5)
+    hint = f"; there are {len(every)} runs under {runs}: say with --runs where it is"
     if near:
         hint = f": did you mean {' or '.join(near)}?"
     raise InputError(f"no run or grid '{text}'{hint}")

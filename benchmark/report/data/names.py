@@ -27,7 +27,10 @@ NETWORKS_AND_METHODS = {
     "pcgrad": "PCGrad",
 }
 POLICIES = {"idt": "", "idt_drop": " (random drop)", "pdt": " (PDT)"}
-NO_METHOD = ("dataset", "profile", "seed", "test.metrics")
+NO_METHOD = (
+    *("dataset", "description", "profile", "seed"),
+    *("test.policy", "test.metrics", "test.slices", "test.empty_slices"),
+)
 """Keys of a configuration that say what a method is tried on or scored by, not what it is."""
 
 
@@ -55,6 +58,11 @@ def method_titles(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         for title in dict.fromkeys(titles)
     }
     return [title + _in_brackets(own, usual[title]) for own, title in zip(every, titles, strict=True)]
+
+
+def without_network(title: str, network: str) -> str:
+    """``RFNet + PASSION (tau=2)`` -> ``PASSION (tau=2)``, the network being `rfnet`."""
+    return title.removeprefix(network_title(network)).strip().removeprefix("+ ")
 
 
 def method_order(config: Mapping[str, Any]) -> tuple[Any, ...]:

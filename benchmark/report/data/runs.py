@@ -10,38 +10,46 @@ import yaml
 
 from bench_errors import InputError
 from benchmark.evaluation.example_slices import FILE, Example, load
+from benchmark.evaluation.metrics import policy_name
+from benchmark.run_folder import sessions
 from benchmark.run_folder.folder import RunFolder
 from datasets.vocabulary import Description, profile_label
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder as read.
+    """One training with one of its tests, as read.
 
     Attributes:
-        path: the folder.
+        path: the run folder.
+        test: the folder with the test's scores: `path` itself in folders of before edition 2; None where no
+            test has begun.
+        folder: name of the run folder, followed by that of the test where the folder has several; it tells
+            all collected runs apart.
         state: `done`, `running`, `failed` or `partial`.
         reason: why it is not done; empty for one that is done or running.
-        content: of `config.yaml`.
-        environment: of `environment.json`; empty before the run began.
+        content: of `config.yaml`, with what the test's `test.yaml` says of itself.
+        environments: where and with which code its sessions computed, each once; none before it began.
         model: of `model.json`: `parameters` (a number) and `gflops`; empty where the run has not said.
         method: what the tables call it; empty for a run that is not done.
         variant: by what it stands apart from runs of the same dataset and profile (`split_by`); else empty.
     """
 
     path: Path
+    test: Path | None
+    folder: str
     state: str
     reason: str
     content: dict[str, Any]
-    environment: dict[str, Any]
-    model: dict[str, float]
+    environments: tuple[dict[str, Any], ...]
+    model: dict[str, Any]
     method: str = ""
     variant: str = ""
 
     @property
-    def folder(self) -> str:
-        """The folder's name, which tells all collected runs apart."""
-        return self.path.name
+    def is_old(self) -> bool:
+        """Whether it is of before edition 2, which did not record all that decides the numbers."""
+        return "identity" not in self.content
 
     @property
     def grid(self) -> str:
@@ -71,7 +79,7 @@ class Run:
     @property
     def examples(self) -> list[Example]:
         """The slices it kept, read anew each time; none in runs of older versions."""
-        return guarded(self.path, lambda: load(self.path / FILE))
+        return guarded(self.path, lambda: load(self.test / FILE) if self.test else [])
 
     @property
     def fold(self) -> str:
@@ -80,16 +88,39 @@ class Run:
         return split if split.startswith("fold") else ""
 
     @property
+    def metric_policy(self) -> str:
+        """The rules of its metrics: ``brats-2022``, ``passion, per volume``."""
+        recorded = self.content["metrics"]
+        voxels = "distances in voxels" if self._in_voxels else ""
+        return ", ".join(filter(None, (policy_name(recorded["policy"]), recorded.get("slices"), voxels)))
+
+    @property
+    def metric_text(self) -> str:
+        """The same rules in sentences."""
+        name, text = (self.content["metrics"][key] for key in ("policy", "text"))
+        text = text.replace(f"policy {name} ", f"policy {policy_name(name)} ")
+        return f"{text} Distances are in voxels." if self._in_voxels else text
+
+    @property
+    def _in_voxels(self) -> bool:
+        """Whether its test is of before edition 2, which took every voxel for 1 mm, and that was wrong."""
+        edges = [edge for axis in self.content.get("images", {}).get("spacing", []) for edge in axis]
+        return self.test == self.path and any(edge != 1 for edge in edges)
+
+    @property
     def commit(self) -> str:
-        """The commit it ran at, marked where the code had been changed since."""
-        commit = self.environment.get("commit") or "unknown"
-        return f"{commit} (modified)" if self.environment.get("dirty") else commit
+        """The commits it ran at; see `sessions`."""
+        return sessions.commits(self.environments)
 
     @property
     def hardware(self) -> str:
-        """What it ran on: the GPU, or the processor's name."""
-        device = self.environment.get("device", "unknown")
-        return str(self.environment.get("cpu") or device) if device == "cpu" else str(device)
+        """What it ran on; see `sessions`."""
+        return sessions.hardware(self.environments)
+
+    @property
+    def precision(self) -> str:
+        """The precision as it was computed."""
+        return sessions.precisions(self.environments)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""The numbers behind a table: means per run and per case, before anything is said of them.
+"""The numbers behind a table: one array of scores, and its means per run, per case and per patient.
 
-    scores = score(collected, study, "dice")
-    scores.runs["RFNet baseline"]["WT"]      # a row per run, a column per subset and their average
-    scores.cases["RFNet baseline"]["WT"]     # a row per case, seeds averaged
+    scores = score(collected.cases, study, "dice")
+    scores.of_runs("RFNet baseline")         # [runs, regions, subsets and their average]
+    scores.cases["RFNet baseline"]["WT"]     # a row per case, runs averaged
+    scores.trainings("RFNet baseline", scores.endpoint)     # what `effects` compares
 
 Metrics without a unit are in percent.
 """
@@ -10,17 +11,20 @@ Metrics without a unit are in percent.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from benchmark.evaluation.metrics import METRICS
-from benchmark.report.data.collect import Collected
-from benchmark.report.data.runs import Study
+from benchmark.report.data.effects import Array, Training, Trainings
+from benchmark.report.data.runs import Run, Study
+from datasets.batches.split import patient
 from datasets.vocabulary import subset_name, table_subsets
 
 AVERAGE = "average"
 Frames = dict[str, dict[str, pd.DataFrame]]
-"""By method and region: a row per run or case, columns as `Scores.subsets` and the average."""
+"""By method and region: a row per case, columns as `Scores.subsets` and the average."""
 
 
 @dataclass(frozen=True)
@@ -31,33 +35,145 @@ class Scores:
         study: whose.
         metric: its name.
         subsets: names, in the order of the tables.
-        runs: per method and region, the mean over the cases of each run, by the run's folder name.
-        cases: per method and region, the mean over the runs of each case. A case without some modality lacks
-            the subsets with it (nan), and so the average.
-        fewest: the smallest number of cases of any subset; 0 where each has all of them.
+        regions: names, in the order of the tables.
+        names: of the test cases.
+        values: [runs, cases, regions, subsets], runs as in the study; nan where there is none.
+        dice: the Dice of the same, which says whether a method finds anything; None where it was not
+            recorded, and for metrics of which more is better.
     """
 
     study: Study
     metric: str
     subsets: tuple[str, ...]
-    runs: Frames
-    cases: Frames
-    fewest: int
+    regions: tuple[str, ...]
+    names: tuple[str, ...]
+    values: Array
+    dice: "Scores | None" = None
 
     @property
     def title(self) -> str:
         """``Dice (%)``, ``HD95 (mm)``."""
         return metric_title(self.metric)
 
+    @cached_property
+    def plain(self) -> tuple[str, ...]:
+        """The regions that a mean is over."""
+        return self.study.description.plain_regions
+
     @property
     def higher_is_better(self) -> bool:
         """The metric's direction."""
         return METRICS[self.metric].higher_is_better
 
+    @cached_property
+    def fewest(self) -> int:
+        """The smallest number of cases of any subset; 0 where each has all of them."""
+        cases = np.isfinite(self.values).any(axis=(0, 2)).sum(axis=0)
+        return int(cases.min()) if cases.min() < len(self.names) else 0
+
+    def of_runs(self, method: str) -> Array:
+        """The mean over the cases of each of a method's runs, [runs, regions, subsets and their average]."""
+        means = _mean(self.values[self._rows[method]], axis=1)
+        return np.concatenate([means, means.mean(axis=2, keepdims=True)], axis=2)
+
+    def by_region(self, method: str, regions: Sequence[str]) -> Array:
+        """A method's averages over the subsets, [runs, regions and the mean of the plain ones]."""
+        averages = self.of_runs(method)[..., -1]
+        places = [self.regions.index(region) for region in self.plain]
+        mean = averages[:, places].mean(axis=1, keepdims=True)
+        return np.hstack([averages[:, [self.regions.index(region) for region in regions]], mean])
+
+    @cached_property
+    def cases(self) -> Frames:
+        """The mean over the runs of each case; one without some modality lacks the subsets with it (nan)."""
+        columns = [*self.subsets, AVERAGE]
+        frames: Frames = {}
+        for method, rows in self._rows.items():
+            means = _mean(self.values[rows], axis=0)
+            whole = np.concatenate([means, means.mean(axis=2, keepdims=True)], axis=2)
+            frames[method] = {
+                region: pd.DataFrame(whole[:, i], list(self.names), columns)
+                for i, region in enumerate(self.regions)
+            }
+        return frames
+
+    @cached_property
+    def patients(self) -> tuple[str, ...]:
+        """Names of the patients, of whom the test cases are scans."""
+        described = self.study.description
+        return tuple(dict.fromkeys(patient(name, described) for name in self.names))
+
+    @cached_property
+    def by_patient(self) -> Array:
+        """The values [runs, patients, regions, subsets], scans of one patient averaged."""
+        if len(self.patients) == len(self.names):
+            return self.values
+        described = self.study.description
+        of_cases = np.array([patient(name, described) for name in self.names])
+        groups = [of_cases == one for one in self.patients]
+        return np.stack([_mean(self.values[:, group], axis=1) for group in groups], axis=1)
+
+    def trainings(self, method: str, weights: Array) -> Trainings:
+        """Return sums of a method's scores by patient, weighted by [columns, regions, subsets].
+
+        A patient without a score of weight has no value in that column.
+        """
+        rows = self._rows[method]
+        values = self.by_patient[rows]
+        axes = ((2, 3), (1, 2))
+        sums = np.tensordot(np.nan_to_num(values), weights, axes)
+        lacking = np.tensordot(np.isnan(values).astype(float), (weights != 0).astype(float), axes) > 0
+        keys = tuple(training(self.study.runs[i]) for i in rows)
+        return Trainings(keys, np.where(lacking, np.nan, sums))
+
+    def of_subsets(self, region: str) -> Array:
+        """Weights of a column per subset of a region, and of their average."""
+        each = np.zeros((len(self.subsets) + 1, len(self.regions), len(self.subsets)))
+        index = self.regions.index(region)
+        each[:-1, index] = np.eye(len(self.subsets))
+        each[-1, index] = 1 / len(self.subsets)
+        return each
+
+    def of_regions(self, regions: Sequence[str]) -> Array:
+        """Weights of a column per region, its average over the subsets, and of the plain regions' mean."""
+        return np.concatenate([*(self.of_subsets(region)[-1:] for region in regions), self.endpoint])
+
+    @property
+    def endpoint(self) -> Array:
+        """Weights of the primary endpoint: the mean of the plain regions over all subsets."""
+        return np.mean([self.of_subsets(region)[-1:] for region in self.plain], axis=0)
+
+    def of_numbers(self, regions: Sequence[str]) -> Array:
+        """Weights of a column per number of modalities: the mean of the regions over such subsets."""
+        sizes = np.array([name.count("+") for name in self.subsets])
+        weights = [(sizes == n) / (sizes == n).sum() for n in np.unique(sizes)]
+        of_regions = np.isin(self.regions, regions) / len(regions)
+        return np.array([of_regions[:, None] * own for own in weights])
+
+    @cached_property
+    def _rows(self) -> dict[str, list[int]]:
+        """The places of each method's runs."""
+        rows: dict[str, list[int]] = {}
+        for i, run in enumerate(self.study.runs):
+            rows.setdefault(run.method, []).append(i)
+        return rows
+
+
+def training(run: Run) -> Training:
+    """Return what tells a run's training apart from the others of its method."""
+    config = run.content["config"]
+    table = str(run.content["data"]["availability"]["hash"])
+    return Training(config["seed"], table, str(config.get("split", "")))
+
 
 def metric_title(metric: str) -> str:
     """``Dice (%)``, ``HD95 (mm)``: metrics without a unit are given in percent."""
     return f"{METRICS[metric].title} ({METRICS[metric].unit or '%'})"
+
+
+def metric_scale(metric: str) -> int:
+    """What recorded scores are multiplied by: metrics without a unit are given in percent."""
+    return 1 if METRICS[metric].unit else 100
 
 
 def under_several(every: Sequence[Scores]) -> list[str]:
@@ -66,34 +182,40 @@ def under_several(every: Sequence[Scores]) -> list[str]:
     return [method for method, times in counts.items() if times > 1]
 
 
-def metrics_of(collected: Collected) -> list[str]:
+def metrics_of(cases: pd.DataFrame) -> list[str]:
     """Names of the recorded metrics, in the order of `METRICS`."""
-    recorded = set(collected.cases["metric"].cat.categories)
+    recorded = set(cases["metric"].cat.categories)
     return [metric for metric in METRICS if metric in recorded]
 
 
-def score(collected: Collected, study: Study, metric: str) -> Scores:
-    """Return the means of one metric over the study's runs."""
+def score(cases: pd.DataFrame, study: Study, metric: str) -> Scores:
+    """Return one metric of the study's runs; `cases` has theirs, see `Collected`."""
     description = study.description
     subsets = tuple(subset_name(s, description.modalities) for s in table_subsets(description))
-    rows = collected.cases
-    rows = rows[rows["run"].isin([run.folder for run in study.runs]) & (rows["metric"] == metric)]
-    fewest = int(rows.groupby("subset", observed=True)["case"].nunique().min())
-    regions = [region.name for region in description.regions]
-    runs, cases = (_means(rows, unit, metric, regions, subsets) for unit in ("run", "case"))
-    return Scores(study, metric, subsets, runs, cases, fewest if fewest < rows["case"].nunique() else 0)
+    regions = tuple(region.name for region in description.regions)
+    words = {name: cases[name].cat for name in ("run", "case", "region", "subset", "metric")}
+    codes = {name: word.codes.to_numpy() for name, word in words.items()}
+    # The rows of a run follow each other, in the order of the categories.
+    place = pd.Index(words["run"].categories).get_indexer_for(pd.Index([run.folder for run in study.runs]))
+    begins, ends = (np.searchsorted(codes["run"], place, side) for side in ("left", "right"))
+    rows = np.concatenate([np.arange(*ends_of) for ends_of in zip(begins, ends, strict=True)])
+    tested, case = np.unique(codes["case"][rows], return_inverse=True)
+    region, subset = (
+        pd.Index(names).get_indexer_for(pd.Index(words[name].categories))[codes[name][rows]]
+        for name, names in (("region", regions), ("subset", subsets))
+    )
+    at = np.stack([np.repeat(np.arange(len(place)), ends - begins), case, region, subset])
+    ours = words["metric"].categories[codes["metric"][rows]] == metric
+    values = np.full((len(place), len(tested), len(regions), len(subsets)), np.nan)
+    values[tuple(at[:, ours])] = metric_scale(metric) * cases["value"].to_numpy()[rows[ours]]
+    names = tuple(map(str, words["case"].categories[tested]))
+    asked = not METRICS[metric].higher_is_better and "dice" in metrics_of(cases)
+    dice = score(cases, study, "dice") if asked else None
+    return Scores(study, metric, subsets, regions, names, values, dice)
 
 
-def _means(
-    rows: pd.DataFrame, unit: str, metric: str, regions: list[str], subsets: tuple[str, ...]
-) -> Frames:
-    scale = 1 if METRICS[metric].unit else 100
-    keys = ["method", "region", unit, "subset"]
-    means = scale * rows.groupby(keys, observed=True)["value"].mean()
-    wide = means.unstack("subset")
-    wide = pd.DataFrame(wide.to_numpy(), wide.index, list(wide.columns)).reindex(columns=list(subsets))
-    wide[AVERAGE] = wide.mean(axis=1, skipna=False)
-    frames: Frames = {}
-    for method, region in {(str(key[0]), str(key[1])): None for key in wide.index}:
-        frames.setdefault(method, {})[region] = pd.DataFrame(wide.xs((method, region)))
-    return {method: {r: found[r] for r in regions if r in found} for method, found in frames.items()}
+def _mean(values: Array, axis: int) -> Array:
+    """The mean along an axis of the values that are there; nan without one."""
+    there = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(there, values, 0.0).sum(axis=axis) / there.sum(axis=axis)

@@ -10,7 +10,6 @@ from itertools import chain, zip_longest
 
 from benchmark.report.data.runs import Run, Study
 from benchmark.report.data.scores import AVERAGE, Scores
-from benchmark.report.tables.by_setting import plain_regions
 from benchmark.report.tables.table import Table
 
 
@@ -68,7 +67,7 @@ def _rank(every: Sequence[Scores], run: Run) -> float:
         scores.cases[run.method][region][AVERAGE].mean()
         for scores in every
         if run.method in scores.cases
-        for region in plain_regions(scores.study)
+        for region in scores.plain
     ]
     mean = sum(means) / len(means)
     return math.inf if math.isnan(mean) else -mean if every[0].higher_is_better else mean

@@ -20,7 +20,6 @@ from benchmark.evaluation.example_slices import Example
 from benchmark.report.data.names import modality_title
 from benchmark.report.data.runs import Study
 from benchmark.report.figures.style import STYLE
-from benchmark.report.tables.by_setting import plain_regions
 from datasets.vocabulary import Region, Subset, subset_name
 
 TILE = 1.3
@@ -58,7 +57,7 @@ def panel(rows: Sequence[Row], study: Study) -> Figure:
     """
     description = study.description
     chain = growing_subsets(study)
-    regions = [r for r in description.regions if r.name in plain_regions(study)]
+    regions = [r for r in description.regions if r.name in description.plain_regions]
     shape = np.max([row.example.label.shape for row in rows], axis=0)
     height, width = TILE * shape / shape.max()
     titles = [fill(row.title, max(8, int(LETTERS * height))) for row in rows]

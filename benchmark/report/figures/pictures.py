@@ -12,6 +12,8 @@ from benchmark.evaluation.example_slices import ROLES, Example
 from benchmark.report.data.collect import read_cases
 from benchmark.report.data.runs import Run, Study
 from benchmark.report.data.scores import Scores, under_several
+from benchmark.report.figures.answer import MOST as MOST_LINES
+from benchmark.report.figures.answer import forest, rank_diagram
 from benchmark.report.figures.choice import chosen, chosen_text, only, only_rows
 from benchmark.report.figures.curves import loss_curves, preference_curves, with_preference
 from benchmark.report.figures.heat_map import MOST_ROWS, heat_map
@@ -20,8 +22,9 @@ from benchmark.report.figures.style import MOST
 from benchmark.report.figures.subsets import box_text, boxes, differences
 from benchmark.report.figures.trends import over_missing, over_number
 from benchmark.report.figures.worth import contributions
-from benchmark.report.tables.by_setting import plain_regions
+from benchmark.report.tables.captions import intervals
 from benchmark.report.tables.contents import Section
+from benchmark.report.tables.gains import listed
 
 MOST_PANELS = 4
 """Methods that have panels of their own: curves of their modalities, their worst, median and best cases."""
@@ -55,35 +58,76 @@ Drawn = tuple[Picture, Figure]
 def pictures(section: Section, brief: bool = False) -> Iterator[Drawn]:
     """Draw the figures of one section of the report, each to be saved before the next is asked for.
 
-    `brief` leaves out the worst, median and best cases of single methods, for reports of many studies.
+    `brief` is for reports of many studies: without the worst, median and best cases of single methods, and of
+    the metrics after the first with the heat map alone.
     """
     if section.study is None:
-        yield from _over_profiles(section)
+        yield from {"answer": _of_answers, "numbers": _over_numbers, "profiles": _over_profiles}[
+            section.kind
+        ](section)
         return
     first = section.scores[0]
     shown = chosen([first], MOST)
     for scores in section.scores:
-        yield from _of_metric(section, scores, shown)
+        yield from _of_metric(section, scores, shown, brief and scores is not first)
     study, which = section.study, _shown(section.scores, shown)
-    yield _drawn(
-        f"{study.name}-number-{first.metric}",
-        f"{first.title} against the number of modalities present",
-        "Mean over all subsets of a size and over the test cases; lines: 95 % bootstrap interval over the "
-        "cases." + which,
-        f"Line per method: {first.title} with one to all modalities present, one panel per region",
-        over_number(_narrow(first, shown)),
-        first.metric,
-    )
     yield from _missing([_narrow(first, shown)], study.name, which)
     yield from _preference(section)
     yield from _losses(only(study, shown), which)
     yield from _panels(section, only(study, shown), 0 if brief else MOST_PANELS)
 
 
+def _of_answers(section: Section) -> Iterator[Drawn]:
+    """The gains of each dataset's studies, and the ranks of the methods over all of them."""
+    for dataset in dict.fromkeys(answer.scores.study.dataset for answer in section.answers):
+        own = [a for a in section.answers if a.gains and a.scores.study.dataset == dataset]
+        if not own:
+            continue
+        methods = list(dict.fromkeys(gain.method for answer in own for gain in answer.gains))
+        shown = chosen(_with_any([answer.scores for answer in own], methods), MOST_LINES)
+        title, runs = own[0].scores.title, [run for answer in own for run in answer.scores.study.runs]
+        yield _drawn(
+            f"{dataset}-gains",
+            f"Gain over the baseline in mean {title}, {dataset}",
+            f"Points: method minus the baseline of its network, mean of {listed(own[0].scores.plain)} over "
+            f"all subsets; lines: 95 % interval over {intervals(runs)}, thin where over patients alone."
+            + _shown([_narrow(answer.scores, methods) for answer in own], shown),
+            f"Forest plot: gain of each method over its baseline in mean {title}, a panel per study; the "
+            "numbers are in the tables",
+            forest(own, shown),
+            own[0].scores.metric,
+        )
+    if section.ranked:
+        yield _drawn(
+            "mean-ranks",
+            "Mean ranks of the methods",
+            f"Over {len(section.ranked.names)} blocks of network, profile and dataset, the best at the left. "
+            "Methods that a bar joins differ by less than the critical difference.",
+            "Critical-difference diagram of the methods' mean ranks; the numbers are in the table",
+            rank_diagram(section.ranked),
+            section.ranked.first.metric,
+        )
+
+
+def _over_numbers(section: Section) -> Iterator[Drawn]:
+    for scores in section.scores:
+        shown = chosen([scores], MOST)
+        study = scores.study
+        yield _drawn(
+            f"{study.name}-number-{scores.metric}",
+            f"{scores.title} against the number of modalities present, {study.title}",
+            "Mean over all subsets of a size and over the test cases; lines: 95 % interval over "
+            f"{intervals(study.runs)}." + _shown([scores], shown),
+            f"Line per method: {scores.title} with one to all modalities present, one panel per region",
+            over_number(_narrow(scores, shown)),
+            scores.metric,
+        )
+
+
 def _over_profiles(section: Section) -> Iterator[Drawn]:
     compared = _with_any(section.scores, under_several(section.scores))
     shown = chosen(compared, MOST)
-    yield from _missing(_with_any(compared, shown), section.dataset, _shown(compared, shown))
+    yield from _missing(_with_any(compared, shown), section.scores[0].study.dataset, _shown(compared, shown))
 
 
 def _with_any(every: Sequence[Scores], methods: Sequence[str]) -> list[Scores]:
@@ -101,7 +145,7 @@ def _shown(every: Sequence[Scores], shown: Sequence[str], lead: str = "Shown are
     return chosen_text(len(methods), shown, every[0].title, lead)
 
 
-def _of_metric(section: Section, scores: Scores, shown: Sequence[str]) -> Iterator[Drawn]:
+def _of_metric(section: Section, scores: Scores, shown: Sequence[str], brief: bool) -> Iterator[Drawn]:
     assert section.study is not None
     tables = {table.kind: table for table in section.tables if table.metric == scores.metric}
     name, metric, which = section.study.name, scores.metric, _shown(section.scores, shown)
@@ -115,16 +159,17 @@ def _of_metric(section: Section, scores: Scores, shown: Sequence[str]) -> Iterat
         heat_map(table),
         metric,
     )
+    if brief:
+        return
     table = only_rows(table, shown)
     if figure := differences(table):
         yield _drawn(
             f"{name}-difference-{metric}",
             f"Difference in {table.title} to the baseline",
-            "Mean over the cases of method minus baseline, seeds averaged first; lines: 95 % bootstrap "
-            "interval. Filled: Wilcoxon signed-rank test with p < 0.05 after Holm's correction over the "
-            "table; hollow: not." + which,
+            f"Method minus baseline; lines: 95 % interval over {intervals(section.study.runs)}. One of "
+            "twenty such intervals lies beside zero where there is no difference." + which,
             f"Points with intervals: difference of {table.title} to the baseline for every subset, "
-            "one panel per region; the numbers are in the table of tests",
+            "one panel per region; the numbers are in the table's file of differences",
             figure,
             metric,
         )
@@ -139,9 +184,9 @@ def _of_metric(section: Section, scores: Scores, shown: Sequence[str]) -> Iterat
     yield _drawn(
         f"{name}-worth-{metric}",
         f"What each modality is worth in {table.title}",
-        "Points: mean over the cases; lines: 95 % bootstrap interval. The matched marginal contribution is "
-        "the mean change where the modality is added to a subset, the Shapley value that over all orders."
-        + which,
+        f"Points: means; lines: 95 % interval over {intervals(section.study.runs)}. The matched marginal "
+        "contribution is the mean change where the modality is added to a subset, the Shapley value that "
+        "over all orders." + which,
         f"Points with intervals: contribution of each modality to {table.title}, a column per region; "
         "the numbers are in the tables",
         contributions(*(only_rows(tables[kind], shown) for kind in ("marginal", "shapley"))),
@@ -200,7 +245,7 @@ def _panels(section: Section, study: Study, single: int) -> Iterator[Drawn]:
         ground += "The first is the one that training lacked most. "
     examples = {method: run.examples for method, run in kept.items()}
     common = [(m, e) for m, own in examples.items() for e in own if ROLES[0] in e.roles]
-    plain = plain_regions(study)
+    plain = study.description.plain_regions
     if common and len({example.case for _, example in common}) == 1:
         rows = [Row(m, e, dice_by_subset(kept[m], e, plain)) for m, e in common]
         yield _drawn(

@@ -148,33 +148,22 @@ def draw_presence(
 
 @dataclass(frozen=True)
 class Point:
-    """A value with the ends of its interval, none where these are nan; hollow where not `filled`."""
+    """A value with the ends of its interval, none where these are nan."""
 
     x: float
     value: float
     low: float = math.nan
     high: float = math.nan
-    filled: bool = True
 
 
 def draw_points(axis: Axes, points: Sequence[Point], look: Look) -> None:
     """Draw values as markers on the lines of their intervals; all of a method at once, as that is faster."""
     lines = [p for p in points if math.isfinite(p.low) and math.isfinite(p.high)]
     if lines:
-        xs, lows, highs = zip(*((p.x, p.low, p.high) for p in lines), strict=True)
-        axis.vlines(xs, lows, highs, colors=look.colour, linewidth=1.2, zorder=2)
-    for face, filled in ((look.colour, True), ("white", False)):
-        own = [p for p in points if p.filled == filled]
-        if own:
-            axis.plot(
-                [p.x for p in own],
-                [p.value for p in own],
-                look.marker,
-                color=look.colour,
-                markersize=4.5,
-                markerfacecolor=face,
-                zorder=3,
-            )
+        at, lows, highs = zip(*((p.x, p.low, p.high) for p in lines), strict=True)
+        axis.vlines(at, lows, highs, colors=look.colour, linewidth=1.2, zorder=2)
+    xs, values = [point.x for point in points], [point.value for point in points]
+    axis.plot(xs, values, look.marker, color=look.colour, markersize=4.5, zorder=3)
 
 
 def zero_line(axis: Axes, at: float = 0) -> None:

@@ -29,7 +29,7 @@ from benchmark.report.figures.style import (
     widen,
     zero_line,
 )
-from benchmark.report.tables.table import LEVEL, Table
+from benchmark.report.tables.table import Table
 from datasets.vocabulary import parse_subset, presence
 
 ROW = 1.5
@@ -43,33 +43,27 @@ EACH_CASE = "A marker per case, seeds averaged first, as so few cases have no qu
 
 
 def differences(table: Table) -> Figure | None:
-    """Draw each method's mean difference to its baseline with its interval, a row per region.
+    """Draw each method's difference to its baseline with its interval, a row per region.
 
-    Filled where the corrected test finds a difference. None where the table has no tests.
+    None where the table has no differences.
     """
-    if not table.tests:
+    if not table.differences:
         return None
-    tested = {test.method for test in table.tests}
+    compared = {difference.method for difference in table.differences}
     every = looks([row.method for row in table.blocks[0].rows if not row.source])
-    look_of = {method: look for method, look in every.items() if method in tested}
+    look_of = {method: look for method, look in every.items() if method in compared}
     names = [column.name for column in table.columns]
     xs = dict(zip(names, places(len(names), with_average=True), strict=True))
     shifts = dict(zip(look_of, offsets(len(look_of)), strict=True))
-    against = sorted({test.reference for test in table.tests})
+    against = sorted({difference.reference for difference in table.differences})
     with rc_context(STYLE):
         figure, axes = _panels(len(table.blocks), len(names), len(look_of), len(table.modalities))
         for axis, block in zip(axes, table.blocks, strict=False):
             for method, look in look_of.items():
                 points = [
-                    Point(
-                        xs[test.column] + shifts[method],
-                        test.difference,
-                        test.low,
-                        test.high,
-                        filled=test.corrected < LEVEL,
-                    )
-                    for test in table.tests
-                    if (test.block, test.method) == (block.title, method)
+                    Point(xs[d.column] + shifts[method], d.difference, d.low, d.high)
+                    for d in table.differences
+                    if (d.block, d.method) == (block.title, method)
                 ]
                 draw_points(axis, points, look)
             zero_line(axis)

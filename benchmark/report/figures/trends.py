@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmark.report.data.effects import Effect, mean
 from benchmark.report.data.names import modality_title
 from benchmark.report.data.scores import Scores
-from benchmark.report.data.statistics import mean_interval
 from benchmark.report.figures.style import (
     STYLE,
     WIDTH,
@@ -29,24 +28,17 @@ PANEL = 2.1
 
 
 def over_number(scores: Scores) -> Figure:
-    """Draw the mean over all subsets of a size against that size, a panel per region, with intervals.
-
-    The interval is that of the mean over the cases that have every subset.
-    """
-    regions = [region.name for region in scores.study.description.regions]
-    sizes = np.array([name.count("+") + 1 for name in scores.subsets])
-    numbers = sorted(set(sizes.tolist()))
+    """Draw the mean over all subsets of a size against that size, a panel per region, with intervals."""
     look_of = looks(scores.study.methods)
+    numbers = sorted({name.count("+") + 1 for name in scores.subsets})
     shifts = offsets(len(look_of), 0.24)
     with rc_context(STYLE):
-        figure = new_figure(max(WIDTH, 1.8 * len(regions)), PANEL + 0.7)
-        axes = figure.subplots(1, len(regions), sharex=True, sharey=True, squeeze=False)[0]
-        for axis, region in zip(axes, regions, strict=True):
+        figure = new_figure(max(WIDTH, 1.8 * len(scores.regions)), PANEL + 0.7)
+        axes = figure.subplots(1, len(scores.regions), sharex=True, sharey=True, squeeze=False)[0]
+        for axis, region in zip(axes, scores.regions, strict=True):
             for (method, look), shift in zip(look_of.items(), shifts, strict=True):
-                values = scores.cases[method][region][list(scores.subsets)].to_numpy(float)
-                values = values[np.isfinite(values).all(axis=1)]
-                by_size = np.stack([values[:, sizes == n].mean(axis=1) for n in numbers], axis=1)
-                _draw_line(axis, [n + shift for n in numbers], by_size, look)
+                found = mean(scores.trainings(method, scores.of_numbers([region])))
+                _draw_line(axis, [n + shift for n in numbers], found, look)
             axis.set_title(region, fontweight="bold")
             axis.set_xticks(numbers)
             axis.grid(axis="y", color="#e6e6e6", linewidth=0.6)
@@ -130,10 +122,7 @@ def _name_modalities(axis: Axes, points: pd.DataFrame) -> None:
         )
 
 
-def _draw_line(axis: Axes, xs: Sequence[float], values: np.ndarray, look: Look) -> None:
-    if not len(values):
-        return
-    means = values.mean(axis=0)
-    axis.plot(xs, means, color=look.colour, linestyle=look.dash, linewidth=1.3, zorder=2)
-    ends = zip(xs, means, *mean_interval(values), strict=True)
+def _draw_line(axis: Axes, xs: Sequence[float], found: Effect, look: Look) -> None:
+    axis.plot(xs, found.mean, color=look.colour, linestyle=look.dash, linewidth=1.3, zorder=2)
+    ends = zip(xs, found.mean, found.low, found.high, strict=True)
     draw_points(axis, [Point(x, float(y), float(low), float(high)) for x, y, low, high in ends], look)

@@ -21,7 +21,6 @@ from PIL import Image
 from benchmark.report.data.names import modality_title
 from benchmark.report.data.runs import Study
 from benchmark.report.data.scores import AVERAGE, Scores
-from benchmark.report.tables.by_setting import plain_regions
 from benchmark.report.tables.contents import Section
 from datasets.vocabulary import parse_subset, presence
 
@@ -125,8 +124,7 @@ def _case_table(scores: Scores) -> CaseTable:
     study = scores.study
     means = pd.DataFrame(
         {
-            method: sum(scores.cases[method][region][AVERAGE] for region in plain_regions(study))
-            / len(plain_regions(study))
+            method: sum(scores.cases[method][region][AVERAGE] for region in scores.plain) / len(scores.plain)
             for method in study.methods
         }
     )
@@ -161,7 +159,7 @@ def _study(study: Study, scores: Sequence[Scores]) -> dict[str, Any]:
             for name in subsets
         ],
         "regions": [
-            {"name": r.name, "classes": list(r.classes), "drawn": r.name in plain_regions(study)}
+            {"name": r.name, "classes": list(r.classes), "drawn": r.name in first.plain}
             for r in description.regions
         ],
         "metrics": [{"title": own.title, "up": own.higher_is_better} for own in scores],

@@ -7,7 +7,6 @@ with it, tables sort and filter, and a case can be looked at by itself.
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,29 +20,17 @@ from benchmark.report.figures.pictures import Picture
 from benchmark.report.page.browser import browser, data_uri
 from benchmark.report.tables.captions import counted, rates
 from benchmark.report.tables.contents import Section
-from benchmark.report.tables.render import environment, html, number
-from benchmark.report.tables.table import Table
+from benchmark.report.tables.render import environment, number
 from benchmark.run_folder.folder import STATES
 
 FIGURES_LIMIT = 12_000_000
 """Bytes of figures that the page takes; the files of the rest stand beside it."""
 
 
-@dataclass(frozen=True)
-class Best:
-    """Who leads a study, for the summary: region -> value and method."""
-
-    title: str
-    anchor: str
-    cases: int
-    methods: int
-    runs: int
-    leaders: tuple[tuple[str, str, str], ...]
-
-
 def page(
     collected: Collected,
     sections: Sequence[Section],
+    texts: Mapping[str, str],
     drawn: Mapping[str, Sequence[Picture]],
     out: Path,
     formats: Sequence[str],
@@ -53,6 +40,7 @@ def page(
     Args:
         collected: the runs.
         sections: the tables.
+        texts: the tables in HTML, by name.
         drawn: by title of the section, the figures whose files are in `out`.
         out: the report's folder, from which the links to the run folders go.
         formats: those of the figures' files.
@@ -69,12 +57,10 @@ def page(
             grids=collected.grids,
             total=counted(len(states), "run"),
             states={s: states.count(s) for s in STATES if s in states},
-            best=[_best(section, f"section-{i}") for i, section in enumerate(sections, 1) if section.study],
             sections=[
                 {
-                    "title": section.title,
                     "anchor": f"section-{i}",
-                    "tables": section.tables,
+                    "section": section,
                     "pictures": drawn[section.title],
                 }
                 for i, section in enumerate(sections, 1)
@@ -87,11 +73,13 @@ def page(
             methods=list(
                 dict.fromkeys(row.method for table in tables for row in table.rows if not row.source)
             ),
-            html_table=html,
+            texts=texts,
             number=number,
             cases=cases,
             unfinished=[(run, _link(run, out)) for run in collected.runs if run.state != "done"],
             repeated=collected.repeated,
+            others=collected.others,
+            old=[run for run in collected.runs if run.is_old],
             runs=[(run, _link(run, out), _conditions(run)) for study in studies for run in study.runs],
         )
     )
@@ -110,38 +98,13 @@ def _images(pictures: Sequence[Picture], out: Path) -> tuple[dict[str, str], set
     return images, {picture.name for picture in pictures} - set(images)
 
 
-def _best(section: Section, anchor: str) -> Best:
-    assert section.study is not None
-    table = next(table for table in section.tables if table.kind == "subsets")
-    runs = section.study.runs
-    return Best(
-        section.title,
-        anchor,
-        runs[0].content["data"]["cases"]["test"],
-        len(section.study.methods),
-        len(runs),
-        tuple(_leader(table, i) for i in range(len(table.blocks))),
-    )
-
-
-def _leader(table: Table, block: int) -> tuple[str, str, str]:
-    """Region, best average over the subsets, and whose it is."""
-    ours = [row for row in table.blocks[block].rows if not row.source]
-    pick = max if table.higher_is_better else min
-    known = [row for row in ours if row.cells[-1].value == row.cells[-1].value]
-    if not known:
-        return table.blocks[block].title, number(float("nan")), ""
-    row = pick(known, key=lambda row: row.cells[-1].value)
-    return table.blocks[block].title, number(row.cells[-1].value), row.method
-
-
 def _link(run: Run, out: Path) -> str:
-    return quote(os.path.relpath(run.path, out).replace(os.sep, "/")) + "/"
+    return quote(os.path.relpath(run.test or run.path, out).replace(os.sep, "/")) + "/"
 
 
 def _conditions(run: Run) -> dict[str, Any]:
     """What the page says of a run, in the order of reading."""
-    data, environment_ = run.content["data"], run.environment
+    data = run.content["data"]
     epochs = run.content["config"]["train"].get("epochs", "?")
     return {
         "epochs": f"{run.trained[0]}/{epochs}",
@@ -151,9 +114,9 @@ def _conditions(run: Run) -> dict[str, Any]:
         "data": data["hash"],
         "split": data["split"],
         "cases": data["cases"],
-        "policy": run.content["metrics"]["text"],
+        "policy": run.metric_text,
         "options": {
             k: json.dumps(v) if not isinstance(v, str) else v for k, v in options(run.config).items()
         },
-        "environment": yaml.safe_dump(environment_, sort_keys=False, allow_unicode=True),
+        "environment": yaml.safe_dump_all(run.environments, sort_keys=False, allow_unicode=True),
     }

@@ -1,25 +1,21 @@
-"""Tables of what a method is made of: its parts on and off, its options, its network and training setting.
+"""Tables of what a method is made of: its parts on and off, its options.
 
-ablation_tables(scores), sweep_tables(scores), settings_table(scores, complete)
+ablation_tables(scores), sweep_tables(scores)
 
 A column is a region, its value a mean over the subsets; the average is over the regions that are not another
 one's post-processed twin. A table is made only of runs that differ in what it shows and in nothing else.
 """
 
 import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
-
-import pandas as pd
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from benchmark.report.data.names import method_titles, network_title, options
-from benchmark.report.data.runs import Run, Study
-from benchmark.report.data.scores import AVERAGE, Frames, Scores
+from benchmark.report.data.runs import Run
+from benchmark.report.data.scores import AVERAGE, Scores
 from benchmark.report.tables.by_subset import OVER_SUBSETS, make_table
-from benchmark.report.tables.rows import Line, policy, references
-from benchmark.report.tables.table import Block, Cell, Column, Table
+from benchmark.report.tables.rows import Line, references
+from benchmark.report.tables.table import Column, Table
 
 WEIGHTS = ("lambda1", "lambda2")
 """Options that are tried together and share a table."""
@@ -61,7 +57,7 @@ def ablation_tables(scores: Scores) -> list[Table]:
                     labels=("Method", *switches),
                     columns=_columns(scores),
                     lines=lines,
-                    lead=f" with the checked parts of {network_title(name)}, {OVER_SUBSETS}; {_over(study)}",
+                    lead=f" with the checked parts of {network_title(name)}, {OVER_SUBSETS}; {_over(scores)}",
                 )
             )
     return tables
@@ -90,108 +86,10 @@ def sweep_tables(scores: Scores) -> list[Table]:
                         labels=("Method", *keys),
                         columns=_columns(scores),
                         lines=lines,
-                        lead=f" for several values of {what}, {OVER_SUBSETS}; {_over(study)}",
+                        lead=f" for several values of {what}, {OVER_SUBSETS}; {_over(scores)}",
                     )
                 )
     return tables
-
-
-def settings_table(scores: Scores, complete: Scores | None) -> Table | None:
-    """Return networks by training setting: PDT, IDT and IDT with each method, with gain and size.
-
-    Args:
-        scores: of the study with imperfect data.
-        complete: of the same dataset with complete data (PDT); None where there is none.
-
-    None where no network was trained in two settings. Methods with parts switched off are left out.
-    """
-    baselines = complete.study.runs if complete else ()
-    perfect = {
-        run.method: run
-        for run in baselines
-        if policy(run) == "pdt" and run.config["objective"]["name"] == "baseline"
-    }
-    imperfect = {
-        run.method: run
-        for run in scores.study.runs
-        if not any(value is False for value in run.config["objective"].values())
-    }
-    against = references(scores.study.runs)
-    lines, shown = [], []
-    for network in dict.fromkeys(_network(run) for run in imperfect.values()):
-        rows = [(complete, method, run) for method, run in perfect.items() if _network(run) == network]
-        rows += [(scores, method, run) for method, run in imperfect.items() if _network(run) == network]
-        if len(rows) < 2 or all(run.config["objective"]["name"] != "baseline" for *_, run in rows):
-            continue
-        for source, method, run in rows:
-            line = _line(source or scores, network, (_setting(run),), method, against.get(method, ""))
-            lines.append(replace(line, ranked=source is scores))
-            shown.append(run)
-    if not lines:
-        return None
-    others = [complete.study] if complete and any(not line.ranked for line in lines) else []
-    table = make_table(
-        [scores],
-        kind="settings",
-        heading=f"{scores.title} by network and setting",
-        labels=("Network", "Setting"),
-        columns=_columns(scores),
-        lines=lines,
-        lead=f" by network and setting, {OVER_SUBSETS}; {_over(scores.study)}; Gain: of the average over "
-        "IDT. PDT: perfect training data, every case with all modalities (not ranked); IDT: imperfect "
-        "training data. GFLOPs: of one training crop with all modalities, a multiply-add counted as two",
-        others=others,
-    )
-    sizes = {run.method: run.model for run in shown}
-    extra = (
-        Column("gain", "Gain", higher_is_better=scores.higher_is_better),
-        Column("parameters", "Parameters (M)"),
-        Column("gflops", "GFLOPs", decimals=1),
-    )
-    return replace(
-        table,
-        columns=(*table.columns, *extra),
-        blocks=tuple(_with_sizes(block, against, sizes) for block in table.blocks),
-    )
-
-
-def plain_regions(study: Study) -> list[str]:
-    """The regions of which none is another one's post-processed twin: those that an average is over."""
-    classes: dict[tuple[int, ...], str] = {}
-    for region in study.description.regions:
-        classes.setdefault(region.classes, region.name)
-    return list(classes.values())
-
-
-def _with_sizes(block: Block, against: Mapping[str, str], sizes: Mapping[str, Any]) -> Block:
-    averages = {row.method: row.cells[-1].value for row in block.rows}
-    rows = []
-    for row in block.rows:
-        gain = averages[row.method] - averages.get(against.get(row.method, ""), math.nan)
-        size = sizes[row.method]
-        rows.append(
-            replace(
-                row,
-                cells=(
-                    *row.cells,
-                    Cell(gain),
-                    Cell(size.get("parameters", math.nan) / 1e6),
-                    Cell(size.get("gflops", math.nan)),
-                ),
-            )
-        )
-    return replace(block, rows=tuple(rows))
-
-
-def _network(run: Run) -> str:
-    return network_title(run.config["backbone"]["name"])
-
-
-def _setting(run: Run) -> str:
-    """``IDT``, ``IDT + PASSION (tau=2)``: the method's title without its network."""
-    kind = "PDT" if policy(run) == "pdt" else "IDT"
-    rest = run.method.removeprefix(_network(run)).replace(" (PDT)", "").removeprefix(" baseline")
-    return kind + rest
 
 
 def _by_objective(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -229,27 +127,20 @@ def _alike(runs: Sequence[Run], keys: Sequence[str]) -> list[_Group]:
 
 
 def _columns(scores: Scores) -> list[Column]:
-    names = [region.name for region in scores.study.description.regions]
-    better = scores.higher_is_better
     return [
-        *(Column(name, name, higher_is_better=better) for name in names),
-        Column(AVERAGE, "Average", higher_is_better=better),
+        *(Column(name, name, higher_is_better=scores.higher_is_better) for name in scores.regions),
+        Column(AVERAGE, "Average", higher_is_better=scores.higher_is_better),
     ]
 
 
 def _line(
     scores: Scores, block: str, labels: tuple[str | bool, ...], method: str, reference: str = ""
 ) -> Line:
-    plain = plain_regions(scores.study)
-    runs, cases = (_regions(frames, method, plain) for frames in (scores.runs, scores.cases))
-    return Line(block, labels, method, runs, cases, reference=reference)
+    trainings = scores.trainings(method, scores.of_regions(scores.regions))
+    runs = scores.by_region(method, scores.regions)
+    dice = scores.dice.by_region(method, scores.regions) if scores.dice else None
+    return Line(block, labels, method, runs, (trainings,), reference=reference, dice=dice)
 
 
-def _regions(frames: Frames, method: str, plain: Sequence[str]) -> pd.DataFrame:
-    table = pd.DataFrame({region: frame[AVERAGE] for region, frame in frames[method].items()})
-    table[AVERAGE] = table[list(plain)].mean(axis=1, skipna=False)
-    return table
-
-
-def _over(study: Study) -> str:
-    return f"Average: plain mean over {', '.join(plain_regions(study))}"
+def _over(scores: Scores) -> str:
+    return f"Average: plain mean over {', '.join(scores.plain)}"

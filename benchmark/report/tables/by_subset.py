@@ -1,18 +1,18 @@
 """The main tables: methods by subsets of modalities, and methods by profiles of missing modalities.
 
-table = subset_table(score(collected, study, "dice"))
+table = subset_table(score(collected.cases, study, "dice"))
 table.blocks[0].rows[0].cells       # one per subset, the last their average
 
-Which tables a report has is said in `contents`; those over options of a method are in `variants`.
+Which tables a report has is said in `contents`; those over options of a method are in `by_setting`.
 """
 
 from collections.abc import Sequence
 
-import pandas as pd
+import numpy as np
 
+from benchmark.report.data.effects import Array, Training, Trainings
 from benchmark.report.data.names import modality_title
-from benchmark.report.data.runs import Study
-from benchmark.report.data.scores import AVERAGE, Scores, under_several
+from benchmark.report.data.scores import AVERAGE, Scores, training, under_several
 from benchmark.report.tables.captions import caption
 from benchmark.report.tables.rows import Line, assemble, references
 from benchmark.report.tables.table import Column, Table
@@ -31,12 +31,13 @@ def subset_table(scores: Scores) -> Table:
             region.name,
             (method,),
             method,
-            scores.runs[method][region.name],
-            scores.cases[method][region.name],
+            scores.of_runs(method)[:, i],
+            (scores.trainings(method, scores.of_subsets(region.name)),),
             region.name,
             against.get(method, ""),
+            dice=scores.dice.of_runs(method)[:, i] if scores.dice else None,
         )
-        for region in description.regions
+        for i, region in enumerate(description.regions)
         for method in study.methods
     ]
     columns = [
@@ -63,23 +64,25 @@ def profile_table(every: Sequence[Scores]) -> Table | None:
             have no other.
     """
     shown = set(under_several(every))
-    every = [scores for scores in every if shown & set(scores.runs)]
+    every = [scores for scores in every if shown & set(scores.study.methods)]
     if not every:
         return None
     better = every[0].higher_is_better
     runs = [run for scores in every for run in scores.study.runs]
     against = references(runs)
+    dice = [scores.dice for scores in every if scores.dice]
     lines = [
         Line(
             region.name,
             (method,),
             method,
-            _beside({s.study.title: _by_seed(s, method, region.name) for s in every}),
-            _beside({s.study.title: _by_case(s, method, region.name) for s in every}),
+            _by_seed(every, method, i),
+            _across(every, method, region.name),
             region.name,
             against.get(method, ""),
+            dice=_by_seed(dice, method, i) if len(dice) == len(every) else None,
         )
-        for region in every[0].study.description.regions
+        for i, region in enumerate(every[0].study.description.regions)
         for method in dict.fromkeys(run.method for run in runs if run.method in shown)
     ]
     return make_table(
@@ -108,9 +111,8 @@ def make_table(
     lead: str,
     part: str = "",
     modalities: tuple[str, ...] = (),
-    others: Sequence[Study] = (),
 ) -> Table:
-    """Put a table together: its rows with marks and tests, its name and its caption.
+    """Put a table together: its rows with marks and differences, its name and its caption.
 
     Args:
         every: whose numbers stand in it, of one dataset and metric.
@@ -122,12 +124,9 @@ def make_table(
         lead: what it shows, for the caption.
         part: what tells its name from those of other tables of its kind.
         modalities: as in `Table`.
-        others: further studies whose conditions the caption names.
     """
     first = every[0]
-    blocks, tests = assemble(lines, [column.name for column in columns], first.higher_is_better)
-    studies = [*(scores.study for scores in every), *others]
-    shown = {line.method for line in lines}
+    blocks, differences = assemble(lines, [column.name for column in columns], first.higher_is_better)
     start = first.study.dataset if kind == "profiles" else first.study.name
     words = [part or kind] if kind != "subsets" else []
     return Table(
@@ -136,37 +135,40 @@ def make_table(
         metric=first.metric,
         title=first.title,
         higher_is_better=first.higher_is_better,
-        policy=first.study.runs[0].content["metrics"]["policy"],
+        policy=first.study.runs[0].metric_policy,
         labels=labels,
         columns=tuple(columns),
         blocks=blocks,
-        caption=caption(
-            studies,
-            lead,
-            [run for study in studies for run in study.runs if run.method in shown],
-            max(scores.fewest for scores in every),
-            tests,
-        ),
+        caption=caption(first.study, lead),
         modalities=modalities,
         heading=heading,
-        tests=tests,
+        differences=differences,
     )
 
 
-def _beside(parts: dict[str, pd.Series]) -> pd.DataFrame:
-    """Put series side by side and, where all have a value, their average."""
-    table = pd.DataFrame(parts)
-    table[AVERAGE] = table.mean(axis=1, skipna=False)
-    return table
+def _across(every: Sequence[Scores], method: str, region: str) -> tuple[Trainings | None, ...]:
+    """A method's averages under each profile and, over the seeds and folds that all have, their mean."""
+    parts = [
+        s.trainings(method, s.of_subsets(region)[-1:]) if method in s.study.methods else None for s in every
+    ]
+    if None in parts or len({s.names for s in every}) > 1:
+        return (*parts, None)
+    by_seed = [{k._replace(table=""): v for k, v in zip(p.keys, p.values, strict=True)} for p in parts if p]
+    common = [key for key in by_seed[0] if all(key in own for own in by_seed)]
+    if not common:
+        return (*parts, None)
+    mean = np.mean([[own[key] for key in common] for own in by_seed], axis=0)
+    return (*parts, Trainings(tuple(common), mean))
 
 
-def _by_case(scores: Scores, method: str, region: str) -> pd.Series:
-    return scores.cases[method][region][AVERAGE] if method in scores.cases else pd.Series(dtype=float)
-
-
-def _by_seed(scores: Scores, method: str, region: str) -> pd.Series:
-    """The runs' averages by seed and fold, so that runs under several profiles can stand side by side."""
-    if method not in scores.runs:
-        return pd.Series(dtype=float)
-    runs = {run.folder: f"{run.config['seed']} {run.fold}" for run in scores.study.runs}
-    return scores.runs[method][region][AVERAGE].rename(index=runs)
+def _by_seed(every: Sequence[Scores], method: str, region: int) -> Array:
+    """A method's averages under each profile and their mean, a row for each seed and fold of any of them."""
+    rows: dict[Training, Array] = {}
+    for column, scores in enumerate(every):
+        if method in scores.study.methods:
+            runs = [run for run in scores.study.runs if run.method == method]
+            for run, value in zip(runs, scores.of_runs(method)[:, region, -1], strict=True):
+                key = training(run)._replace(table="")
+                rows.setdefault(key, np.full(len(every), np.nan))[column] = value
+    values = np.array(list(rows.values()))
+    return np.column_stack([values, values.mean(axis=1)])

@@ -1,65 +1,68 @@
-"""What stands under a table: the conditions of its numbers, in sentences.
+"""What stands under tables: what they show, and once for all of a section the conditions of their numbers.
 
-caption([study], "for every subset of modalities, mean over {tested}", coverage=...)
+caption(study, " for every subset of modalities, mean over {tested}")
+conditions([study], study.runs)
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from benchmark.report.data.effects import LEAST
 from benchmark.report.data.names import modality_title
 from benchmark.report.data.runs import Run, Study
-from benchmark.report.tables.table import LEVEL, Test
+from benchmark.report.data.scores import Scores
 
-NEEDED = 6
-"""Cases that must differ before Wilcoxon's test can give p < 0.05."""
+NETWORKS_ONLY = "the patients of these trained networks"
+"""What intervals are over where a method was trained once."""
 
 
-def caption(
-    studies: Sequence[Study],
-    lead: str,
-    runs: Sequence[Run],
-    fewest: int = 0,
-    tests: Sequence[Test] = (),
-    deviations: bool = True,
-) -> str:
-    """Return the caption of a table over `runs` of `studies` of one dataset; it goes on from the title.
+def caption(study: Study, lead: str) -> str:
+    """Return the caption of a table; it goes on from the title.
 
-    Args:
-        studies: the groups that the runs are of; each has its conditions named.
-        lead: what the table shows; begins with a space or a colon, as it goes on from ``on phantom``;
-            ``{tested}`` in it stands for the test cases.
-        runs: the runs in the table.
-        fewest: the smallest number of cases of any subset, where a subset has not all of them; else 0.
-        tests: those that the table's stars come from.
-        deviations: whether values stand with their standard deviation over the seeds.
+    `lead` is what it shows; it begins with a space or a colon, as it goes on from ``on phantom``;
+    ``{tested}`` in it stands for the test cases.
     """
-    first = studies[0].runs[0]
-    folds = sorted({run.fold for run in runs})
-    tested = counted(first.content["data"]["cases"]["test"], "test case")
-    sentences = [
-        f"on {studies[0].dataset}"
-        + lead.format(tested="the test cases of each fold" if len(folds) > 1 else tested)
-        + "."
-    ]
-    sentences += [_training(study, len(folds) > 1) for study in studies]
+    tested = counted(study.runs[0].content["data"]["cases"]["test"], "test case")
+    several = len({run.fold for run in study.runs}) > 1
+    return f"on {study.dataset}{lead.format(tested='the test cases of each fold' if several else tested)}."
+
+
+def conditions(every: Sequence[Scores], others: Sequence[Study] = ()) -> str:
+    """Return, in sentences, how the numbers of `every` came about, all of one dataset.
+
+    `others` are further studies of which rows stand beside theirs.
+    """
+    studies = list({study.name: study for study in (*(scores.study for scores in every), *others)}.values())
+    runs = [run for study in studies for run in study.runs]
+    several = len({run.fold for run in runs}) > 1
+    sentences = [_training(study, several) for study in studies]
     sentences += _evaluated(runs)
     sentences += _outside(runs)
-    if fewest:
+    if fewest := max(scores.fewest for scores in every):
         sentences.append(
             f"Not every test case has every modality: a subset has {counted(fewest, 'case')} or more."
         )
-    if deviations:
-        sentences += _seeds(runs, "seed" if len(folds) == 1 else "seed or fold")
-    sentences += _significance(tests)
+    sentences += _repeated(runs, "seed or fold" if several else "seed")
     sentences += [
         f"{region.name} is emptied when fewer than {region.min_voxels} of its voxels are predicted."
         for region in studies[0].description.regions
         if region.min_voxels
     ]
-    sentences += dict.fromkeys(study.runs[0].content["metrics"]["text"] for study in studies)
+    sentences += dict.fromkeys(study.runs[0].metric_text for study in studies)
     sentences.append(f"Code at commit {', '.join(sorted({run.commit for run in runs}))}.")
     return " ".join(sentences)
+
+
+def intervals(runs: Sequence[Run]) -> str:
+    """Return what the 95 % intervals of the methods of `runs` are over."""
+    least = min(Counter(run.method for run in runs).values())
+    return NETWORKS_ONLY if least == 1 else "trainings and patients"
+
+
+def tested(trainings: int) -> str:
+    """Return why so many trainings a side have no p; empty where they have one."""
+    return "" if trainings >= LEAST else "too few for a test"
 
 
 def rates(content: dict[str, Any]) -> str:
@@ -128,26 +131,12 @@ def _outside(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _seeds(runs: Sequence[Run], differ: str) -> list[str]:
-    """How many runs a value is over, where it is over several."""
+def _repeated(runs: Sequence[Run], differ: str) -> list[str]:
+    """How many trainings a value is over, where it is over several."""
     numbers = sorted(set(Counter((run.config["profile"], run.variant, run.method) for run in runs).values()))
     if numbers == [1]:
         return []
-    return [f"Mean and standard deviation over {_range(numbers)} runs of different {differ}."]
-
-
-def _significance(tests: Sequence[Test]) -> list[str]:
-    if not tests:
-        return []
-    cases = sorted({test.cases for test in tests})
-    references = sorted({test.reference for test in tests})
-    against = references[0] if len(references) == 1 else "the baseline of the same network"
-    few = f"; with fewer than {NEEDED} cases none can be" if cases[0] < NEEDED else ""
-    paired = "1 case" if cases == [1] else f"{_range(cases)} cases"
-    return [
-        f"*: differs from {against} with p < {LEVEL:g} (Wilcoxon signed-rank test, paired over {paired}, "
-        f"seeds averaged first, Holm-corrected over the table's {len(tests)} tests{few})."
-    ]
+    return [f"Mean and standard deviation over {_range(numbers)} trainings of different {differ}."]
 
 
 def _range(numbers: Sequence[int]) -> str:

@@ -1,25 +1,26 @@
 """A `Table` as text: ``markdown(table)``, ``latex(table)``, ``wide_csv(table)``, ``html(table)``.
 
-Best is bold, second best underlined, a star marks a significant difference from the reference, and arrows say
-which way is better. Markdown needs nothing; LaTeX compiles in any document that loads booktabs and graphicx;
-the HTML is one `<table>` that names region, metric and method of each row in data attributes.
+Best is bold, second best underlined, and arrows say which way is better. Under a table stand its caption and
+the conditions of its numbers, which `brief` leaves out again. Markdown needs nothing; LaTeX compiles in any
+document that loads booktabs and graphicx; the HTML is one `<table>` that names region, metric and method of
+each row in data attributes.
 """
 
 import math
 import re
 from collections.abc import Callable
 from dataclasses import astuple, fields
-from html import escape
+from functools import cache
+from html import escape as escape_html
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from benchmark.report.tables.csv_text import csv_text
-from benchmark.report.tables.table import LEVEL, Block, Cell, Column, Row, Table, Test
+from benchmark.report.tables.table import Block, Cell, Column, Difference, Row, Table
 
 PRESENT, ABSENT, CHECK = "●", "○", "✓"
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
-STAR = "*"
 ARROWS = (r"$\uparrow$", r"$\downarrow$")
 """LaTeX's arrows, up and down."""
 LINES = 40
@@ -39,6 +40,7 @@ _LATEX = {
 }
 
 
+@cache
 def environment() -> Environment:
     """Return the environment of the shipped templates; its marks are angles, as braces belong to LaTeX."""
     made = Environment(
@@ -53,7 +55,7 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         autoescape=False,  # three languages, each with a filter of its own
     )
-    made.filters |= {"latex": escape_latex, "cell": escape_markdown, "html": escape}
+    made.filters |= {"latex": escape_latex, "cell": escape_markdown, "html": escape_html}
     return made
 
 
@@ -68,7 +70,12 @@ def markdown(table: Table) -> str:
     rule = [*["---"] * len(table.labels), *["---:"] * len(table.columns)]
     lines = [head[0], rule, *_bold(head[1:]), *body]
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    return f"{text}\n{table.title} {_arrow(table.higher_is_better)} {escape_markdown(table.caption)}\n"
+    return f"{text}\n{table.title} {_arrow(table.higher_is_better)} {escape_markdown(table.text)}\n"
+
+
+def brief(text: str, table: Table, clean: Callable[[Any], str]) -> str:
+    """Return a table's Markdown or HTML without the conditions, which a page says once for many tables."""
+    return text.replace(f" {clean(table.conditions)}", "", 1) if table.conditions else text
 
 
 def latex(table: Table) -> str:
@@ -105,7 +112,7 @@ def latex(table: Table) -> str:
 
 
 def wide_csv(table: Table) -> str:
-    """Return a line per row and statistic (mean, sd, low, high, p, as far as there are), all columns beside.
+    """Return a line per row and statistic (mean, sd, low, high, as far as there are), all columns beside.
 
     The head has `metric`, `policy`, the table's labels, `runs`, `source`, `statistic` and the columns' names.
     """
@@ -117,8 +124,10 @@ def wide_csv(table: Table) -> str:
             labels = [int(label) if isinstance(label, bool) else label for label in row.labels]
             start = [table.title, table.policy, block.title, *labels, row.runs or "", row.source]
             for statistic, values in _statistics(row).items():
-                digits = [6 if statistic == "p" else column.decimals + 2 for column in table.columns]
-                numbers = ["" if math.isnan(v) else f"{v:.{d}f}" for v, d in zip(values, digits, strict=True)]
+                numbers = [
+                    "" if math.isnan(value) else f"{value:.{column.decimals + 2}f}"
+                    for value, column in zip(values, table.columns, strict=True)
+                ]
                 lines.append([*start, statistic, *numbers])
     return csv_text(["metric", "policy", *heads, "runs", "source", "statistic", *names], lines)
 
@@ -146,37 +155,18 @@ def html(table: Table) -> str:
     )
 
 
-def tests_csv(table: Table) -> str:
-    """Return a line per test of the table, whole: the heads are those of `Test`."""
+def differences_csv(table: Table) -> str:
+    """Return a line per difference of the table, whole: the heads are those of `Difference`."""
     rows = (
-        [table.title, *(f"{v:.6g}" if isinstance(v, float) else v for v in astuple(test))]
-        for test in table.tests
+        [table.title, *(f"{v:.6g}" if isinstance(v, float) else v for v in astuple(difference))]
+        for difference in table.differences
     )
-    return csv_text(["metric", *(field.name for field in fields(Test))], rows)
-
-
-def tests_markdown(table: Table) -> str:
-    """Return the tests of the table and, under them, what the columns mean."""
-    heads = [table.labels[0], "Column", "Method", "against"]
-    measured = ["cases", "difference", "95 % interval", "effect", "p", "Holm"]
-    lines = [[*heads, *measured], [*["---"] * len(heads), *["---:"] * len(measured)]]
-    for t in table.tests:
-        interval = DASH if math.isnan(t.low) else f"[{number(t.low)}, {number(t.high)}]"
-        star = f"\\{STAR}" * (t.corrected < LEVEL)
-        words = [escape_markdown(word) for word in (t.block, t.column, t.method, t.reference)]
-        numbers = [str(t.cases), number(t.difference), interval, number(t.effect)]
-        lines.append([*words, *numbers, p_value(t.p), p_value(t.corrected) + star])
-    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    return (
-        f"{text}\n{table.title}: mean difference over the cases, method minus what it is tested against, "
-        "with its bootstrap interval; effect: matched-pairs rank-biserial correlation; p: Wilcoxon "
-        f"signed-rank test, two-sided; Holm: corrected over these {len(table.tests)} tests.\n"
-    )
+    return csv_text(["metric", *(field.name for field in fields(Difference))], rows)
 
 
 def p_value(p: float) -> str:
-    """``0.031``, ``< 0.001``."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    """``0.031``, ``< 0.001``, a dash for none."""
+    return DASH if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def escape_latex(text: Any) -> str:
@@ -212,7 +202,6 @@ def _statistics(row: Row) -> dict[str, list[float]]:
         "sd": [cell.sd for cell in row.cells],
         "low": [cell.interval[0] if cell.interval else math.nan for cell in row.cells],
         "high": [cell.interval[1] if cell.interval else math.nan for cell in row.cells],
-        "p": [cell.p for cell in row.cells],
     }
     return {k: v for k, v in found.items() if k == "mean" or not all(map(math.isnan, v))}
 
@@ -262,8 +251,7 @@ def _spread(column: Column, cell: Cell) -> str:
 
 def _markdown_cell(column: Column, cell: Cell) -> str:
     text = f"{number(cell.value, column.decimals)} {_small(column, cell)}".strip()
-    marked = {"best": f"**{text}**", "second": f"<ins>{text}</ins>"}.get(cell.mark, text)
-    return marked + f"\\{STAR}" * cell.significant
+    return {"best": f"**{text}**", "second": f"<ins>{text}</ins>"}.get(cell.mark, text)
 
 
 def _parts(blocks: list[list[list[list[str]]]]) -> list[list[list[list[str]]]]:
@@ -302,9 +290,8 @@ def _latex_block(columns: tuple[Column, ...], block: Block, beside: list[bool]) 
         for column, cell, double in zip(columns, row.cells, beside, strict=True):
             small = escape_latex(_small(column, cell))
             small = f"{{\\tiny {small}}}" if small else ""
-            star = f"\\rlap{{$^{{{STAR}}}$}}" * cell.significant
             value = _latex_number(column, cell)
-            numbers += [value, small + star] if double else [value + star]
+            numbers += [value, small] if double else [value]
             below.append("" if double else small)
         rows.append([[title, *map(escape_latex, label_texts(row)), *numbers]])
         if any(below):
@@ -324,14 +311,11 @@ def _small(column: Column, cell: Cell) -> str:
 
 def _html_attributes(cell: Cell) -> str:
     text = "" if math.isnan(cell.value) else f' data-value="{cell.value:.6g}"'
-    if cell.mark:
-        text += f' class="{cell.mark}"'
-    return text if math.isnan(cell.p) else f'{text} title="p = {cell.p:.4g}, corrected"'
+    return f'{text} class="{cell.mark}"' if cell.mark else text
 
 
 def _html_cell(column: Column, cell: Cell) -> str:
     text = number(cell.value, column.decimals)
     text = {"best": f"<b>{text}</b>", "second": f"<u>{text}</u>"}.get(cell.mark, text)
-    text += f"<sup>{STAR}</sup>" * cell.significant
     small = _small(column, cell)
-    return f"{text} <small>{escape(small)}</small>" if small else text
+    return f"{text} <small>{escape_html(small)}</small>" if small else text

@@ -1,78 +1,80 @@
-"""From lines of numbers to a table's rows: means, best and second best, tests against a reference.
+"""From lines of numbers to a table's rows: means, best and second best, differences to a reference.
 
-blocks, tests = assemble(lines, ["WT", "TC", "ET"], higher_is_better=True)
+blocks, differences = assemble(lines, ["WT", "TC", "ET"], higher_is_better=True)
 """
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import reduce
-from itertools import product
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import rankdata
 
+from benchmark.report.data.effects import Array, Trainings, difference
 from benchmark.report.data.names import options
 from benchmark.report.data.runs import Run
-from benchmark.report.data.statistics import Array, holm, paired
-from benchmark.report.tables.table import DECIMALS, SECOND_FROM, Block, Cell, Row, Test
+from benchmark.report.tables.table import DECIMALS, SECOND_FROM, Block, Cell, Difference, Row
 
 
 @dataclass(frozen=True)
 class Line:
-    """One row before marks and tests.
+    """One row before marks and differences.
 
     Attributes:
         block: title of its block.
         labels: as in `Row`.
         method: its title.
-        runs: a row per run, one column per column of the table.
-        cases: a row per case, the same columns.
+        runs: [runs, columns of the table]; nan where a run has no value.
+        trainings: the same by training and patient, for the first columns, then for the next, and so on; None
+            where there is nothing for a column.
         region: as in `Block`.
-        reference: title of the method whose line in the same block it is tested against; empty: no test.
+        reference: title of the method whose line in the same block it is compared with; empty: with none.
         ranked: whether it may be marked as best.
+        dice: mean Dice in % of each run, the same columns, for metrics of which less is better; None where it
+            is not known.
     """
 
     block: str
     labels: tuple[str | bool, ...]
     method: str
-    runs: pd.DataFrame
-    cases: pd.DataFrame
+    runs: Array
+    trainings: tuple[Trainings | None, ...] = ()
     region: str = ""
     reference: str = ""
     ranked: bool = True
+    dice: Array | None = None
 
 
 def assemble(
     lines: Sequence[Line], columns: Sequence[str], higher_is_better: bool
-) -> tuple[tuple[Block, ...], tuple[Test, ...]]:
-    """Return the blocks of a table and its tests, corrected over all of them."""
-    lines = [replace(line, runs=line.runs[list(columns)], cases=line.cases[list(columns)]) for line in lines]
-    tests = _tests(lines, columns)
-    corrected = {(t.block, t.method, t.column): t.corrected for t in tests}
+) -> tuple[tuple[Block, ...], tuple[Difference, ...]]:
+    """Return the blocks of a table, and the differences of its cells to their references."""
     blocks = []
     for title in dict.fromkeys(line.block for line in lines):
         own = [line for line in lines if line.block == title]
         means, sds = (
             np.array(parts) for parts in zip(*(_mean_and_sd(line.runs) for line in own), strict=True)
         )
-        marks = marked(means, [line.ranked for line in own], higher_is_better)
+        finds = np.array([_finds_something(line) for line in own])
+        marks = marked(np.where(finds, means, np.nan), [line.ranked for line in own], higher_is_better)
         rows = []
         for i, line in enumerate(own):
             cells = tuple(
-                Cell(
-                    float(means[i, j]),
-                    float(sds[i, j]),
-                    mark=marks[i][j],
-                    p=corrected.get((title, line.method, column), math.nan),
-                )
-                for j, column in enumerate(columns)
+                Cell(float(means[i, j]), float(sds[i, j]), mark=marks[i][j]) for j in range(len(columns))
             )
             rows.append(Row(line.labels, cells, line.method, len(line.runs)))
         blocks.append(Block(title, tuple(rows), own[0].region))
-    return tuple(blocks), tests
+    return tuple(blocks), tuple(_differences(lines, columns))
+
+
+def _finds_something(line: Line) -> NDArray[np.bool_]:
+    """Whether the Dice of each column is more than 0 as printed: a distance of nothing is never the best."""
+    if line.dice is None:
+        return np.ones(line.runs.shape[1], dtype=bool)
+    return _mean_and_sd(line.dice)[0].round(DECIMALS) > 0
 
 
 def marked(values: Array, ranked: Sequence[bool], higher_is_better: bool) -> list[list[str]]:
@@ -82,7 +84,7 @@ def marked(values: Array, ranked: Sequence[bool], higher_is_better: bool) -> lis
     `ranked` have no part in it.
     """
     rounded = np.where(np.array(ranked)[:, None], values.round(DECIMALS), np.nan)
-    ranks = pd.DataFrame(rounded).rank(method="min", ascending=not higher_is_better).to_numpy()
+    ranks = rankdata(-rounded if higher_is_better else rounded, "min", axis=0, nan_policy="omit")
     last = [max((rank for rank in column if rank == rank), default=math.nan) for column in ranks.T]
     second = sum(ranked) >= SECOND_FROM
     return [
@@ -95,7 +97,7 @@ def marked(values: Array, ranked: Sequence[bool], higher_is_better: bool) -> lis
 
 
 def references(runs: Sequence[Run]) -> dict[str, str]:
-    """Return, for each method's title, that of the baseline it is tested against; none for such a baseline.
+    """Return, for each method's title, that of the baseline it is compared with; none for such a baseline.
 
     That is the baseline of the same network, training and policy; without one, the baseline on the
     imperfect data as they are (`idt`).
@@ -125,9 +127,8 @@ def _setting(run: Run) -> str:
     return json.dumps(kept, sort_keys=True)
 
 
-def _mean_and_sd(runs: pd.DataFrame) -> tuple[Array, Array]:
+def _mean_and_sd(values: Array) -> tuple[Array, Array]:
     """Mean and standard deviation (n - 1) of each column over the runs that have a value."""
-    values = runs.to_numpy(float)
     there = np.isfinite(values)
     count = there.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -136,27 +137,21 @@ def _mean_and_sd(runs: pd.DataFrame) -> tuple[Array, Array]:
     return mean, np.where(count > 1, sd, np.nan)
 
 
-def _tests(lines: Sequence[Line], columns: Sequence[str]) -> tuple[Test, ...]:
-    known = {(line.block, line.method): line for line in lines}
-    tested = [line for line in lines if (line.block, line.reference) in known]
-    if not tested:
-        return ()
-    # All at once, as the many small steps of many lines would take longer than their arithmetic.
-    index = reduce(pd.Index.union, (line.cases.index for line in lines))
-    cases = {place: line.cases.reindex(index).to_numpy(float) for place, line in known.items()}
-    differences = [cases[line.block, line.method] - cases[line.block, line.reference] for line in tested]
-    result = paired(np.hstack(differences))
-    corrected = holm(result.p)
-    return tuple(
-        Test(
-            line.block,
-            column,
-            line.method,
-            line.reference,
-            int(result.cases[i]),
-            *(float(values[i]) for values in (result.difference, result.low, result.high)),
-            *(float(values[i]) for values in (result.effect, result.p, corrected)),
-        )
-        for i, (line, column) in enumerate(product(tested, columns))
-        if result.cases[i]
-    )
+def _differences(lines: Sequence[Line], columns: Sequence[str]) -> Iterator[Difference]:
+    places = {(line.block, line.method): line for line in lines}
+    for line in lines:
+        other = places.get((line.block, line.reference))
+        begin = 0
+        for ours, theirs in zip(line.trainings, other.trainings if other else (), strict=False):
+            if ours is None or theirs is None:
+                begin += 1
+                continue
+            found = difference(ours, theirs)
+            names = columns[begin : begin + len(found.mean)]
+            begin += len(names)
+            numbers = (found.patients, found.mean, found.low, found.high)
+            for column, patients, *ends in zip(names, *(n.tolist() for n in numbers), strict=True):
+                if not math.isnan(ends[0]):
+                    yield Difference(
+                        line.block, column, line.method, line.reference, found.trainings, patients, *ends
+                    )

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 DECIMALS = 2
 SECOND_FROM = 3
 """Number of methods from which on the second best is marked too."""
-LEVEL = 0.05
-"""A cell is starred where its corrected p-value is below this."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +23,12 @@ class Cell:
         sd: standard deviation over the runs; nan where there is one run.
         interval: the lower and upper end of its confidence interval; empty without one.
         mark: `best`, `second` or the empty string.
-        p: of the test against the row's reference, corrected over the table; nan where none was made.
     """
 
     value: float
     sd: float = math.nan
     interval: tuple[float, float] | tuple[()] = ()
     mark: str = ""
-    p: float = math.nan
-
-    @property
-    def significant(self) -> bool:
-        """Whether it differs from the reference at `LEVEL`."""
-        return self.p < LEVEL
 
 
 @dataclass(frozen=True)
@@ -68,7 +59,7 @@ class Row:
         cells: one per column.
         method: title of the method, for those who sort and filter.
         runs: how many runs (seeds) the values are over.
-        source: who reported the numbers, where they are not ours; such rows have no part in marks or tests.
+        source: who reported the numbers, where they are not ours; such rows have no part in marks.
     """
 
     labels: tuple[str | bool, ...]
@@ -88,33 +79,29 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Test:
-    """One cell's paired test over the cases against its reference.
+class Difference:
+    """One cell's difference to that of its reference.
 
     Attributes:
         block: title of the row's block.
         column: name of the column.
-        method: title of the tested method.
-        reference: title of what it is tested against.
-        cases: number of pairs.
-        difference: mean over the cases of method minus reference.
-        low, high: ends of the difference's bootstrap interval.
-        effect: matched-pairs rank-biserial correlation.
-        p: of Wilcoxon's signed-rank test, two-sided.
-        corrected: the same after Holm's correction over the table.
+        method: title of the method.
+        reference: title of what it is compared with.
+        trainings: their number, on the side that has fewer.
+        patients: their number.
+        difference: method minus reference.
+        low, high: ends of its interval, see `Effect`; nan where there is none.
     """
 
     block: str
     column: str
     method: str
     reference: str
-    cases: int
+    trainings: int
+    patients: int
     difference: float
     low: float
     high: float
-    effect: float
-    p: float
-    corrected: float
 
 
 @dataclass(frozen=True)
@@ -123,7 +110,8 @@ class Table:
 
     Attributes:
         name: for files and labels, such as ``phantom-mr2468-dice``.
-        kind: what it shows: `subsets`, `profiles`, `ablation`, `sweep`, `settings`, `marginal` or `shapley`.
+        kind: what it shows: `answer`, `numbers`, `ranks`, `places`, `subsets`, `profiles`, `ablation`,
+            `sweep`, `marginal` or `shapley`.
         metric: name of the metric, such as `dice`.
         title: the metric with its unit, such as ``Dice (%)``.
         higher_is_better: direction of the metric.
@@ -131,10 +119,11 @@ class Table:
         labels: heads of the label columns: of the block's title, then one per label of a row.
         columns: of the numbers.
         blocks: the rows.
-        caption: the conditions, plain text that goes on from the title.
+        caption: what it shows, plain text that goes on from the title.
         modalities: titles of the modalities, where columns are subsets; else empty.
         heading: what the report calls it.
-        tests: of its cells, where there is something to test against.
+        differences: of its cells, where there is something to compare them with.
+        conditions: of its numbers, in sentences; a report says them once for all tables of a section.
     """
 
     name: str
@@ -149,7 +138,13 @@ class Table:
     caption: str
     modalities: tuple[str, ...] = ()
     heading: str = ""
-    tests: tuple[Test, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    conditions: str = ""
+
+    @property
+    def text(self) -> str:
+        """What stands under the table where it stands alone."""
+        return f"{self.caption} {self.conditions}".strip()
 
     @property
     def rows(self) -> list[Row]:

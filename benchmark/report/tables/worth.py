@@ -17,12 +17,11 @@ from collections.abc import Callable, Sequence
 from math import factorial
 
 import numpy as np
-import pandas as pd
 
+from benchmark.report.data.effects import Array, mean
 from benchmark.report.data.names import modality_title
 from benchmark.report.data.scores import Scores
-from benchmark.report.data.statistics import Array, mean_interval
-from benchmark.report.tables.captions import caption
+from benchmark.report.tables.captions import caption, intervals
 from benchmark.report.tables.rows import marked
 from benchmark.report.tables.table import Block, Cell, Column, Row, Table
 from datasets.vocabulary import Subset, parse_subset
@@ -102,15 +101,14 @@ def _table(
     modalities = study.description.modalities
     subsets = [parse_subset(name, modalities) for name in scores.subsets]
     weights = weigh(subsets, modalities)
-    cells = _cells(scores, weights)
-    blocks = tuple(_block(scores, region.name, cells) for region in study.description.regions)
+    blocks = tuple(_block(scores, region, weights) for region in scores.regions)
     return Table(
         name=f"{study.name}-{kind}-{scores.metric}",
         kind=kind,
         metric=scores.metric,
         title=scores.title,
         higher_is_better=scores.higher_is_better,
-        policy=study.runs[0].content["metrics"]["policy"],
+        policy=study.runs[0].metric_policy,
         labels=("Region", "Method"),
         columns=(
             *(Column(m, modality_title(m)) for m in modalities),
@@ -118,49 +116,36 @@ def _table(
         ),
         blocks=blocks,
         caption=caption(
-            [study],
-            f": {lead}; mean over {{tested}} that have every modality, with its 95 % bootstrap interval "
-            "over the cases, seeds averaged first. Spread: largest minus smallest of the modalities, the "
-            "lower the fairer",
-            study.runs,
-            deviations=False,
+            study,
+            f": {lead}; mean over {{tested}} that have every modality, with its 95 % interval over "
+            f"{intervals(study.runs)}. Spread: largest minus smallest of the modalities, the lower the "
+            "fairer",
         ),
         heading=f"{heading}, {scores.title}",
     )
 
 
-def _block(scores: Scores, region: str, cells: dict[tuple[str, str], list[Cell]]) -> Block:
+def _block(scores: Scores, region: str, weights: Array) -> Block:
     methods = scores.study.methods
-    values = [[cell.value for cell in cells[method, region]] for method in methods]
-    spreads = np.ptp(np.array(values), axis=1, keepdims=True)
+    of_region = np.zeros((len(weights), len(scores.regions), len(scores.subsets)))
+    of_region[:, scores.regions.index(region)] = weights
+    worth = [mean(scores.trainings(method, of_region)) for method in methods]
+    spreads = np.array([np.ptp(own.mean, keepdims=True) for own in worth])
     marks = marked(spreads, [True] * len(methods), higher_is_better=False)
     rows = (
         Row(
             (method,),
-            (*cells[method, region], Cell(float(spread), mark=mark)),
+            (
+                *(_cell(*ends) for ends in zip(own.mean, own.low, own.high, strict=True)),
+                Cell(float(spread), mark=mark),
+            ),
             method,
-            len(scores.runs[method][region]),
+            own.trainings,
         )
-        for method, [spread], [mark] in zip(methods, spreads, marks, strict=True)
+        for method, own, [spread], [mark] in zip(methods, worth, spreads, marks, strict=True)
     )
     return Block(region, tuple(rows), region)
 
 
-def _cells(scores: Scores, weights: Array) -> dict[tuple[str, str], list[Cell]]:
-    """A cell per modality, by method and region."""
-    frames = {(m, r): frame for m, regions in scores.cases.items() for r, frame in regions.items()}
-    worth = pd.concat(
-        [pd.DataFrame(f[list(scores.subsets)].to_numpy() @ weights.T, f.index) for f in frames.values()],
-        axis=1,
-    ).to_numpy(float)
-    low, high = mean_interval(worth)
-    there = np.isfinite(worth)
-    with np.errstate(invalid="ignore"):
-        means = np.where(there, worth, 0.0).sum(axis=0) / there.sum(axis=0)
-    found = [_cell(*ends) for ends in zip(means, low, high, strict=True)]
-    count = len(weights)
-    return {place: found[i * count : (i + 1) * count] for i, place in enumerate(frames)}
-
-
-def _cell(mean: float, low: float, high: float) -> Cell:
-    return Cell(float(mean), interval=(float(low), float(high)) if np.isfinite(low) else ())
+def _cell(middle: float, low: float, high: float) -> Cell:
+    return Cell(float(middle), interval=(float(low), float(high)) if np.isfinite(low) else ())

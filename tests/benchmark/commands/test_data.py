@@ -1,10 +1,12 @@
 """What the `bench data` commands print."""
 
 import shutil
+import sys
 
 import pytest
 
 from bench_errors import InputError
+from benchmark.commands.app import main
 from benchmark.commands.data import check_folder, prepare_folder, verify_store
 from datasets.phantom.study import write_study
 
@@ -48,3 +50,14 @@ def test_files_that_no_pattern_takes_are_named_by_check_and_prepare(tmp_path, ca
     assert "prepared 1 cases" in out
     (warning,) = warnings.splitlines()
     assert warning.startswith("warning: Amsterdam: found 5 image files that no pattern takes")
+
+
+def test_patients_to_predict_are_checked_without_labels(tmp_path, capsys, monkeypatch):
+    for name in write_study(tmp_path / "study", cases=2, size=32):
+        (tmp_path / "study" / name / f"{name}_seg.nii.gz").unlink()
+    for options, code, says in (([], 2, "2 errors"), (["--no-labels"], 0, "no problems")):
+        monkeypatch.setattr(sys, "argv", ["bench", "data", "check", str(tmp_path / "study"), *options])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert (end.value.code or 0) == code
+        assert says in capsys.readouterr().out

@@ -10,6 +10,8 @@ def test_shipped_grids_are_valid_and_say_what_they_are(name):
     grid = load_grid(name)
     assert grid.about
     assert grid.configs
+    if all(config.train.augment == "released" for config in grid.configs):
+        assert "--box released" in grid.about  # the other half of the released data
 
 
 def test_axes_multiply_and_base_is_shared(tmp_path):

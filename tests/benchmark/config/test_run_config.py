@@ -3,7 +3,8 @@ import torch
 from pydantic import ValidationError
 
 import passion
-from benchmark.config.run_config import RunConfig, readable_errors
+from bench_options import readable_errors
+from benchmark.config.run_config import RunConfig, read_config
 from passion import OBJECTIVES
 
 
@@ -27,7 +28,9 @@ def test_stating_a_default_does_not_make_another_run():
         ({"objective": {"name": "baseline", "tau": 4}}, "objective.tau: no such option here"),
         ({"objective": {"name": "passion", "policy": "pdt"}}, "set profile: complete"),
         ({"objective": {"name": "baseline", "warmup_epochs": 9}, "train": {"epochs": 9}}, "lower it"),
-        ({"test": {"validate_every": 2}}, "has no effect"),
+        ({"train": {"validate_every": 2}}, "has no effect"),
+        ({"test": {"policy": "brats-2032"}}, "did you mean brats-2023"),
+        ({"test": {"metrics": ["dise"]}}, "did you mean dice"),
         ({"test": {"outside": "nois-2"}}, "unknown degradation 'nois': did you mean noise"),
         ({"test": {"outside": "noise-5"}}, "expected a severity of 1, 2 or 3"),
         ({"test": {"outside": 2}}, "test.outside: Input should be a valid string"),
@@ -54,7 +57,7 @@ def test_stating_a_default_does_not_make_another_run():
             {"objective": {"name": "kd", "teacher_data": "complete"}, "profile": "complete"},
             "objective.teacher_data has no effect",
         ),
-        ({"split": "fold5of5"}, "unknown split 'fold5of5': choose auto, same, or a fold such as fold0of5"),
+        ({"split": "fold5of5"}, "unknown split 'fold5of5': choose auto, published+rest, random, same, or a"),
     ],
 )
 def test_wrong_options_are_named(content, says):
@@ -63,12 +66,38 @@ def test_wrong_options_are_named(content, says):
     assert says in readable_errors(caught.value.errors())
 
 
-def test_what_is_outside_a_subset_is_in_the_hash_and_its_absence_is_not():
-    assert "outside" not in RunConfig().model_dump()["test"]
-    hashes = {RunConfig.model_validate({"test": {"outside": o}}).hash for o in (None, "noise-2", "slab-2")}
-    assert len(hashes) == 3
-    assert RunConfig().hash in hashes
+def test_the_settings_of_a_test_make_another_test_and_no_other_training():
+    tests = ({}, {"outside": "noise-2"}, {"policy": "brats-2023"}, {"window": 96}, {"metrics": ["nsd"]})
+    runs = [RunConfig.model_validate({"objective": "kd", "test": test}) for test in tests]
+    assert len({run.hash for run in runs}) == len({run.teacher.hash for run in runs}) == 1
+    assert len({run.folder for run in runs}) == 1
+    assert len({run.test_name for run in runs}) == len(runs)
+    assert len(set(runs)) == len(runs)
+    same = RunConfig.model_validate({"test": {"window": 80, "outside": None}})
+    assert same.test_name == RunConfig().test_name
     assert RunConfig.model_validate(RunConfig().model_dump()) == RunConfig()
+
+
+def test_what_decides_the_weights_makes_another_training():
+    changes = (
+        {},
+        {"train": {"select": "best"}},
+        {"train": {"lr": 1e-3}},
+        {"description": "0123456789"},
+        {"precision": "tf32"},
+        {"seed": 1},
+        {"split": "fold0of5"},
+    )
+    assert len({RunConfig.model_validate(change).hash for change in changes}) == len(changes)
+
+
+def test_records_of_before_edition_2_are_read():
+    recorded = RunConfig().model_dump(exclude={"test"})
+    old = {**recorded, "test": {"window": None, "metrics": "brats", "select": "best", "validate_every": 5}}
+    del old["train"]["select"], old["train"]["validate_every"]
+    config = read_config(old)
+    assert (config.train.select, config.train.validate_every, config.test.policy) == ("best", 5, "brats-2022")
+    assert read_config(config.model_dump()) == config
 
 
 def test_files_give_short_names():
@@ -81,10 +110,9 @@ def test_every_objective_has_its_section_and_takes_its_options(name):
     config = RunConfig.model_validate({"objective": {"name": name}})
     assert config.name == f"phantom-rfnet-{name}-mr2468-s1037"
     assert RunConfig.model_validate(config.model_dump()).hash == config.hash
-    teacher = {"teacher": torch.nn.Module()} if OBJECTIVES.get(name).needs_teacher else {}
-    objective = passion.create(name, 4, 4, **config.objective.options(), **teacher)
-    assert objective.policy == config.objective.policy
-    assert objective.needs_teacher == (config.teacher is not None)
+    objective = passion.create(config.objective, 4, 4, teacher=torch.nn.Module())
+    assert objective.options is config.objective
+    assert hasattr(objective, "teacher") == (config.teacher is not None)
 
 
 def test_a_tau_for_the_preference_has_an_effect():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.evaluation.example_slices import LEVELS, choose, cut, load, save, upright
+from benchmark.run_folder.case_rows import CaseRow
 
 LPS = np.diag([-1, -1, 1, 1])
 """The affine of BraTS: indices grow towards the patient's left and back."""
@@ -17,9 +18,9 @@ def rows(**means):
         row
         for case, mean in means.items()
         for row in (
-            [case, "t1", "WT", "dice", "passion", repr(mean - 0.1)],
-            [case, "t2", "WT", "dice", "passion", repr(mean + 0.1)],
-            [case, "t2", "WT", "hd95", "passion", "30.0"],
+            CaseRow(case, "t1", "WT", "dice", "passion", mean - 0.1),
+            CaseRow(case, "t2", "WT", "dice", "passion", mean + 0.1),
+            CaseRow(case, "t2", "WT", "hd95", "passion", 30.0),
         )
     ]
 
@@ -36,7 +37,7 @@ def test_one_case_has_all_roles_and_equal_ones_go_by_name():
 
 
 def test_a_case_without_a_value_is_the_worst():
-    without = [["x", "t1", "WT", "dice", "nan-free", "nan"]]
+    without = [CaseRow("x", "t1", "WT", "dice", "nan-free", float("nan"))]
     assert choose([*rows(a=0.5, b=0.6), *without])["x"] == ("worst",)
 
 

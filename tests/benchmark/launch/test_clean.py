@@ -33,8 +33,8 @@ def runs(tmp_path, grid):
         (folder.path / ".cases.csv.ab12.partial").write_bytes(b"half")
         (folder.path / FRESH).write_bytes(b"whole")
     done, _, damaged, _, old = (RunFolder(tmp_path / "runs" / "four" / name) for name in names)
-    done.mark_done()
-    old.mark_done()
+    done.mark_trained()
+    old.mark_trained()
     (damaged.path / "checkpoint.pt").write_bytes(b"cut off")
     (tmp_path / "runs" / "four" / ".gone.partial").mkdir()
     (tmp_path / "runs" / "four" / ".gone.partial" / "config.yaml").touch()
@@ -102,7 +102,7 @@ def test_what_jobs_left_is_waste_once_every_run_is_done(tmp_path, grid):
     clean(grid, tmp_path / "runs", ["jobs"])
     assert log.exists()
     for folder in folders:
-        folder.mark_done()
+        folder.mark_trained()
     clean(grid, tmp_path / "runs", ["jobs"])
     assert not log.exists()
 

@@ -193,7 +193,7 @@ def test_what_is_in_the_queue_is_not_submitted_again(programs, make_job):
         note_job(job.folder.path, identity)
     new.folder.mark_failed("its node was lost")
     done = make_job("done")
-    done.folder.mark_done()
+    done.folder.mark_trained()
     programs.queue("3_0|RUNNING|None\n3_1|PENDING|Priority\n")
     submit_to(programs, [student, teacher, new, done], Cluster.of({}))
     assert "1 run of grid grid in the queue already" in programs.said
@@ -228,7 +228,7 @@ def test_two_do_not_submit_at_the_same_time(programs, make_job):
 
 def test_waiting_ends_when_nothing_more_can_come(programs, make_job):
     done, failed, lost = (make_job(name) for name in ("done", "failed", "lost"))
-    done.folder.mark_done()
+    done.folder.mark_trained()
     failed.folder.mark_failed("out of memory")
     for job, identity in ((done, "3_0"), (failed, "3_1"), (lost, "3_2")):
         note_job(job.folder.path, identity)
@@ -248,7 +248,7 @@ def test_waiting_ends_when_nothing_more_can_come(programs, make_job):
 
 def test_waiting_for_runs_that_are_done_asks_nothing(programs, make_job):
     job = make_job("run")
-    job.folder.mark_done()
+    job.folder.mark_trained()
     programs.program("squeue", "exit 1")
     wait([job], "grid", programs.console)
     assert "run: done" in programs.said
@@ -292,7 +292,7 @@ def test_a_task_that_is_stopped_is_requeued_if_slurm_does_not(
     programs, make_job, monkeypatch, queue, requeued
 ):
     asked = []
-    monkeypatch.setattr(local, "launch", _interrupted)
+    monkeypatch.setattr(local, "launch_here", _interrupted)
     before = signal.signal(signal.SIGUSR2, lambda *_: asked.append("requeue"))
     for name, value in {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "6"}.items():
         monkeypatch.setenv(name, value)
@@ -312,14 +312,14 @@ def _interrupted(*_):
 
 
 def test_a_run_that_gets_no_further_is_given_up(programs, make_job, monkeypatch):
-    monkeypatch.setattr(local, "launch", _interrupted)
+    monkeypatch.setattr(local, "launch_here", _interrupted)
     monkeypatch.setattr(slurm, "_is_wanted", lambda grid: False)
     job = make_job("run")
     task = Task(job, SLOT, False, 0)
     moves = lambda *_: ((job.folder.path / "checkpoint.pt").write_text("new"), _interrupted())  # noqa: E731
     for launch in (_interrupted, _interrupted, moves, _interrupted, _interrupted, _interrupted):
         assert job.folder.state() == "partial"
-        monkeypatch.setattr(local, "launch", launch)
+        monkeypatch.setattr(local, "launch_here", launch)
         with pytest.raises(SystemExit):
             task()
         # What submitit keeps of a task between two jobs.

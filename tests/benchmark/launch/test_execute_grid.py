@@ -7,7 +7,7 @@ from benchmark.config.grid import load_grid
 from benchmark.launch import devices
 from benchmark.launch import execute_grid as execute
 from benchmark.launch.devices import Slot
-from benchmark.launch.execute_grid import execute_grid
+from benchmark.launch.execute_grid import Launch, execute_grid
 from benchmark.planning.estimate import Duration, Estimator, run_seconds
 
 
@@ -27,20 +27,20 @@ def place(tmp_path_factory):
 def launched(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     calls = []
-    monkeypatch.setattr(execute, "launch", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(execute, "launch_here", lambda *arguments: calls.append(arguments))
     monkeypatch.setattr(devices, "available_cores", lambda: 8)
     return calls
 
 
 def test_jobs_carry_the_work_that_is_left(place, launched):
     grid = load_grid(str(place / "small.yaml"))
-    assert execute_grid(grid, place, {}, "cpu", 4, False, retries=3) == 4
+    assert execute_grid(grid, place, {}, Launch("cpu", 4, retries=3, track=False)) == 4
     jobs, slots, _, _, retries = launched[0]
     cases = jobs[0].folder.config()["data"]["cases"]["train"]
     assert [job.work for job in jobs] == [e * cases * c**3 for e in (2, 5) for c in (16, 32)]
     assert (slots, retries) == ([Slot("cpu", 2)] * 4, 3)
     jobs[1].folder.append_log({"epoch": 0})
-    execute_grid(grid, place, {}, "cpu", None, False)
+    execute_grid(grid, place, {}, Launch("cpu", track=False))
     jobs, slots, _, _, retries = launched[1]
     assert jobs[1].work == cases * 32**3
     assert (slots, retries) == ([Slot("cpu", 2)] * 4, 1)
@@ -50,12 +50,18 @@ def test_their_work_is_in_seconds_where_all_of_it_was_timed(place, launched, mon
     seconds = {2: Duration(9.0, 1.0), 5: Duration(7.0, 1.0)}
     monkeypatch.setattr(Estimator, "duration", lambda self, config, store, epochs: seconds.get(epochs))
     execute_grid(
-        load_grid(str(place / "small.yaml"), ["seed=2"]), place, {}, "cpu", 4, False, lengths=run_seconds
+        load_grid(str(place / "small.yaml"), ["seed=2"]),
+        place,
+        {},
+        Launch("cpu", 4, track=False, lengths=run_seconds),
     )
     assert [job.work for job in launched[0][0]] == [9.0, 9.0, 7.0, 7.0]
     del seconds[5]
     execute_grid(
-        load_grid(str(place / "small.yaml"), ["seed=2"]), place, {}, "cpu", 4, False, lengths=run_seconds
+        load_grid(str(place / "small.yaml"), ["seed=2"]),
+        place,
+        {},
+        Launch("cpu", 4, track=False, lengths=run_seconds),
     )
     assert launched[1][0][0].work > 9.0
 
@@ -65,5 +71,5 @@ def test_gpus_ask_for_cuda(place, launched, monkeypatch, device):
     monkeypatch.setattr(devices, "chosen_device", {"cuda": "cuda", "auto": "cpu"}.__getitem__)
     monkeypatch.setattr(devices, "visible_gpus", lambda: ["3", "5"])
     monkeypatch.setattr("benchmark.speed.measured.device_name", lambda device: "a GPU")
-    execute_grid(load_grid(str(place / "small.yaml")), place, {}, device, None, False, "1", 2)
+    execute_grid(load_grid(str(place / "small.yaml")), place, {}, Launch(device, None, "1", 2, track=False))
     assert launched[0][1] == [Slot("cuda", 4, "5")] * 2

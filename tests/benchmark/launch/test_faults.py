@@ -18,11 +18,14 @@ from benchmark.config.grid import load_grid
 from benchmark.launch.execute_grid import begin_run
 from benchmark.run_folder import lease
 from benchmark.run_folder.checkpoint import load_checkpoint, save_checkpoint
-from benchmark.run_folder.folder import RunFolder, run_folders, write_atomically
+from benchmark.run_folder.files import write_atomically
+from benchmark.run_folder.folder import RunFolder, run_folders
 from benchmark.run_folder.lease import SILENT_SECONDS, LeaseLost, Owner
 from benchmark.training import run
+from benchmark.training.inputs import Inputs
 from datasets.phantom.study import write_study
 from datasets.preparation.prepare import prepare, update_store
+from datasets.store.store import Store
 from datasets.studies.names import DATASETS
 
 CPU = torch.device("cpu")
@@ -47,18 +50,33 @@ def grid(tmp_path):
     return load_grid(str(tmp_path / "one.yaml"))
 
 
+def begin(grid, runs, store):
+    return begin_run(grid.name, Inputs.of(grid.configs[0], store), grid.configs, runs)
+
+
 @pytest.fixture
 def begun(grid, store, tmp_path):
-    return begin_run(grid, grid.configs[0], tmp_path / "runs", store.path)[0]
+    return begin(grid, tmp_path / "runs", store)
 
 
 def work(monkeypatch, does):
-    """Let a run do this and nothing else."""
-    monkeypatch.setattr(run, "_execute", lambda folder, *_: does(folder))
+    """Let a run do this and be done."""
+
+    def train_and_test(folder, *_):
+        does(folder)
+        finish(folder)
+
+    monkeypatch.setattr(run, "_train_and_test", train_and_test)
+
+
+def finish(folder):
+    folder.mark_trained()
+    for test in folder.tests():
+        test.mark_done()
 
 
 def execute(folder, store):
-    return run.execute(folder, store.path, "cpu", 1, False)
+    return run.execute(folder, run.Execution(store.path, "cpu", 1, track=False))
 
 
 def sessions(folder):
@@ -137,12 +155,12 @@ def test_a_read_only_run_is_refused_before_anything_starts_and_a_finished_one_is
     with mounted("--bind", runs, at=runs):
         subprocess.run(["mount", "-o", "remount,ro,bind", str(runs)], check=True)
         with pytest.raises(InputError, match="cannot be written, and the run in it is not done"):
-            begin_run(grid, grid.configs[0], runs, store.path)
+            begin(grid, runs, store)
         with pytest.raises(InputError, match="make it writable"):
             execute(begun, store)
         result = bench("status", "--grid", tmp_path / "one.yaml", "--runs", runs)
         assert "1 partial" in result.stdout
-    begun.mark_done()
+    finish(begun)
     with mounted("--bind", runs, at=runs):
         subprocess.run(["mount", "-o", "remount,ro,bind", str(runs)], check=True)
         assert execute(begun, store)
@@ -171,9 +189,9 @@ def test_a_run_does_not_go_on_with_other_data(begun, grid, study, store, tmp_pat
     shutil.copytree(study, fewer)
     shutil.rmtree(sorted(path for path in fewer.iterdir() if path.is_dir())[0])
     update_store(fewer, DATASETS.get("phantom"), store.path)
-    with pytest.raises(InputError, match=r"was begun with data .* now holds"):
-        begin_run(grid, grid.configs[0], tmp_path / "runs", store.path)
-    with pytest.raises(InputError, match="the run was begun with"):
+    with pytest.raises(InputError, match=r"was begun with data .* now the store .* has"):
+        begin(grid, tmp_path / "runs", Store.open(store.path))
+    with pytest.raises(InputError, match="was begun with data"):
         execute(begun, store)
     assert begun.state() == "failed"
 

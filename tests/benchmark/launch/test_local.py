@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benchmark.launch import local, stopping
 from benchmark.launch.devices import Slot
-from benchmark.launch.local import launch
+from benchmark.launch.local import launch_here
 from benchmark.launch.view import make_view
 from benchmark.launch.worker import Job
 from benchmark.run_folder.folder import RunFolder
@@ -53,7 +53,7 @@ class Workers:
         return ["bash", "-c", code, "worker", str(self.started.count(name))], slot.environment()
 
     def launch(self, *jobs, slots=None, retries=0):
-        launch(list(jobs), slots or CPU, track=False, console=self.console, retries=retries)
+        launch_here(list(jobs), slots or CPU, track=False, console=self.console, retries=retries)
 
     @property
     def said(self):
@@ -177,7 +177,7 @@ class Other:
         if how == "failed":
             self.folder.mark_failed("no memory")
         if how == "done":
-            self.folder.mark_done()
+            self.folder.mark_trained()
         if how == "dies":
             (file,) = (self.folder.path / "holder").iterdir()
             owner = json.loads(file.read_text())

@@ -12,8 +12,11 @@ import pandas as pd
 import pytest
 import yaml
 from bench_program import bench
+from single_test import single_test
 
+from benchmark.config.run_config import read_config
 from benchmark.evaluation.example_slices import ROLES, load
+from benchmark.run_folder.case_rows import read_rows, write_rows
 from benchmark.run_folder.folder import RunFolder, run_folders
 
 
@@ -34,7 +37,7 @@ def test_every_run_is_done_and_whole(smoke):
     assert [f.state() for f in folders] == ["done", "done"]
     for folder in folders:
         conditions = folder.config()
-        cases = pd.read_csv(folder.path / "cases.csv")
+        cases = pd.read_csv(single_test(folder) / "cases.csv")
         tested = conditions["data"]["cases"]["test"]
         regions = [r["name"] for r in conditions["dataset"]["regions"]]
         assert len(cases) == tested * 15 * len(regions) * 2
@@ -43,11 +46,12 @@ def test_every_run_is_done_and_whole(smoke):
         assert set(cases.policy) == {"passion"}
         assert [line["epoch"] for line in folder.log()] == [0, 1]
         assert set(folder.log()[0]["modality"]) == {"flair", "t1ce", "t1", "t2"}
-        examples = load(folder.path / "examples.npz")
+        examples = load(single_test(folder) / "examples.npz")
         assert {role for example in examples for role in example.roles} == set(ROLES)
         assert {len(example.predictions) for example in examples} == {15}
         assert all(example.label.any() and example.volumes.any(axis=(1, 2)).all() for example in examples)
-        assert json.loads((folder.path / "environment.json").read_text())["precision"] == "fp32"
+        (environment,) = folder.environments()
+        assert (environment["precision"], environment["tf32"]) == ("fp32", False)
         assert set(json.loads((folder.path / "model.json").read_text())) == {"parameters", "gflops"}
 
 
@@ -86,9 +90,22 @@ def fresh_copy(done, to, epochs):
     """A run folder like `done`, not begun yet, with other epochs."""
     content = done.config()
     content["config"]["train"]["epochs"] = epochs
+    content["hash"] = content["identity"]["options"] = read_config(content["config"]).hash
     folder = RunFolder(to)
     folder.write_config(content)
+    for test in done.tests():
+        folder.test(test.path.name).begin(test.settings())
     return folder
+
+
+def test_an_edited_configuration_is_refused(smoke, tmp_path):
+    folder = fresh_copy(run_folders(smoke / "smoke")[1], tmp_path / "edited", 3)
+    content = folder.config()
+    content["config"]["train"]["lr"] = 0.9
+    folder.write_config(content)
+    assert start_run(folder.path, smoke / "smoke" / "data" / "phantom").wait() == 2
+    assert "it was edited" in folder.reason()
+    assert folder.epochs() == 0
 
 
 def test_killed_run_goes_on_to_the_same_result(smoke, tmp_path, monkeypatch):
@@ -97,8 +114,7 @@ def test_killed_run_goes_on_to_the_same_result(smoke, tmp_path, monkeypatch):
     store = smoke / "smoke" / "data" / "phantom"
     folder = RunFolder(tmp_path / "killed")
     shutil.copytree(done.path, folder.path)
-    for name in ("done", "checkpoint.pt", "cases.csv", "examples.npz", "weights.safetensors", "log.jsonl"):
-        (folder.path / name).unlink()
+    folder.forget_results()
     process = start_run(folder.path, store)
     deadline = time.monotonic() + 60
     while len(folder.log()) < 1 and time.monotonic() < deadline:
@@ -108,20 +124,24 @@ def test_killed_run_goes_on_to_the_same_result(smoke, tmp_path, monkeypatch):
     assert start_run(folder.path, store).wait() == 0
     whole = RunFolder(tmp_path / "whole")
     shutil.copytree(folder.path, whole.path)
-    for name in ("done", "checkpoint.pt", "cases.csv", "examples.npz", "weights.safetensors", "log.jsonl"):
-        (whole.path / name).unlink()
+    whole.forget_results()
     assert start_run(whole.path, store).wait() == 0
-    for name in ("cases.csv", "examples.npz", "weights.safetensors"):
-        assert (folder.path / name).read_bytes() == (whole.path / name).read_bytes()
+    assert results(folder) == results(whole)
     # Killed in testing, after the first case: its slices are gone and have to be made again.
-    kept = {name: (whole.path / name).read_bytes() for name in ("cases.csv", "examples.npz")}
-    rows = kept["cases.csv"].decode().splitlines(keepends=True)
-    first = rows[1].partition(",")[0]
-    (whole.path / "cases.csv").write_text("".join(r for r in rows if r.startswith(("case,", f"{first},"))))
+    test = single_test(whole)
+    rows = read_rows(test / "cases.csv")
+    write_rows(test / "cases.csv", [row for row in rows if row.case == rows[0].case])
     for name in ("done", "examples.npz"):
-        (whole.path / name).unlink()
+        (test / name).unlink()
+    assert whole.state() == "partial"
     assert start_run(whole.path, store).wait() == 0
-    assert {name: (whole.path / name).read_bytes() for name in kept} == kept
+    assert results(folder) == results(whole)
+
+
+def results(folder):
+    """What a run comes to, to the byte."""
+    files = [single_test(folder) / "cases.csv", single_test(folder) / "examples.npz"]
+    return [path.read_bytes() for path in (*files, folder.path / "weights.safetensors")]
 
 
 def start_eager(folder, store):
@@ -133,18 +153,14 @@ def start_eager(folder, store):
 
 def wait_until_begun(process, folder):
     """Return once the worker has passed its imports, which a kill would tell nothing about."""
-    path = folder.path / "environment.json"
-    path.unlink(missing_ok=True)
-    while not path.exists():
+    before = len(folder.sessions())
+    while [line["event"] for line in folder.sessions()[before:]].count("computing") == 0:
         assert process.poll() is None
         time.sleep(0.02)
 
 
 def without_timing(folder):
     return [{k: v for k, v in line.items() if k != "timing"} for line in folder.log()]
-
-
-RESULTS = ("cases.csv", "examples.npz", "weights.safetensors")
 
 
 @pytest.mark.long
@@ -173,8 +189,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_bits(smoke, tmp_path, monk
         if folder.state() != "done":
             assert start_eager(folder.path, store).wait() == 0
         assert without_timing(folder) == without_timing(whole)
-        for name in RESULTS:
-            assert (folder.path / name).read_bytes() == (whole.path / name).read_bytes(), (name, number)
+        assert results(folder) == results(whole), number
 
 
 def test_a_stopped_worker_writes_a_checkpoint(smoke, tmp_path):
@@ -208,10 +223,10 @@ def test_poor_quality_in_training_and_testing(smoke, tmp_path):
     (folder,) = run_folders(tmp_path / "runs" / "quality")
     assert not (folder.path / "degraded").exists()
     conditions = folder.config()
-    assert conditions["config"]["test"]["outside"] == "slab-3"
+    assert folder.tests()[0].settings()["test"]["outside"] == "slab-3"
     assert conditions["data"]["availability"]["definition"]["base"] == "ir2468"
     assert conditions["data"]["availability"]["degraded"]
-    assert pd.read_csv(folder.path / "cases.csv").value.notna().all()
+    assert pd.read_csv(single_test(folder) / "cases.csv").value.notna().all()
     # Another content at the same path is another run.
     profile.write_text(profile.read_text().replace("0.5", "0.6"))
     assert "1 absent" in bench("status", *arguments).stdout

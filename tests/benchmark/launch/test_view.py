@@ -18,7 +18,8 @@ def job(path, epochs=0, cases=()):
     for epoch in range(epochs):
         folder.append_log({"epoch": epoch, "loss": {"total": 2.0}, "timing": {"seconds": 1800.0}})
     if cases:
-        (path / "cases.csv").write_text("case,value\n" + "".join(f"{case},1\n" for case in cases))
+        folder.test("a").begin({})
+        folder.test("a").cases.write_text("case,value\n" + "".join(f"{case},1\n" for case in cases))
     return Job(folder, Path("store"), 100, 4)
 
 
@@ -44,14 +45,15 @@ def test_progress_in_every_state(tmp_path):
         assert progress(run) == Progress("testing", "case 2/4", "2.000", "")
     run.folder.mark_failed("no")
     assert progress(run).state == "failed"
-    run.folder.mark_done()
+    run.folder.mark_trained()
+    run.folder.test("a").mark_done()
     assert progress(run).state == "done"
 
 
 def test_the_live_table_shows_those_at_work_first_and_fits_the_terminal(tmp_path):
     jobs = [job(tmp_path / f"run{n}", epochs=n) for n in range(20)]
     console = Console(file=StringIO(), force_terminal=True, width=100, height=12)
-    jobs[0].folder.mark_done()
+    jobs[0].folder.mark_trained()
     jobs[3].folder.mark_failed("no")
     with jobs[7].folder.lease(), make_view(jobs, console) as shown:
         shown.refresh()
@@ -77,7 +79,7 @@ def test_without_a_terminal_a_line_for_what_moves_on(tmp_path, monkeypatch):
             shown.refresh()
             monkeypatch.setattr(view, "QUIET_SECONDS", 0.0)
             shown.refresh()
-        run.folder.mark_done()
+        run.folder.mark_trained()
         other.folder.mark_failed("no [memory]")
     assert console.file.getvalue().splitlines() == [
         "run: training, epoch 0/100",

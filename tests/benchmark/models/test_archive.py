@@ -1,6 +1,7 @@
 """`bench export`: one file that holds a run, with the same bytes each time."""
 
 import os
+import socket
 import tarfile
 from pathlib import Path
 
@@ -9,12 +10,13 @@ from recorded_runs import record
 
 from bench_errors import InputError
 from benchmark.models.archive import FILES, archive_path, export_run
+from benchmark.run_folder.folder import RunFolder
 
 
 @pytest.fixture
 def run(tmp_path):
     folder = record(tmp_path / "runs" / "small", "passion")
-    for name in ("checkpoint.pt", "checkpoint.previous.pt", "output.txt", "sessions.jsonl", ".x.partial"):
+    for name in ("checkpoint.pt", "checkpoint.previous.pt", "output.txt", ".x.partial"):
         (folder.path / name).write_bytes(b"its own machine's")
     return folder
 
@@ -24,13 +26,16 @@ def test_it_holds_what_is_shared_and_equal_runs_give_equal_bytes(tmp_path, run):
     with tarfile.open(out) as archive:
         archive.extractall(tmp_path / "there", filter="data")
     unpacked = tmp_path / "there" / "small" / run.path.name
-    shared = {name for name in FILES if (run.path / name).exists()}
-    assert {p.name for p in unpacked.iterdir()} == shared
-    assert {"config.yaml", "environment.json", "log.jsonl", "cases.csv", "done"} <= shared
-    assert all((unpacked / name).read_bytes() == (run.path / name).read_bytes() for name in shared)
-    for path in run.path.iterdir():
+    shared = {path.relative_to(run.path) for pattern in FILES for path in run.path.glob(pattern)}
+    assert {p.relative_to(unpacked) for p in unpacked.rglob("*") if p.is_file()} == shared
+    assert {"config.yaml", "sessions.jsonl", "log.jsonl", "cases.csv", "done"} <= {p.name for p in shared}
+    same = {path for path in shared if path.name != "sessions.jsonl"}
+    assert all((unpacked / path).read_bytes() == (run.path / path).read_bytes() for path in same)
+    assert RunFolder(unpacked).environments() == run.environments()
+    assert socket.gethostname() not in (unpacked / "sessions.jsonl").read_text()
+    for path in run.path.rglob("*"):
         os.utime(path, (0, 0))
-        path.chmod(0o600)
+        path.chmod(0o700 if path.is_dir() else 0o600)
     assert export_run(str(run.path), tmp_path, tmp_path / "b.tar.gz").read_bytes() == out.read_bytes()
     assert export_run(str(unpacked), tmp_path, tmp_path / "c.tar.gz").read_bytes() == out.read_bytes()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from nifti_study import write_study
 
+from benchmark.evaluation.sliding_window import Segmentation
 from benchmark.models.as_trained import TurnedStore, warn_of_unlike
 from datasets.missingness.degrade import Degradation, DegradedStore
 from datasets.preparation.likeness import Likeness
@@ -41,7 +42,11 @@ def test_a_network_sees_the_same_of_images_that_are_turned(stores, tmp_path):
     seen = TurnedStore.of(turned, model())
     assert np.allclose(seen.volumes("one"), expected, atol=1e-5)
     labels = np.asarray(straight.labels("one"))
-    assert np.array_equal(seen.turned_back("one", {"t2": labels})["t2"], turned.labels("one"))
+    assert np.array_equal(seen.labels("one"), labels)
+    foreground = np.asarray(seen.volumes("one"))[:1, labels > 0]
+    back = seen.turned_back("one", Segmentation({"t2": labels}, {"t2": foreground}))
+    assert np.array_equal(back.maps["t2"], turned.labels("one"))
+    assert np.array_equal(back.probabilities["t2"], held[:1, np.asarray(turned.labels("one")) > 0])
     # Nothing is turned where training did not lie in one way, or as it lies already.
     assert np.array_equal(TurnedStore.of(turned, model(orientation="")).volumes("one"), held)
     assert np.array_equal(TurnedStore.of(straight, model()).volumes("one"), expected)
@@ -60,7 +65,7 @@ def test_what_differs_from_training_is_said(stores, capsys):
     assert "warning: 2 of 2 cases are not like the training data, such as one: the voxels are 1x1x1" in error
     warn_of_unlike(model(tissue=(900.0, 2000.0)), straight, ["two"])
     assert (
-        "1 of 1 cases are not like the training data, such as two: the voxels above 0"
+        "1 of 1 cases are not like the training data, such as two: the head fills 0.48 mL"
         in capsys.readouterr().err
     )
     warn_of_unlike(SimpleNamespace(name="RUN", likeness=None), straight, ["two"])

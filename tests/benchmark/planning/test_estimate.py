@@ -98,7 +98,7 @@ def test_duration_and_its_error(asked):
 
 def test_looks_at_validation_cases_take_time(asked):
     last = run(profile="complete", train={"epochs": 25})
-    best = run(profile="complete", train={"epochs": 25}, test={"select": "best"})
+    best = run(profile="complete", train={"epochs": 25, "select": "best"})
     estimator = Estimator(SLOT)
     estimator.measure([(last, STORE)])
     seconds = [estimator.duration(config, STORE, 25).seconds for config in (last, best)]

@@ -37,7 +37,7 @@ def test_absent_runs_take_disk_and_others_are_counted_by_state(tmp_path):
     assert fresh.left == grid.configs
     folder = run_folder(grid, grid.configs[0], tmp_path)
     folder.write_config({})
-    folder.mark_done()
+    folder.mark_trained()
     begun = plan_grid(grid, tmp_path, {})
     assert begun.states == {"done": 1, "absent": 1}
     assert begun.bytes == COPIES * weights(grid) + rows
@@ -45,7 +45,7 @@ def test_absent_runs_take_disk_and_others_are_counted_by_state(tmp_path):
 
 
 def test_the_best_weights_are_kept_too(tmp_path):
-    last, best = load_grid("smoke"), load_grid("smoke", ["test.select=best"])
+    last, best = load_grid("smoke"), load_grid("smoke", ["train.select=best"])
     more = plan_grid(best, tmp_path, {}).bytes - plan_grid(last, tmp_path, {}).bytes
     assert more == 2 * BEST_COPIES * weights(last)
 

@@ -1,20 +1,17 @@
 """What is collected of several grids: runs once each, incomplete ones with a reason, differing ones apart."""
 
+import json
+import shutil
+
 import pytest
-from recorded_runs import record
+from recorded_runs import ENVIRONMENT, POLICY, TEST, change, record
+from single_test import single_test
 
 from bench_errors import InputError
 from benchmark.report.data.collect import collect
 from benchmark.report.tables.contents import contents
 from benchmark.report.write import write_report
-
-
-def change(folder, **parts):
-    """Change conditions in a run's `config.yaml`: ``change(folder, data={"hash": "0ther"})``."""
-    content = folder.config()
-    for key, values in parts.items():
-        content[key] |= values
-    folder.write_config(content)
+from benchmark.run_folder.folder import RunFolder
 
 
 def test_grids_are_put_together_and_a_run_of_both_counts_once(tmp_path, monkeypatch):
@@ -51,8 +48,8 @@ def test_unfinished_runs_have_a_reason(tmp_path):
     record(tmp_path / "g", "passion", seed=2, state="partial")
     waiting = record(tmp_path / "g", "passion", seed=3, state="partial")
     testing = record(tmp_path / "g", "passion", seed=4)
-    (waiting.path / "environment.json").unlink()
-    (testing.path / "done").unlink()
+    (waiting.path / "sessions.jsonl").unlink()
+    (single_test(testing) / "done").unlink()
     reasons = {run.config["seed"]: run.reason for run in collect([tmp_path / "g"]).runs if not run.method}
     assert reasons == {
         1: "the loss is nan in epoch 1 at case 1: lower train.lr, or check the data",
@@ -66,7 +63,7 @@ def test_unfinished_runs_have_a_reason(tmp_path):
     ("name", "parts", "variants"),
     [
         ("data", {"data": {"hash": "0ther"}}, ["data 0ther", "data d474"]),
-        ("policy", {"metrics": {"policy": "brats"}}, ["policy brats", "policy passion"]),
+        ("policy", {"metrics": {"policy": "brats"}}, ["policy brats-2022", "policy passion"]),
     ],
 )
 def test_differing_runs_are_refused_or_split(tmp_path, name, parts, variants):
@@ -119,7 +116,7 @@ def test_wrong_input_is_refused(tmp_path):
         collect([tmp_path / "g"], ["dat"])
     with pytest.raises(InputError, match=r"no runs at .*nothing"):
         collect([tmp_path / "g", tmp_path / "nothing"])
-    cases = folder.path / "cases.csv"
+    cases = single_test(folder) / "cases.csv"
     lines = cases.read_text().splitlines(keepends=True)
     cases.write_text("".join([*lines, lines[-1]]))
     with pytest.raises(InputError, match=r"case 2, subset flair\+t1ce\+t1\+t2, ETpp, hd95 twice"):
@@ -131,5 +128,59 @@ def test_wrong_input_is_refused(tmp_path):
     (folder.path / "model.json").unlink()
     (folder.path / "log.jsonl").write_text("{oops\n")
     for read in (lambda run: run.log, lambda run: run.trained):
-        with pytest.raises(InputError, match=r"^[^(]* is damaged \(Expecting[^(]*\(char 1\)\): remove"):
+        with pytest.raises(InputError, match=r"^[^(]* is damaged \(Expecting[^(]*\(char 1\)\): restore"):
             read(collect([tmp_path / "g"]).runs[0])
+
+
+@pytest.mark.parametrize("key", ["availability", "split"])
+@pytest.mark.parametrize("fold", [0, 1])
+def test_runs_of_any_fold_that_differ_are_refused(tmp_path, key, fold):
+    for number in range(2):
+        for objective in ("baseline", "passion"):
+            folder = record(tmp_path / "g", objective, name=f"{objective}-{number}")
+            of_fold = {"config": {"split": f"fold{number}of2"}, "identity": {"split": f"5p1it{number}"}}
+            change(folder, **of_fold, data={"availability": {"hash": f"tab1e{number}"}})
+    collect([tmp_path / "g"])
+    other = next((tmp_path / "g").glob(f"passion-{fold}*"))
+    differs = {
+        "availability": {"data": {"availability": {"hash": "0ther"}}},
+        "split": {"identity": {"split": "0"}},
+    }
+    change(RunFolder(other), **differs[key])
+    with pytest.raises(InputError, match=f"differ in their {key}"):
+        collect([tmp_path / "g"])
+
+
+def test_runs_on_other_descriptions_of_a_study_are_refused(tmp_path):
+    for objective, digest in (("baseline", "0123456789"), ("passion", "9876543210")):
+        change(record(tmp_path / "g", objective), config={"description": digest})
+    with pytest.raises(InputError, match="differ in their description of the study"):
+        collect([tmp_path / "g"])
+
+
+def test_only_runs_of_the_grid_are_taken_and_others_named(tmp_path):
+    kept, left = record(tmp_path / "g", "baseline"), record(tmp_path / "g", "baseline", seed=1)
+    elsewhere = kept.test("on-other-data")
+    elsewhere.begin({**kept.test(TEST).settings(), "evaluated": {}})
+    collected = collect([tmp_path / "g"], wanted={"g": {(kept.path.name, TEST)}})
+    assert [run.test.name for run in collected.runs] == ["on-other-data", TEST]
+    assert [run.folder for run in collected.others] == [left.path.name]
+    assert collect([tmp_path / "g"]).others == ()
+
+
+def test_folders_of_before_edition_2_are_read_and_named(tmp_path):
+    folder = record(tmp_path / "g", "baseline")
+    test = folder.test(TEST)
+    content = folder.config()
+    del content["identity"]
+    content["config"]["test"] = {"metrics": "passion", "select": "last"}
+    folder.write_config({**content, "metrics": POLICY})
+    test.cases.rename(folder.path / "cases.csv")
+    shutil.rmtree(folder.path / "tests")
+    (folder.path / "sessions.jsonl").unlink()
+    (folder.path / "environment.json").write_text(json.dumps(ENVIRONMENT))
+    (run,) = collect([tmp_path / "g"], wanted={"g": set()}).runs
+    assert (run.is_old, run.state, run.commit) == (True, "done", "c0ffee1234")
+    assert run.config["test"] == {"policy": "passion"}
+    text = write_report([tmp_path / "g"], tmp_path / "out", formats=["png"])[0].read_text()
+    assert "## Of an earlier edition" in text

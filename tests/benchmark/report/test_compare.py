@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 from recorded_runs import record
+from single_test import single_test
 
 from bench_errors import InputError
 from benchmark.report.compare import print_comparison
@@ -54,12 +55,12 @@ def test_two_runs_case_by_case(runs, capsys):
 
 def test_the_largest_differences_come_first(runs, capsys):
     folder = runs / "first/phantom-rfnet-passion-mr2468-s1037"
-    rows = pd.read_csv(folder / "cases.csv")
+    rows = pd.read_csv(single_test(folder) / "cases.csv")
     rows = rows.set_index(["metric", "case", "subset", "region"]).sort_index()
     rows.loc[("dice", "case 3", "t2", "TC"), "value"] += 0.4
     rows.loc[("dice", "case 5", "t1", "ET"), "value"] -= 0.3
     columns = ["case", "subset", "region", "metric", "policy", "value"]
-    rows.reset_index()[columns].to_csv(folder / "cases.csv", index=False)
+    rows.reset_index()[columns].to_csv(single_test(folder) / "cases.csv", index=False)
     print_comparison("phantom-rfnet-baseline-mr2468-s1037", str(folder), runs, None)
     text = capsys.readouterr().out
     gains, losses = lines_of(text, "gain"), lines_of(text, "loss")
@@ -133,8 +134,10 @@ def test_an_unfinished_run_is_shown_as_far_as_it_came(runs, capsys):
     assert "test case" not in text.replace("8 test", "")
     folder = runs / "first/phantom-rfnet-baseline-mr2468-s1037"
     (folder / "done").unlink()
-    rows = (folder / "cases.csv").read_text().splitlines(keepends=True)
-    (folder / "cases.csv").write_text("".join(line for line in rows if line.startswith(("case,", "case 1,"))))
+    rows = (single_test(folder) / "cases.csv").read_text().splitlines(keepends=True)
+    (single_test(folder) / "cases.csv").write_text(
+        "".join(line for line in rows if line.startswith(("case,", "case 1,")))
+    )
     show_run(folder.name, runs)
     text = capsys.readouterr().out
     assert "partial: stopped in testing" in text
@@ -147,8 +150,8 @@ def test_what_cannot_be_shown(runs):
     with pytest.raises(InputError, match="did you mean phantom-mmformer"):
         show_run("phantom-mmformer-passion", runs)
     folder = runs / "first/phantom-rfnet-baseline-mr2468-s1037"
-    (folder / "cases.csv").write_text("what,is,this\n")
-    with pytest.raises(InputError, match="is damaged"):
+    (single_test(folder) / "cases.csv").write_text("what,is,this\n")
+    with pytest.raises(InputError, match="expected the columns"):
         show_run(str(folder), runs)
     (folder / "log.jsonl").write_text("{\n")
     with pytest.raises(InputError, match="is damaged"):

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from chromium import PROGRAM, Chromium
-from recorded_runs import record, record_examples
+from recorded_runs import TEST, record, record_examples
 
 from benchmark.evaluation.example_slices import FILE
 from benchmark.report.data.collect import collect
@@ -95,7 +95,7 @@ def test_every_link_leads_somewhere(path):
         else:
             assert (path.parent / unquote(address)).exists(), address
     assert [link["href"] for link in page.all("a") if "-s1039" in link["href"]] == [
-        "../runs/tiny/phantom-rfnet-passion-mr2468-s1039/"
+        f"../runs/tiny/phantom-rfnet-passion-mr2468-s1039/tests/{TEST}/"
     ]
 
 
@@ -325,6 +325,6 @@ def test_cases_named_by_digits_keep_their_names(tmp_path, cases):
 
 def test_a_damaged_file_of_slices_is_named(grid, tmp_path):
     folder = record(tmp_path / "g", "baseline")
-    (folder.path / FILE).write_bytes(b"nothing")
+    (folder.test(TEST).path / FILE).write_bytes(b"nothing")
     with pytest.raises(Exception, match="is damaged"):
         browser(contents(collect([tmp_path / "g"])))

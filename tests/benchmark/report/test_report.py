@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from matplotlib.image import imread
-from recorded_runs import POLICY, record
+from recorded_runs import POLICY, change, record
+from single_test import single_test
 
 from bench_errors import InputError
 from benchmark.report.data.collect import collect
@@ -188,8 +189,8 @@ def test_what_a_network_could_not_give_is_said_under_the_runs(tmp_path, monkeypa
     monkeypatch.setattr("benchmark.report.write.pictures", lambda *_: [])
     record(tmp_path / "g", "baseline")
     record(tmp_path / "g", "passion")
-    path = next((tmp_path / "g").glob("*passion*")) / "environment.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "left_out": "sep is left out"}))
+    path = next((tmp_path / "g").glob("*passion*")) / "model.json"
+    path.write_text(json.dumps({"left_out": "sep is left out"}))
     text = write_report([tmp_path / "g"], tmp_path / "report")[0].read_text()
     assert "\n- RFNet + PASSION: sep is left out.\n\nMinutes are" in text
     assert text.count("left out") == 1
@@ -198,8 +199,8 @@ def test_what_a_network_could_not_give_is_said_under_the_runs(tmp_path, monkeypa
 def test_equal_values_share_the_mark_and_a_missing_subset_has_a_dash(tmp_path):
     for backbone, strength in (("m2ftrans", 0.1), ("mmformer", 0.1), ("rfnet", 0.0)):
         folder = record(tmp_path / "g", "baseline", backbone=backbone, strength=strength)
-        rows = pd.read_csv(folder.path / "cases.csv")
-        rows[rows["subset"] != "t2"].to_csv(folder.path / "cases.csv", index=False)
+        rows = pd.read_csv(single_test(folder) / "cases.csv")
+        rows[rows["subset"] != "t2"].to_csv(single_test(folder) / "cases.csv", index=False)
     collected = collect([tmp_path / "g"])
     table = subset_table(score(collected, collected.studies()[0], "dice"))
     first, second, third = table.blocks[0].rows
@@ -250,10 +251,8 @@ def test_files_of_the_same_name_are_told_apart_by_their_folders(tmp_path):
 def test_absent_and_poor_stand_in_one_table(tmp_path):
     for outside in (None, "noise-1", "noise-2"):
         folder = record(tmp_path / "g", "baseline", name=f"tested-{outside}")
-        content = folder.config()
         if outside:
-            content["config"]["test"]["outside"] = outside
-        folder.write_config(content)
+            change(folder, test={"outside": outside})
     collected = collect([tmp_path / "g"])
     table = subset_table(score(collected, collected.studies()[0], "dice"))
     assert [row.method for row in table.blocks[0].rows] == [
@@ -267,25 +266,17 @@ def test_absent_and_poor_stand_in_one_table(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"metrics": {**POLICY, "policy": "brats"}}, "metric policy \\(passion in .*; brats in"),
+        ({"metrics": {**POLICY, "policy": "brats"}}, "metric policy \\(passion in .*; brats-2022 in"),
         ({"data": {"hash": "0ther"}}, "data hash \\(d474 in .*; 0ther in"),
         ({"data": {"availability": {"hash": "0ther"}}}, "availability table \\(ab1e in .*; 0ther in"),
     ],
 )
 def test_runs_that_cannot_be_compared_are_named(tmp_path, changes, says):
-    folder = record(tmp_path / "g", "baseline")
+    record(tmp_path / "g", "baseline")
     other = record(tmp_path / "g", "passion")
-    content = folder.config()
-    for key, value in changes.items():
-        content[key] = merged(content[key], value)
-    content["config"] = other.config()["config"]
-    other.write_config(content)
+    change(other, **changes)
     with pytest.raises(InputError, match=says):
         collect([tmp_path / "g"])
-
-
-def merged(tree, changes):
-    return {**tree, **{k: merged(tree[k], v) if isinstance(v, dict) else v for k, v in changes.items()}}
 
 
 def test_wrong_input_is_refused(tmp_path):
@@ -298,11 +289,11 @@ def test_wrong_input_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="choose another folder with --out"):
         write_report([tmp_path / "g"], tmp_path / "file" / "out")
-    cases = folder.path / "cases.csv"
+    cases = single_test(folder) / "cases.csv"
     whole = cases.read_text()
     for text, says in (
         ("a,b\n1,2\n", "expected the columns"),
-        (whole.replace("case 2", "case 1"), "1 cases, expected 2"),
+        (whole.replace("case 2", "case 1"), "twice"),
         (whole.replace("flair+t1ce,", "flair+t9,"), "unknown subset flair"),
         (whole.replace(",WT,", ",XX,"), "has not the regions"),
         (whole.replace("0.3,", "high,").replace(",0.3\n", ",high\n"), "numbers in the last"),

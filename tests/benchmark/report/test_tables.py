@@ -1,4 +1,4 @@
-"""The tables of parts, options, settings, profiles and modality worth: which are made, numbers by hand."""
+"""The tables of parts, options, profiles and modality worth: which are made, numbers by hand."""
 
 import csv
 import io
@@ -7,13 +7,15 @@ import math
 import pandas as pd
 import pytest
 from recorded_runs import record
+from single_test import single_test
 
 from benchmark.report.data.collect import collect
 from benchmark.report.data.names import method_titles
 from benchmark.report.data.scores import score
 from benchmark.report.tables import render
-from benchmark.report.tables.by_setting import ablation_tables, settings_table, sweep_tables
+from benchmark.report.tables.by_setting import ablation_tables, sweep_tables
 from benchmark.report.tables.by_subset import profile_table, subset_table
+from benchmark.report.tables.captions import conditions
 from benchmark.report.tables.contents import contents
 from benchmark.report.tables.render import CHECK, DASH, MINUS, html, latex, markdown, wide_csv
 from benchmark.report.tables.reported import FOLDER, reported
@@ -31,7 +33,7 @@ WT = 100 * (0.3 + 0.35 + 0.14)
 
 def scores_of(folder, metric="dice"):
     collected = collect([folder])
-    return {study.title: score(collected, study, metric) for study in collected.studies()}
+    return {study.title: score(collected.cases, study, metric) for study in collected.studies()}
 
 
 def values(row):
@@ -60,10 +62,11 @@ def test_parts_are_checked_and_ordered_by_their_number(tmp_path):
     assert values(table.rows[0]) == pytest.approx([WT, WT - 10, WT - 20, WT - 30, WT - 10])
     assert values(table.rows[3]) == pytest.approx([v + 5 for v in values(table.rows[0])])
     assert [cell.mark for cell in table.rows[3].cells] == ["best"] * 5
-    # All eight cases are better by the same: p = 2 / 2^8 each, times the 15 tests of three rows.
-    assert len(table.tests) == 15
-    assert {test.corrected for test in table.tests} == {15 * 2 / 256}
-    assert not any(cell.significant for row in table.rows for cell in row.cells)
+    assert [(d.method, d.column) for d in table.differences[:2]] == [
+        ("RFNet + PASSION (beta=off, delta=off, semantic=off)", "WT"),
+        ("RFNet + PASSION (beta=off, delta=off, semantic=off)", "TC"),
+    ]
+    assert [round(d.difference, 6) for d in table.differences] == [1] * 5 + [4] * 5 + [5] * 5
     assert f"| {CHECK} | {CHECK} | {CHECK} |  |" in markdown(table)
     assert r"\checkmark{} & \checkmark{} & \checkmark{} &  &" in latex(table)
     lines = [line for line in wide_csv(table).splitlines() if ",mean," in line]
@@ -94,30 +97,6 @@ def test_temperature_and_weights_have_tables_of_their_own(tmp_path):
     }
 
 
-def test_settings_have_gain_and_size(tmp_path):
-    record(tmp_path / "g", "baseline", cases=CASES)
-    small = record(tmp_path / "g", "passion", cases=CASES, strength=0.05, options=PARTS)
-    record(tmp_path / "g", "passion", cases=CASES, options={**PARTS, "beta": False})
-    record(
-        tmp_path / "g", "baseline", profile="complete", cases=CASES, strength=0.2, options={"policy": "pdt"}
-    )
-    record(tmp_path / "g", "passion", backbone="mmformer", cases=CASES, options=PARTS)
-    (small.path / "model.json").write_text('{"parameters": 8981792, "gflops": 812.5}')
-    scores = scores_of(tmp_path / "g")
-    table = settings_table(scores["mr2468"], scores["complete"])
-    assert [block.title for block in table.blocks] == ["RFNet"]
-    assert labels(table) == [("PDT",), ("IDT",), ("IDT + PASSION",)]
-    pdt, idt, passion = (values(row) for row in table.rows)
-    assert pdt[0] == pytest.approx(WT + 20)
-    assert passion[5:] == pytest.approx([5, 8.981792, 812.5])
-    assert all(map(math.isnan, [pdt[5], idt[5], idt[6], idt[7]]))
-    assert [cell.mark for cell in table.rows[0].cells] == [""] * 8
-    assert table.rows[2].cells[0].mark == "best"
-    assert "profile complete" in table.caption
-    assert "profile mr2468" in table.caption
-    assert settings_table(scores["complete"], None) is None
-
-
 def test_profiles_stand_side_by_side(tmp_path):
     for profile, strength in (("mr2468", 0.0), ("mr1379", 0.1)):
         record(tmp_path / "g", "baseline", profile=profile, cases=CASES, strength=strength)
@@ -134,9 +113,10 @@ def test_profiles_stand_side_by_side(tmp_path):
     # Seeds are 1 and 2 better under both profiles, so their averages differ by 1 too.
     assert [cell.sd for cell in passion.cells] == pytest.approx([0.5**0.5] * 3)
     assert (baseline.runs, passion.runs) == (1, 2)
-    assert "under profile mr1379" in table.caption
-    assert "under profile mr2468" in table.caption
-    assert "complete" not in table.caption
+    # Against the one seed of the baseline, profile by profile, and the mean of what both profiles have.
+    gained = [d for d in table.differences if d.block == "WT"]
+    assert [d.column for d in gained] == ["mr1379", "mr2468", "average"]
+    assert [d.difference for d in gained] == pytest.approx([1.5] * 3)
 
 
 def test_worth_of_modalities_by_hand():
@@ -173,64 +153,47 @@ def test_worth_in_a_table(tmp_path):
 
 def test_worth_is_of_cases_with_every_modality(tmp_path):
     folder = record(tmp_path / "g", "baseline", cases=CASES)
-    rows = pd.read_csv(folder.path / "cases.csv")
+    rows = pd.read_csv(single_test(folder) / "cases.csv")
     lacking = (rows["case"] == "case 7") & rows["subset"].str.contains("t2")
-    rows[~lacking].to_csv(folder.path / "cases.csv", index=False)
+    rows[~lacking].to_csv(single_test(folder) / "cases.csv", index=False)
     [scores] = scores_of(tmp_path / "g").values()
     table = shapley_table(scores)
     # Without case 7 the mean over cases is 0.3, not 0.35.
     assert sum(values(table.rows[0])[:4]) == pytest.approx(100 * (0.3 + 0.3 + 0.28))
-    subset = subset_table(scores)
-    assert "a subset has 7 cases or more" in subset.caption
+    assert "a subset has 7 cases or more" in conditions([scores])
 
 
-def test_stars_come_from_corrected_tests(tmp_path):
-    cases = tuple(f"case {i}" for i in range(16))
-    for seed, strength in ((1037, 0.04), (1038, 0.06)):
-        record(tmp_path / "g", "passion", seed, strength, cases=cases)
-    record(tmp_path / "g", "baseline", cases=cases)
+def test_cells_have_differences_with_intervals_over_trainings_and_patients(tmp_path):
+    for seed, strength in ((1037, 0.04), (1038, 0.06), (1039, 0.05)):
+        record(tmp_path / "g", "passion", seed, strength, cases=CASES)
+        record(tmp_path / "g", "baseline", seed, cases=CASES)
     table = subset_table(*scores_of(tmp_path / "g").values())
-    baseline, passion = table.blocks[0].rows
-    assert all(cell.significant for cell in passion.cells)
-    assert all(math.isnan(cell.p) for cell in baseline.cells)
-    first = table.tests[0]
-    assert len(table.tests) == 4 * 16
-    assert (first.method, first.reference, first.cases) == ("RFNet + PASSION", "RFNet baseline", 16)
-    assert (first.difference, first.low, first.high, first.effect) == pytest.approx((5, 5, 5, 1))
-    assert (first.p, first.corrected) == pytest.approx((2 / 2**16, 64 * 2 / 2**16))
-    assert "differs from RFNet baseline with p < 0.05" in table.caption
-    assert "over 16 cases" in table.caption
-    assert "**70.00 ± 1.41**\\*" in markdown(table) or "\\* |" in markdown(table)
-    assert r"\rlap{$^{*}$}" in latex(table)
-    assert "<sup>*</sup>" in html(table)
-    rows = list(csv.DictReader(io.StringIO(render.tests_csv(table))))
+    first = table.differences[0]
+    assert len(table.differences) == 4 * 16
+    assert (first.method, first.reference) == ("RFNet + PASSION", "RFNet baseline")
+    assert (first.trainings, first.patients) == (3, 8)
+    # Over the trainings alone, as all cases gain the same: t of 2 degrees of freedom is 4.303.
+    half = 4.303 / 3**0.5
+    assert (first.difference, first.low, first.high) == pytest.approx((5, 5 - half, 5 + half), abs=1e-3)
+    rows = list(csv.DictReader(io.StringIO(render.differences_csv(table))))
     assert len(rows) == 64
-    assert float(rows[0]["corrected"]) == pytest.approx(64 * 2 / 2**16, rel=1e-4)
-    assert f"corrected over these {len(rows)} tests" in render.tests_markdown(table)
+    assert (rows[0]["metric"], float(rows[0]["low"])) == ("Dice (%)", pytest.approx(5 - half, abs=1e-3))
+    assert "*" not in markdown(table).replace("**", "")
 
 
-def test_few_cases_are_said_to_be_too_few(tmp_path):
-    record(tmp_path / "g", "baseline")
-    record(tmp_path / "g", "passion", strength=0.1)
-    table = subset_table(*scores_of(tmp_path / "g").values())
-    assert not any(cell.significant for row in table.rows for cell in row.cells)
-    assert "with fewer than 6 cases none can be" in table.caption
-
-
-def test_methods_are_tested_against_the_baseline_of_their_own_kind(tmp_path):
+def test_methods_are_compared_with_the_baseline_of_their_own_kind(tmp_path):
     for backbone in ("rfnet", "mmformer"):
         record(tmp_path / "g", "baseline", backbone=backbone, cases=CASES)
         record(tmp_path / "g", "baseline", backbone=backbone, cases=CASES, options={"policy": "idt_drop"})
         record(tmp_path / "g", "passion", backbone=backbone, cases=CASES)
     record(tmp_path / "g", "passion", backbone="m2ftrans", cases=CASES)
     table = subset_table(*scores_of(tmp_path / "g").values())
-    assert {(test.method, test.reference) for test in table.tests} == {
+    assert {(one.method, one.reference) for one in table.differences} == {
         ("RFNet + PASSION", "RFNet baseline"),
         ("RFNet baseline (random drop)", "RFNet baseline"),
         ("mmFormer + PASSION", "mmFormer baseline"),
         ("mmFormer baseline (random drop)", "mmFormer baseline"),
     }
-    assert "the baseline of the same network" in table.caption
 
 
 def test_titles_leave_out_what_goes_without_saying():
@@ -278,7 +241,7 @@ def test_published_rows_stand_apart_from_ours(tmp_path):
     assert [row.cells[0].mark for row in both[name].rows if not row.source] == [
         row.cells[0].mark for row in ours[name].rows
     ]
-    assert both[name].tests == ours[name].tests
+    assert both[name].differences == ours[name].differences
     assert {cell.mark for row in added for cell in row.cells} == {""}
     rfnet = added[0]
     assert (rfnet.method, rfnet.cells[0].value, rfnet.cells[-1].value) == (
@@ -327,7 +290,7 @@ def test_every_renderer_gets_through_odd_cells():
     cells = (
         Cell(math.nan),
         Cell(-0.001, sd=0.5),
-        Cell(-1.5, interval=(-2.0, math.pi), mark="second", p=0.01),
+        Cell(-1.5, interval=(-2.0, math.pi), mark="second"),
     )
     columns = (Column("a", "A"), Column("b", "B", higher_is_better=False), Column("c", "C_1", decimals=1))
     rows = (Row(("x | <y> & 5 %",), cells, "m"),)
@@ -335,12 +298,12 @@ def test_every_renderer_gets_through_odd_cells():
     head, _, row, *_ = markdown(table).splitlines()
     assert head == r"| R | M | A | B ↓ | C\_1 |"
     interval = f"[{MINUS}2.0, 3.1]"
-    assert row == rf"| b | x \| \<y\> & 5 % | {DASH} | 0.00 ± 0.50 | <ins>{MINUS}1.5 {interval}</ins>\* |"
+    assert row == rf"| b | x \| \<y\> & 5 % | {DASH} | 0.00 ± 0.50 | <ins>{MINUS}1.5 {interval}</ins> |"
     assert r"b & x | \textless{}y\textgreater{} \& 5~\% & -- & 0.00 &" in latex(table)
-    assert r"\underline{$-$1.5} & {\tiny [$-$2.0, 3.1]}\rlap{$^{*}$}" in latex(table)
+    assert r"\underline{$-$1.5} & {\tiny [$-$2.0, 3.1]}" in latex(table)
     assert r"{\tiny [$-$2.0, 3.1]}" in latex(table)
     assert f"<td>{DASH}</td>" in html(table)
     assert "x | &lt;y&gt; &amp; 5 %" in html(table)
-    assert f'data-value="-1.5" class="second" title="p = 0.01, corrected"><u>{MINUS}1.5</u>' in html(table)
+    assert f'data-value="-1.5" class="second"><u>{MINUS}1.5</u>' in html(table)
     lines = list(csv.reader(io.StringIO(wide_csv(table))))
-    assert [line[6] for line in lines[1:]] == ["mean", "sd", "low", "high", "p"]
+    assert [line[6] for line in lines[1:]] == ["mean", "sd", "low", "high"]

@@ -5,7 +5,8 @@ import socket
 import pytest
 
 from bench_errors import InputError
-from benchmark.run_folder.folder import RunFolder, write_atomically
+from benchmark.run_folder.files import write_atomically
+from benchmark.run_folder.folder import RunFolder
 from benchmark.run_folder.lease import LeaseLost
 
 
@@ -26,8 +27,15 @@ def test_states(tmp_path, folder):
             assert not second
     folder.mark_failed("disk full")
     assert (folder.state(), folder.reason()) == ("failed", "disk full")
-    folder.mark_done()
+    folder.mark_trained()
     assert (folder.state(), folder.reason()) == ("done", "")
+    folder.test("first").begin({"test": {}})
+    folder.test("second").begin({"test": {}})
+    folder.test("first").mark_done()
+    states = [folder.state(test) for test in (None, "first", "second")]
+    assert states == ["partial", "done", "partial"]
+    folder.test("second").mark_done()
+    assert folder.state() == "done"
 
 
 def test_nothing_is_written_once_the_lease_is_lost(folder):
@@ -44,7 +52,8 @@ def test_nothing_is_written_once_the_lease_is_lost(folder):
             lambda: write_atomically(folder.path / "checkpoint.pt", b"old"),
             lambda: folder.note_session("failed"),
             lambda: folder.mark_failed("too slow"),
-            folder.mark_done,
+            folder.mark_trained,
+            lambda: folder.test("a").begin({}),
         ):
             with pytest.raises(LeaseLost):
                 write()
@@ -57,6 +66,25 @@ def test_sessions_say_who_has_worked_on_the_run(folder):
     lines = [json.loads(line) for line in (folder.path / "sessions.jsonl").read_text().splitlines()]
     assert [line["event"] for line in lines] == ["begun", "done"]
     assert {(line["host"], line["pid"]) for line in lines} == {(socket.gethostname(), os.getpid())}
+
+
+def test_each_session_says_where_it_computed(folder):
+    assert folder.environments() == []
+    for commit in ("a", "a", "b"):
+        folder.note_session("begun", environment={"commit": commit})
+        folder.note_session("done")
+    assert folder.environments() == [{"commit": "a"}, {"commit": "b"}]
+
+
+def test_damaged_records_are_named(folder):
+    (folder.path / "failed").write_text("")
+    assert "not to be read" in folder.reason()
+    (folder.path / "config.yaml").write_text("[")
+    with pytest.raises(InputError, match=r"config\.yaml is damaged"):
+        folder.config()
+    (folder.path / "log.jsonl").write_text("{\n{}\n")
+    with pytest.raises(InputError, match=r"log\.jsonl is damaged"):
+        folder.log()
 
 
 def contents(path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +11,7 @@ import pytest
 from bench_program import bench
 from PIL import Image
 from recorded_runs import record
+from single_test import single_test
 from tracked_runs import ID, environment, epochs, finished_run, inspect, records, track, trained_run
 
 from benchmark.run_folder.folder import RunFolder
@@ -58,7 +60,7 @@ def test_an_offline_run_says_what_it_is(offline):
     assert run["tags"] == ["phantom", "rfnet", "passion", "mr2468"]
     whole = json.loads(inspect(folder, "--summary"))
     assert whole["config"]["config"] == folder.config()["config"]
-    assert whole["config"]["environment"]["commit"] == "c0ffee1234"
+    assert whole["config"]["environments"][0]["commit"] == "c0ffee1234"
     assert whole["state"] == "finished"
     assert output == "WandbTracker\n"
     (warning,) = warnings
@@ -242,7 +244,8 @@ def test_trouble_is_one_warning_and_no_error(folder, caplog):
 
 
 def test_a_trial_is_one_of_its_study_with_the_scores_of_its_validation(folder, tmp_path):
-    (folder.path / "cases.csv").rename(folder.path / "validation.csv")
+    (single_test(folder) / "cases.csv").rename(folder.path / "validation.csv")
+    shutil.rmtree(folder.path / "tests")
     (folder.path.parent / "study").mkdir()
     track(folder, tmp_path / "home")
     run = next(record["run"] for record in records(folder) if record["type"] == "run")
@@ -274,7 +277,10 @@ def test_an_id_is_one_for_each_grid_and_without_what_wandb_refuses():
 def test_means_without_a_value_are_left_out(tmp_path):
     header = "case,subset,region,metric,policy,value"
     rows = ["NA,t1,WT,dice,p,0.5", "007,t1,WT,dice,p,1.0", "NA,t2,WT,dice,p,nan", "NA,t1,WT,hd95,p,3.0"]
-    (tmp_path / "cases.csv").write_text("\n".join([header, *rows, ""]))
+    test = RunFolder(tmp_path).test("only")
+    test.begin({})
+    test.cases.write_text("\n".join([header, *rows, ""]))
+    test.mark_done()
     assert summary(tmp_path) == {
         "test/WT/t1/dice": 0.75,
         "test/WT/t1/hd95": 3.0,

@@ -31,6 +31,7 @@ from datasets.phantom.study import write_study
 from datasets.preparation.prepare import prepare
 from datasets.studies.names import DATASETS
 from passion import OBJECTIVES
+from passion.check import equal_states
 from passion.objective import Objective
 
 SHARED = [name for name in OBJECTIVES if OBJECTIVES.get(name).backward is Objective.backward]
@@ -60,21 +61,19 @@ def train_all(store, folder, team):
         cases = store.cases[:CASES]
         table = availability("mr2468", cases, store.description)
         loader = Doubles(store, cases, table, crop=16, batch_size=BATCH, part=(team.rank, team.size))
-        options = config.objective.options()
         network = {"modalities": 4, "classes": 4, "width": 2}
         torch.manual_seed(7)
-        if config.teacher:
-            options["teacher"] = backbones.create("rfnet", **network).double()
+        teacher = backbones.create("rfnet", **network).double()
         counts = loader.units_per_modality()
-        objective = passion.create(name, 4, 4, counts=counts, cases=CASES, batch_size=BATCH, **options)
+        objective = passion.create(config.objective, 4, 4, counts, CASES, BATCH, teacher)
         torch.manual_seed(1)
         net = backbones.create("rfnet", **network).double()
         run = RunFolder(folder / name)
         if team.leads:
             run.write_config({})
-        training.train(config, net, objective, loader, run, torch.device("cpu"), team=team)
+        training.train(training.Training(config, net, objective, loader, torch.device("cpu"), team), run)
         log = run.log() if team.leads else None
-        found[name] = (net.state_dict(), str(objective.state_dict()), log)
+        found[name] = (net.state_dict(), objective.state_dict(), log)
     return found
 
 
@@ -114,9 +113,12 @@ def trained(store, tmp_path_factory):
 @pytest.mark.long
 @pytest.mark.parametrize("name", SHARED)
 def test_two_devices_are_one(name, trained):
-    (weights, _, log), (first, learnt, log_of_two), (second, learnt_too, _) = (part[name] for part in trained)
-    assert all(value.equal(second[key]) for key, value in first.items())
-    assert learnt == learnt_too
+    (weights, learnt, log), (first, learnt_of_two, log_of_two), (second, learnt_too, _) = (
+        part[name] for part in trained
+    )
+    assert equal_states(dict(first), dict(second))
+    assert equal_states(learnt_of_two, learnt_too)
+    torch.testing.assert_close(learnt_of_two, learnt, rtol=1e-5, atol=1e-8, equal_nan=True)
     for line, line_of_two in zip(log, log_of_two, strict=True):
         for part in ("loss", "modality"):  # with them PASSION's preferences and beta
             np.testing.assert_allclose(numbers(line[part]), numbers(line_of_two[part]), rtol=1e-5, atol=1e-8)
@@ -178,7 +180,7 @@ def test_a_run_on_two_devices_from_the_command_line(tmp_path, monkeypatch):
         assert (folder / "done").exists()
         lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
         losses[devices] = [line["loss"]["total"] for line in lines]
-        assert json.loads((folder / "environment.json").read_text()).get("devices", 1) == int(devices)
+        assert RunFolder(folder).environments()[0]["devices"] == int(devices)
         assert "devices" not in yaml.safe_load((folder / "config.yaml").read_text())["config"]
     np.testing.assert_allclose(losses["1"], losses["2"], rtol=1e-3)
 

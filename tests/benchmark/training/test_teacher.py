@@ -1,7 +1,5 @@
 """A run that learns from another: done in order, given up with a reason where its teacher fails."""
 
-import json
-
 import pytest
 import yaml
 from bench_program import bench
@@ -34,8 +32,8 @@ def test_the_teacher_is_trained_first_and_named(taught):
     assert [teacher.state(), student.state()] == ["done", "done"]
     assert f"trains teachers of its own first: {teacher.path.name}" in result.stderr
     assert teacher.path.name in bench("status", "--grid", grid, "--runs", folder).stdout
-    begun = [json.loads((f.path / "environment.json").read_text())["started"] for f in (teacher, student)]
-    assert (teacher.path / "done").stat().st_mtime <= (student.path / "environment.json").stat().st_mtime
+    begun = [f.sessions()[0]["time"] for f in (teacher, student)]
+    assert (teacher.path / "done").stat().st_mtime <= (student.path / "sessions.jsonl").stat().st_mtime
     assert begun == sorted(begun)
     assert student.log()[0]["loss"]["kd"] > 0
 

@@ -50,6 +50,7 @@ def test_the_cases_looked_at_are_drawn_among_the_validation_cases_alone(tmp_path
         ({"space": {"objective.tua": [1, 2]}}, "did you mean tau"),
         ({"space": {"objective.tau": {"low": 5, "high": 9}}}, "tries it first, so widen the space"),
         ({"space": {"objective.tau": [4]}}, "two or more different choices"),
+        ({"space": {"objective.tau": [4, 8, 4.0]}}, "two or more different choices"),
         ({"space": {"objective.tau": {"low": 8, "high": 2}}}, "low 8 is not below high 2"),
         ({"space": {"objective.tau": {"low": 0, "high": 9, "log": True}}}, "needs low > 0"),
         ({"space": {"objective.tau": {"low": 0, "high": 9}}}, "greater than 0"),
@@ -62,8 +63,8 @@ def test_the_cases_looked_at_are_drawn_among_the_validation_cases_alone(tmp_path
         ({"goal": "test"}, "mean"),
         ({"pruner": {"name": "asha", "startup": 3}}, "no such option"),
         (
-            {"base": {"test": {"select": "best"}, "train": {"epochs": 20}}, "validation": {"every": 2}},
-            "validation has no effect with test.select: best",
+            {"base": {"train": {"epochs": 20, "select": "best"}}, "validation": {"every": 2}},
+            "validation has no effect with train.select: best",
         ),
         ({"spaec": {}}, "no such option"),
     ],

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from bench_program import bench
 from docs_page import block
+from single_test import single_test
 
 from benchmark.run_folder.folder import RunFolder
 from benchmark.tune.search import Place, resume
@@ -43,9 +44,10 @@ def test_the_pages_commands_study_resume_and_test_the_best_trial(studied):
     rows = pd.read_csv(study / "outcome" / "trials.csv")
     assert list(rows["trial"]) == [0, 1, 2, 3]
     best = RunFolder(study / rows.loc[rows["best"], "run"].item())
-    states = {run: RunFolder(study / run).state() for run in rows["run"]}
-    assert {run for run, state in states.items() if state == "done"} == {best.path.name}
-    validated, tested = (pd.read_csv(best.path / name) for name in ("validation.csv", "cases.csv"))
+    assert [run for run in rows["run"] if RunFolder(study / run).tests()] == [best.path.name]
+    validated, tested = (
+        pd.read_csv(f / name) for f, name in ((best.path, "validation.csv"), (single_test(best), "cases.csv"))
+    )
     assert not set(validated["case"]) & set(tested["case"])
     assert validated["subset"].nunique() == 15
     value = rows.loc[rows["best"], "mean Dice"].item()

@@ -109,10 +109,12 @@ def test_draws_follow_the_published_distribution():
         assert values.std() == pytest.approx(0.2 / 12**0.5, rel=0.03)
 
 
-def test_the_released_intensity_change_is_per_slice_of_the_first_axis():
-    drawn = draw(generator(1, "augment"), 4, SPACE, per_slice=True)
+@pytest.mark.parametrize(("space", "spatial_dims"), [(SPACE, 3), ((15, 20, 1), 2)])
+def test_the_released_intensity_change_is_drawn_along_the_first_axis(space, spatial_dims):
+    drawn = draw(generator(1, "augment"), 4, space, spatial_dims, along_first_axis=True)
     assert drawn.scale.shape == (4, 15, 1, 1)
-    volumes, target = torch.ones(4, *SPACE), torch.zeros(SPACE, dtype=torch.uint8)
+    assert len(drawn.scale.unique()) == len(drawn.shift.unique()) == 4 * 15
+    volumes, target = torch.ones(4, *space), torch.zeros(space, dtype=torch.uint8)
     plain = Change((0, 1), 0, drawn.scale, drawn.shift, (False,) * 3)
     changed, _ = apply(plain, volumes, target)
     assert torch.allclose(changed, (drawn.scale + drawn.shift).expand_as(changed))
@@ -120,7 +122,7 @@ def test_the_released_intensity_change_is_per_slice_of_the_first_axis():
 
 def test_slices_stay_in_their_plane():
     for epoch in range(50):
-        drawn = draw(generator(1, "augment", epoch), 3, (12, 14, 1), spatial_dims=2, per_slice=True)
+        drawn = draw(generator(1, "augment", epoch), 3, (12, 14, 1), spatial_dims=2)
         assert drawn.plane == (0, 1)
         assert not drawn.flips[2]
         assert drawn.scale.shape == (3, 1, 1, 1)

@@ -39,10 +39,39 @@ def test_some_of_brats2020_keep_their_published_part():
     assert set(parts.test) == set(whole.test) & set(BRATS[:20])
 
 
-@pytest.mark.parametrize("cases", [BRATS[1:4], [*BRATS[:20], "mine"], [*BRATS[:20], "BraTS20_Training_370"]])
-def test_otherwise_brats2020_is_split_at_random(cases):
-    assert split(cases, BRATS2020, "auto", seed=3) == split(cases, PHANTOM, "auto", seed=3)
-    assert split(cases, BRATS2020, "auto", seed=3).test
+def test_cases_that_the_published_split_does_not_name_are_refused_with_what_to_do():
+    cases = [*BRATS, "BraTS20_Training_370", "mine"]
+    says = r"found 2 of 371 cases .* \(BraTS20_Training_370, mine\): leave them out.*published\+rest.*random"
+    with pytest.raises(InputError, match=says):
+        split(cases, BRATS2020, "auto", seed=0)
+
+
+def test_cases_that_the_published_split_does_not_name_train_if_asked_for():
+    published, more = split(BRATS, BRATS2020, "auto", 0), [*BRATS, "mine", "BraTS20_Training_370"]
+    parts = split(more, BRATS2020, "published+rest", seed=1)
+    assert parts == split(more, BRATS2020, "published+rest", seed=2)
+    assert (parts.val, parts.test) == (published.val, published.test)
+    assert set(parts.train) == {*published.train, "mine", "BraTS20_Training_370"}
+    assert list(parts.train) == sorted(parts.train)
+    assert split(BRATS, BRATS2020, "published+rest", seed=1) == published
+    with pytest.raises(InputError, match="no split of phantom is published: use split: auto"):
+        split(names(40), PHANTOM, "published+rest", seed=0)
+
+
+@pytest.mark.parametrize(("cases", "part"), [(BRATS[1:4], "test"), ([BRATS[0], BRATS[15]], "train")])
+@pytest.mark.parametrize("policy", ["auto", "published+rest"])
+def test_a_published_split_that_leaves_a_part_empty_is_refused(cases, part, policy):
+    with pytest.raises(
+        InputError, match=f"leaves no {part} case among the .*split: random, or use split: same"
+    ):
+        split(cases, BRATS2020, policy, seed=0)
+
+
+@pytest.mark.parametrize("cases", [BRATS, [*BRATS[:20], "mine"]])
+def test_random_is_seeded_whatever_is_published(cases):
+    assert split(cases, BRATS2020, "random", seed=3) == split(cases, PHANTOM, "auto", seed=3)
+    assert split(cases, BRATS2020, "random", seed=3) != split(cases, BRATS2020, "random", seed=4)
+    assert split(cases, PHANTOM, "random", seed=3) == split(cases, PHANTOM, "auto", seed=3)
 
 
 @pytest.mark.parametrize("prefix", ["", "myops_training_"])
@@ -116,7 +145,7 @@ def test_folds_leave_the_published_split_aside():
 
 @pytest.mark.parametrize("policy", ["fold5of5", "fold0of1", "fold0of0", "foldof5", "fold-1of5", "Auto", ""])
 def test_unknown_policies(policy):
-    with pytest.raises(InputError, match=f"unknown split '{policy}': choose auto, same, or a fold such as"):
+    with pytest.raises(InputError, match=f"unknown split '{policy}': choose auto, published"):
         check_policy(policy)
 
 
@@ -131,5 +160,5 @@ def test_too_few_patients():
 def test_wrong_input():
     with pytest.raises(InputError, match=r"found 1 patient, expected at least 2.*split: same"):
         split(["one"], PHANTOM, "auto", seed=0)
-    with pytest.raises(InputError, match="unknown split 'random': choose auto, same, or a fold"):
-        split(names(4), PHANTOM, "random", seed=0)
+    with pytest.raises(InputError, match="unknown split 'official': choose auto, published"):
+        split(names(4), PHANTOM, "official", seed=0)

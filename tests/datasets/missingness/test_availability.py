@@ -6,6 +6,7 @@ import pytest
 
 from bench_errors import InputError
 from datasets.missingness.availability import PROFILES, availability, check_profile, read_csv
+from datasets.missingness.quotas import named_rates
 from datasets.studies.brats import BRATS2020
 from datasets.studies.myops import MYOPS2020
 
@@ -23,6 +24,21 @@ def test_all_rows_of_the_released_tables(profile):
     assert bits(prefixed.table) == list(GOLDEN["profiles"][profile])
     plain = availability(profile, [case[3:] for case in GOLDEN["cases"]], BRATS2020)
     assert bits(plain.table) == list(GOLDEN["profiles"][profile])
+
+
+def test_a_decimal_of_a_digit_follows_a_p():
+    table = availability("mr009p50", NAMES, BRATS2020)
+    assert table.nominal == {"flair": 0.95, "t1ce": 0.0, "t1": 0.0, "t2": 0.0}
+    assert named_rates("ir0p52468") == [0.05, 0.2, 0.4, 0.6, 0.8]
+    assert availability("mr357p5", NAMES, MYOPS2020).nominal == {"bssfp": 0.3, "lge": 0.5, "t2": 0.75}
+    for wrong in ("mr", "mrp5", "mr2p", "mr2p46x", "mr24.68", "xr2468"):
+        assert named_rates(wrong) is None
+
+
+def test_a_subset_without_a_modality_whose_rate_is_zero_does_not_occur():
+    for count in (1, 3, 7, 40, 219):
+        table = availability("mr0050", [f"c{i}" for i in range(count)], BRATS2020)
+        assert all(rate == 0 for m, rate in table.realised.items() if m != "flair")
 
 
 def test_published_rates_of_mr2468():
@@ -157,8 +173,9 @@ def test_files_that_are_no_text_are_refused(tmp_path):
 
 
 def test_wrong_names_are_refused():
-    with pytest.raises(InputError, match=r"found 4 digits, myops2020 has 3 modalities"):
-        check_profile("mr2468", MYOPS2020)
+    for name in ("mr2468", "mr9p5468"):
+        with pytest.raises(InputError, match=r"found 4 digits, myops2020 has 3 modalities"):
+            check_profile(name, MYOPS2020)
     with pytest.raises(InputError, match=r"did you mean mr2468"):
         check_profile("mr246x", BRATS2020)
     with pytest.raises(InputError, match="unknown profile 'full'"):

@@ -237,6 +237,7 @@ def test_two_files_at_one_path_are_two_profiles(tmp_path, kind):
         ("rates: [", "is not YAML"),
         ("about: 3", "about: expected text"),
         ("base: mr246", "base: expected mr or ir and 4 digits"),
+        ("base: mr9p546", "base: expected mr or ir and 4 digits"),
         ("base: other.yaml", "base: expected mr or ir"),
         ("base: mr2468\nrates: {t1: 0.1}", "rates: stands beside base"),
         ("base: mr2468\nrules: [{absent: t1, when_absent: t2}]", "rules: go with rates or groups"),

@@ -93,9 +93,39 @@ def as_folder(study, name):
     study.paths[name].mkdir()
 
 
-def no_tissue(study):
+def shifted(study, by):
     for modality in BRATS2020.modalities:
-        study.change(modality, lambda a, m: (a - np.int16(2000), m))
+        study.change(modality, lambda a, m: (a + np.int16(by), m))
+
+
+def zscored(study, background):
+    """As some distribute their images: mean 0 and deviation 1 of the head, and no 0 outside it."""
+    for modality in BRATS2020.modalities:
+        study.change(
+            modality,
+            lambda a, m: (np.where(a > 0, (a - a[a > 0].mean()) / a[a > 0].std(), background(a)), m),
+        )
+
+
+def noise(array):
+    return np.random.default_rng(0).normal(-3, 0.1, array.shape)
+
+
+def header(**values):
+    """Change fields of every file's header, without what nibabel does to keep them in order."""
+
+    def spoil(study):
+        for name in study.paths:
+            study.raw(name, lambda raw: _with_fields(raw, values))
+
+    return spoil
+
+
+def _with_fields(raw, values):
+    changed = nib.Nifti1Header(bytes(raw[:348]), check=False)
+    for key, value in values.items():
+        changed[key] = value
+    return changed.binaryblock + bytes(raw[348:])
 
 
 def emptied(study):
@@ -259,7 +289,61 @@ KINDS = {
         "error",
         "the volume is constant (1) wherever there is tissue",
     ),
-    "no tissue": (no_tissue, "error", "found no voxel where the sum of the modalities is positive"),
+    "background that is not 0": (
+        lambda s: shifted(s, -50),
+        "warning",
+        "the background is -50, as the faces are, expected 0: name the background in a YAML file",
+    ),
+    "z-scored, background constant": (
+        lambda s: zscored(s, lambda a: -3.6),
+        "warning",
+        "negative, as in images that were normalised before; what is not -3.6, as the faces are, is head",
+    ),
+    "z-scored, background 0": (
+        lambda s: zscored(s, lambda a: 0),
+        "warning",
+        "negative, as in images that were normalised before; what is not 0, as the faces are, is head",
+    ),
+    "z-scored, no background": (
+        lambda s: zscored(s, noise),
+        "error",
+        "and no common value at the faces, so that head and background are alike: name mask, background or",
+    ),
+    "one voxel of 1e9": (
+        lambda s: s.change("t1", put(1e9)),
+        "error",
+        "found 1 voxels, up to 1e+09, that decide the z-score alone: mend the file, or clip them (normalise:",
+    ),
+    "voxels without size": (
+        lambda s: s.raw("t1", lambda raw: _with_fields(raw, {"pixdim": [1, 1, 0, 1, 0, 0, 0, 0]})),
+        "error",
+        "found voxels of 1x0x1 mm, expected a size: export the file again",
+    ),
+    "voxels of a denormal size, which some processors take for 0": (
+        lambda s: s.raw("t1", lambda raw: _with_fields(raw, {"pixdim": [1, 1, 1e-40, 1, 0, 0, 0, 0]})),
+        "error",
+        "found voxels of 1x",
+    ),
+    "qform and sform apart": (
+        header(qform_code=1, qoffset_x=30),
+        "warning",
+        "qform, or pixdim, and sform of the header disagree by 30 mm: sform is used here",
+    ),
+    "pixdim and sform apart": (
+        header(qform_code=0, pixdim=[1, 1, 1, 1.5, 0, 0, 0, 0]),
+        "warning",
+        "qform, or pixdim, and sform of the header disagree by 3.5 mm",
+    ),
+    "orientation not said": (
+        header(qform_code=0, sform_code=0),
+        "warning",
+        "the header does not say how the head lies (the codes of qform and sform are 0): it is taken as LPS",
+    ),
+    "fourth dimension of one": (
+        lambda s: s.change("t1", lambda a, m: (a[..., None], m)),
+        None,
+        "no problems",
+    ),
     "negative voxels": (lambda s: s.change("t1", put(-3)), "warning", "found 1 negative voxels, down to -3"),
     "contrast twice": (
         lambda s: shutil.copy(s.paths["t1"], s.paths["t2"]),
@@ -313,7 +397,7 @@ KINDS = {
     "bytes of the header swapped": (
         lambda s: s.raw("t1", swapped_dimensions),
         "error",
-        "damaged NIfTI header|truncated: found|dimensions",
+        "damaged NIfTI header (its bytes are in two orders): copy it again",
     ),
     "spaces in a file name": (
         lambda s: s.paths["t1"].rename(s.root / "one" / "one t1.nii.gz"),

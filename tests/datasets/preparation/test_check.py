@@ -9,7 +9,7 @@ import pytest
 from nifti_study import rewrite, write_case, write_image, write_study
 
 from bench_errors import InputError
-from datasets.preparation.check import check_case, check_study
+from datasets.preparation.check import check_case, check_cases, check_study
 from datasets.preparation.find import find_cases
 from datasets.studies.brats import BRATS2020
 from datasets.studies.myops import MYOPS2020
@@ -97,7 +97,9 @@ def test_spacing_that_only_pixdim_tells(study):
     header = nib.load(root / "x.nii.gz").header
     assert header.get_zooms() == (1, 1, 2)
     shutil.move(root / "x.nii.gz", paths["t1ce"])
-    assert "spacing 1x1x2, expected 1x1x1" in only(root).message
+    error, warning = problems(root)
+    assert "spacing 1x1x2, expected 1x1x1" in error.message
+    assert "qform, or pixdim, and sform of the header disagree by 7 mm" in warning.message
 
 
 def test_grids_within_the_tolerance(study):
@@ -149,13 +151,100 @@ def test_unexpected_labels_are_summed_up(study):
     assert "and 951 more" in only(root).message
 
 
-def test_no_tissue(study):
-    root, paths = study
-    for modality in BRATS2020.modalities:
-        rewrite(paths[modality], lambda a, m: (a - np.int16(2000), m))
-    errors = [p for p in problems(root) if p.severity == "error"]
+def test_no_tissue(tmp_path):
+    paths = write_case(tmp_path, BRATS2020, "one", (40, 40, 40))
+    for number, modality in enumerate(BRATS2020.modalities):
+        dark = (np.arange(64000) % 99 - 100 - number).astype(np.int16).reshape(40, 40, 40)
+        dark[1:-1, 1:-1] = 0  # four faces are dark, all else is 0
+        rewrite(paths[modality], lambda a, m, dark=dark: (dark, m))
+    errors = [p for p in problems(tmp_path) if p.severity == "error"]
     assert [p.file for p in errors] == ["one"]
     assert "sum of the modalities is positive" in errors[0].message
+
+
+def test_cases_that_look_unlike_the_others_are_named(tmp_path):
+    study = write_study(tmp_path, BRATS2020, ("one", "two", "three", "four", "thick", "skull", "dark"))
+    for name in ("label", *BRATS2020.modalities):
+        rewrite(study["thick"][name], scaled(5.5))
+    for modality in BRATS2020.modalities:
+        rewrite(
+            study["skull"][modality],
+            lambda a, m: (np.where(a, a, 1 + np.arange(960, dtype=a.dtype).reshape(a.shape) % 9), m),
+        )
+        rewrite(study["dark"][modality], lambda a, m: (a - np.int16(50), m))
+    found = check_study(tmp_path)
+    assert {p.severity for p in found} == {"warning"}
+    assert {p.case for p in found} == {"thick", "skull", "dark"}
+    thick = [p.message for p in found if p.case == "thick"]
+    assert "the voxels are 1x1x5.5 mm, in most cases they were 1x1x1: resample" in thick[0]
+    assert "the head fills 2.64 mL, in most cases 0.5 to 0.6" in thick[1]
+    (skull,) = [p.message for p in found if p.case == "skull"]
+    assert "the head fills 0.96 mL, in most cases 0.5 to 0.6: it looks like a skull that is not" in skull
+    dark = [p for p in found if p.case == "dark"]
+    assert [p.file for p in dark] == [f"dark_{m}.nii.gz" for m in BRATS2020.modalities]
+    assert all("the background is -50, as the faces are, expected 0" in p.message for p in dark)
+
+
+def test_a_study_of_two_kinds_or_of_two_cases_has_no_usual_one(tmp_path):
+    study = write_study(tmp_path / "a", BRATS2020, ("one", "two", "three", "four"))
+    for case in ("one", "two"):
+        for name in ("label", *BRATS2020.modalities):
+            rewrite(study[case][name], scaled(5.5))
+    assert check_study(tmp_path / "a") == []
+    for case in ("one", "three"):
+        shutil.copytree(tmp_path / "a" / case, tmp_path / "b" / case)
+    assert check_study(tmp_path / "b") == []
+
+
+def lies_as(code):
+    """Turn a file, so that the same voxels lie at the same places."""
+
+    def change(array, affine):
+        image = nib.Nifti1Image(array, affine)
+        steps = nib.orientations.ornt_transform(
+            nib.io_orientation(affine), nib.orientations.axcodes2ornt(code)
+        )
+        image = image.as_reoriented(steps)
+        return np.asanyarray(image.dataobj), image.affine
+
+    return change
+
+
+def test_cases_that_lie_otherwise_are_noted(tmp_path):
+    study = write_study(tmp_path, BRATS2020, ("one", "two", "three"))
+    for path in study["two"].values():
+        rewrite(path, lies_as("RAS"))
+    (note,) = check_study(tmp_path)
+    assert (note.case, note.severity) == ("two", "note")
+    assert note.message == "lies RAS, where most cases lie LPS: all are turned to LPS when they are prepared"
+
+
+def test_slices_that_lie_otherwise_are_a_warning(tmp_path):
+    study = write_study(tmp_path, MYOPS2020, ("one", "two", "three"))
+    for path in study["two"].values():
+        rewrite(path, lies_as("RAS"))
+    (warning,) = check_study(tmp_path)
+    assert (warning.case, warning.severity) == ("two", "warning")
+    assert "slices lie RAS, where most cases lie LPS, and stay as they are: turn them" in warning.message
+
+
+def test_a_turned_duplicate_is_found(tmp_path):
+    study = write_study(tmp_path, BRATS2020)
+    for name, path in study["one"].items():
+        shutil.copy(path, study["two"][name])
+        rewrite(study["two"][name], lies_as("SRP"))
+    assert [p.severity for p in check_study(tmp_path)] == ["error", "note"]
+
+
+def test_patients_to_predict_need_no_label(study):
+    root, paths = study
+    paths["label"].unlink()
+    cases = find_cases(root, BRATS2020)
+    assert [p.severity for p in check_cases(cases, BRATS2020)] == ["error"]
+    assert check_cases(cases, BRATS2020, labelled=False) == []
+    paths["t1"].write_bytes(b"")
+    (error,) = check_cases(cases, BRATS2020, labelled=False)
+    assert "the file is empty" in error.message
 
 
 @pytest.mark.parametrize("name", ["flair", "label"])

@@ -135,7 +135,7 @@ def test_letters_of_two_parts_are_as_good_as_one(tmp_path, form, written):
         path.rename(path.with_name(normalize(form, path.name)))
     (case,) = find_cases(tmp_path / "study", description)
     assert (case.name, len(case.paths)) == (normalize("NFC", "Jürgen"), 3)
-    assert all(path.exists() for path in case.paths)
+    assert all(path.exists() for path in case.paths.values())
     assert prepare(tmp_path / "study", description, tmp_path / "store").cases == ["Jürgen"]
 
 

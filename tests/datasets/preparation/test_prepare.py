@@ -9,7 +9,8 @@ import pytest
 from nifti_study import head, rewrite, write_case, write_image, write_study
 
 from bench_errors import InputError
-from datasets.preparation.prepare import crop_box, prepare, slice_box, update_store
+from datasets.preparation.crop import crop_box, slice_box
+from datasets.preparation.prepare import prepare, update_store
 from datasets.store.store import Store
 from datasets.studies.brats import BRATS2020
 from datasets.studies.myops import MYOPS2020

@@ -10,6 +10,7 @@ from nifti_study import write_image
 from bench_errors import InputError
 from datasets.preparation.check import check_study
 from datasets.preparation.find import recognise
+from datasets.preparation.nifti import turned
 from datasets.preparation.prepare import prepare
 from datasets.studies.brats import BRATS2020, BRATS2023
 from datasets.studies.from_yaml import read_description
@@ -97,3 +98,63 @@ def test_without_the_label(tmp_path, naming):
     with pytest.raises(InputError, match="found no label"):
         prepare(root, description, tmp_path / "store")
     assert not (tmp_path / "store").exists()
+
+
+NORMALISED = """\
+modalities: {flair: "{case}/Flair_subtrMeanDivStd.nii.gz", t1ce: "{case}/T1c_subtrMeanDivStd.nii.gz"}
+label: "{case}/OTMultiClass.nii.gz"
+labels: {necrosis: 1, oedema: 2, other: 3, enhancing: 4}
+regions: {WT: [necrosis, oedema, other, enhancing], ET: enhancing}
+"""
+MASK = 'mask: "{case}/brainmask.nii.gz"\nnormalise: {flair: none, t1ce: none}\n'
+
+
+def patient_of(tmp_path, study, case, text):
+    """A study of one real patient, linked, and the description that reads it."""
+    (tmp_path / "study").mkdir(exist_ok=True)
+    (tmp_path / "study" / case).symlink_to(REAL.parent / study / case)
+    (tmp_path / "mine.yaml").write_text(text)
+    return tmp_path / "study", read_description(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize("text", [NORMALISED, NORMALISED + MASK])
+def test_a_patient_whose_images_are_normalised(tmp_path, text):
+    case = "brats_2013_pat0006_1"
+    root, description = patient_of(tmp_path, "glioma-2013", case, text)
+    told = "mask" in text
+    problems = check_study(root, description)
+    assert {p.severity for p in problems} == {"warning"}
+    assert len([p for p in problems if "normalised before" in p.message]) == (0 if told else 2)
+    store = prepare(root, description, tmp_path / "store")
+    record = store.record(case)
+    mask = np.asarray(nib.load(root / case / "brainmask.nii.gz").dataobj) > 0.5
+    assert record.tissue == mask.sum()
+    for (start, end), axis in zip(record.box, range(3), strict=True):
+        occupied = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        assert start <= occupied[0] <= occupied[-1] < end
+        assert end - start == max(occupied[-1] + 1 - occupied[0], 129)
+    window = tuple(slice(*limits) for limits in record.box)
+    flair = np.asarray(nib.load(root / case / "Flair_subtrMeanDivStd.nii.gz").dataobj)[window]
+    seen = store.volumes(case)[0]
+    if told:
+        assert np.array_equal(seen, flair)
+    else:
+        inside = mask[window]
+        assert (seen[inside].mean(), seen[inside].std()) == pytest.approx((0, 1), abs=1e-4)
+        assert (seen[~inside] < seen[inside].min() + 1e-6).all()
+
+
+def test_a_patient_that_lies_otherwise_is_turned(tmp_path):
+    suffix = "_N4_noneck_reduced_winsor_regtoFLAIR_"
+    files = ", ".join(f'{m.lower()}: "{{case}}/{m}{suffix}brain_N4_regtoMNI.nii.gz"' for m in ("FLAIR", "T2"))
+    label = '"{case}/GOLD_STANDARD_N4_noneck_reduced_winsor_regtoFLAIR_regtoMNI.nii.gz"'
+    text = f"modalities: {{{files}}}\nlabel: {label}\nlabels: {{lesion: 1}}\nregions: {{lesion: lesion}}\n"
+    root, description = patient_of(tmp_path, "ms-ljubljana", "patient07", text)
+    assert all("negative voxels" in p.message for p in check_study(root, description))
+    store = prepare(root, description, tmp_path / "store")
+    record = store.record("patient07")
+    assert (record.orientation, record.stored_orientation) == ("LAS", "LPS")
+    whole = np.zeros(record.original_shape, dtype=np.uint8)
+    whole[tuple(slice(*limits) for limits in record.box)] = store.labels("patient07")
+    file = next((root / "patient07").glob("GOLD*"))
+    assert np.array_equal(turned(whole, "LPS", "LAS"), np.asarray(nib.load(file).dataobj))

@@ -72,10 +72,10 @@ def test_only_what_changed_is_done(tmp_path, study):
 def test_another_preparation_does_all(tmp_path, study, monkeypatch):
     update(tmp_path)
     assert update(tmp_path, box="released").written == sorted(NAMES)
-    monkeypatch.setattr(prepare_module, "VERSION", 2)
+    monkeypatch.setattr(prepare_module, "VERSION", 99)
     newer = update(tmp_path, box="released")
     assert newer.written == sorted(NAMES)
-    assert newer.store.preparation == {"version": 2, "box": "released"}
+    assert newer.store.preparation == {"version": 99, "box": "released"}
     assert len(list((tmp_path / "store").glob("*/*"))) == len(NAMES)
 
 

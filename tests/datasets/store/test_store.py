@@ -29,7 +29,7 @@ def test_opens_as_it_was_made(store):
     opened = Store.open(store.path)
     assert opened.description == BRATS2020
     assert opened.cases == ["a Ünit", "one", "two"]
-    assert opened.preparation == {"version": 1, "box": "full"}
+    assert opened.preparation == {"version": 2, "box": "full"}
     assert opened.records == store.records
     assert opened.hash == store.hash
     assert len(store.hash) == 16
@@ -132,10 +132,10 @@ def edit(store, change):
     path.write_text(json.dumps(content))
 
 
-@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("number", [1, 2, 4])
 def test_another_format(store, number):
     edit(store, lambda content: content.update(format=number))
-    with pytest.raises(InputError, match=rf"format {number}, this version reads format 2: prepare the study"):
+    with pytest.raises(InputError, match=rf"format {number}, this version reads format 3: prepare the study"):
         Store.open(store.path)
 
 

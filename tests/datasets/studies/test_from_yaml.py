@@ -1,5 +1,7 @@
 """A study that a YAML file describes: everything wrong with the file is named by line and field."""
 
+import json
+
 import numpy as np
 import pytest
 from nifti_study import head, rewrite, write_case, write_image
@@ -12,7 +14,7 @@ from datasets.studies.brats import TABLE_ORDER
 from datasets.studies.from_yaml import read_description
 from datasets.studies.msd import MSD01
 from datasets.studies.names import DATASETS
-from datasets.vocabulary import Layout, Region, table_subsets
+from datasets.vocabulary import Description, Layout, Normalisation, Region, table_subsets
 
 STROKE = """\
 modalities:
@@ -184,6 +186,77 @@ def test_what_is_wrong_with_lists_of_patterns(tmp_path, old, new, says):
     assert old in LISTS
     with pytest.raises(InputError) as caught:
         read_description(written(tmp_path, LISTS.replace(old, new, 1)))
+    assert says in str(caught.value)
+
+
+IMAGES = """\
+mask: "{site}/{case}/{case}_brain.nii"
+background: -1024
+normalise: {adc: {window: [-100, 300]}}
+"""
+
+
+def test_mask_background_and_normalisation(tmp_path):
+    description = read_description(written(tmp_path, STROKE + IMAGES))
+    assert description.layouts[0].mask == "{site}/{case}/{case}_brain"
+    assert description.background == -1024
+    assert description.normalise == (Normalisation("window", (-100, 300)), Normalisation())
+    assert description.normalisation("dwi") == Normalisation("zscore")
+    assert Description.from_dict(json.loads(json.dumps(description.to_dict()))) == description
+    assert read_description(written(tmp_path, STROKE)).normalise == ()
+    rules = "normalise: {adc: none, dwi: {percentiles: [0.5, 99.5]}}\n"
+    found = read_description(written(tmp_path, STROKE + rules)).normalise
+    assert found == (Normalisation("none"), Normalisation("percentiles", (0.5, 99.5)))
+
+
+WRONG_IMAGES = {
+    # kind: (what stands after STROKE, what is said of it)
+    "mask elsewhere": ('mask: "../{case}.nii"', "line 13, mask: expected a path below the study"),
+    "mask is the label": (
+        'mask: "{site}/{case}/{case}_msk.nii.gz"',
+        "line 13, mask: the same file as another",
+    ),
+    "mask of other words": ('mask: "{case}.nii"', "mask: expected the words in braces that label has"),
+    "background word": ("background: air", "line 13, background: expected a number, found 'air'"),
+    "background infinite": ("background: .inf", "line 13, background: expected a number, found inf"),
+    "background truth": ("background: yes", "line 13, background: expected a number, found True"),
+    "no rules": (
+        "normalise: none",
+        "line 13, normalise: expected a mapping of modalities to rules, found 'none'",
+    ),
+    "unknown modality": (
+        "normalise: {adx: none}",
+        "line 13, normalise.adx: unknown modality 'adx': did you mean adc",
+    ),
+    "unknown rule": (
+        "normalise: {adc: minmax}",
+        "normalise.adc: expected zscore, none, {window: [low, high]} or",
+    ),
+    "two rules": (
+        "normalise: {adc: {window: [0, 1], percentiles: [0, 1]}}",
+        "normalise.adc: expected zscore, none",
+    ),
+    "limits the other way": (
+        "normalise: {adc: {window: [9, 1]}}",
+        "normalise.adc.window: expected [low, high], found",
+    ),
+    "one limit": ("normalise: {adc: {window: [9]}}", "normalise.adc.window: expected [low, high], found [9]"),
+    "words as limits": (
+        "normalise: {adc: {window: [a, b]}}",
+        "normalise.adc.window: expected [low, high], found",
+    ),
+    "beyond 100": (
+        "normalise: {adc: {percentiles: [1, 101]}}",
+        "expected [low, high] within 0 and 100, found [1, 101]",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_IMAGES)
+def test_what_is_wrong_with_mask_background_and_normalisation(tmp_path, kind):
+    text, says = WRONG_IMAGES[kind]
+    with pytest.raises(InputError) as caught:
+        read_description(written(tmp_path, STROKE + text + "\n"))
     assert says in str(caught.value)
 
 

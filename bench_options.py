@@ -1,0 +1,164 @@
+"""Typed options: what a section of a configuration may say, and what a backbone or an objective takes.
+
+    class RFNet(Backbone):
+        class Options(MethodOptions):
+            \"\"\"`width`: channels of the finest level.\"\"\"
+
+            width: int = Field(8, ge=1)
+
+        def __init__(self, modalities: int, classes: int, options: Options): ...
+
+    options = read_options(BACKBONES, KeywordOptions, {"name": "rfnet", "width": 4})     # RFNet.Options
+    network = build(BACKBONES, Backbone, options, {"modalities": 4, "classes": 4})
+
+A class declares its options in itself; a configuration finds them by the registry. The class of another
+package may do the same, or take keywords, which a configuration gives under `arguments`. An option that a
+section does not have is an error that names the nearest.
+"""
+
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from bench_errors import InputError
+from bench_registry import Registry, construct
+
+Arguments = dict[str, JsonValue]
+
+
+class Frozen(BaseModel):
+    """A part of a configuration: immutable, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_keys(cls, data: Any) -> Any:
+        wrong = [str(k) for k in data if k not in cls.model_fields] if isinstance(data, dict) else []
+        if wrong:
+            options = [name for name, field in cls.model_fields.items() if field.init is not False]
+            near = get_close_matches(wrong[0], options, n=1, cutoff=0.5)
+            advice = f"did you mean {near[0]}?" if near else "remove it;"
+            raise PydanticCustomError(
+                "unknown_option",
+                "no such option here, {advice} known are {known}",
+                {"option": wrong[0], "advice": advice, "known": ", ".join(options)},
+            )
+        return data
+
+
+class MethodOptions(Frozen):
+    """What the options of all backbones and objectives have: the `name` in the registry.
+
+    `origin` is filled in for a class of another package: where it comes from, and its version.
+    """
+
+    name: str
+    origin: str = Field("", init=False, exclude_if=lambda origin: not origin)
+
+
+class KeywordOptions(MethodOptions):
+    """The options of a class of another package that declares none: `arguments` are its keywords."""
+
+    arguments: Arguments = Field(default_factory=dict)
+
+
+def read_options(registry: Registry, keyword_class: type[KeywordOptions], section: Any) -> Any:
+    """Return the options that a section of a configuration states, a mapping with `name`.
+
+    Options are returned as they are, and so is what is no such section: pydantic names what is wrong with it.
+
+    Args:
+        registry: of the backbones or of the objectives.
+        keyword_class: options of those classes of other packages that declare none.
+        section: what the configuration holds.
+
+    Raises `InputError` for an unknown name, and for a plugin that is not the recorded one: the hash of a run
+    covers the version of a plugin, and a run is not finished with another. Raises pydantic's
+    `ValidationError` for wrong options.
+    """
+    name = section.get("name") if isinstance(section, dict) else None
+    if not isinstance(name, str):
+        return section
+    options_class = _options_class(registry, keyword_class, name)
+    origin = registry.origin(name) if registry.kind_of(name) == "plugin" else ""
+    if section.get("origin", "") not in ("", origin):
+        raise InputError(
+            f"{registry.kind} {name} was {section['origin']} when the run was begun and is "
+            f"{origin or 'one of ours'} now: install that again, or remove the run folder to start afresh"
+        )
+    return options_class.model_validate({**section, "origin": origin})
+
+
+def options_of(
+    registry: Registry,
+    keyword_class: type[KeywordOptions],
+    method: str | MethodOptions,
+    keywords: dict[str, Any],
+) -> Any:
+    """Return the options that a name and keywords state; `method` itself where it is options already.
+
+    Where a method has `arguments`, the keywords that are no options are those. Raises `InputError` for an
+    unknown name or a wrong option.
+    """
+    if isinstance(method, MethodOptions):
+        if keywords:
+            raise TypeError(f"{', '.join(keywords)}: the options of {method.name} are given already")
+        return method
+    fields = _options_class(registry, keyword_class, method).model_fields
+    if "arguments" in fields and "arguments" not in keywords:
+        arguments = {key: value for key, value in keywords.items() if key not in fields}
+        keywords = {key: value for key, value in keywords.items() if key in fields}
+        keywords["arguments"] = arguments
+    try:
+        return read_options(registry, keyword_class, {"name": method, **keywords})
+    except ValidationError as error:
+        raise InputError(f"{registry.kind} {method}: {readable_errors(error.errors())}") from None
+
+
+def build(registry: Registry, contract: type, options: MethodOptions, facts: dict[str, Any]) -> Any:
+    """Construct what `options` are of, from them and those of `facts` that it takes.
+
+    Raises `InputError` for a class that does not derive from `contract` or does not take its options.
+    """
+    method = registry.get(options.name)
+    if isinstance(method, type) and not issubclass(method, contract):
+        raise InputError(
+            f"{method.__name__} is no {registry.kind}: derive it from "
+            f"{contract.__module__}.{contract.__name__}"
+        )
+    arguments = options.arguments if isinstance(options, KeywordOptions) else {}
+    if type(options) is not KeywordOptions:  # which holds nothing beside the arguments
+        facts = {**facts, "options": options}
+    return construct(f"{registry.kind} {options.name}", method, facts, arguments)
+
+
+def _options_class(registry: Registry, keyword_class: type[KeywordOptions], name: str) -> type[MethodOptions]:
+    shared: type[MethodOptions] = keyword_class.__bases__[0]  # from which all options of the kind derive
+    declared: Any = getattr(registry.get(name), "Options", shared)
+    if not (isinstance(declared, type) and issubclass(declared, shared)):
+        raise InputError(
+            f"{registry.kind} {name} has Options {declared!r}, expected a class: derive it from "
+            f"{shared.__module__}.{shared.__name__}"
+        )
+    return keyword_class if declared is shared and registry.kind_of(name) == "plugin" else declared
+
+
+def readable_errors(errors: list[Any]) -> str:
+    """Put pydantic's list of errors into one line: ``train.epochs: Input should be ... (found -1)``."""
+    parts = []
+    for error in errors:
+        text = error["msg"].removeprefix("Value error, ")
+        if error["type"] != "value_error":
+            found = "" if error["type"] == "unknown_option" else f" (found {error['input']!r})"
+            text = f"{'.'.join(error_key(error))}: {text}{found}"
+        parts.append(text)
+    return "; ".join(parts)
+
+
+def error_key(error: Any) -> tuple[str, ...]:
+    """The keys that lead to one of pydantic's errors; empty for one of a whole configuration."""
+    option = (error["ctx"]["option"],) if error["type"] == "unknown_option" else ()
+    return (*map(str, error["loc"]), *option)

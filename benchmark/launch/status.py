@@ -1,0 +1,68 @@
+"""Where the runs of a grid stand: ``print_status(load_grid("demo"), Path("runs"))``."""
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench_errors import InputError
+from benchmark.config.grid import Grid
+from benchmark.launch.queue import job_of, queued
+from benchmark.launch.view import duration
+from benchmark.run_folder.folder import STATES, RunFolder
+from benchmark.run_folder.lease import SILENT_SECONDS
+
+
+def print_status(grid: Grid, runs: Path) -> None:
+    """Print a table of the grid's runs and their states on standard output, a row for each test of a run."""
+    folders = {config: RunFolder(runs / grid.name / config.folder) for config in grid.configs}
+    console = Console(width=None if Console().is_terminal else 200)
+    jobs = _jobs(grid, list(dict.fromkeys(folders.values())))
+    several = len(set(folders.values())) < len(folders)
+    names = ["run", *(["test"] if several else []), "state", "epochs", *(["job"] if jobs else [])]
+    table = Table(*names, "by, or why")
+    states = []
+    for config, folder in folders.items():
+        state = folder.state(config.test_name)
+        states.append(state)
+        cells = [folder.path.name, *([config.test_name] if several else []), state]
+        cells += [f"{folder.epochs()}/{config.train.epochs}", *([jobs.get(folder, "")] if jobs else [])]
+        table.add_row(*cells, note(folder, state))
+    console.print(table)
+    name_teachers(grid, console)
+    console.print(count_states(states))
+
+
+def count_states(states: list[str]) -> str:
+    """Return ``2 done, 1 failed``."""
+    return ", ".join(f"{states.count(s)} {s}" for s in STATES if s in states)
+
+
+def note(folder: RunFolder, state: str) -> str:
+    """Say who runs it, or why it has failed."""
+    if state != "running":
+        return folder.reason() if state != "done" else ""
+    holder, silent = str(folder.holder() or ""), folder.silence()
+    return f"{holder}, silent for {duration(silent)}" if silent > SILENT_SECONDS else holder
+
+
+def name_teachers(grid: Grid, console: Console) -> None:
+    """Say which runs the grid has only because they teach others."""
+    if grid.teachers:
+        names = ", ".join(config.folder for config in grid.teachers)
+        console.print(f"grid {grid.name} trains teachers of its own first: {names}", soft_wrap=True)
+
+
+def _jobs(grid: Grid, folders: list[RunFolder]) -> dict[RunFolder, str]:
+    """Return what has become of the jobs of those runs that were submitted to a cluster and are not done."""
+    jobs = {folder: job_of(folder.path) for folder in folders if folder.state() != "done"}
+    jobs = {folder: job for folder, job in jobs.items() if job}
+    if not jobs:
+        return {}
+    try:
+        there = queued(grid.name)
+    except InputError as error:
+        print(f"{error}: what stands here is from the run folders alone", file=sys.stderr)
+        return jobs
+    return {folder: f"{job} {there.get(job, 'over')}" for folder, job in jobs.items()}

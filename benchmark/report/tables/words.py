@@ -1,0 +1,85 @@
+"""The gains of a study in words, for the beginning of a report: ``sentences(gains(scores), margin=1.0)``.
+
+PASSION +2.6 [1.0, 4.2] over the baseline on mmFormer, 3 trainings a side: too few for a test
+"""
+
+import math
+from collections.abc import Sequence
+
+from benchmark.report.data.effects import LEVEL, Effect
+from benchmark.report.data.scores import Scores
+from benchmark.report.tables.captions import counted
+from benchmark.report.tables.gains import Gain, listed
+from benchmark.report.tables.render import number, p_value
+
+MOST = 16
+"""Gains of a study up to which each is said."""
+
+
+def endpoint(scores: Scores) -> str:
+    """Return what the primary endpoint of a study is."""
+    return (
+        f"{scores.study.dataset}, {scores.study.title}: mean {scores.title} of {listed(scores.plain)} over "
+        f"all {len(scores.subsets)} subsets of modalities and {counted(len(scores.names), 'test case')}"
+    )
+
+
+def sentences(every: Sequence[Gain], margin: float | None = None) -> tuple[str, ...]:
+    """Return a sentence per gain; of more than `MOST`, of the largest and the smallest of each network.
+
+    With a `margin`, they say whether two methods are equivalent within it.
+    """
+    if not every:
+        return ("No method has a baseline of its own network and policy to be compared with.",)
+    if len(every) <= MOST:
+        return tuple(_sentence(gain, margin) for gain in every)
+    said: list[Gain] = []
+    for network in dict.fromkeys(gain.network for gain in every):
+        ordered = sorted((g for g in every if g.network == network), key=lambda g: -g.value()[0])
+        said += [ordered[0], ordered[-1]] if len(ordered) > 1 else ordered
+    last = f"Said are the largest and the smallest gain of each network, of {len(every)}; the table has all."
+    return (*(_sentence(gain, margin) for gain in said), last)
+
+
+def _sentence(gain: Gain, margin: float | None) -> str:
+    reference = gain.reference.removeprefix(gain.network).strip()
+    sides = [len(side) for side in gain.effect.sides]
+    trainings = (
+        f"{counted(sides[0], 'training')} a side"
+        if len(sides) == 1
+        else f"{sides[0]} and {sides[1]} trainings, not paired"
+    )
+    text = (
+        f"{gain.label} {_interval(gain)} over the {reference} on {gain.network}, {trainings}: "
+        f"{_verdict(gain.p, gain.effect)}"
+    )
+    if margin is not None and not math.isnan(gain.p):
+        p = float(gain.effect.equivalence(margin)[0])
+        text += f"; {'' if p < LEVEL else 'not shown to be '}equivalent within {margin:g} ({_p(p)})"
+    last = len(gain.effect.mean) - 1
+    if last > 1 and gain.value()[0] * gain.value(last)[0] < 0:
+        text += f"; with all {last} modalities {_interval(gain, last)}"
+    return text
+
+
+def _verdict(p: float, effect: Effect) -> str:
+    if effect.of_these_networks:
+        return "of these trained networks, nothing is known of others"
+    if math.isnan(p):
+        return "too few for a test"
+    if p < LEVEL:
+        return _p(p)
+    detectable = number(float(effect.detectable[0]), 1)
+    return f"no difference shown ({_p(p)}), where {detectable} would likely have been"
+
+
+def _interval(gain: Gain, column: int = 0) -> str:
+    """``+2.6 [1.0, 4.2]``, with true minuses."""
+    value, low, high = gain.value(column)
+    sign = "+" if value > 0 else ""
+    ends = "" if math.isnan(low) else f" [{number(low, 1)}, {number(high, 1)}]"
+    return f"{sign}{number(value, 1)}{ends}"
+
+
+def _p(p: float) -> str:
+    return f"p {'' if p < 0.001 else '= '}{p_value(p)}"

@@ -1,0 +1,40 @@
+"""Mean ranks with a textbook's numbers, and the ranking of the BraTS challenge by hand."""
+
+import numpy as np
+import pytest
+from scipy.stats import friedmanchisquare
+
+from benchmark.report.data.ranking import brats_ranks, mean_ranks
+
+
+def test_critical_difference_of_the_textbook():
+    # Demsar 2006: four classifiers on 14 data sets, q = 2.569 at 5 %, a critical difference of 1.25.
+    values = np.random.default_rng(0).normal(size=(14, 4))
+    found = mean_ranks(values)
+    assert found.critical == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 14)), abs=1e-3)
+    assert found.p == pytest.approx(friedmanchisquare(*values.T).pvalue)
+    assert found.ranks.sum() == pytest.approx(1 + 2 + 3 + 4)
+
+
+def test_ranks_are_shared_by_equals_and_larger_is_better():
+    found = mean_ranks(np.array([[3.0, 2.0, 1.0], [5.0, 5.0, 1.0], [2.0, 3.0, 1.0]]))
+    assert found.ranks == pytest.approx([(1 + 1.5 + 2) / 3, (2 + 1.5 + 1) / 3, 3])
+    assert mean_ranks(np.ones((3, 3))).p == 1
+
+
+def test_brats_ranks_by_hand():
+    # Items of patient 1: ranks 1, 2, 3 and 2, 1, 3; the third has no value in the last.
+    values = np.array([[[0.9, 0.5]], [[0.8, 0.6]], [[0.7, np.nan]]])
+    ranks, p = brats_ranks(values)
+    assert ranks == pytest.approx([1.5, 1.5, 3])
+    assert p[0] == 1
+    assert np.isnan(p[2])
+
+
+def test_p_is_that_of_all_swaps():
+    # Eight patients, the first always better: two of 2^8 swaps are as far.
+    values = np.array([np.ones((8, 1)), np.zeros((8, 1)), -np.ones((8, 1))])
+    ranks, p = brats_ranks(values)
+    assert ranks == pytest.approx([1, 2, 3])
+    assert p[:2] == pytest.approx([2 / 2**8] * 2, abs=0.004)
+    assert (brats_ranks(values)[1] == p)[:2].all()
