@@ -124,9 +124,10 @@ def build(registry: Registry, contract: type, options: MethodOptions, facts: dic
     Raises `InputError` for a class that does not derive from `contract` or does not take its options.
     """
     method = registry.get(options.name)
-    if isinstance(method, type) and not issubclass(method, contract):
+    is_one = isinstance(method, type) and issubclass(method, contract)
+    if not is_one and registry.kind_of(options.name) in ("own", "plugin"):  # a family makes what is called
         raise InputError(
-            f"{method.__name__} is no {registry.kind}: derive it from "
+            f"{options.name} is no {registry.kind}: derive a class from "
             f"{contract.__module__}.{contract.__name__}"
         )
     arguments = options.arguments if isinstance(options, KeywordOptions) else {}

@@ -24,7 +24,7 @@ FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 Subset = tuple[str, ...]
 """A non-empty set of modalities, always in the order of the description's `modalities`."""
 
-WHERE = ("name", "layouts", "channels", "case_names")
+WHERE = ("name", "layouts", "ignore", "channels", "case_names")
 """What of a `Description` says how a study is called and where its files lie, and decides no number."""
 
 

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 import backbones
+import bench_registry
 import passion
 from backbones import BACKBONES
 from bench_errors import InputError
@@ -67,6 +68,8 @@ class WithoutPolicy(Baseline):
 def plugins(tmp_path, monkeypatch):
     (tmp_path / "plugged.py").write_text(PLUGINS)
     monkeypatch.chdir(tmp_path)
+    classes = ("Sharp", "Gentle", "Wide", "Keywords", "Deaf", "Listed", "WithoutPolicy")
+    monkeypatch.setenv(bench_registry.PLUGINS, ",".join(f"plugged:{name}" for name in classes))
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
     sys.modules.pop("plugged", None)
@@ -134,6 +137,25 @@ def test_options_of_another_kind_are_refused(plugins, name):
     with pytest.raises(InputError, match=expected):
         passion.create(f"plugged:{name}", 2, 2)
     assert "derive it from" in wrong({"objective": f"plugged:{name}"})
+
+
+@pytest.mark.parametrize("name", ["os:system", "plugged:Listed", "monai:os.system"])
+@pytest.mark.parametrize("create", [backbones.create, passion.create])
+def test_code_that_nobody_asked_for_is_not_run(tmp_path, monkeypatch, name, create):
+    (tmp_path / "plugged.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(InputError, match=rf"--plugin {name}|unknown MONAI network 'os.system'"):
+        create(name, 2, 2, arguments={"command": f"touch {tmp_path / 'called'}"})
+    assert [path.name for path in tmp_path.iterdir()] == ["plugged.py"]
+
+
+@pytest.mark.parametrize("create", [backbones.create, passion.create])
+def test_a_function_is_not_called_even_if_asked_for(tmp_path, monkeypatch, create):
+    monkeypatch.setenv(bench_registry.PLUGINS, "os:system")
+    with pytest.raises(InputError, match=r"os:system is no .*: derive a class from"):
+        create("os:system", 2, 2, arguments={"command": f"touch {tmp_path / 'called'}"})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_arguments_may_be_given_as_such():

@@ -8,6 +8,7 @@ import yaml
 
 from backbones import BACKBONES
 from bench_errors import InputError
+from bench_registry import Registry
 from benchmark.commands.options import ArgumentOption, PluginOption, register
 from datasets.studies.names import CUSTOM, DATASETS
 from datasets.vocabulary import Description
@@ -28,7 +29,7 @@ def check_backbone(
     plugin: PluginOption = None,
 ) -> None:
     """Check a backbone against the contract on random volumes; stop at what it does not keep."""
-    register(plugin)
+    register([*(plugin or []), *_typed(BACKBONES, name)])
     print_backbone_check(name, crop, modalities, argument or [])
 
 
@@ -38,7 +39,7 @@ def check_objective(
     plugin: PluginOption = None,
 ) -> None:
     """Check a training objective on random batches; stop at what goes wrong."""
-    register(plugin)
+    register([*(plugin or []), *_typed(OBJECTIVES, name)])
     print_objective_check(name, argument or [])
 
 
@@ -59,6 +60,11 @@ def print_list() -> None:
     width = max(len(f"{kind} {name}") for kind, name, _ in lines)
     for kind, name, about in lines:
         print(f"{f'{kind} {name}':{width}}  {about}".rstrip())
+
+
+def _typed(registry: Registry, name: str) -> list[str]:
+    """A ``module:Class`` that the user has typed to have it checked: as good as --plugin."""
+    return [name] if ":" in name and registry.kind_of(name) == "plugin" else []
 
 
 def _dataset(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from bench_errors import InputError
-from bench_registry import Registry, load
+from bench_registry import PLUGINS, Registry, load
 
 GridOption = Annotated[str, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")]
 GridsOption = Annotated[
@@ -56,7 +56,7 @@ ArgumentOption = Annotated[
 
 
 def register(plugins: list[str] | None) -> None:
-    """Let the class name of each ``module:Class`` stand for it in this process, by its base class.
+    """Let each ``module:Class`` be imported, here and in the workers, and its class name stand for it here.
 
     Raises `InputError` for what cannot be imported, or is neither a backbone nor an objective.
     """
@@ -64,6 +64,7 @@ def register(plugins: list[str] | None) -> None:
         if ":" not in target:
             raise InputError(f"--plugin {target}: expected module:Class, such as my_package.my_module:MyNet")
         _registry_of(target).add(target.rpartition(":")[2], target)
+        os.environ[PLUGINS] = ",".join(filter(None, (os.environ.get(PLUGINS), target)))
 
 
 def _registry_of(target: str) -> Registry:

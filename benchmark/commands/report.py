@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import GridsOption, OutOption, RunsOption, SetOption
+from benchmark.commands.options import GridsOption, OutOption, PluginOption, RunsOption, SetOption, register
 from benchmark.commands.outputs import OverwriteOption, check_file, output_folder
 
 
@@ -41,11 +41,13 @@ def report(
     everything: Annotated[
         bool, typer.Option("--all", help="Also runs in the folder that the grid does not have any more.")
     ] = False,
+    plugin: PluginOption = None,
 ) -> None:
     """Turn the run folders of one or several grids into the tables and figures of a paper."""
     from benchmark.report.show import print_answers
     from benchmark.report.write import write_report
 
+    register(plugin)
     folders = [runs / Path(name).stem for name in grid]
     kinds = formats.split(",") if formats is not None else None
     wanted = None if everything else _wanted(grid, settings or [])

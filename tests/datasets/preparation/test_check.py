@@ -240,10 +240,10 @@ def test_patients_to_predict_need_no_label(study):
     root, paths = study
     paths["label"].unlink()
     cases = find_cases(root, BRATS2020)
-    assert [p.severity for p in check_cases(cases, BRATS2020)] == ["error"]
-    assert check_cases(cases, BRATS2020, labelled=False) == []
+    assert [p.severity for p in check_cases(root, cases, BRATS2020)] == ["error"]
+    assert check_cases(root, cases, BRATS2020, labelled=False) == []
     paths["t1"].write_bytes(b"")
-    (error,) = check_cases(cases, BRATS2020, labelled=False)
+    (error,) = check_cases(root, cases, BRATS2020, labelled=False)
     assert "the file is empty" in error.message
 
 
