@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bench_errors import InputError
 from benchmark.report.tables.csv_text import csv_text
-from benchmark.run_folder.folder import write_atomically
+from benchmark.run_folder.files import write_atomically
 from datasets.preparation.nifti import Image, write_like
 from datasets.vocabulary import ENDINGS, Description
 

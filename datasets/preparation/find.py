@@ -265,5 +265,6 @@ def _no_study(root: Path, disk: Disk, layouts: Iterable[str]) -> InputError:
     found = f", found {image.relative_to(root)} and the like" if image else ""
     convert = f"convert the files to {ENDINGS[0]}, or " if image and not stem(image.name) else ""
     return InputError(
-        f"{root} is no study: expected {expected} in it{found}: {convert}give the folder above the cases"
+        f"{root} is no study: expected {expected} in it{found}: {convert}give the folder above the cases, or "
+        "describe how the files lie in a YAML file (--dataset FILE.yaml)"
     )
