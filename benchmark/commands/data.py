@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from bench_console import messages, output
 from benchmark.commands.options import DatasetOption, OutOption, WorkersOption
 from benchmark.commands.outputs import OverwriteOption, check_outside, output_folder
 
@@ -129,8 +128,8 @@ def _print_problems(problems: "list[Problem]") -> None:
     if problems:
         table = Table("case", "severity", "file", "problem")
         for p in problems:
-            table.add_row(*(escape(text) for text in (p.case, p.severity, p.file, p.message)))
-        Console(width=None if Console().is_terminal else 240).print(table)
+            table.add_row(p.case, p.severity, p.file, p.message)
+        output(240).print(table)
 
 
 def prepare_folder(
@@ -178,7 +177,7 @@ def verify_store(path: Path, workers: int | None) -> int:
 @contextmanager
 def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar while there is a terminal; yields what to call with (done, total)."""
-    console = Console(stderr=True)
+    console = messages()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(label, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from bench_console import messages
 from bench_errors import InputError
 from benchmark.commands.options import DatasetOption
 from benchmark.commands.outputs import OverwriteOption, check_file
@@ -93,11 +93,11 @@ def print_profile(
         draw_table(table, description, picture)
     sys.stdout.write(table.to_csv())
     sys.stdout.flush()
-    console = Console(stderr=True, width=None if sys.stderr.isatty() else 120)
+    console = messages(120)
     rates = ", ".join(f"{m} {rate:.3f}" for m, rate in table.realised.items())
     lines = [f"{table.profile}: {len(table.cases)} cases, missing rates {rates}, hash {table.hash}"]
     lines += [f"note: {note}" for note in table.notes]
-    console.print(*lines, sep="\n", soft_wrap=True, markup=False, highlight=False)
+    console.print(*lines, sep="\n", soft_wrap=True)
     console.print(_subset_counts(table, description), _modality_counts(table))
 
 

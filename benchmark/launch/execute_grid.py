@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.console import Console
-
+from bench_console import messages
 from benchmark.config.grid import Grid
 from benchmark.config.run_config import RunConfig
 from benchmark.launch.cluster import Cluster
@@ -78,7 +77,7 @@ def execute_grid(grid: Grid, runs: Path, stores: dict[str, Path], launch: Launch
     Raises `InputError` before anything starts if a store is missing or has changed, a network cannot be
     built or take its windows, CUDA or a GPU is not there, or an option has no effect on the device.
     """
-    console = Console(stderr=True)
+    console = messages()
     folders = {config: run_folder(grid, config, runs) for config in grid.configs}
     name_teachers(grid, console)
     missing: Trainings = {}
@@ -103,9 +102,9 @@ def execute_grid(grid: Grid, runs: Path, stores: dict[str, Path], launch: Launch
     console.print(f"{count_states(states)} of grid {grid.name}")
     for folder, state in zip(folders.values(), states, strict=True):
         if said := note(folder, state):
-            console.print(f"{state} {folder.path.name}: {said}", soft_wrap=True, markup=False)
+            console.print(f"{state} {folder.path.name}: {said}", soft_wrap=True)
     if launch.track and (text := waiting_text(set(folders.values()))):
-        console.print(text, soft_wrap=True, markup=False)
+        console.print(text, soft_wrap=True)
     return sum(state != "done" for state in states)
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 
+from bench_console import output
 from bench_errors import InputError
 from benchmark.launch import local
 from benchmark.launch.cluster import Cluster, largest_array
@@ -60,7 +61,7 @@ class Task:
         folder = self.job.folder
         before = _progress(folder)
         try:
-            local.launch_here([self.job], [self.slot], self.track, Console(width=200), self.retries)
+            local.launch_here([self.job], [self.slot], self.track, output(), self.retries)
         except KeyboardInterrupt:
             self.stalled = self.stalled + 1 if _progress(folder) == before else 0
             if self.stalled == STALLED_JOBS:

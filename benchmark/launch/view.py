@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from bench_errors import InputError
 from benchmark.launch.worker import Job
 
 QUIET_SECONDS = 10.0
@@ -32,8 +33,11 @@ class Progress(NamedTuple):
 
 def progress(job: Job) -> Progress:
     """Read from its folder what a run is doing."""
-    log = job.folder.log()
     state = job.folder.state()
+    try:
+        log = job.folder.log()
+    except InputError:  # it is damaged, as its worker says
+        log = []
     loss = f"{log[-1]['loss']['total']:.3f}" if log else ""
     epochs = f"epoch {len(log)}/{job.epochs}" if log or state == "running" else ""
     if state != "running":
@@ -95,7 +99,7 @@ class _LiveView:
         self._live.stop()
 
     def say(self, text: str) -> None:
-        self._live.console.print(text, soft_wrap=True, markup=False, highlight=False)
+        self._live.console.print(text, soft_wrap=True)
 
     def refresh(self) -> None:
         rows = []
@@ -131,7 +135,7 @@ class _PlainView:
         self.refresh()
 
     def say(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True, markup=False, highlight=False)
+        self._console.print(text, soft_wrap=True)
 
     def refresh(self) -> None:
         for job in self._jobs:

@@ -4,9 +4,9 @@ import_weights(Path("rfnet.pth"), "rfnet", Path("runs/imported/rfnet"))
 """
 
 import io
+import re
 from hashlib import sha256
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -70,16 +70,14 @@ def _tensors(file: Path, content: bytes) -> dict[str, Any]:
         if file.suffix == ".safetensors":
             return dict(load(content))
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        reason = str(error).split("\n")[0].split(". ")[0]
-        raise InputError(
-            f"{file} needs code to load, which could do anything ({reason}): ask its authors for one "
-            "of tensors only"
-        ) from None
     except Exception as error:  # whatever a reader meets in a file that is not of its kind
-        raise InputError(
-            f"{file} is no whole checkpoint ({' '.join(str(error).split())[:120]}): download it again"
-        ) from None
+        if code := re.search(r"GLOBAL (\S+)", str(error)):
+            raise InputError(
+                f"{file} needs code to load, which could do anything ({code[1]}): ask its authors for one "
+                "of tensors only"
+            ) from None
+        kind = type(error).__name__
+        raise InputError(f"{file} is no whole checkpoint ({kind}): download it again") from None
     if not isinstance(loaded, dict):
         raise InputError(f"{file} holds a {type(loaded).__name__}, expected tensors by name")
     return loaded

@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from bench_console import output
 from bench_errors import InputError
 from benchmark.evaluation.metrics import METRICS
 from benchmark.report.data.collect import SPLITS, case_frame
@@ -49,7 +49,7 @@ def print_comparison(a: str, b: str, runs: Path, out: Path | None) -> None:
     Raises `InputError` if a name is unknown, a run is not finished, nothing stands on both sides, a pair
     differs in data or metric policy, or `out` cannot be written.
     """
-    console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
+    console = output(WIDTH)
     found = [find_runs(text, runs) for text in (a, b)]
     pairs = _pairs(a, b, *found)
     tables = []
@@ -127,9 +127,9 @@ def _print_heads(pair: Pair, console: Console) -> None:
         first = side[0]
         title = method_titles([first.config])[0]
         text = f"{name}: {title}, {first.config['profile']}  {first.grid}/{first.folder}{seeds}"
-        console.print(escape(text), style="bold", soft_wrap=True)
+        console.print(text, style="bold", soft_wrap=True)
     if differing := _differences(pair.a[0], pair.b[0]):
-        console.print(escape(f"differ in {', '.join(differing)}"), soft_wrap=True)
+        console.print(f"differ in {', '.join(differing)}", soft_wrap=True)
 
 
 def _differences(a: Run, b: Run) -> list[str]:
@@ -158,7 +158,7 @@ def _summary(pair: Pair, a: pd.DataFrame, b: pd.DataFrame) -> Table:
                 region,
                 str(effect.patients[i]),
                 *(number(float(side[i])) for side in (*sides, effect.mean)),
-                escape(f"[{low}, {high}]"),
+                f"[{low}, {high}]",
                 p_value(float(effect.p[i]) if primary else float("nan")),
             )
         table.add_section()
@@ -202,7 +202,7 @@ def _of_metric(rows: pd.DataFrame, metric: str) -> Table:
         names = part[["case", "subset", "region"]].to_numpy(str)
         values = metric_scale(metric) * part[["a", "b", "difference"]].to_numpy(float)
         for words, numbers in zip(names, values, strict=True):
-            table.add_row(kind, *map(escape, words), *map(number, numbers))
+            table.add_row(kind, *words, *map(number, numbers))
         table.add_section()
     return table
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from bench_errors import InputError
+from bench_lease import Owner, check, hold, living_owner, remove_dead, silence
 from benchmark.run_folder.files import append_line, now, read_lines, read_yaml, write_atomically, write_yaml
-from benchmark.run_folder.lease import Owner, check, hold, living_owner, remove_dead, silence
 from benchmark.run_folder.tests import TESTS, TestFolder, tests_of
 
 STATES = ("done", "running", "failed", "partial", "absent")

@@ -23,6 +23,7 @@ import torch
 
 from backbones.contract import Backbone
 from bench_errors import InputError
+from bench_lease import LeaseLost
 from benchmark import tracking
 from benchmark.config.run_config import RunConfig, read_config
 from benchmark.evaluation.metrics import Scoring
@@ -33,7 +34,6 @@ from benchmark.run_folder.checkpoint import load_weights, save_weights
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
 from benchmark.run_folder.files import write_atomically
 from benchmark.run_folder.folder import VALIDATED, RunFolder
-from benchmark.run_folder.lease import LeaseLost
 from benchmark.run_folder.reasons import Pruned, error_reason
 from benchmark.run_folder.tests import TestFolder
 from benchmark.training.build import build_backbone, build_objective

@@ -1,13 +1,14 @@
-"""What a launcher and the process of a run agree on: signals and exit codes."""
+"""What a launcher and a worker agree on: signals and exit codes."""
 
 import signal
 import sys
 from threading import Event
 
-WRONG_INPUT, HELD, STOPPED = 2, 75, 130
-"""Exit codes: another try would end alike; another process has the run; told to stop, another try goes on."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-"""Ctrl-C; being told to end; and what SLURM sends some time before a job is out of time."""
+WRONG_INPUT, DISK_FULL, HELD, STOPPED = 2, 74, 75, 130
+"""Exit codes: another try would end alike; no space is left; another process has the run; told to stop, where
+another try goes on."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
+"""Ctrl-C, being told to end, a terminal that closes, and what SLURM sends before a job is out of time."""
 
 
 def stop_signals() -> Event:
@@ -20,5 +21,6 @@ def stop_signals() -> Event:
         asked.set()
 
     for number in SIGNALS:
-        signal.signal(number, ask)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, ask)
     return asked

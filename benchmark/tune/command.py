@@ -10,8 +10,8 @@ from pathlib import Path
 
 import optuna
 from optuna.trial import TrialState
-from rich.console import Console
 
+from bench_console import messages, output
 from bench_errors import InputError
 from benchmark.launch.cluster import Cluster
 from benchmark.launch.devices import Slot
@@ -21,7 +21,7 @@ from benchmark.launch.stores import find_stores
 from benchmark.run_folder.folder import run_folders
 from benchmark.tracking.uploaded import waiting_text
 from benchmark.training.inputs import run_split
-from benchmark.training.worker import STOPPED
+from benchmark.training.worker import DISK_FULL, STOPPED
 from benchmark.tune.cluster_pool import ClusterPool
 from benchmark.tune.outcome import write_outcome
 from benchmark.tune.pool import Pool
@@ -60,7 +60,7 @@ def tune_study(
     Raises `InputError` before anything starts for a study that cannot run, and where workers cannot; and
     KeyboardInterrupt after stopping the workers when the user interrupts.
     """
-    console = Console(stderr=True)
+    console = messages()
     name, plan = load_plan(name_or_path)
     plan.check(name)
     grid = plan.grid(name, plan.first(name))
@@ -86,9 +86,9 @@ def tune_study(
         _run(study, place, pool, view, trials, until)
     outcome = write_outcome(study, plan, place)
     print_study(study, plan)
-    console.print(f"wrote {len(outcome)} files, begin with {outcome[0]}", soft_wrap=True, markup=False)
+    console.print(f"wrote {len(outcome)} files, begin with {outcome[0]}", soft_wrap=True)
     if track and (text := waiting_text(run_folders(place.folder))):
-        console.print(text, soft_wrap=True, markup=False)
+        console.print(text, soft_wrap=True)
     return sum(t.state == TrialState.COMPLETE for t in study.get_trials(deepcopy=False))
 
 
@@ -113,6 +113,10 @@ def _run(
                 time.sleep(POLL_SECONDS)
                 if (failed := pool.ended()) and not give_up_lost(study, place):
                     for code, output in failed:
+                        if code == DISK_FULL:
+                            raise InputError(
+                                f"the disk of {place.folder} is full: make space, and give the command again"
+                            )
                         if code != STOPPED:  # a cluster may take back a job that has only just begun
                             raise InputError(
                                 f"a worker ended with exit code {code} and had no trial: see {output}"
@@ -140,9 +144,9 @@ def report_study(name_or_path: str, runs: Path, storage: str | None) -> list[Pat
 def print_study(study: optuna.Study, plan: Plan) -> None:
     """Print a study's trials on standard output."""
     trials = study.get_trials(deepcopy=False)
-    console = Console(width=None if Console().is_terminal else 200)
+    console = output()
     console.print(trial_table(plan, trials))
-    console.print(summary(study, trials), markup=False)
+    console.print(summary(study, trials))
 
 
 def serve_dashboard(name_or_path: str, runs: Path, storage: str | None, host: str, port: int) -> None:

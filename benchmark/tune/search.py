@@ -9,8 +9,9 @@ It is a journal file in the folder of its runs, or a database. Several machines 
 share that folder: what has to happen one after the other goes by a lock in it.
 """
 
-import fcntl
 import json
+import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,10 +28,13 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock, JournalStorage
+from optuna.storages.journal._file import get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
 from bench_errors import InputError
+from bench_lease import hold_in_turn
+from benchmark.run_folder.files import drop_cut_line
 from benchmark.run_folder.folder import STUDY, RunFolder
 from benchmark.tune.study_file import HalvingPlan, MedianPlan, Plan, Range
 from datasets.randomness import generator
@@ -66,20 +70,35 @@ class Place:
     def open_storage(self) -> BaseStorage:
         """Return the storage; raise `InputError` where it cannot be opened."""
         if self.storage is None:
-            return JournalStorage(JournalFileBackend(str(self.own / "journal.log")))
+            return self._open_journal()
         try:
-            return RDBStorage(self.storage)
+            # SQLAlchemy would look for psycopg2, which is no more developed.
+            return RDBStorage(re.sub("^postgresql://", "postgresql+psycopg://", self.storage))
         except Exception as error:  # whatever the driver of a database raises
             raise InputError(
                 f"--storage {self.storage} cannot be opened ({type(error).__name__}: {first_line(error)}): "
-                "expected a URL such as sqlite:///study.db or postgresql://user@host/name, and its driver"
+                "expected a URL such as sqlite:///study.db or postgresql://user@host/name, and its driver "
+                "(pip install 'passion-bench[tune]')"
+            ) from None
+
+    def _open_journal(self) -> JournalStorage:
+        path = self.own / "journal.log"
+        lock = JournalFileSymlinkLock(str(path))
+        with get_lock_file(lock):  # nobody is appending
+            if drop_cut_line(path):
+                print(f"{path}: dropped a last line that was cut off; its trial runs again", file=sys.stderr)
+        try:
+            return JournalStorage(JournalFileBackend(str(path), lock))
+        except (ValueError, LookupError, AssertionError) as error:  # what Optuna meets where it replays
+            raise InputError(
+                f"{path} is damaged, or of a newer Optuna ({type(error).__name__}: {first_line(error)}): "
+                f"restore it, or remove {self.own} to begin the study again"
             ) from None
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the study's lock; the kernel releases it when the holder dies."""
-        with (self.own / "lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        """Hold the study's lease, once those who have it have let it go or died."""
+        with hold_in_turn(self.own / "lease"):
             yield
 
     def worker(self, name: str) -> RunFolder:
@@ -167,6 +186,11 @@ def next_trial(study: optuna.Study, plan: Plan, place: Place, total: int, worker
 def counted(trials: list[FrozenTrial]) -> int:
     """How many trials have been begun; one that was queued again counts once."""
     return sum(t.state != TrialState.WAITING for t in trials) - len(queued_again(trials))
+
+
+def ended(trials: list[FrozenTrial]) -> int:
+    """How many trials have ended; one that was queued again has not."""
+    return sum(t.state.is_finished() for t in trials) - len(queued_again(trials))
 
 
 def queued_again(trials: list[FrozenTrial]) -> set[int]:

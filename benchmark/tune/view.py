@@ -11,11 +11,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.tune.search import counted, queued_again
+from benchmark.tune.search import counted, ended, queued_again
 from benchmark.tune.study_file import Plan
 
 LOST = "its worker was killed or stopped"
@@ -43,7 +42,7 @@ def trial_table(plan: Plan, trials: Sequence[FrozenTrial]) -> Table:
             *(shown(value) for value in values or [None] * len(plan.goals)),
             pruned_at(trial),
             clock(seconds(trial)) if trial.datetime_start else "",
-            escape(remark(trial, again)),
+            remark(trial, again),
         )
     return table
 
@@ -148,14 +147,14 @@ class TrialView:
         end = f"; {clock(left)} left" if left else ""
         if self._live:
             last = trials[-max(3, self._console.height - 6) :]
-            line = Text(f"{summary(self._study, trials)}; {counted(trials)} of {self._total}{end}")
+            line = Text(f"{summary(self._study, trials)}; {ended(trials)} of {self._total}{end}")
             self._live.update(Group(trial_table(self._plan, last), line), refresh=True)
             return
         for trial in trials:
             if trial.state.is_finished() and trial.number not in self._told:
                 self._told.add(trial.number)
                 self._console.print(
-                    f"{self._line(trial, queued_again(trials))}; {counted(trials)} of {self._total}{end}",
+                    f"{self._line(trial, queued_again(trials))}; {ended(trials)} of {self._total}{end}",
                     soft_wrap=True,
                     markup=False,
                 )

@@ -6,6 +6,7 @@ that is not there yet is begun by `bench tune`.
 """
 
 import argparse
+import errno
 import os
 import socket
 import sys
@@ -27,7 +28,7 @@ from benchmark.run_folder.reasons import Pruned, error_reason
 from benchmark.training.inputs import Inputs
 from benchmark.training.run import Execution, execute
 from benchmark.training.trial import Trial
-from benchmark.training.worker import stop_signals
+from benchmark.training.worker import DISK_FULL, WRONG_INPUT, stop_signals
 from benchmark.tune.scores import values_of
 from benchmark.tune.search import Place, next_trial, resume
 from benchmark.tune.study_file import Plan, load_plan
@@ -143,7 +144,8 @@ def main() -> NoReturn:
         sys.exit(130)
     except Exception as error:
         traceback.print_exc()
-        sys.exit(2 if isinstance(error, InputError) else 1)
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        sys.exit(WRONG_INPUT if isinstance(error, InputError) else DISK_FULL if full else 1)
     sys.exit(0)
 
 

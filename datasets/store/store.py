@@ -30,7 +30,7 @@ from datasets.vocabulary import FORMULA, Description
 
 FORMAT = 3
 INDEX = "store.json"
-LOCK = ".bench-prepare.lock"
+LOCK = ".bench-prepare"
 VOLUMES = "volumes.b2nd"
 LABELS = "labels.b2nd"
 RECORD = "case.json"

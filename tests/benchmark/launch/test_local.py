@@ -25,10 +25,12 @@ DONE = "touch done"
 
 @pytest.fixture(autouse=True)
 def signals():
-    """A test that was started in the background would ignore Ctrl-C."""
+    """A test that was started in the background would ignore Ctrl-C, and one under nohup SIGHUP."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before_hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGHUP, before_hangup)
 
 
 class Workers:
@@ -236,10 +238,10 @@ def test_the_first_ctrl_c_gives_time_for_a_checkpoint(workers):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_sigterm_stops_like_ctrl_c(workers):
-    run = workers.job(
-        "run", "trap 'touch saved; exit 130' TERM; kill -TERM $PPID; while :; do sleep 0.01; done"
-    )
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_stop_like_ctrl_c(workers, number):
+    script = f"trap 'touch saved; exit 130' TERM; kill -{number} $PPID; while :; do sleep 0.01; done"
+    run = workers.job("run", script)
     with pytest.raises(KeyboardInterrupt):
         workers.launch(run)
     assert (run.folder.path / "saved").exists()

@@ -52,7 +52,9 @@ def test_progress_in_every_state(tmp_path):
 
 def test_the_live_table_shows_those_at_work_first_and_fits_the_terminal(tmp_path):
     jobs = [job(tmp_path / f"run{n}", epochs=n) for n in range(20)]
-    console = Console(file=StringIO(), force_terminal=True, width=100, height=12)
+    console = Console(
+        file=StringIO(), force_terminal=True, width=100, height=12, markup=False, highlight=False
+    )
     jobs[0].folder.mark_trained()
     jobs[3].folder.mark_failed("no")
     with jobs[7].folder.lease(), make_view(jobs, console) as shown:
@@ -70,7 +72,7 @@ def test_the_live_table_shows_those_at_work_first_and_fits_the_terminal(tmp_path
 
 def test_without_a_terminal_a_line_for_what_moves_on(tmp_path, monkeypatch):
     run, other = job(tmp_path / "run"), job(tmp_path / "other")
-    console = Console(file=StringIO(), width=100)
+    console = Console(file=StringIO(), width=100, markup=False, highlight=False)
     with make_view([run, other], console) as shown:
         shown.refresh()
         with run.folder.lease():

@@ -39,6 +39,7 @@ class Evil:
         (lambda f: torch.save([1, 2], f), "expected tensors by name"),
         (lambda f: torch.save({"a": torch.zeros(2)}, f), "left over"),
         (lambda f: f.write_bytes(b""), "no whole checkpoint"),
+        (lambda f: f.write_bytes(b"<html>"), r"no whole checkpoint \(UnpicklingError\): download it again"),
         (lambda f: f.write_text("a text"), "download it again|ask its authors"),
         (lambda f: None, "cannot be read"),
     ],

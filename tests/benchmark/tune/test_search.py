@@ -169,6 +169,36 @@ def test_a_study_goes_on_only_as_it_was_begun(tmp_path):
     begin(pruned_otherwise, place, "d474")
 
 
+def test_a_cut_last_line_of_the_journal_is_dropped_and_its_trial_runs_again(tmp_path, capsys):
+    _, plan, place = worked(tmp_path, 4)
+    journal = place.own / "journal.log"
+    whole = journal.read_bytes()
+    last = whole.rstrip(b"\n").rfind(b"\n") + 1
+    journal.write_bytes(whole[: last + 5])
+    begin(plan, place, "d474")
+    assert journal.read_bytes().startswith(whole[:last])
+    assert f"{journal}: dropped a last line" in capsys.readouterr().err
+    study = resume(plan, place)
+    give_up_lost(study, place)
+    work(study, plan, place, stub_objective(plan, place), 5, None)
+    trials = resume(plan, place).get_trials()
+    assert counted(trials) == 5
+    assert {t.state for t in trials} <= {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
+
+
+@pytest.mark.parametrize(
+    "line", ['{"op_code": 99, "worker_id": "a"}', "{cut in the middle", '{"op_code": 5}']
+)
+def test_a_damaged_journal_is_named(tmp_path, line):
+    _, plan, place = worked(tmp_path, 2)
+    journal = place.own / "journal.log"
+    *before, last = journal.read_text().splitlines()
+    journal.write_text("\n".join([*before, line, last, ""]))
+    for opens in (lambda: resume(plan, place), lambda: begin(plan, place, "d474")):
+        with pytest.raises(InputError, match=r"journal.log is damaged, or of a newer Optuna \("):
+            opens()
+
+
 def test_a_study_in_a_database(tmp_path):
     plan, place = made(tmp_path)
     place = Place("stub", place.runs, f"sqlite:///{tmp_path}/study.db")
