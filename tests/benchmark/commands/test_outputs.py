@@ -2,28 +2,20 @@
 
 import inspect
 import shutil
-import sys
 from contextlib import suppress
 
 import pytest
+from bench_program import bench_here as bench
 from nifti_study import write_study
 from recorded_runs import record
 
 from bench_errors import InputError
-from benchmark.commands.app import COMMANDS, app, main
+from benchmark.commands.app import COMMANDS, app
 from benchmark.commands.outputs import MARKER, check_file, check_outside, output_folder
 from datasets.studies.brats import BRATS2020
 
 WRITING = ("out", "csv", "picture")
 """Parameters of commands that say where to write."""
-
-
-def bench(capsys, monkeypatch, *arguments):
-    """Run the program in this process: exit code, and its error."""
-    monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return end.value.code or 0, capsys.readouterr().err
 
 
 def all_commands():
@@ -116,7 +108,7 @@ def test_files(tmp_path):
         check_file("--out", tmp_path, True)
 
 
-def test_nothing_goes_into_a_study_that_is_read(tmp_path, capsys, monkeypatch):
+def test_nothing_goes_into_a_study_that_is_read(tmp_path):
     study = tmp_path / "study"
     write_study(study, BRATS2020)
     (tmp_path / "link").symlink_to(study)
@@ -125,16 +117,16 @@ def test_nothing_goes_into_a_study_that_is_read(tmp_path, capsys, monkeypatch):
             InputError, match=r"lies in .*, which is being read: choose a folder outside of it"
         ):
             check_outside(out, study)
-        code, error = bench(
-            capsys, monkeypatch, "data", "prepare", study, "--dataset", "brats2020", "--out", out
-        )
-        assert (code, "which is being read" in error) == (2, True)
-        code, error = bench(capsys, monkeypatch, "predict", "RUN", "--study", study, "--out", out)
-        assert (code, "which is being read" in error) == (2, True)
+        for command in (
+            ["data", "prepare", study, "--dataset", "brats2020"],
+            ["predict", "RUN", "--study", study],
+        ):
+            refused = bench(*command, "--out", out)
+            assert (refused.returncode, "which is being read" in refused.stderr) == (2, True)
     check_outside(tmp_path / "study2", study)
 
 
-def test_the_commands_themselves(tmp_path, capsys, monkeypatch):
+def test_the_commands_themselves(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     one = record(tmp_path / "runs" / "small", "passion").path.name
     (tmp_path / "names.txt").write_text("a\nb\nc\n")
@@ -144,18 +136,19 @@ def test_the_commands_themselves(tmp_path, capsys, monkeypatch):
         "csv": ["compare", one, one, "--csv", "rows.csv"],
         "picture": ["profile", "complete", "--cases", "names.txt", "--picture", "a.png"],
     }.items():
-        assert bench(capsys, monkeypatch, *command)[0] == 0, kind
-        code, error = bench(capsys, monkeypatch, *command)
-        assert (code, "add --overwrite" in error) == (2, True), kind
-        assert len(error.splitlines()) == 1
-        assert bench(capsys, monkeypatch, *command, "--overwrite")[0] == 0, kind
+        assert bench(*command).returncode == 0, kind
+        refused = bench(*command)
+        assert refused.returncode == 2, kind
+        (line,) = refused.stderr.splitlines()
+        assert "add --overwrite" in line
+        assert bench(*command, "--overwrite").returncode == 0, kind
     # Without --out, the archive has the run's name, and is not replaced either.
-    assert bench(capsys, monkeypatch, "export", one)[0] == 0
-    assert bench(capsys, monkeypatch, "export", one)[0] == 2
-    assert bench(capsys, monkeypatch, "speed", "--out", "a.png")[0] == 2
+    assert bench("export", one).returncode == 0
+    assert bench("export", one).returncode == 2
+    assert bench("speed", "--out", "a.png").returncode == 2
     shutil.copytree("study", "mine")
     (tmp_path / "mine" / MARKER).unlink()
-    code, error = bench(capsys, monkeypatch, "data", "phantom", "--size", 32, "--out", "mine", "--overwrite")
-    assert (code, "bench data phantom has not written" in error) == (2, True)
-    code, error = bench(capsys, monkeypatch, "report", "--grid", "small", "--out", "study", "--overwrite")
-    assert (code, "bench report has not written" in error) == (2, True)
+    refused = bench("data", "phantom", "--size", 32, "--out", "mine", "--overwrite")
+    assert (refused.returncode, "bench data phantom has not written" in refused.stderr) == (2, True)
+    refused = bench("report", "--grid", "small", "--out", "study", "--overwrite")
+    assert (refused.returncode, "bench report has not written" in refused.stderr) == (2, True)

@@ -2,18 +2,16 @@
 
 import csv
 import shutil
-import sys
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 import yaml
-from bench_program import bench
+from bench_program import bench_here as bench
 from docs_page import block
 from single_test import single_test
 
-from benchmark.commands.app import main
 from benchmark.evaluation.sliding_window import segment_case
 from benchmark.models.trained_model import load_trained
 from benchmark.run_folder.folder import run_folders
@@ -134,8 +132,7 @@ def test_unlikely_images_get_a_warning(place, run, case, tmp_path, change, says)
     assert says in result.stderr
 
 
-def test_wrong_input_is_one_line(place, run, case, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(place)
+def test_wrong_input_is_one_line(place, run, case, tmp_path):
     flair = image(place, case, "flair")
     unseen = tmp_path / "unseen"
     shutil.copytree(run, unseen)
@@ -150,12 +147,9 @@ def test_wrong_input_is_one_line(place, run, case, tmp_path, monkeypatch, capsys
         (unseen, "flair", flair, "seg.nii.gz", "no training case"),
         ("nowhere", "flair", flair, "seg.nii.gz", "no run or grid"),
     ):
-        arguments = ["bench", "predict", path, f"--image={name}={file}", "--out", out, "--device", "cpu"]
-        monkeypatch.setattr(sys, "argv", [*map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        assert end.value.code == 2
-        (line,) = capsys.readouterr().err.splitlines()
+        result = predict(place, path, {name: file}, out)
+        assert result.returncode == 2
+        (line,) = result.stderr.splitlines()
         assert says in line
 
 

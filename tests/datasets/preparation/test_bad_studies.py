@@ -3,16 +3,15 @@
 import gzip
 import json
 import shutil
-import sys
 from dataclasses import dataclass, field
 
 import nibabel as nib
 import numpy as np
 import pytest
+from bench_program import bench_here
 from nifti_study import AFFINE, rewrite, write_case, write_image, write_study
 from scipy.ndimage import gaussian_filter
 
-from benchmark.commands.app import main
 from datasets.preparation.prepare import prepare
 from datasets.store.store import Store
 from datasets.studies.brats import BRATS2018, BRATS2020
@@ -434,14 +433,11 @@ KINDS = {
 }  # fmt: skip
 
 
-def bench(capsys, monkeypatch, *arguments):
-    """Run the program in this process: exit code, standard output, lines of standard error."""
-    monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    out, errors = capsys.readouterr()
-    assert "Traceback" not in out + errors
-    return end.value.code or 0, out, errors.splitlines()
+def bench(*arguments):
+    """Run the program: exit code, standard output, lines of standard error."""
+    result = bench_here(*arguments)
+    assert "Traceback" not in result.stdout + result.stderr
+    return result.returncode, result.stdout, result.stderr.splitlines()
 
 
 def says(text, expected):
@@ -449,16 +445,14 @@ def says(text, expected):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_has_its_own_message_and_leaves_nothing(tmp_path, capsys, monkeypatch, kind):
+def test_each_kind_has_its_own_message_and_leaves_nothing(tmp_path, kind):
     spoil, severity, message = KINDS[kind]
     study = Broken(tmp_path / "study")
     study.paths = write_study(study.root, BRATS2020)["one"]
     spoil(study)
     before = sorted(tmp_path.iterdir())
 
-    code, out, errors = bench(
-        capsys, monkeypatch, "data", "check", study.root, "--dataset", study.dataset, "--json"
-    )
+    code, out, errors = bench("data", "check", study.root, "--dataset", study.dataset, "--json")
     if severity == "refused":
         assert code == 2
         assert len(errors) == 1
@@ -476,9 +470,7 @@ def test_each_kind_has_its_own_message_and_leaves_nothing(tmp_path, capsys, monk
             assert problems == []
 
     out_folder = tmp_path / "deep" / "store"
-    code, _, errors = bench(
-        capsys, monkeypatch, "data", "prepare", study.root, "--dataset", study.dataset, "--out", out_folder
-    )
+    code, _, errors = bench("data", "prepare", study.root, "--dataset", study.dataset, "--out", out_folder)
     if severity in ("error", "refused"):
         assert code == 2
         assert len(errors) == 1
@@ -505,12 +497,12 @@ def test_big_endian_voxels_are_read_right(tmp_path):
     assert prepare(study.root, BRATS2020, tmp_path / "big").hash == little.hash
 
 
-def test_the_table_names_every_problem(tmp_path, capsys, monkeypatch):
+def test_the_table_names_every_problem(tmp_path):
     study = Broken(tmp_path / "study")
     study.paths = write_study(study.root, BRATS2020)["one"]
     study.paths["t1"].unlink()
     study.change("t2", put(-1))
-    code, out, _ = bench(capsys, monkeypatch, "data", "check", study.root)
+    code, out, _ = bench("data", "check", study.root)
     assert code == 1
     assert "one_t1.nii.gz" in out
     assert "negative voxels" in out
