@@ -7,6 +7,7 @@ need them, so that `bench --help` answers at once.
 import signal
 import sys
 from collections.abc import Callable
+from errno import ENAMETOOLONG
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -75,6 +76,11 @@ def main() -> NoReturn:
         app()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != ENAMETOOLONG:
+            raise
+        print(f"error: the name {error.filename} is too long for a file: shorten it", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted: run the same command again to go on", file=sys.stderr)

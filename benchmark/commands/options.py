@@ -1,6 +1,7 @@
 """Options that several commands have, and how their values are read."""
 
 import os
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -48,6 +49,11 @@ PluginOption = Annotated[
     list[str] | None,
     typer.Option("--plugin", help="module:Class, a backbone or objective of yours; repeatable."),
 ]
+ProbeSecondsOption = Annotated[
+    float | None,
+    typer.Option("--probe-seconds", min=0, help="Time steps and tests for so long (default: 60; 0: not)."),
+]
+PROBE_SECONDS = 60.0
 RunArgument = Annotated[str, typer.Argument(help="Path or name of a run folder, or a model folder.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 ArgumentOption = Annotated[
@@ -83,6 +89,12 @@ def _registry_of(target: str) -> Registry:
         f"--plugin {target} is neither a backbone nor an objective: derive it from "
         "backbones.contract.Backbone or passion.objective.Objective"
     )
+
+
+def probe_end(seconds: float | None) -> float | None:
+    """Return when timing has to end that begins now, by `time.monotonic`; None: nothing is to be timed."""
+    seconds = PROBE_SECONDS if seconds is None else seconds
+    return time.monotonic() + seconds if seconds else None
 
 
 def ask_for_weights() -> None:

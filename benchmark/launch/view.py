@@ -22,7 +22,7 @@ QUIET_SECONDS = 10.0
 _ORDER = ("training", "testing", "failed", "waiting", "done")
 
 
-class Progress(NamedTuple):
+class RunProgress(NamedTuple):
     """Where a run stands: state, epochs or cases done, last mean loss, time that training still needs."""
 
     state: str
@@ -31,7 +31,7 @@ class Progress(NamedTuple):
     left: str
 
 
-def progress(job: Job) -> Progress:
+def progress(job: Job) -> RunProgress:
     """Read from its folder what a run is doing."""
     state = job.folder.state()
     try:
@@ -41,12 +41,12 @@ def progress(job: Job) -> Progress:
     loss = f"{log[-1]['loss']['total']:.3f}" if log else ""
     epochs = f"epoch {len(log)}/{job.epochs}" if log or state == "running" else ""
     if state != "running":
-        return Progress("waiting" if state in ("partial", "absent") else state, epochs, loss, "")
+        return RunProgress("waiting" if state in ("partial", "absent") else state, epochs, loss, "")
     if len(log) < job.epochs:
         mean = sum(line["timing"]["seconds"] for line in log) / len(log) if log else 0.0
         left = duration(mean * (job.epochs - len(log))) if log else ""
-        return Progress("training", epochs, loss, left)
-    return Progress("testing", f"case {_tested(job)}/{job.test_cases}", loss, "")
+        return RunProgress("training", epochs, loss, left)
+    return RunProgress("testing", f"case {_tested(job)}/{job.test_cases}", loss, "")
 
 
 def duration(seconds: float) -> str:
@@ -87,7 +87,7 @@ class _LiveView:
 
     def __init__(self, jobs: list[Job], console: Console):
         self._jobs = jobs
-        self._done: dict[Job, Progress] = {}
+        self._done: dict[Job, RunProgress] = {}
         self._live = Live(console=console, auto_refresh=False)
 
     def __enter__(self) -> "_LiveView":
@@ -126,7 +126,7 @@ class _PlainView:
     def __init__(self, jobs: list[Job], console: Console):
         self._jobs = jobs
         self._console = console
-        self._last = {job: (Progress("waiting", "", "", ""), 0.0) for job in jobs}
+        self._last = {job: (RunProgress("waiting", "", "", ""), 0.0) for job in jobs}
 
     def __enter__(self) -> "_PlainView":
         return self

@@ -47,7 +47,8 @@ def export_run(text: str, runs: Path, out: Path, unfinished: bool = False) -> Pa
         out: the archive, `.tar.gz`.
         unfinished: take a run that is not done too.
 
-    Raises `InputError` where there is no such run, it is not done, or the archive cannot be written.
+    Raises `InputError` where there is no such run, it is not done, or damaged, or the archive cannot be
+    written.
     """
     run = find_folder(text, runs)
     if (state := run.state()) != "done" and not unfinished:
@@ -55,6 +56,7 @@ def export_run(text: str, runs: Path, out: Path, unfinished: bool = False) -> Pa
             f"{run.path} is {state}, not done: finish it with bench run, or give --unfinished to export "
             "what there is"
         )
+    run.check_whole()
     if not out.name.endswith(".tar.gz"):
         raise InputError(f"--out {out}: expected a name that ends in .tar.gz")
     try:

@@ -23,7 +23,7 @@ from bench_registry import unknown
 from benchmark.evaluation.sliding_window import most_probable
 from benchmark.models.segmentation_files import (
     VOLUMES,
-    Segmentation,
+    PatientSegmentation,
     labelled_as,
     values_text,
     write_segmentation,
@@ -167,7 +167,7 @@ def segment_patient(
     resample: bool = False,
     probabilities: bool = False,
     orientation: str = "",
-) -> Segmentation:
+) -> PatientSegmentation:
     """Segment one case, averaging the models' probabilities.
 
     Args:
@@ -224,7 +224,7 @@ def segment_patient(
         everywhere[..., 0] = 1
         everywhere[window] = (total / total.sum(dim=0)).movedim(0, -1).numpy()
         found = turned(everywhere, wanted, held)
-    return Segmentation(
+    return PatientSegmentation(
         subset_name(subset, study.modalities),
         turned(classes, wanted, held),
         found,

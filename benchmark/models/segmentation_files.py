@@ -18,7 +18,7 @@ VOLUMES = "volumes.csv"
 
 
 @dataclass(frozen=True)
-class Segmentation:
+class PatientSegmentation:
     """One patient's segmentation, on the grid of the first image.
 
     Attributes:
@@ -75,7 +75,7 @@ def values_text(description: Description) -> str:
     return f"labels as in {description.name}: {', '.join(f'{value} {name}' for value, name in pairs)}"
 
 
-def write_segmentation(segmentation: Segmentation, description: Description, out: Path) -> list[Path]:
+def write_segmentation(segmentation: PatientSegmentation, description: Description, out: Path) -> list[Path]:
     """Write a segmentation in the values of a dataset's label files, and what probabilities it has."""
     values = np.array(class_values(description))
     labels = values.astype(np.min_scalar_type(int(values.max())))[segmentation.classes]

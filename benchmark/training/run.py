@@ -28,7 +28,7 @@ from benchmark import tracking
 from benchmark.config.run_config import RunConfig, read_config
 from benchmark.evaluation.metrics import Scoring
 from benchmark.evaluation.sliding_window import Segmentation, mean_dice, score_maps, segment_case
-from benchmark.evaluation.test_cases import score_cases
+from benchmark.evaluation.tested_cases import score_cases
 from benchmark.run_folder.case_rows import CaseRow, write_rows
 from benchmark.run_folder.checkpoint import load_weights, save_weights
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
@@ -155,7 +155,7 @@ def _train_and_test(folder: RunFolder, execution: Execution, trial: Trial | None
 def read_inputs(folder: RunFolder, store: Path) -> Inputs:
     """What the run works with, checked against what it was begun with."""
     recorded = folder.config()
-    inputs = Inputs.of(read_config(recorded["config"]), Store.open(store))
+    inputs = Inputs.of(read_config(recorded["config"], str(folder.path)), Store.open(store))
     check_identity(recorded, inputs, folder.path)
     return inputs
 

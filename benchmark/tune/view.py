@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.tune.search import counted, ended, queued_again
-from benchmark.tune.study_file import Plan
+from benchmark.tune.study_file import Search
 
 LOST = "its worker was killed or stopped"
 STATES = {
@@ -27,10 +27,10 @@ STATES = {
 }
 
 
-def trial_table(plan: Plan, trials: Sequence[FrozenTrial]) -> Table:
+def trial_table(search: Search, trials: Sequence[FrozenTrial]) -> Table:
     """Return a table of trials: number, state, parameters, values, when it was pruned, time, remark."""
-    keys = list(plan.space)
-    heads = ["trial", "state", *(key.rpartition(".")[2] for key in keys), *plan.goals]
+    keys = list(search.space)
+    heads = ["trial", "state", *(key.rpartition(".")[2] for key in keys), *search.goals]
     table = Table(*heads, "pruned at", "time", "")
     again = queued_again(list(trials))
     for trial in trials:
@@ -39,7 +39,7 @@ def trial_table(plan: Plan, trials: Sequence[FrozenTrial]) -> Table:
             str(trial.number),
             STATES[trial.state],
             *(shown(trial.params.get(key)) for key in keys),
-            *(shown(value) for value in values or [None] * len(plan.goals)),
+            *(shown(value) for value in values or [None] * len(search.goals)),
             pruned_at(trial),
             clock(seconds(trial)) if trial.datetime_start else "",
             remark(trial, again),
@@ -115,7 +115,7 @@ class TrialView:
 
     Args:
         study: read anew at each `refresh`.
-        plan: its file.
+        search: its file.
         console: where to show it.
         total: how many trials it will have.
         workers: how many work on it here.
@@ -123,9 +123,15 @@ class TrialView:
     """
 
     def __init__(
-        self, study: optuna.Study, plan: Plan, console: Console, total: int, workers: int, until: float | None
+        self,
+        study: optuna.Study,
+        search: Search,
+        console: Console,
+        total: int,
+        workers: int,
+        until: float | None,
     ):
-        self._study, self._plan, self._console = study, plan, console
+        self._study, self._plan, self._console = study, search, console
         self._total, self._workers, self._until = total, workers, until
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._told = {t.number for t in study.get_trials(deepcopy=False) if t.state.is_finished()}

@@ -201,7 +201,7 @@ def _unpinned(profile: str) -> tuple[str, str]:
 
 def _yaml_path(profile: str) -> Path | None:
     name, _ = _unpinned(profile)
-    if (SHIPPED / f"{name}.yaml").is_file() and name in PROFILES:
+    if name in PROFILES and (SHIPPED / f"{name}.yaml").is_file():
         return SHIPPED / f"{name}.yaml"
     return Path(name) if name.endswith((".yaml", ".yml")) and not profile.startswith("csv:") else None
 

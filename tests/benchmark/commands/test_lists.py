@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 from docs_page import block
-from pydantic import ValidationError
 
 from backbones import BACKBONES
 from bench_errors import InputError
-from bench_options import readable_errors
 from bench_registry import PLUGINS
+from bench_yaml import Document
 from benchmark.commands.lists import print_backbone_check, print_objective_check
 from benchmark.commands.options import register
 from benchmark.config.grid import load_grid
@@ -81,7 +80,7 @@ def test_a_plugin_is_known_by_its_class_name(folder):
         (lambda: register(["mean_net:Block"]), "neither a backbone nor an objective"),
         (lambda: register(["maen_net:MeanNet"]), "no module maen_net"),
         (lambda: print_backbone_check("mean_net:MeanNet", 8, 3, ["width"]), "expected NAME=VALUE"),
-        (lambda: print_backbone_check("mean_net:MeanNet", 8, 3, ["width=[1"]), "expected NAME=VALUE"),
+        (lambda: print_backbone_check("mean_net:MeanNet", 8, 3, ["width=[1"]), "is not YAML"),
         (lambda: print_backbone_check("mean_net:MeanNet", 8, 3, ["depth=3"]), "depth: no such option here"),
         (lambda: print_backbone_check("rfnett", 8, 3, []), "did you mean rfnet"),
         (lambda: print_objective_check("passoin", []), "did you mean passion"),
@@ -97,7 +96,7 @@ def test_wrong_input_is_named(folder, monkeypatch, ask, says):
 def test_a_broken_backbone_is_one_line_and_exit_code_2(folder):
     result = bench("check-backbone", "mean_net:MeanNet", "--argument", "width=wide", cwd=folder)
     assert result.returncode == 2
-    assert "backbone mean_net:MeanNet: width: Input should be a valid integer" in result.stderr
+    assert "backbone mean_net:MeanNet: width: expected a whole number, found 'wide'" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -174,10 +173,10 @@ def test_sections_of_monai_and_plugins(folder, monkeypatch):
         ),
         ({"backbone": {"widht": 4}}, "backbone.widht: no such option here, did you mean width?"),
         ({"backbone": {"name": "monai:UNet", "width": 4}}, "known are name, presence_code, arguments"),
-        ({"backbone": {"name": "rfnet", "width": 3}}, "width: Input should be a multiple of 2 (found 3)"),
+        ({"backbone": {"name": "rfnet", "width": 3}}, "backbone.width: expected a multiple of 2, found 3"),
         (
             {"backbone": {"name": "monai:UNet", "arguments": 3}},
-            "backbone.arguments: Input should be a valid dict",
+            "backbone.arguments: expected a mapping, found 3",
         ),
         ({"backbone": {"name": "rfnett"}}, "did you mean rfnet"),
         ({"backbone": {"name": "nowhere:Net"}}, "no module nowhere"),
@@ -193,15 +192,15 @@ def test_sections_of_monai_and_plugins(folder, monkeypatch):
         ),
         ({"objective": "passoin"}, "did you mean passion"),
         ({"trian": {}}, "trian: no such option here, did you mean train?"),
-        ({"backbone": {"name": 3}}, "backbone.name: Input should be a valid string (found 3)"),
+        ({"backbone": {"name": 3}}, "backbone.name: expected text, found 3"),
     ],
 )
 def test_wrong_sections_are_named(folder, monkeypatch, content, says):
     monkeypatch.chdir(folder)
     monkeypatch.setenv(PLUGINS, "mean_net:MeanNet,nowhere:Net")
-    with pytest.raises(ValidationError) as caught:
-        RunConfig.model_validate(content)
-    assert says in readable_errors(caught.value.errors())
+    with pytest.raises(InputError) as caught:
+        Document(content, "run").check(RunConfig)
+    assert says in str(caught.value)
 
 
 def test_our_own_sections_hold_nothing_of_plugins():

@@ -5,7 +5,7 @@ import shutil
 from contextlib import suppress
 
 import pytest
-from bench_program import bench_here as bench
+from bench_program import bench
 from nifti_study import write_study
 from recorded_runs import record
 

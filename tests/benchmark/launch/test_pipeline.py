@@ -90,7 +90,7 @@ def fresh_copy(done, to, epochs):
     """A run folder like `done`, not begun yet, with other epochs."""
     content = done.config()
     content["config"]["train"]["epochs"] = epochs
-    content["hash"] = content["identity"]["options"] = read_config(content["config"]).hash
+    content["hash"] = content["identity"]["options"] = read_config(content["config"], "run").hash
     folder = RunFolder(to)
     folder.write_config(content)
     for test in done.tests():

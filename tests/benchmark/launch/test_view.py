@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from benchmark.launch import view
-from benchmark.launch.view import Progress, duration, make_view, progress
+from benchmark.launch.view import RunProgress, duration, make_view, progress
 from benchmark.launch.worker import Job
 from benchmark.run_folder.folder import RunFolder
 
@@ -33,16 +33,16 @@ def test_duration(seconds, text):
 
 def test_progress_in_every_state(tmp_path):
     run = job(tmp_path / "run")
-    assert progress(run) == Progress("waiting", "", "", "")
+    assert progress(run) == RunProgress("waiting", "", "", "")
     with run.folder.lease():
-        assert progress(run) == Progress("training", "epoch 0/100", "", "")
+        assert progress(run) == RunProgress("training", "epoch 0/100", "", "")
     run = job(tmp_path / "begun", epochs=40)
-    assert progress(run) == Progress("waiting", "epoch 40/100", "2.000", "")
+    assert progress(run) == RunProgress("waiting", "epoch 40/100", "2.000", "")
     with run.folder.lease():
-        assert progress(run) == Progress("training", "epoch 40/100", "2.000", "1 d 6:00:00")
+        assert progress(run) == RunProgress("training", "epoch 40/100", "2.000", "1 d 6:00:00")
     run = job(tmp_path / "trained", epochs=100, cases=("a", "a", "b"))
     with run.folder.lease():
-        assert progress(run) == Progress("testing", "case 2/4", "2.000", "")
+        assert progress(run) == RunProgress("testing", "case 2/4", "2.000", "")
     run.folder.mark_failed("no")
     assert progress(run).state == "failed"
     run.folder.mark_trained()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from bench_program import bench_here as bench
+from bench_program import bench
 from docs_page import block
 from single_test import single_test
 

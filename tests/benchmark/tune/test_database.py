@@ -25,14 +25,14 @@ from pathlib import Path
 from stub_study import made, stub_objective
 from benchmark.tune.search import Place, resume
 from benchmark.tune.worker import work
-plan, place = made(Path({folder!r}))
+search, place = made(Path({folder!r}))
 place = Place("stub", place.runs, {storage!r})
 
 def wait(trial):
     print(trial.number, flush=True)
     time.sleep({seconds})
 
-work(resume(plan, place), plan, place, stub_objective(plan, place, wait), 8, None)
+work(resume(search, place), search, place, stub_objective(search, place, wait), 8, None)
 """
 
 
@@ -78,20 +78,20 @@ def start(folder, storage, seconds):
 
 @pytest.mark.long
 def test_two_workers_of_which_one_is_killed(tmp_path, storage, capsys):
-    plan, place = made(tmp_path)
+    search, place = made(tmp_path)
     place = Place("stub", place.runs, storage)
-    begin(plan, place, "d474")
+    begin(search, place, "d474")
     slow, quick = start(tmp_path, storage, 600), start(tmp_path, storage, 0)
     lost = int(slow.stdout.readline())
     quick.communicate()
     slow.send_signal(signal.SIGKILL)
     slow.wait()
     assert quick.returncode == 0
-    study = resume(plan, place)
+    study = resume(search, place)
     assert counted(study.get_trials()) == 8
     assert give_up_lost(study, place) == [lost]
-    work(study, plan, place, stub_objective(plan, place), 8, None)
-    trials = resume(plan, place).get_trials()
+    work(study, search, place, stub_objective(search, place), 8, None)
+    trials = resume(search, place).get_trials()
     assert counted(trials) == 8
     assert [t.number for t in trials if t.state.name == "FAIL"] == [lost]
     assert trials[-1].params == trials[lost].params
@@ -102,10 +102,10 @@ def test_two_workers_of_which_one_is_killed(tmp_path, storage, capsys):
 
 @pytest.mark.long
 def test_a_server_that_is_gone_is_one_line(tmp_path, server):
-    plan, place = made(tmp_path)
+    search, place = made(tmp_path)
     wrong = server.replace("studies", "nothing")
     with pytest.raises(InputError, match='database "nothing" does not exist') as caught:
-        begin(plan, Place("stub", place.runs, wrong), "d474")
+        begin(search, Place("stub", place.runs, wrong), "d474")
     assert "\n" not in str(caught.value)
 
 
@@ -119,8 +119,8 @@ def test_a_server_that_is_gone_is_one_line(tmp_path, server):
     ],
 )
 def test_a_wrong_address_or_missing_driver_is_one_line(tmp_path, storage, says):
-    plan, place = made(tmp_path)
+    search, place = made(tmp_path)
     with pytest.raises(InputError, match=says) as caught:
-        begin(plan, Place("stub", place.runs, storage), "d474")
+        begin(search, Place("stub", place.runs, storage), "d474")
     assert f"--storage {storage} cannot be opened" in str(caught.value)
     assert "\n" not in str(caught.value)

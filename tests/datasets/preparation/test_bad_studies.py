@@ -5,10 +5,10 @@ import json
 import shutil
 from dataclasses import dataclass, field
 
+import bench_program
 import nibabel as nib
 import numpy as np
 import pytest
-from bench_program import bench_here
 from nifti_study import AFFINE, rewrite, write_case, write_image, write_study
 from scipy.ndimage import gaussian_filter
 
@@ -435,7 +435,7 @@ KINDS = {
 
 def bench(*arguments):
     """Run the program: exit code, standard output, lines of standard error."""
-    result = bench_here(*arguments)
+    result = bench_program.bench(*arguments)
     assert "Traceback" not in result.stdout + result.stderr
     return result.returncode, result.stdout, result.stderr.splitlines()
 
