@@ -17,6 +17,7 @@ from benchmark.commands.options import (
     probe_end,
     register,
 )
+from benchmark.commands.outputs import OverwriteOption, check_file
 
 
 def plan(
@@ -63,8 +64,11 @@ def speed(
     ] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Save the figures as JSON.")] = None,
     against: Annotated[Path | None, typer.Option("--against", help="Compare with a saved file.")] = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Measure what a step, a test and a wait for data cost here, and how far from the limit that is."""
     from benchmark.speed.bench import run_speed
 
+    if out:
+        check_file("--out", out, overwrite)
     run_speed(backbone, device, threads, precision, repeats, recompute, out, against)

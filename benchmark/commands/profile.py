@@ -11,7 +11,8 @@ from rich.table import Table
 from bench_console import messages
 from bench_errors import InputError
 from benchmark.commands.options import DatasetOption
-from datasets.vocabulary import Description, presence, subset_name, table_subsets
+from benchmark.commands.outputs import OverwriteOption, check_file
+from datasets.vocabulary import Description, nfc, presence, subset_name, table_subsets
 
 if TYPE_CHECKING:
     from datasets.missingness.availability import Availability
@@ -31,8 +32,11 @@ def profile(
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Draw the table into this png file.")
     ] = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Print who lacks what as csv on standard output; rates, hash and counts go to standard error."""
+    if picture:
+        check_file("--picture", picture, overwrite)
     print_profile(name, cases, from_csv, dataset, seed, picture, split)
 
 
@@ -128,10 +132,13 @@ def _modality_counts(table: "Availability") -> Table:
 
 
 def _read_names(path: Path) -> list[str]:
+    from datasets.store.store import check_name
+
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = nfc(path.read_text(encoding="utf-8")).splitlines()
     except (OSError, UnicodeDecodeError):
         raise InputError(f"{path} cannot be read: give a text file with one case name a line") from None
+    names = [check_name(line.strip()) for line in lines if line.strip()]
     if not names:
         raise InputError(f"{path} has no case names: give a text file with one a line")
     if len(set(names)) < len(names):

@@ -31,7 +31,7 @@ def import_weights(file: Path, backbone: str, out: Path) -> RunFolder:
 
     The folder holds `config.yaml`, whose `imported` names the file and its SHA-256 (how it was trained is not
     known), and `weights.safetensors`. The file is read as data only. Raises `InputError` for a file that is
-    no checkpoint, needs code to load, or does not fit `backbone`, and for a folder that holds a run already.
+    no checkpoint, needs code to load, or does not fit `backbone`, and for a folder that holds files already.
     """
     try:
         content = file.read_bytes()
@@ -39,8 +39,8 @@ def import_weights(file: Path, backbone: str, out: Path) -> RunFolder:
         raise InputError(f"{file} cannot be read ({error.strerror}): give the checkpoint's file") from None
     weights = from_released(backbone, _tensors(file, content))
     folder = RunFolder(out)
-    if folder.state() != "absent":
-        raise InputError(f"{out} holds a run already: choose another folder with --out")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} holds files already, and a run replaces none: give a new folder with --out")
     config = RunConfig.model_validate(
         {"dataset": BRATS2020.name, "backbone": {"name": backbone}, "profile": "complete"}
     )

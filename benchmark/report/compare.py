@@ -25,6 +25,7 @@ from benchmark.report.data.runs import Run, Study
 from benchmark.report.data.scores import Scores, metric_scale, metric_title, metrics_of, score
 from benchmark.report.show import WIDTH
 from benchmark.report.tables.captions import NETWORKS_ONLY, counted
+from benchmark.report.tables.csv_text import csv_text
 from benchmark.report.tables.gains import listed
 from benchmark.report.tables.render import number, p_value
 
@@ -207,7 +208,8 @@ def _of_metric(rows: pd.DataFrame, metric: str) -> Table:
 
 
 def _write(rows: pd.DataFrame, out: Path) -> None:
+    columns = ["method", *KEYS, "a", "b", "difference"]
     try:
-        rows[["method", *KEYS, "a", "b", "difference"]].to_csv(out, index=False, lineterminator="\n")
+        out.write_text(csv_text(columns, rows[columns].itertuples(index=False)), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror}): choose another file") from None

@@ -5,8 +5,6 @@ parameter matters; `tables/` and `figures/` are as in a report, and `tuning.html
 needs no network. Trials are validated, never tested: nothing here knows the test cases.
 """
 
-import csv
-import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bench_errors import InputError
 from benchmark.report.figures.style import save
+from benchmark.report.tables.csv_text import csv_text
 from benchmark.report.tables.render import html, latex, markdown, wide_csv
 from benchmark.run_folder.files import write_atomically
 from benchmark.run_folder.folder import RunFolder
@@ -55,7 +54,7 @@ def _write(study: optuna.Study, search: Search, place: Place, out: Path) -> list
     importances = {goal: importance(study, search, i) for i, goal in enumerate(search.goals)}
     texts = {"trials.csv": _trials_csv(search, trials, {t.number for t in _best(study)}, validated.regions)}
     texts |= _parameter_files(study, search, place)
-    texts["importances.csv"] = _csv(
+    texts["importances.csv"] = csv_text(
         ["goal", "parameter", "importance"],
         [[goal, key, repr(value)] for goal, found in importances.items() for key, value in found.items()],
     )
@@ -153,15 +152,7 @@ def _trials_csv(
             ]
         )
     tail = ["pruned at epoch", "pruned at value", "best", "seconds", "run", "worker", "remark"]
-    return _csv([*head, *tail], rows)
-
-
-def _csv(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text([*head, *tail], rows)
 
 
 def _page(

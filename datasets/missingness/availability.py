@@ -28,8 +28,8 @@ from bench_registry import unknown
 from datasets.missingness.degrade import KINDS, Degradation
 from datasets.missingness.profile_file import ProfileFile, read_profile
 from datasets.missingness.quotas import independent, named_rates, quotas, released_name
-from datasets.store.store import Store
-from datasets.vocabulary import Description
+from datasets.store.store import Store, check_name
+from datasets.vocabulary import Description, nfc
 
 SHIPPED = Path(str(files("datasets.missingness") / "profiles"))
 PROFILES = (
@@ -265,7 +265,9 @@ def read_csv(path: Path, description: Description) -> Availability:
     """
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            lines = [(number, fields) for number, fields in enumerate(csv.reader(file), 1) if fields]
+            lines = [
+                (number, fields) for number, fields in enumerate(csv.reader(map(nfc, file)), 1) if fields
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"{path} cannot be read as csv ({error}): give a table of what each case has"
@@ -286,6 +288,10 @@ def read_csv(path: Path, description: Description) -> Availability:
     rows: dict[str, list[bool]] = {}
     degraded: dict[tuple[str, str], Degradation] = {}
     for number, case, cells in values:
+        try:
+            check_name(case)
+        except InputError as error:
+            raise InputError(f"{path}, line {number}: {error}") from None
         if case in rows:
             raise InputError(f"{path}, line {number}: case {case} stands there twice: leave one of them")
         poor = {m: cell for m, cell in zip(columns, cells, strict=False) if cell.partition("-")[0] in KINDS}
@@ -314,7 +320,7 @@ def _from_csv(
     path = Path(_unpinned(profile)[0])
     read = read_csv(path, description)
     rows = dict(zip(read.cases, read.table, strict=True))
-    names = [case if case in rows else released_name(case) for case in cases]
+    names = [nfc(case) if nfc(case) in rows else released_name(case) for case in cases]
     lacking = [case for case, name in zip(cases, names, strict=True) if name not in rows]
     if lacking:
         raise InputError(

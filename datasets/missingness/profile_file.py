@@ -23,7 +23,6 @@ its layout; known of a prepared store), or the grade of BraTS2020, which the cas
 
 import csv
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -42,7 +41,8 @@ from datasets.missingness.degrade import Degradation
 from datasets.missingness.quotas import grade, named_rates
 from datasets.missingness.rates import Rule, draw_table, outcomes
 from datasets.randomness import generator
-from datasets.vocabulary import Description
+from datasets.studies.patterns import words
+from datasets.vocabulary import Description, nfc
 
 EVERYONE = ""
 """The group of all cases where rates do not depend on groups."""
@@ -68,6 +68,7 @@ def _base(name: str, info: ValidationInfo) -> str:
     return name
 
 
+Text = Annotated[str, AfterValidator(nfc)]
 Index = Annotated[int, BeforeValidator(_index)]
 Rates = dict[Index, Annotated[float, Field(ge=0, lt=1)]]
 Indices = Annotated[
@@ -120,9 +121,9 @@ class Poor(Frozen):
 class Groups(Frozen):
     """Rates that depend on a column of the cases."""
 
-    column: str = Field(min_length=1)
+    column: Text = Field(min_length=1)
     cases: str | None = None
-    rates: dict[str, Rates] = Field(min_length=1)
+    rates: dict[Text, Rates] = Field(min_length=1)
 
 
 class ProfileContent(Frozen):
@@ -257,7 +258,7 @@ class ProfileFile:
         if not self.column:
             return [EVERYONE] * len(cases)
         known = {case: {"grade": grade(case) or "", **columns.get(case, {})} for case in cases}
-        groups = [self.groups.get(case) or known[case].get(self.column, "") for case in cases]
+        groups = [self.groups.get(nfc(case)) or nfc(known[case].get(self.column, "")) for case in cases]
         lacking = [case for case, group in zip(cases, groups, strict=True) if group not in self.rates]
         if lacking:
             raise InputError(
@@ -283,9 +284,10 @@ def path_columns(description: Description) -> dict[str, list[str]]:
     """Return the columns that the paths of a study's files tell, with their values where they are listed."""
     found: dict[str, list[str]] = {"grade": ["HGG", "LGG"]} if description.name == "brats2020" else {}
     for layout in description.layouts:
-        for name, values in re.findall(r"\{(\w+)(?::([^}]*))?\}", layout.label):
+        for name, values in words(layout.label).items():
             if name != "case":
-                found[name] = values.split("|") if values else []
+                listed = values and found.get(name, values)
+                found[name] = list(dict.fromkeys((*found.get(name, []), *values))) if listed else []
     return found
 
 
@@ -357,7 +359,7 @@ def _read_column(path: Path, column: str) -> dict[str, str]:
     """Return the column of each case of a csv; raise `InputError` where it does not say one."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream, restval=""))
+            rows = list(csv.DictReader(map(nfc, stream), restval=""))
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as csv ({error})") from None
     header = list(rows[0]) if rows else []

@@ -63,6 +63,7 @@ PARTIAL = ".partial"
 
 WITHOUT_EFFECT = (
     "name", "classes", "regions", "table_order", "profile_order", "layouts", "patient", "case_names",
+    "ignore",
 )  # fmt: skip
 """What of a description has no effect on the prepared voxels of given files."""
 

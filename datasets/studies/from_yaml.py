@@ -14,6 +14,8 @@ dataset is then called as the file, here `stroke`.
     patient: "([^-]+)-.*"            # optional: the part of a case's name that is the patient
     profile_order: [dwi, adc]        # optional: modalities in the order of a profile's digits
     spatial_dims: 3                  # optional: 2 treats slices one by one
+    case: "{site}_{case}"            # optional: the case's name, where sites repeat {case}
+    ignore: ["imagesTs/*"]           # optional: files that are no part of the study
     mask: "{site}/{case}/{case}_brain.nii.gz"    # optional: positive within the head
     background: -1024                # optional: the intensity outside the head, otherwise that of the faces
     normalise:                       # optional; what is left out is z-scored over the head
@@ -21,7 +23,9 @@ dataset is then called as the file, here `stroke`.
       dwi: none                      # as the file has it; {window: [-100, 300]}: clipped, then -1 to 1 (CT)
 
 `{case}` in a pattern is the case's name, any other name in braces becomes a column of the case. A file with
-several modalities on its fourth axis: `adc: {file: "{case}.nii.gz", channel: 0}`.
+several modalities on its fourth axis: `adc: {file: "{case}.nii.gz", channel: 0}`. Where parts of a study
+lie differently, each modality (and `label`, and `case` if need be) has a list of patterns: the first of all
+belong together, the second, and so on; a single one stands for all.
 """
 
 import re
@@ -36,13 +40,13 @@ from bench_schema import Frozen, Location, refuse
 from bench_yaml import read_yaml
 from datasets.studies.brats import MODALITIES as BRATS_MODALITIES
 from datasets.studies.brats import TABLE_ORDER as BRATS_TABLE_ORDER
+from datasets.studies.layouts import CASE, LABEL, MASK, check_layouts, check_name, check_pattern, layouts
 from datasets.studies.names import DATASETS
-from datasets.vocabulary import ENDINGS, Description, Layout, Normalisation, Region
+from datasets.vocabulary import Description, Normalisation, Region, nfc
 
 _BACKGROUND = "background"
 _RESERVED = ("label", "mask", "case", "average")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
-_PLACEHOLDER = r"\{[A-Za-z_]\w*(?::[^{}/]+)?\}"
 _MOST = 8
 """Modalities; a table has a column for each of their subsets."""
 
@@ -57,22 +61,6 @@ def _region(name: str) -> str:
     if not re.fullmatch(_NAME, name):
         raise ValueError("expected a name of at most 64 letters and digits")
     return name
-
-
-def _pattern(text: object) -> str:
-    """Check the pattern of a file's path; return it without its ending."""
-    if not isinstance(text, str):
-        raise ValueError(f"expected a file pattern such as '{{case}}/{{case}}_t1.nii.gz', found {text!r}")
-    ending = next((e for e in ENDINGS if text.endswith(e)), None)
-    if ending is None:
-        raise ValueError(f"expected a pattern that ends in {' or '.join(ENDINGS)}, found '{text}'")
-    if "{case}" not in text:
-        raise ValueError(f"expected {{case}} in the pattern, found '{text}'")
-    if set("{}") & set(re.sub(_PLACEHOLDER, "", text)):
-        raise ValueError(f"expected braces around single words, found '{text}'")
-    if "\\" in text or any(not part or part.startswith(".") for part in text.split("/")):
-        raise ValueError(f"expected a path below the study's folder, without hidden parts, found '{text}'")
-    return text.removesuffix(ending)
 
 
 def _expression(pattern: str) -> str:
@@ -106,15 +94,16 @@ def _short_for(key: str) -> BeforeValidator:
     return BeforeValidator(lambda value: value if isinstance(value, dict) else {key: value})
 
 
-Pattern = Annotated[str, BeforeValidator(_pattern)]
 Count = Annotated[int, Field(ge=0)]
 OneOrMore = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
+Patterns = Annotated[list[Annotated[str, BeforeValidator(check_pattern)]], OneOrMore, Field(min_length=1)]
+Names = Annotated[list[Annotated[str, BeforeValidator(check_name)]], OneOrMore, Field(min_length=1)]
 
 
 class ImageEntry(Frozen):
-    """Where the image of a modality is: the pattern of its file, and its place on a fourth axis."""
+    """Where the image of a modality is: the patterns of its file, and its place on a fourth axis."""
 
-    file: Pattern
+    file: Patterns
     channel: Count | None = None
 
 
@@ -132,7 +121,7 @@ class DescriptionFile(Frozen):
         dict[Annotated[str, AfterValidator(_modality)], Annotated[ImageEntry, _short_for("file")]],
         Field(min_length=2, max_length=_MOST),
     ]
-    label: Pattern
+    label: Patterns
     labels: dict[str, Annotated[list[Count], OneOrMore, Field(min_length=1)]]
     regions: Annotated[
         dict[Annotated[str, AfterValidator(_region)], Annotated[RegionEntry, _short_for("classes")]],
@@ -141,7 +130,9 @@ class DescriptionFile(Frozen):
     patient: Annotated[str, AfterValidator(_expression)] = ""
     profile_order: list[str] | None = None
     spatial_dims: Literal[2, 3] = 3
-    mask: Pattern | None = None
+    case: Names = Field(default_factory=lambda: ["{case}"])
+    ignore: list[Annotated[str, AfterValidator(nfc)]] = Field(default_factory=list)
+    mask: Patterns | None = None
     background: float | None = None
     normalise: dict[str, Annotated[Normalisation, PlainValidator(_normalisation)]] | None = None
 
@@ -150,23 +141,17 @@ class DescriptionFile(Frozen):
         """Names of the classes; the background is the first."""
         return (_BACKGROUND, *(name for name in self.labels if name != _BACKGROUND))
 
+    @property
+    def patterns(self) -> dict[Location, list[str]]:
+        """Patterns by where they stand in the file: of the modalities, in their order, and the others."""
+        files: dict[Location, list[str]] = {
+            ("modalities", m): image.file for m, image in self.modalities.items()
+        }
+        return files | {LABEL: self.label, CASE: self.case} | ({MASK: self.mask} if self.mask else {})
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        problems: dict[Location, str] = {}
-        seen: dict[tuple[str, int | None], str] = {}
-        for name, image in self.modalities.items():
-            if (other := seen.setdefault((image.file, image.channel), name)) != name:
-                problems["modalities", name] = f"the same file as {other}, expected another"
-            elif _words(image.file) != _words(self.label):
-                problems["modalities", name] = (
-                    f"expected the words in braces that label has, found '{image.file}'"
-                )
-            if image.file == self.label:
-                problems["label",] = f"the same file as a modality, '{self.label}', expected another"
-        if self.mask and self.mask in (self.label, *(image.file for image in self.modalities.values())):
-            problems["mask",] = f"the same file as another, '{self.mask}', expected one of its own"
-        elif self.mask and _words(self.mask) != _words(self.label):
-            problems["mask",] = f"expected the words in braces that label has, found '{self.mask}'"
+        problems = check_layouts(self.patterns, [image.channel for image in self.modalities.values()])
         for name in self.normalise or ():
             if name not in self.modalities:
                 problems["normalise", name] = unknown("modality", name, list(self.modalities))
@@ -215,20 +200,15 @@ def read_description(path: Path) -> Description:
         table_order=_table_order(tuple(file.modalities)),
         profile_order=tuple(file.profile_order or file.modalities),
         spatial_dims=file.spatial_dims,
-        layouts=(
-            Layout(tuple(image.file for image in file.modalities.values()), file.label, file.mask or ""),
-        ),
+        layouts=layouts(file.patterns),
         channels=tuple(channels),
         patient=file.patient,
+        ignore=tuple(file.ignore),
         background=file.background,
         normalise=tuple(file.normalise.get(m, Normalisation()) for m in file.modalities)
         if file.normalise
         else (),
     )
-
-
-def _words(pattern: str) -> set[str]:
-    return set(re.findall(r"\{(\w+)", pattern))
 
 
 def _table_order(modalities: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:

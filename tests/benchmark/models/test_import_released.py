@@ -54,5 +54,5 @@ def test_other_files_are_refused_with_the_reason(tmp_path, write, says):
 
 def test_a_run_is_not_overwritten(tmp_path, checkpoint):
     import_weights(checkpoint, "rfnet", tmp_path / "run")
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="holds files already"):
         import_weights(checkpoint, "rfnet", tmp_path / "run")

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -102,6 +103,26 @@ def test_rates_by_what_the_paths_of_the_files_tell(tmp_path):
         columns={"a": {"site": "x"}},
     )
     assert sites.notes[0].startswith("site x: 1 cases")
+
+
+@pytest.mark.parametrize(("said", "held"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_letters_of_two_parts_are_as_good_as_one(tmp_path, said, held):
+    """A site "Süd" in YAML and csv is the one that a store has, however each of them writes its ü."""
+    text = normalize(said, SITES.replace("north", "süd").replace("column: site", "column: präp"))
+    path = write(tmp_path, text)
+    cases = [normalize(held, f"Jürgen {i}") for i in range(20)]
+    lines = [normalize(held, "case,präp"), *(f"{c},{normalize(held, 'süd')}" for c in cases), "x,south"]
+    (tmp_path / "sites.csv").write_text("\n".join(lines), encoding="utf-8")
+    table = availability(str(path), [normalize(said, case) for case in cases], BRATS2020)
+    assert table.notes[0].startswith("präp süd: 20 cases")
+    described = replace(BRATS2020, layouts=(Layout(("{präp}/{case}",) * 4, "{präp}/{case}"),))
+    write(tmp_path, "\n".join(line for line in text.splitlines() if "cases:" not in line))
+    columns = {case: {"präp": normalize(held, "süd")} for case in cases}
+    table = availability(str(path), cases, described, columns=columns)
+    assert table.notes[0].startswith("präp süd: 20 cases")
+    (tmp_path / "table.csv").write_text(normalize(said, table.to_csv()), encoding="utf-8")
+    again = availability(f"csv:{tmp_path / 'table.csv'}", cases, BRATS2020)
+    assert np.array_equal(again.table, table.table)
 
 
 def test_rules_hold_within_what_exists(tmp_path):

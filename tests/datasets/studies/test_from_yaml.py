@@ -2,8 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
-from nifti_study import write_case
+from nifti_study import head, rewrite, write_case, write_image
 
 from bench_errors import InputError
 from datasets.preparation.check import check_study
@@ -11,8 +12,9 @@ from datasets.preparation.find import find_cases
 from datasets.preparation.prepare import prepare
 from datasets.studies.brats import TABLE_ORDER
 from datasets.studies.from_yaml import read_description
+from datasets.studies.msd import MSD01
 from datasets.studies.names import DATASETS
-from datasets.vocabulary import Description, Normalisation, Region, table_subsets
+from datasets.vocabulary import Description, Layout, Normalisation, Region, table_subsets
 
 STROKE = """\
 modalities:
@@ -98,6 +100,97 @@ def test_several_modalities_in_a_file(tmp_path):
     assert description.channels == (1, 0)
     write_case(tmp_path / "study", description, "p1-1", site="Bern")
     assert check_study(tmp_path / "study", description) == []
+
+
+def test_two_of_the_channels_of_a_file(tmp_path):
+    text = "modalities:\n"
+    for name, channel in (("flair", 0), ("t1ce", 2)):
+        text += f'  {name}: {{file: "imagesTr/{{case}}.nii.gz", channel: {channel}}}\n'
+    text += 'label: "labelsTr/{case}.nii.gz"\nlabels: {a: 1, b: 2, c: 3}\nregions: {a: a}\n'
+    description = read_description(written(tmp_path, text))
+    paths = write_case(tmp_path / "study", MSD01, "BRATS_001")
+    (note,) = check_study(tmp_path / "study", description)
+    assert (note.severity, note.file) == ("note", "imagesTr/BRATS_001.nii.gz")
+    assert note.message == "found 4 volumes along the fourth axis, no modality takes 1, 3 (from 0)"
+    store = prepare(tmp_path / "study", description, tmp_path / "store")
+    whole = prepare(tmp_path / "study", MSD01, tmp_path / "whole")
+    for m, modality in enumerate(("flair", "t1ce")):
+        expected = whole.volumes("BRATS_001")[MSD01.modalities.index(modality)]
+        # The head, and so the mean, is that of the modalities that are taken: a straight line between both.
+        assert np.corrcoef(store.volumes("BRATS_001")[m].ravel(), expected.ravel())[0, 1] > 1 - 1e-6
+    rewrite(paths["flair"], lambda array, affine: (array[..., :2], affine))
+    (error,) = check_study(tmp_path / "study", description)
+    assert "(12x10x8x2), expected 4 with 3 or more volumes along the last" in error.message
+
+
+def test_files_of_several_modalities_each_with_channels_of_its_own(tmp_path):
+    text = """\
+modalities:
+  a: {file: "{case}/ab.nii.gz", channel: 0}
+  b: {file: "{case}/ab.nii.gz", channel: 1}
+  c: {file: "{case}/c.nii.gz", channel: 0}
+label: "{case}/label.nii.gz"
+labels: {x: 1}
+regions: {x: x}
+"""
+    description = read_description(written(tmp_path, text))
+    volumes, labels = head("one", ("a", "b", "c"), file_labels=(0, 1))
+    folder = tmp_path / "study" / "one"
+    write_image(folder / "ab.nii.gz", np.stack([volumes["a"], volumes["b"]], axis=-1))
+    write_image(folder / "c.nii.gz", volumes["c"][..., None])
+    write_image(folder / "label.nii.gz", labels)
+    assert check_study(tmp_path / "study", description) == []
+
+
+LISTS = (
+    PLAIN.replace('"{case}_0001.nii.gz"', '["a/{case}_0001.nii.gz", "b/{when}/{case}_1.nii.gz"]')
+    .replace('"{case}_0000.nii.gz"', '["a/{case}_0000.nii.gz", "b/{when}/{case}_0.nii.gz"]')
+    .replace('"labels/{case}.nii.gz"', '["a/{case}.nii.gz", "b/{when}/{case}.nii.gz"]')
+)
+
+
+def test_lists_of_patterns_are_layouts(tmp_path):
+    description = read_description(written(tmp_path, LISTS))
+    assert description.layouts == (
+        Layout(("a/{case}_0001", "a/{case}_0000"), "a/{case}"),
+        Layout(("b/{when}/{case}_1", "b/{when}/{case}_0"), "b/{when}/{case}"),
+    )
+    text = LISTS + 'case: ["{case}", "{when}-{case}"]\nignore: ["c/*"]\n'
+    description = read_description(written(tmp_path, text))
+    assert [layout.name for layout in description.layouts] == ["{case}", "{when}-{case}"]
+    assert description.ignore == ("c/*",)
+    one_label = PLAIN.replace('"{case}_0001.nii.gz"', '["{case}_0001.nii.gz", "{case}_1.nii.gz"]')
+    one_label = one_label.replace('"{case}_0000.nii.gz"', '["{case}_0000.nii.gz", "{case}_0.nii.gz"]')
+    description = read_description(written(tmp_path, one_label))
+    assert [layout.label for layout in description.layouts] == ["labels/{case}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            ', "b/{when}/{case}_1.nii.gz"',
+            ', "b/{case}_1.nii.gz"',
+            "line 1: modalities.t1: expected the words",
+        ),
+        (', "b/{when}/{case}_1.nii.gz"', ', "a.nii", "b.nii"', "t1: found 3 patterns, expected 1 or 2"),
+        (
+            "b/{when}/{case}_1.nii.gz",
+            "../x.nii",
+            "modalities.t1, entry 2: expected a path below the study's folder",
+        ),
+        ("labels:", "case: x\nlabels:", "line 3: case: expected words in braces that the patterns have"),
+        ("labels:", 'case: "{site}_{case}"\nlabels:', "label: expected {site} in the pattern"),
+        ("labels:", 'case: "{when}"\nlabels:', "modalities.t1: expected {when} in the pattern, found 'a/"),
+        ("labels:", 'case: "{a}/{case}"\nlabels:', "case: expected words in braces"),
+        ("labels:", "ignore: imagesTs\nlabels:", "line 3: ignore: expected a list, found 'imagesTs'"),
+    ],
+)
+def test_what_is_wrong_with_lists_of_patterns(tmp_path, old, new, says):
+    assert old in LISTS
+    with pytest.raises(InputError) as caught:
+        read_description(written(tmp_path, LISTS.replace(old, new, 1)))
+    assert says in str(caught.value)
 
 
 IMAGES = """\
