@@ -163,7 +163,7 @@ def training(run: Run) -> Training:
     """Return what tells a run's training apart from the others of its method."""
     config = run.content["config"]
     table = str(run.content["data"]["availability"]["hash"])
-    return Training(config["seed"], table, str(config.get("split", "")))
+    return Training(config["seed"], config["table_seed"], table, str(config.get("split", "")))
 
 
 def metric_title(metric: str) -> str:
