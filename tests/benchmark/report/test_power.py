@@ -6,7 +6,7 @@ import pytest
 from benchmark.report.data.effects import Training, Trainings, mean
 from benchmark.report.data.power import Variances, pooled, power, trainings_needed, variances
 
-KEYS = tuple(Training(seed, "table", "auto") for seed in range(8))
+KEYS = tuple(Training(seed, 1037, "table", "auto") for seed in range(8))
 
 
 def test_variances_by_hand():
@@ -22,7 +22,7 @@ def test_there_are_no_variances_without_pairs_or_repeats():
     some = Trainings(KEYS[:2], np.zeros((2, 3, 1)))
     assert variances(some, Trainings(KEYS[2:4], some.values)) is None
     assert variances(Trainings(KEYS[:1], some.values[:1]), Trainings(KEYS[:1], some.values[:1])) is None
-    folds = tuple(Training(1, "table", f"fold{i}of2") for i in range(2))
+    folds = tuple(Training(1, 1037, "table", f"fold{i}of2") for i in range(2))
     assert variances(Trainings(folds, some.values), Trainings(folds, some.values)) is None
 
 

@@ -56,7 +56,7 @@ def report(grid, tmp_path_factory):
     [
         "report.md",
         *("tables/phantom-mr2468-dice.tex", "tables/phantom-mr2468-settings-dice.tex"),
-        *("tables/phantom-mr2468-hd95.csv", "tables/phantom-mr2468-dice-tests.csv"),
+        *("tables/phantom-mr2468-hd95.csv", "tables/phantom-mr2468-dice-differences.csv"),
         *("tables/phantom-heart-mr357-marginal-dice.html",),
     ],
 )
@@ -67,8 +67,8 @@ def test_golden(report, name):
 
 def test_every_file_is_there_and_a_second_report_has_the_same_bytes(grid, report):
     out, written = report
-    assert sorted(written) == sorted(p for p in out.rglob("*") if p.is_file())
-    assert written[0] == out / "report.md"
+    assert sorted(written.files) == sorted(p for p in out.rglob("*") if p.is_file())
+    assert written.files[0] == out / "report.md"
     kinds = {
         "phantom-mr2468": ("", "-settings", "-marginal", "-shapley"),
         "phantom-heart-mr357": ("", "-passion-tau", "-marginal", "-shapley"),
@@ -88,7 +88,7 @@ def test_every_file_is_there_and_a_second_report_has_the_same_bytes(grid, report
     }
     assert {p.name for p in (out / "tables").iterdir()} == tables | tests
     second = out.with_name("second")  # beside the first: links to run folders are relative
-    for path in write_report([grid], second, formats=["png"]):
+    for path in write_report([grid], second, formats=["png"]).files:
         assert path.read_bytes() == (out / path.relative_to(second)).read_bytes(), path
 
 
@@ -99,15 +99,15 @@ def test_many_studies_are_drawn_in_processes_briefly_and_with_the_same_bytes(tmp
     monkeypatch.setattr("benchmark.report.write.MANY", 2)
     monkeypatch.setattr("benchmark.report.write.BRIEF", 2)
     several = write_report([tmp_path / "g"], tmp_path / "several")
-    assert [path.name for path in several] == [path.name for path in one]
-    for path, other in zip(several, one, strict=True):
+    assert [path.name for path in several.files] == [path.name for path in one.files]
+    for path, other in zip(several.files, one.files, strict=True):
         assert path.read_bytes() == other.read_bytes(), path.name
 
 
 def test_values_by_hand(grid):
     collected = collect([grid])
     _, brain = collected.studies()
-    table = subset_table(score(collected, brain, "dice"))
+    table = subset_table(score(collected.cases, brain, "dice"))
     assert [block.title for block in table.blocks] == ["WT", "TC", "ET", "ETpp"]
     mmformer, baseline, passion = table.blocks[0].rows
     # Cases differ by 0.1, so their mean adds 0.05; the 15 subsets add 0, 0.02, ... 0.28, on average 0.14.
@@ -121,14 +121,14 @@ def test_values_by_hand(grid):
     assert marks(passion) == ["best"] * 16
     assert marks(mmformer) == ["second"] * 16
     assert set(marks(baseline)) == {""}
-    distance = subset_table(score(collected, brain, "hd95")).blocks[2].rows
+    distance = subset_table(score(collected.cases, brain, "hd95")).blocks[2].rows
     assert distance[1].cells[-1].value == pytest.approx(30 * (1 - 0.49 + 0.2))
     assert marks(distance[2]) == ["best"] * 16
 
 
 def test_columns_come_from_the_description(grid):
     collected = collect([grid])
-    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    table = subset_table(score(collected.cases, collected.studies()[0], "dice"))
     assert [column.name for column in table.columns] == [
         *("bssfp", "lge", "t2", "bssfp+lge", "bssfp+t2", "lge+t2", "bssfp+lge+t2"),
         "average",
@@ -144,7 +144,7 @@ def test_columns_come_from_the_description(grid):
 
 def test_all_cases_are_in_one_frame(grid):
     collected = collect([grid])
-    conditions = ["run", "grid", "dataset", "profile", "variant", "method", "seed"]
+    conditions = ["run", "grid", "dataset", "profile", "variant", "method", "seed", "table_seed"]
     assert list(collected.cases.columns) == [
         *conditions,
         "case",
@@ -162,7 +162,7 @@ def test_all_cases_are_in_one_frame(grid):
 def test_figures_show_every_method_and_value(grid):
     collected = collect([grid])
     brain = collected.studies()[1]
-    figure = heat_map(subset_table(score(collected, brain, "dice")))
+    figure = heat_map(subset_table(score(collected.cases, brain, "dice")))
     first = figure.axes[0]
     assert [label.get_text() for label in first.get_yticklabels()] == brain.methods
     texts = [text.get_text() for text in first.texts]
@@ -191,7 +191,7 @@ def test_what_a_network_could_not_give_is_said_under_the_runs(tmp_path, monkeypa
     record(tmp_path / "g", "passion")
     path = next((tmp_path / "g").glob("*passion*")) / "model.json"
     path.write_text(json.dumps({"left_out": "sep is left out"}))
-    text = write_report([tmp_path / "g"], tmp_path / "report")[0].read_text()
+    text = write_report([tmp_path / "g"], tmp_path / "report").files[0].read_text()
     assert "\n- RFNet + PASSION: sep is left out.\n\nMinutes are" in text
     assert text.count("left out") == 1
 
@@ -202,7 +202,7 @@ def test_equal_values_share_the_mark_and_a_missing_subset_has_a_dash(tmp_path):
         rows = pd.read_csv(single_test(folder) / "cases.csv")
         rows[rows["subset"] != "t2"].to_csv(single_test(folder) / "cases.csv", index=False)
     collected = collect([tmp_path / "g"])
-    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    table = subset_table(score(collected.cases, collected.studies()[0], "dice"))
     first, second, third = table.blocks[0].rows
     assert marks(first) == marks(second) == ["", *["best"] * 14, ""]
     assert marks(third) == [""] * 16
@@ -214,14 +214,14 @@ def test_where_all_are_equal_none_is_best(tmp_path):
     record(tmp_path / "g", "baseline")
     record(tmp_path / "g", "passion")
     collected = collect([tmp_path / "g"])
-    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    table = subset_table(score(collected.cases, collected.studies()[0], "dice"))
     assert {mark for row in table.rows for mark in marks(row)} == {""}
 
 
 def test_a_profile_from_a_file_gets_a_file_name(tmp_path):
     record(tmp_path / "g", "baseline", profile="csv:/data/a_b & c.csv", name="from-file")
     collected = collect([tmp_path / "g"])
-    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    table = subset_table(score(collected.cases, collected.studies()[0], "dice"))
     assert table.name == "phantom-csv-ab1e-dice"
     assert r"profile csv:/data/a\_b \& c.csv" in latex(table)
 
@@ -232,7 +232,7 @@ def test_a_profile_of_yaml_gets_its_name_and_says_what_is_poor(tmp_path):
     content["data"]["availability"]["degraded"] = {"t1ce": {"noise-2": 0.25}}
     folder.write_config(content)
     collected = collect([tmp_path / "g"])
-    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    table = subset_table(score(collected.cases, collected.studies()[0], "dice"))
     assert table.name == "phantom-sites-ab1e-dice"
     assert collected.studies()[0].title == "sites"
     assert "in poor quality, of the cases that have it, T1ce noise-2 25.0 %" in table.caption
@@ -254,7 +254,7 @@ def test_absent_and_poor_stand_in_one_table(tmp_path):
         if outside:
             change(folder, test={"outside": outside})
     collected = collect([tmp_path / "g"])
-    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    table = subset_table(score(collected.cases, collected.studies()[0], "dice"))
     assert [row.method for row in table.blocks[0].rows] == [
         "RFNet baseline",
         "RFNet baseline (outside=noise-1)",
