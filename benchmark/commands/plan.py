@@ -41,10 +41,23 @@ def plan(
     no_probe: Annotated[
         bool, typer.Option("--no-probe", help="Time nothing: use what was timed here before.")
     ] = False,
+    power: Annotated[
+        float | None,
+        typer.Option(
+            "--power",
+            help="Instead: the trainings and cases that a gain of so many points takes, by finished runs.",
+            show_default=False,
+        ),
+    ] = None,
     settings: SetOption = None,
     plugin: PluginOption = None,
 ) -> None:
     """Show what is missing of a grid, how long it takes and its disk, from a few timed steps; run nothing."""
+    if power is not None:
+        from benchmark.report.show_power import print_power
+
+        print_power(runs / Path(grid).stem, power)
+        return
     from benchmark.config.grid import load_grid
     from benchmark.planning.show import parse_numbers, print_plan
 

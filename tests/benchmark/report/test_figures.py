@@ -108,7 +108,7 @@ def test_a_case_beyond_the_whiskers_is_a_dot(collected, study):
     values[0, :, 0, scores.subsets.index("t1")] = np.nan
     axis = boxes(replace(scores, values=values)).axes[0]
     assert [(x, y) for x, y, _ in points(axis, ".")] == [(pytest.approx(-0.175), 300.0)]
-    assert len(axis.collections[0].get_paths()) == 15
+    assert len(axis.collections[0].get_paths()) == 14
 
 
 def test_contributions_are_those_of_the_tables(collected, study):

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from recorded_runs import record
 
+from bench_errors import InputError
 from benchmark.report.data.effects import Training, Trainings, mean
 from benchmark.report.data.power import Variances, pooled, power, trainings_needed, variances
+from benchmark.report.show_power import print_power
 
 KEYS = tuple(Training(seed, 1037, "table", "auto") for seed in range(8))
 
@@ -54,3 +57,37 @@ def test_the_chance_is_that_of_simulated_studies(trainings, patients, gain):
     )
     shown = np.mean(mean(Trainings(KEYS[:trainings], values)).p < 0.05)
     assert power(Variances(4.4, 1.0, 7.7), gain, trainings, patients) == pytest.approx(shown, abs=0.03)
+
+
+@pytest.fixture
+def grid(tmp_path):
+    """PASSION gains 0.04 more with each seed, the same for every patient."""
+    for seed in (1, 2, 3):
+        record(tmp_path / "g", "baseline", seed=seed)
+        record(tmp_path / "g", "passion", seed=seed, strength=0.04 * seed)
+    return tmp_path / "g"
+
+
+def test_a_plan_says_what_a_gain_takes_by_the_finished_runs(grid, capsys):
+    print_power(grid, 2.0)
+    text = capsys.readouterr().out
+    assert "4.0 between trainings, 0.0 between patients, 0.0 beyond both (from 1 method)" in text
+    rows = [
+        [cell.strip() for cell in line.strip("│ ").split("│")]
+        for line in text.splitlines()
+        if line.startswith("│")
+    ]
+    assert [row[0] for row in rows] == ["2", "4", "10", "20"]
+    needed = trainings_needed(Variances(16.0, 0.0, 0.0), 2.0, 2)
+    assert {row[1] for row in rows} == {str(needed)} == {"34"}
+    assert {row[2] for row in rows} == {f"{100 * power(Variances(16.0, 0.0, 0.0), 2.0, 5, 2):.0f} %"}
+
+
+def test_a_plan_by_power_needs_a_gain_and_repeated_trainings(grid, tmp_path):
+    for gain in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="--power: expected a gain above 0"):
+            print_power(grid, gain)
+    record(tmp_path / "once", "baseline")
+    record(tmp_path / "once", "passion")
+    with pytest.raises(InputError, match="tell no variances: finish two trainings"):
+        print_power(tmp_path / "once", 2.0)
