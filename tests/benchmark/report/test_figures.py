@@ -10,7 +10,7 @@ from recorded_runs import record, record_examples
 
 from benchmark.report.data.collect import collect
 from benchmark.report.data.scores import score
-from benchmark.report.figures.choice import chosen, only, only_rows
+from benchmark.report.figures.choice import chosen, only_rows
 from benchmark.report.figures.curves import loss_curves, preference_curves
 from benchmark.report.figures.panel import growing_subsets
 from benchmark.report.figures.pictures import pictures
@@ -162,7 +162,12 @@ def test_of_many_methods_each_network_has_its_baseline_and_its_best(tmp_path):
     assert chosen([dice], 8) == section.study.methods
     table = only_rows(section.tables[0], shown)
     assert [row.method for row in table.blocks[0].rows] == shown
-    assert only(section.study, shown).methods == shown
+    fewer = dice.of_methods(shown)
+    assert fewer.study.methods == shown
+    assert all((fewer.of_runs(method) == dice.of_runs(method)).all() for method in shown)
+    assert (distance.of_methods(shown).dice.values == fewer.values).all()
+    with pytest.raises(ValueError, match="8 rows of values for 5 runs"):
+        replace(dice, study=fewer.study)
 
 
 def test_captions_say_which_methods_are_shown(tmp_path, monkeypatch):
