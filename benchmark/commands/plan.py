@@ -33,10 +33,23 @@ def plan(
         typer.Option("--gpus", help="How many GPUs (on a CPU: workers) to compare, such as 1,8,64."),
     ] = None,
     probe_seconds: ProbeSecondsOption = None,
+    power: Annotated[
+        float | None,
+        typer.Option(
+            "--power",
+            help="Instead: the trainings and cases that a gain of so many points takes, by finished runs.",
+            show_default=False,
+        ),
+    ] = None,
     settings: SetOption = None,
     plugin: PluginOption = None,
 ) -> None:
     """Show what is missing of a grid, its disk, how long it takes and how sure that is; run nothing."""
+    if power is not None:
+        from benchmark.report.show_power import print_power
+
+        print_power(runs / Path(grid).stem, power)
+        return
     end = probe_end(probe_seconds)
     from benchmark.config.grid import load_grid
     from benchmark.planning.show import parse_numbers, print_plan

@@ -22,6 +22,7 @@ from benchmark.config.editions import current_layout
 from benchmark.evaluation.metrics import DEFAULT_METRICS, Scoring, find_policy
 from datasets.batches.split import check_policy
 from datasets.missingness.degrade import Degradation
+from datasets.missingness.quotas import RELEASED_SEED
 from datasets.vocabulary import profile_label
 from passion import OBJECTIVES
 from passion.options import KeywordObjectiveOptions, ObjectiveOptions
@@ -91,7 +92,8 @@ class RunConfig(Frozen):
 
     `dataset`: name of the study and of its store; `description` is filled in: the digest of what is known of
     the study (see `Description.digest`). `profile`: who lacks what (mr2468, complete, FILE.yaml,
-    csv:FILE); grids follow a file by its digest, so that its content is part of the hash.
+    csv:FILE); grids follow a file by its digest, so that its content is part of the hash. `table_seed`: of
+    the profile's draws, 1037 in the released tables.
     `split`: `auto` is the published split, or a seeded one where none is published; `published+rest` trains
     on cases that the published one does not name; `random` is seeded; `fold0of5` to `fold4of5` are a
     cross-validation's; `same` trains and tests on every case.
@@ -101,6 +103,7 @@ class RunConfig(Frozen):
 
     dataset: str = "phantom"
     profile: str = "mr2468"
+    table_seed: int = Field(RELEASED_SEED, ge=0, exclude_if=lambda seed: seed == RELEASED_SEED)
     backbone: Annotated[
         SerializeAsAny[MethodOptions], BeforeValidator(partial(read_options, BACKBONES, KeywordOptions))
     ]
@@ -140,6 +143,10 @@ class RunConfig(Frozen):
             problems["objective", "policy"] = (
                 f"pdt trains on complete cases, found profile {self.profile}: set profile: complete"
             )
+        if self.table_seed != RELEASED_SEED and (
+            self.profile == "complete" or self.profile.startswith("csv:")
+        ):
+            raise ValueError(f"table_seed has no effect: profile {self.profile} draws nothing; leave it out")
         if self.objective.warmup_epochs >= self.train.epochs:
             problems["objective", "warmup_epochs"] = (
                 f"is {self.objective.warmup_epochs} of {self.train.epochs} epochs: the networks would never "
@@ -163,8 +170,10 @@ class RunConfig(Frozen):
         objective = self.objective.teacher
         if objective is None:
             return None
-        profile = "complete" if objective.policy == "pdt" else self.profile
-        return self.model_copy(update={"objective": objective, "profile": profile})
+        taught = self.model_copy(update={"objective": objective})
+        if objective.policy != "pdt":
+            return taught
+        return taught.model_copy(update={"profile": "complete", "table_seed": RELEASED_SEED})
 
     @cached_property
     def hash(self) -> str:
@@ -191,6 +200,8 @@ class RunConfig(Frozen):
         profile = profile_label(self.profile)
         if self.split.startswith("fold"):
             profile += f"-{self.split}"
+        if self.table_seed != RELEASED_SEED:
+            profile += f"-t{self.table_seed}"
         backbone, objective = (s.name.rpartition(":")[2] for s in (self.backbone, self.objective))
         return f"{self.dataset}-{backbone}-{objective}{policy}-{profile}-s{self.seed}"
 

@@ -133,7 +133,7 @@ def _print_heads(pair: Pair, console: Console) -> None:
 
 
 def _differences(a: Run, b: Run) -> list[str]:
-    left, right = (_settings(run, ("dataset", "profile", "seed")) for run in (a, b))
+    left, right = (_settings(run, ("dataset", "profile", "table_seed", "seed")) for run in (a, b))
     return [f"{key} ({left[key]} | {right[key]})" for key in left if right.get(key, left[key]) != left[key]]
 
 

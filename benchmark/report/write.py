@@ -37,9 +37,9 @@ from benchmark.report.tables.render import (
 from benchmark.report.tables.table import Table
 from benchmark.run_folder.folder import STATES
 
-MANY = 4
+MANY = 6
 """Sections from which on starting processes to draw their figures pays."""
-BRIEF = 6
+BRIEF = 8
 """Sections from which on each has fewer figures, png alone unless other formats are asked for."""
 
 

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from backbones import BACKBONES
+from bench_console import messages, output
 from bench_errors import InputError
 from benchmark.launch.worker_command import MALLOC
 from benchmark.speed import tasks
@@ -53,9 +54,9 @@ def run_speed(
     device = chosen_device(device)
     check_precision(precision, torch.device(device))
     chosen = [BACKBONES.check(name) for name in names] if names else list(BACKBONES)
-    console = Console(width=None if Console().is_terminal else 120)
+    console = output(120)
     setting = Measurement(device, threads or available_cores(), repeats)
-    report = measure(chosen, setting, precision, recompute, Console(stderr=True).print)
+    report = measure(chosen, setting, precision, recompute, messages().print)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(report, indent=1), encoding="utf-8")

@@ -25,6 +25,7 @@ import torch
 from rich.console import Console
 from torch.nn.functional import one_hot
 
+from bench_console import output
 from bench_errors import InputError
 from benchmark.evaluation.sliding_window import count_windows
 from benchmark.launch.worker_command import MALLOC
@@ -218,7 +219,7 @@ def main() -> None:
     def save(report: dict[str, Any]) -> None:
         options.out.write_text(json.dumps(report, indent=1), encoding="utf-8")
 
-    compare(options.clone, options.backbone, setting, options.ours, Console(), save)
+    compare(options.clone, options.backbone, setting, options.ours, output(), save)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ class Inputs:
     def of(cls, config: RunConfig, store: Store) -> "Inputs":
         """Divide the cases of a store and draw the run's table; raise `InputError` where that cannot be."""
         parts = run_split(config, store)
-        return cls(config, store, parts, store_availability(config.profile, store, parts.train))
+        table = store_availability(config.profile, store, parts.train, config.table_seed)
+        return cls(config, store, parts, table)
 
 
 def run_split(config: RunConfig, store: Store) -> Split:

@@ -23,7 +23,7 @@ from datasets.batches.split import Split
 from datasets.randomness import generator
 
 SPACES = Path(__file__).parent / "spaces"
-MEASURES = ("dataset", "profile", "split", "seed", "test.policy", "test.outside")
+MEASURES = ("dataset", "profile", "table_seed", "split", "seed", "test.policy", "test.outside")
 """Keys that say what a run is measured on or by: searching over them would not make it better."""
 Choice = bool | int | float | str
 

@@ -27,7 +27,7 @@ from bench_errors import InputError
 from bench_registry import unknown
 from datasets.missingness.degrade import KINDS, Degradation
 from datasets.missingness.profile_file import ProfileFile, read_profile
-from datasets.missingness.quotas import independent, named_rates, quotas, released_name
+from datasets.missingness.quotas import RELEASED_SEED, independent, named_rates, quotas, released_name
 from datasets.store.store import Store, check_name
 from datasets.vocabulary import Description, nfc
 
@@ -110,7 +110,7 @@ def availability(
     profile: str,
     cases: Sequence[str],
     description: Description,
-    seed: int = 1037,
+    seed: int = RELEASED_SEED,
     existing: NDArray[np.bool_] | None = None,
     columns: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Availability:
@@ -121,7 +121,7 @@ def availability(
             path may be followed by its digest (`pinned`).
         cases: N distinct case names; rows come out in their order, which changes nothing else.
         description: the study; gives the modalities and the order of the digits.
-        seed: of the draws; the released tables have 1037.
+        seed: of the draws.
         existing: bool [N, M], what is there at all. A case whose drawn subset holds nothing that exists keeps
             what exists.
         columns: case -> what else is known of it, such as its grade, for rates that depend on it.
@@ -156,7 +156,9 @@ def availability(
     return Availability(profile, description.modalities, names, table, nominal)
 
 
-def store_availability(profile: str, store: Store, cases: Sequence[str], seed: int = 1037) -> Availability:
+def store_availability(
+    profile: str, store: Store, cases: Sequence[str], seed: int = RELEASED_SEED
+) -> Availability:
     """Make a profile's table of cases of a store, within what they have."""
     existing = np.array([store.available(case) for case in cases])
     columns = {case: store.record(case).columns for case in cases}

@@ -25,6 +25,9 @@ def test_the_page_works_as_written(place, capsys):
     prepare(place / "BraTS2020", BRATS2020, place / "data" / "brats2020")
     folder = record(place / "runs" / "first", "baseline")
     record(place / "runs" / "second", "passion", strength=0.1)
+    for seed in (1, 2):
+        record(place / "runs" / "mine", "baseline", seed=seed)
+        record(place / "runs" / "mine", "passion", seed=seed, strength=0.1 * seed)
     for command in commands(PAGE):
         if "RUN" in command:
             command[command.index("RUN")] = folder.path.name

@@ -24,7 +24,7 @@ from benchmark.run_folder.case_rows import ADVICE, WORDS, read_frame
 from benchmark.run_folder.folder import STATES, RunFolder, run_folders
 from datasets.vocabulary import Description, profile_label, subset_name, table_subsets
 
-CONDITIONS = ["run", "grid", "dataset", "profile", "variant", "method", "seed"]
+CONDITIONS = ["run", "grid", "dataset", "profile", "variant", "method", "seed", "table_seed"]
 """The columns that `Collected.cases` has before those of `cases.csv`."""
 NAMED = 3
 """How many run folders an error names of each kind."""
@@ -177,7 +177,9 @@ def _studies(done: Sequence[Run]) -> list[Study]:
         label = profile_label(profile)
         if called[dataset, label] > 1:
             label = profile
-        ordered = sorted(runs, key=lambda r: (method_order(r.config), r.config["seed"]))
+        ordered = sorted(
+            runs, key=lambda r: (method_order(r.config), r.config["seed"], r.config["table_seed"])
+        )
         studies.append(Study(*key, label, tuple(ordered)))
     return studies
 
@@ -268,7 +270,8 @@ def case_frame(done: Sequence[Run]) -> pd.DataFrame:
     }
     for name, words in values.items():
         columns[name] = pd.Categorical(words, categories=list(dict.fromkeys(words))).repeat(lengths)
-    columns["seed"] = pd.Series([run.config["seed"] for run in done]).repeat(lengths).to_numpy()
+    for name in ("seed", "table_seed"):
+        columns[name] = pd.Series([run.config[name] for run in done]).repeat(lengths).to_numpy()
     for name in WORDS:
         columns[name] = pd.api.types.union_categoricals([frame[name] for frame in frames])
     columns["value"] = pd.concat([frame["value"] for frame in frames], ignore_index=True).to_numpy()
@@ -298,15 +301,18 @@ def read_cases(run: Run) -> pd.DataFrame:
 
 
 def _check_comparable(study: Study) -> None:
-    """Raise `InputError` where runs of one table, or of one fold of it, differ in what they may not."""
-    folds = list(dict.fromkeys(run.fold for run in study.runs))
+    """Raise `InputError` where runs of one table, fold or table seed differ in what they may not."""
+    within: dict[str, Callable[[Run], Any]] = {
+        "availability": lambda run: (run.fold, run.config["table_seed"]),
+        "split": lambda run: run.fold,
+    }
     for name, (what, value) in SAME.items():
-        groups = [[run for run in study.runs if run.fold == fold] for fold in folds]
-        for runs in groups if name in ("availability", "split") else [list(study.runs)]:
-            values: dict[str, list[str]] = {}
-            for run in runs:
-                if said := value(run):
-                    values.setdefault(said, []).append(run.folder)
+        groups: dict[Any, dict[str, list[str]]] = {}
+        for run in study.runs:
+            if said := value(run):
+                group = groups.setdefault(within[name](run) if name in within else None, {})
+                group.setdefault(said, []).append(run.folder)
+        for values in groups.values():
             if len(values) > 1:
                 parts = "; ".join(f"{said} in {_named(folders)}" for said, folders in values.items())
                 advice = (

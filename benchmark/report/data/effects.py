@@ -37,9 +37,13 @@ Array = NDArray[np.float64]
 
 
 class Training(NamedTuple):
-    """What tells the trainings of a method apart: seed, hash of its availability table, split."""
+    """What tells the trainings of a method apart.
+
+    These are its seed, the seed and the hash of its table of who lacks what, and its split.
+    """
 
     seed: int
+    table_seed: int
     table: str
     split: str
 

@@ -28,7 +28,7 @@ NETWORKS_AND_METHODS = {
 }
 POLICIES = {"idt": "", "idt_drop": " (random drop)", "pdt": " (PDT)"}
 NO_METHOD = (
-    *("dataset", "description", "profile", "seed"),
+    *("dataset", "description", "profile", "table_seed", "seed"),
     *("test.policy", "test.metrics", "test.slices", "test.empty_slices"),
 )
 """Keys of a configuration that say what a method is tried on or scored by, not what it is."""

@@ -1,7 +1,7 @@
 """What a report is made of: runs as they lie in their folders, and the studies that they make up."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,10 @@ class Study:
     def methods(self) -> list[str]:
         """Titles of the methods, each once."""
         return list(dict.fromkeys(run.method for run in self.runs))
+
+    def of_methods(self, methods: Sequence[str]) -> "Study":
+        """Return the study with the runs of these methods alone."""
+        return replace(self, runs=tuple(run for run in self.runs if run.method in methods))
 
     def first_run(self, method: str) -> Run:
         """The method's run with the lowest seed: the one whose slices are shown."""

@@ -10,7 +10,7 @@ Metrics without a unit are in percent.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -49,6 +49,20 @@ class Scores:
     names: tuple[str, ...]
     values: Array
     dice: "Scores | None" = None
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.study.runs):
+            raise ValueError(f"{len(self.values)} rows of values for {len(self.study.runs)} runs")
+
+    def of_methods(self, methods: Sequence[str]) -> "Scores":
+        """Return the scores of these methods' runs alone."""
+        kept = [i for i, run in enumerate(self.study.runs) if run.method in methods]
+        return replace(
+            self,
+            study=self.study.of_methods(methods),
+            values=self.values[kept],
+            dice=self.dice and self.dice.of_methods(methods),
+        )
 
     @property
     def title(self) -> str:
@@ -163,7 +177,7 @@ def training(run: Run) -> Training:
     """Return what tells a run's training apart from the others of its method."""
     config = run.content["config"]
     table = str(run.content["data"]["availability"]["hash"])
-    return Training(config["seed"], table, str(config.get("split", "")))
+    return Training(config["seed"], config["table_seed"], table, str(config.get("split", "")))
 
 
 def metric_title(metric: str) -> str:

@@ -124,7 +124,7 @@ def _explain(figure: Figure, every: Sequence[Gain]) -> None:
     handles = []
     for label, face in (
         (f"p < {LEVEL:g} after Holm", COLOURS[0]),
-        ("not, or too few trainings for a test", "white"),
+        ("no such p, or too few trainings for one", "white"),
     ):
         if any((gain.p < LEVEL) == (face != "white") for gain in every):
             handles.append(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
 
-from benchmark.report.data.runs import Run, Study
+from benchmark.report.data.runs import Run
 from benchmark.report.data.scores import AVERAGE, Scores
 from benchmark.report.tables.table import Table
 
@@ -45,11 +45,6 @@ def chosen_text(count: int, shown: Sequence[str], title: str, lead: str) -> str:
         f" {lead} {len(shown)} of {count} methods: of each network its baseline and, in turn, the best by "
         f"mean {title}; the tables have all."
     )
-
-
-def only(study: Study, methods: Sequence[str]) -> Study:
-    """Return the study with the runs of these methods alone."""
-    return replace(study, runs=tuple(run for run in study.runs if run.method in methods))
 
 
 def only_rows(table: Table, methods: Sequence[str]) -> Table:

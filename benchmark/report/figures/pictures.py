@@ -4,7 +4,7 @@ A figure is there only where the runs give it something to show: tests, records 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
@@ -14,7 +14,7 @@ from benchmark.report.data.runs import Run, Study
 from benchmark.report.data.scores import Scores, under_several
 from benchmark.report.figures.answer import MOST as MOST_LINES
 from benchmark.report.figures.answer import forest, rank_diagram
-from benchmark.report.figures.choice import chosen, chosen_text, only, only_rows
+from benchmark.report.figures.choice import chosen, chosen_text, only_rows
 from benchmark.report.figures.curves import loss_curves, preference_curves, with_preference
 from benchmark.report.figures.heat_map import MOST_ROWS, heat_map
 from benchmark.report.figures.panel import PanelRow, panel
@@ -71,10 +71,10 @@ def pictures(section: Section, brief: bool = False) -> Iterator[Drawn]:
     for scores in section.scores:
         yield from _of_metric(section, scores, shown, brief and scores is not first)
     study, which = section.study, _shown(section.scores, shown)
-    yield from _missing([_narrow(first, shown)], study.name, which)
+    yield from _missing([first.of_methods(shown)], study.name, which)
     yield from _preference(section)
-    yield from _losses(only(study, shown), which)
-    yield from _panels(section, only(study, shown), 0 if brief else MOST_PANELS)
+    yield from _losses(study.of_methods(shown), which)
+    yield from _panels(section, study.of_methods(shown), 0 if brief else MOST_PANELS)
 
 
 def _of_answers(section: Section) -> Iterator[Drawn]:
@@ -91,7 +91,7 @@ def _of_answers(section: Section) -> Iterator[Drawn]:
             f"Gain over the baseline in mean {title}, {dataset}",
             f"Points: method minus the baseline of its network, mean of {listed(own[0].scores.plain)} over "
             f"all subsets; lines: 95 % interval over {intervals(runs)}, thin where over patients alone."
-            + _shown([_narrow(answer.scores, methods) for answer in own], shown),
+            + _shown([answer.scores.of_methods(methods) for answer in own], shown),
             f"Forest plot: gain of each method over its baseline in mean {title}, a panel per study; the "
             "numbers are in the tables",
             forest(own, shown),
@@ -119,7 +119,7 @@ def _over_numbers(section: Section) -> Iterator[Drawn]:
             "Mean over all subsets of a size and over the test cases; lines: 95 % interval over "
             f"{intervals(study.runs)}." + _shown([scores], shown),
             f"Line per method: {scores.title} with one to all modalities present, one panel per region",
-            over_number(_narrow(scores, shown)),
+            over_number(scores.of_methods(shown)),
             scores.metric,
         )
 
@@ -132,11 +132,7 @@ def _over_profiles(section: Section) -> Iterator[Drawn]:
 
 def _with_any(every: Sequence[Scores], methods: Sequence[str]) -> list[Scores]:
     """Narrow the scores to some methods and leave out studies that have none of them."""
-    return [scores for scores in (_narrow(s, methods) for s in every) if scores.study.runs]
-
-
-def _narrow(scores: Scores, methods: Sequence[str]) -> Scores:
-    return replace(scores, study=only(scores.study, methods))
+    return [scores for scores in (s.of_methods(methods) for s in every) if scores.study.runs]
 
 
 def _shown(every: Sequence[Scores], shown: Sequence[str], lead: str = "Shown are") -> str:
@@ -178,7 +174,7 @@ def _of_metric(section: Section, scores: Scores, shown: Sequence[str], brief: bo
         f"{table.title} of the test cases",
         box_text(scores) + which,
         f"{table.title} of the test cases for every subset, one panel per region",
-        boxes(_narrow(scores, shown)),
+        boxes(scores.of_methods(shown)),
         metric,
     )
     yield _drawn(
@@ -212,8 +208,8 @@ def _preference(section: Section) -> Iterator[Drawn]:
     study, scores = section.study, section.scores[0]
     assert study is not None
     having = with_preference(study)
-    shown = chosen([_narrow(scores, having)], MOST_PANELS) if having else []
-    if figure := preference_curves(only(study, shown)):
+    shown = chosen([scores.of_methods(having)], MOST_PANELS) if having else []
+    if figure := preference_curves(study.of_methods(shown)):
         which = chosen_text(len(having), shown, scores.title, "Of those with such records, shown are")
         yield _drawn(
             f"{study.name}-preference",
@@ -257,7 +253,7 @@ def _panels(section: Section, study: Study, single: int) -> Iterator[Drawn]:
             "for growing subsets of modalities",
             panel(rows, study),
         )
-    extremes = chosen([_narrow(section.scores[0], study.methods)], single)
+    extremes = chosen([section.scores[0].of_methods(study.methods)], single)
     which = _shown(section.scores, extremes, "There is such a figure of")
     for i, method in enumerate(extremes):
         run, own = kept[method], examples[method]

@@ -43,7 +43,7 @@ def conditions(every: Sequence[Scores], others: Sequence[Study] = ()) -> str:
         sentences.append(
             f"Not every test case has every modality: a subset has {counted(fewest, 'case')} or more."
         )
-    sentences += _repeated(runs, "seed or fold" if several else "seed")
+    sentences += _repeated(runs)
     sentences += [
         f"{region.name} is emptied when fewer than {region.min_voxels} of its voxels are predicted."
         for region in studies[0].description.regions
@@ -89,17 +89,20 @@ def counted(number: int, thing: str) -> str:
 
 
 def _training(study: Study, folds: bool) -> str:
-    own = [run for run in study.runs if "evaluated" not in run.content]
-    run = (own or study.runs)[0]
+    trainings = [run for run in study.runs if "evaluated" not in run.content] or study.runs
+    run = trainings[0]
     if "imported" in run.content:
         return f"Published weights of {run.content['imported']['file']}: how they were trained is not known."
     data, trained = run.content["data"], run.content.get("evaluated", {}).get("trained")
     start = f"{run.fold} trained" if folds else "Trained"
     of = f" of {trained['dataset']}" if trained else ""
+    first, *more = dict.fromkeys(
+        str(other.content["data"]["availability"]["hash"]) for other in trainings if other.fold == run.fold
+    )
+    tables = f"tables {first} (with these rates), {', '.join(more)}" if more else f"table {first}"
     return (
         f"{start} on {counted(data['cases']['train'], 'case')}{of} under profile {study.profile}: "
-        f"{rates(run.content)}; availability table {data['availability']['hash']}, "
-        f"data {trained['data'] if trained else data['hash']}."
+        f"{rates(run.content)}; availability {tables}, data {trained['data'] if trained else data['hash']}."
     )
 
 
@@ -131,12 +134,20 @@ def _outside(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _repeated(runs: Sequence[Run], differ: str) -> list[str]:
-    """How many trainings a value is over, where it is over several."""
+def _repeated(runs: Sequence[Run]) -> list[str]:
+    """How many trainings a value is over, where it is over several, and in what these differ."""
     numbers = sorted(set(Counter((run.config["profile"], run.variant, run.method) for run in runs).values()))
     if numbers == [1]:
         return []
-    return [f"Mean and standard deviation over {_range(numbers)} trainings of different {differ}."]
+    varied = {
+        "seed": {run.config["seed"] for run in runs},
+        "availability table": {run.config["table_seed"] for run in runs},
+        "fold": {run.fold for run in runs},
+    }
+    differ = [name for name, values in varied.items() if len(values) > 1] or ["seed"]
+    return [
+        f"Mean and standard deviation over {_range(numbers)} trainings of different {' or '.join(differ)}."
+    ]
 
 
 def _range(numbers: Sequence[int]) -> str:

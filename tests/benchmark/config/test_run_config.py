@@ -57,6 +57,11 @@ def test_stating_a_default_does_not_make_another_run():
             {"objective": {"name": "kd", "teacher_data": "complete"}, "profile": "complete"},
             "objective.teacher_data has no effect",
         ),
+        (
+            {"profile": "complete", "table_seed": 3},
+            "table_seed has no effect: profile complete draws nothing",
+        ),
+        ({"profile": "csv:a.csv", "table_seed": 3}, "table_seed has no effect"),
         ({"split": "fold5of5"}, "unknown split 'fold5of5': choose auto, published+rest, random, same, or a"),
     ],
 )
@@ -108,9 +113,19 @@ def test_what_decides_the_weights_makes_another_training():
         {"description": "0123456789"},
         {"precision": "tf32"},
         {"seed": 1},
+        {"table_seed": 1},
         {"split": "fold0of5"},
     )
     assert len({RunConfig.model_validate(change).hash for change in changes}) == len(changes)
+
+
+def test_the_usual_table_seed_leaves_hashes_and_names_as_they_were():
+    usual = RunConfig.model_validate({"table_seed": 1037})
+    assert "table_seed" not in usual.model_dump()
+    assert (usual.hash, usual.name) == (RunConfig().hash, RunConfig().name)
+    other = RunConfig.model_validate({"table_seed": 7})
+    assert other.name == "phantom-rfnet-passion-mr2468-t7-s1037"
+    assert read_config(other.model_dump()) == other
 
 
 def test_records_of_before_edition_2_are_read():
@@ -150,7 +165,7 @@ def test_the_teacher_is_the_baseline_of_the_same_run():
 
 
 def test_the_teacher_of_complete_data_sees_random_subsets_of_all():
-    content = {"objective": {"name": "kd", "teacher_data": "complete"}}
+    content = {"objective": {"name": "kd", "teacher_data": "complete"}, "table_seed": 7}
     teacher = RunConfig.model_validate(content).teacher
     assert (teacher.profile, teacher.objective.policy, teacher.objective.name) == (
         "complete",

@@ -29,7 +29,7 @@ def test_grids_are_put_together_and_a_run_of_both_counts_once(tmp_path, monkeypa
     assert set(collected.cases["grid"]) == {"a", "b"}
     first = collected.cases[collected.cases["method"] == "RFNet baseline"]["value"].iloc[0]
     assert first == pytest.approx(0.3)
-    text = write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "out")[0].read_text()
+    text = write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "out").files[0].read_text()
     assert text.startswith("# Report of grids a, b\n")
     assert "- b/phantom-rfnet-baseline-mr2468-s1037: an earlier grid has the same run" in text
 
@@ -79,7 +79,7 @@ def test_differing_runs_are_refused_or_split(tmp_path, name, parts, variants):
     collected = collect([tmp_path / "g"], [name])
     assert [study.variant for study in collected.studies()] == variants
     assert {run.method for run in collected.runs} == {"RFNet baseline", "RFNet + PASSION"}
-    main = contents(collected)[0].tables[0]
+    main = next(s for s in contents(collected) if s.kind == "profiles").tables[0]
     assert [column.title for column in main.columns] == [*(f"mr2468, {v}" for v in variants), "Average"]
     assert all(row.runs == 1 for row in main.rows)
     names = [table.name for section in contents(collected) for table in section.tables]
@@ -101,6 +101,30 @@ def test_availability_tables_are_split_within_a_profile(tmp_path):
         "mr2468, availability 0ther",
         "mr2468, availability ab1e",
     ]
+
+
+def test_trainings_of_several_table_seeds_are_trainings_of_one_method(tmp_path):
+    for table_seed in (1037, 7):
+        for objective in ("baseline", "passion"):
+            run = record(tmp_path / "g", objective, name=f"{objective}-{table_seed}")
+            change(run, data={"availability": {"hash": f"tab1e{table_seed}"}})
+            if table_seed != 1037:
+                change(run, config={"table_seed": table_seed})
+    collected = collect([tmp_path / "g"])
+    [study] = collected.studies()
+    assert [(run.method, run.config["table_seed"]) for run in study.runs] == [
+        *(("RFNet baseline", seed) for seed in (7, 1037)),
+        *(("RFNet + PASSION", seed) for seed in (7, 1037)),
+    ]
+    assert set(collected.cases["table_seed"]) == {7, 1037}
+    [gain] = contents(collected)[0].answers[0].gains
+    assert (gain.effect.trainings, len(gain.effect.sides)) == (2, 1)
+    said = contents(collected)[0].tables[0].conditions
+    assert "availability tables tab1e7 (with these rates), tab1e1037, data" in said
+    assert "over 2 trainings of different availability table." in said
+    change(run, data={"availability": {"hash": "0ther"}})
+    with pytest.raises(InputError, match="differ in their availability table"):
+        collect([tmp_path / "g"])
 
 
 def test_many_differing_runs_are_named_in_short(tmp_path):
@@ -168,7 +192,8 @@ def test_only_runs_of_the_grid_are_taken_and_others_named(tmp_path):
     assert collect([tmp_path / "g"]).others == ()
 
 
-def test_folders_of_before_edition_2_are_read_and_named(tmp_path):
+def test_folders_of_before_edition_2_are_read_and_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.report.write.pictures", lambda *_: [])
     folder = record(tmp_path / "g", "baseline")
     test = folder.test(TEST)
     content = folder.config()
@@ -182,5 +207,5 @@ def test_folders_of_before_edition_2_are_read_and_named(tmp_path):
     (run,) = collect([tmp_path / "g"], wanted={"g": set()}).runs
     assert (run.is_old, run.state, run.commit) == (True, "done", "c0ffee1234")
     assert run.config["test"] == {"policy": "passion"}
-    text = write_report([tmp_path / "g"], tmp_path / "out", formats=["png"])[0].read_text()
+    text = write_report([tmp_path / "g"], tmp_path / "out").files[0].read_text()
     assert "## Of an earlier edition" in text

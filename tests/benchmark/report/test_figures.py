@@ -10,7 +10,7 @@ from recorded_runs import record, record_examples
 
 from benchmark.report.data.collect import collect
 from benchmark.report.data.scores import score
-from benchmark.report.figures.choice import chosen, only, only_rows
+from benchmark.report.figures.choice import chosen, only_rows
 from benchmark.report.figures.curves import loss_curves, preference_curves
 from benchmark.report.figures.panel import growing_subsets
 from benchmark.report.figures.pictures import pictures
@@ -55,6 +55,11 @@ def study(collected):
     return next(study for study in collected.studies() if study.profile == "mr2468")
 
 
+def of_study(collected):
+    """The section of the first study."""
+    return next(section for section in contents(collected) if section.kind == "study")
+
+
 def points(axis, marker):
     return [
         (*point, line.get_markerfacecolor())
@@ -64,29 +69,28 @@ def points(axis, marker):
     ]
 
 
-def test_differences_are_those_of_the_tests(collected, study):
-    table = subset_table(score(collected, study, "dice"))
+def test_differences_are_those_of_the_table(collected, study):
+    table = subset_table(score(collected.cases, study, "dice"))
     figure = differences(table)
     assert [axis.get_title("left") for axis in figure.axes[:-1]] == ["WT", "TC", "ET", "ETpp"]
     drawn = points(figure.axes[0], "s")
     assert len(drawn) == 16
     # PASSION's two seeds are better by 0.05 and 0.07 in every case and subset.
     assert [y for _, y, _ in drawn] == pytest.approx([6.0] * 16)
-    tests = [test for test in table.tests if test.block == "WT"]
-    assert [face != "white" for *_, face in drawn] == [test.corrected < 0.05 for test in tests]
+    expected = [found for found in table.differences if found.block == "WT"]
     ends = [path.vertices[:, 1] for lines in figure.axes[0].collections for path in lines.get_paths()]
-    assert np.ravel(ends) == pytest.approx([end for test in tests for end in (test.low, test.high)])
+    assert np.ravel(ends) == pytest.approx([end for found in expected for end in (found.low, found.high)])
     assert "RFNet baseline" in figure.get_supylabel()
 
 
 def test_without_a_baseline_there_are_no_differences(tmp_path):
     record(tmp_path / "g", "passion")
     alone = collect([tmp_path / "g"])
-    assert differences(subset_table(score(alone, alone.studies()[0], "dice"))) is None
+    assert differences(subset_table(score(alone.cases, alone.studies()[0], "dice"))) is None
 
 
 def test_boxes_have_the_medians_of_the_cases(collected, study):
-    scores = score(collected, study, "dice")
+    scores = score(collected.cases, study, "dice")
     figure = boxes(scores)
     kinds = figure.axes[0].collections[:4], figure.axes[0].collections[4:]  # a method's boxes to medians
     frames = [own["WT"] for own in scores.cases.values()]
@@ -98,18 +102,17 @@ def test_boxes_have_the_medians_of_the_cases(collected, study):
 
 
 def test_a_case_beyond_the_whiskers_is_a_dot(collected, study):
-    scores = score(collected, study, "dice")
-    frame = scores.cases["RFNet baseline"]["WT"].copy()
-    frame.loc["case 0", "t2"] = 300.0
-    frame.loc[:, "t1"] = np.nan
-    cases = {**scores.cases, "RFNet baseline": {**scores.cases["RFNet baseline"], "WT": frame}}
-    axis = boxes(replace(scores, cases=cases)).axes[0]
+    scores = score(collected.cases, study, "dice")
+    values = scores.values.copy()
+    values[0, 0, 0, scores.subsets.index("t2")] = 300.0
+    values[0, :, 0, scores.subsets.index("t1")] = np.nan
+    axis = boxes(replace(scores, values=values)).axes[0]
     assert [(x, y) for x, y, _ in points(axis, ".")] == [(pytest.approx(-0.175), 300.0)]
-    assert len(axis.collections[0].get_paths()) == 15
+    assert len(axis.collections[0].get_paths()) == 14
 
 
 def test_contributions_are_those_of_the_tables(collected, study):
-    scores = score(collected, study, "dice")
+    scores = score(collected.cases, study, "dice")
     tables = marginal_table(scores), shapley_table(scores)
     figure = contributions(*tables)
     for row, table in enumerate(tables):
@@ -119,7 +122,7 @@ def test_contributions_are_those_of_the_tables(collected, study):
 
 
 def test_lines_over_the_number_of_modalities_are_means_by_size(collected, study):
-    scores = score(collected, study, "dice")
+    scores = score(collected.cases, study, "dice")
     drawn = [y for _, y, _ in points(over_number(scores).axes[0], "o")]
     frame = scores.cases["RFNet baseline"]["WT"]
     sizes = {n: [name for name in scores.subsets if name.count("+") == n - 1] for n in (1, 2, 3, 4)}
@@ -127,14 +130,14 @@ def test_lines_over_the_number_of_modalities_are_means_by_size(collected, study)
 
 
 def test_missing_rates_of_one_profile_and_of_several(collected, study):
-    one = over_missing([score(collected, study, "dice")])
+    one = over_missing([score(collected.cases, study, "dice")])
     line = one.axes[0].lines[0]
     rates = study.runs[0].content["data"]["availability"]["realised"]
     order = sorted(rates, key=rates.get)
     assert line.get_xdata().tolist() == pytest.approx([round(100 * rates[m], 1) for m in order])
-    frame = score(collected, study, "dice").cases["RFNet baseline"]["WT"]
+    frame = score(collected.cases, study, "dice").cases["RFNet baseline"]["WT"]
     assert line.get_ydata().tolist() == pytest.approx([frame[m].mean() for m in order])
-    several = over_missing([score(collected, s, "dice") for s in collected.studies()])
+    several = over_missing([score(collected.cases, s, "dice") for s in collected.studies()])
     assert len(several.axes) == 4 * 4
     assert several.axes[0].lines[0].get_xdata().tolist() == [20.0, 57.1]
 
@@ -146,7 +149,7 @@ def test_of_many_methods_each_network_has_its_baseline_and_its_best(tmp_path):
         record(tmp_path / "g", "pmr", backbone=network, strength=better + 0.03)
         record(tmp_path / "g", "kd", backbone=network, strength=better + 0.01)
     everything = collect([tmp_path / "g"])
-    section = contents(everything)[0]
+    section = of_study(everything)
     dice, distance = section.scores
     shown = ["mmFormer baseline", "mmFormer + PMR", "RFNet baseline", "RFNet + PASSION", "RFNet + PMR"]
     assert chosen([dice], 4) == [name for name in shown if name != "RFNet + PASSION"]
@@ -159,7 +162,12 @@ def test_of_many_methods_each_network_has_its_baseline_and_its_best(tmp_path):
     assert chosen([dice], 8) == section.study.methods
     table = only_rows(section.tables[0], shown)
     assert [row.method for row in table.blocks[0].rows] == shown
-    assert only(section.study, shown).methods == shown
+    fewer = dice.of_methods(shown)
+    assert fewer.study.methods == shown
+    assert all((fewer.of_runs(method) == dice.of_runs(method)).all() for method in shown)
+    assert (distance.of_methods(shown).dice.values == fewer.values).all()
+    with pytest.raises(ValueError, match="8 rows of values for 5 runs"):
+        replace(dice, study=fewer.study)
 
 
 def test_captions_say_which_methods_are_shown(tmp_path, monkeypatch):
@@ -167,12 +175,12 @@ def test_captions_say_which_methods_are_shown(tmp_path, monkeypatch):
     monkeypatch.setattr("benchmark.report.figures.pictures.MOST_ROWS", 3)
     for objective in ("baseline", "passion", "pmr", "kd"):
         record(tmp_path / "g", objective, strength=0.1 * (objective == "pmr"))
-    section = contents(collect([tmp_path / "g"]))[0]
+    section = of_study(collect([tmp_path / "g"]))
     drawn = {
         picture.name.removeprefix("phantom-mr2468-"): (picture, figure)
         for picture, figure in pictures(section)
     }
-    for name in ("difference-dice", "boxes-hd95", "worth-dice", "number-dice", "missing-dice", "loss"):
+    for name in ("difference-dice", "boxes-hd95", "worth-dice", "missing-dice", "loss"):
         picture, figure = drawn[name]
         assert "Shown are 2 of 4 methods: of each network its baseline" in picture.text
         entries = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -192,7 +200,7 @@ def test_the_missing_rates_of_several_profiles_show_methods_that_are_under_sever
             content = folder.config()
             content["data"]["availability"] |= {"hash": profile, **other}
             folder.write_config(content)
-    across = next(section for section in contents(collect([tmp_path / "g"])) if section.study is None)
+    across = next(section for section in contents(collect([tmp_path / "g"])) if section.kind == "profiles")
     assert len(across.scores) == 3
     [(picture, figure)] = pictures(across)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["RFNet baseline", "RFNet + PMR"]
@@ -208,7 +216,7 @@ def test_equal_missing_rates_have_no_figure(tmp_path):
     content["data"]["availability"]["realised"] = dict.fromkeys(OTHER_RATES, 0.0)
     folder.write_config(content)
     complete = collect([tmp_path / "g"])
-    assert over_missing([score(complete, complete.studies()[0], "dice")]) is None
+    assert over_missing([score(complete.cases, complete.studies()[0], "dice")]) is None
 
 
 def test_curves_are_the_records(study):
@@ -242,7 +250,7 @@ def test_a_study_has_every_kind_of_figure(drawn):
     kinds = [name.removeprefix("phantom-mr2468-") for name in names]
     of_metric = [f"{kind}{m}" for m in ("dice", "hd95") for kind in ("", "difference-", "boxes-", "worth-")]
     slices = ["slices", "slices-1", "slices-2"]
-    assert kinds == [*of_metric, "number-dice", "missing-dice", "preference", "loss", *slices]
+    assert kinds == [*of_metric, "missing-dice", "preference", "loss", *slices]
     for picture, figure in drawn:
         assert picture.title
         assert len(picture.alt) > 20
@@ -271,7 +279,7 @@ def test_panels_show_cases_by_method_and_role(drawn):
 
 def test_one_test_case_needs_no_panel_of_extremes_and_few_no_boxes(tmp_path):
     record_examples(record(tmp_path / "g", "baseline", cases=("case 1",)), ("case 1",))
-    section = contents(collect([tmp_path / "g"]))[0]
+    section = of_study(collect([tmp_path / "g"]))
     drawn = {picture.name: (picture, figure) for picture, figure in pictures(section)}
     assert [name for name in drawn if "slices" in name] == ["phantom-mr2468-slices"]
     picture, figure = drawn["phantom-mr2468-boxes-dice"]

@@ -37,7 +37,7 @@ def tables(tmp_path_factory):
         for backbone in ("mmformer", "rfnet"):
             record(folder, objective, backbone=backbone, strength=0.01 * i)
         record(folder, objective, seed=1038, strength=0.01 * i + 0.005)
-    return contents(collect([folder]))[0].tables
+    return [table for section in contents(collect([folder])) for table in section.tables]
 
 
 def parts(text):

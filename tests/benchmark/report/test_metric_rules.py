@@ -29,7 +29,7 @@ def find_nothing(folder, region, subset=None):
 
 def distances(folder):
     collected = collect([folder])
-    return [score(collected, study, "hd95") for study in collected.studies()]
+    return [score(collected.cases, study, "hd95") for study in collected.studies()]
 
 
 def marks(table, title, method):

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from recorded_runs import record
 
+from bench_errors import InputError
 from benchmark.report.data.effects import Training, Trainings, mean
 from benchmark.report.data.power import Variances, pooled, power, trainings_needed, variances
+from benchmark.report.show_power import print_power
 
-KEYS = tuple(Training(seed, "table", "auto") for seed in range(8))
+KEYS = tuple(Training(seed, 1037, "table", "auto") for seed in range(8))
 
 
 def test_variances_by_hand():
@@ -22,7 +25,7 @@ def test_there_are_no_variances_without_pairs_or_repeats():
     some = Trainings(KEYS[:2], np.zeros((2, 3, 1)))
     assert variances(some, Trainings(KEYS[2:4], some.values)) is None
     assert variances(Trainings(KEYS[:1], some.values[:1]), Trainings(KEYS[:1], some.values[:1])) is None
-    folds = tuple(Training(1, "table", f"fold{i}of2") for i in range(2))
+    folds = tuple(Training(1, 1037, "table", f"fold{i}of2") for i in range(2))
     assert variances(Trainings(folds, some.values), Trainings(folds, some.values)) is None
 
 
@@ -54,3 +57,37 @@ def test_the_chance_is_that_of_simulated_studies(trainings, patients, gain):
     )
     shown = np.mean(mean(Trainings(KEYS[:trainings], values)).p < 0.05)
     assert power(Variances(4.4, 1.0, 7.7), gain, trainings, patients) == pytest.approx(shown, abs=0.03)
+
+
+@pytest.fixture
+def grid(tmp_path):
+    """PASSION gains 0.04 more with each seed, the same for every patient."""
+    for seed in (1, 2, 3):
+        record(tmp_path / "g", "baseline", seed=seed)
+        record(tmp_path / "g", "passion", seed=seed, strength=0.04 * seed)
+    return tmp_path / "g"
+
+
+def test_a_plan_says_what_a_gain_takes_by_the_finished_runs(grid, capsys):
+    print_power(grid, 2.0)
+    text = capsys.readouterr().out
+    assert "4.0 between trainings, 0.0 between patients, 0.0 beyond both (from 1 method)" in text
+    rows = [
+        [cell.strip() for cell in line.strip("│ ").split("│")]
+        for line in text.splitlines()
+        if line.startswith("│")
+    ]
+    assert [row[0] for row in rows] == ["2", "4", "10", "20"]
+    needed = trainings_needed(Variances(16.0, 0.0, 0.0), 2.0, 2)
+    assert {row[1] for row in rows} == {str(needed)} == {"34"}
+    assert {row[2] for row in rows} == {f"{100 * power(Variances(16.0, 0.0, 0.0), 2.0, 5, 2):.0f} %"}
+
+
+def test_a_plan_by_power_needs_a_gain_and_repeated_trainings(grid, tmp_path):
+    for gain in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="--power: expected a gain above 0"):
+            print_power(grid, gain)
+    record(tmp_path / "once", "baseline")
+    record(tmp_path / "once", "passion")
+    with pytest.raises(InputError, match="tell no variances: finish two trainings"):
+        print_power(tmp_path / "once", 2.0)

@@ -19,8 +19,9 @@ from benchmark.report.data.scores import score
 from benchmark.report.figures.curves import preference_curves
 from benchmark.report.figures.heat_map import heat_map
 from benchmark.report.tables.by_subset import subset_table
+from benchmark.report.tables.contents import contents
 from benchmark.report.tables.render import DASH, escape_latex, escape_markdown, latex, markdown
-from benchmark.report.write import write_report
+from benchmark.report.write import _drawing, write_report
 from datasets.studies.brats import BRATS2020
 from datasets.studies.myops import PHANTOM_HEART
 
@@ -48,15 +49,17 @@ def marks(row):
 @pytest.fixture(scope="module")
 def report(grid, tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "tiny"
-    return out, write_report([grid], out, formats=["png"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmark.report.figures.style.DPI", 40)
+        return out, write_report([grid], out, formats=["png"])
 
 
 @pytest.mark.parametrize(
     "name",
     [
         "report.md",
-        *("tables/phantom-mr2468-dice.tex", "tables/phantom-mr2468-settings-dice.tex"),
-        *("tables/phantom-mr2468-hd95.csv", "tables/phantom-mr2468-dice-tests.csv"),
+        *("tables/phantom-mr2468-dice.tex", "tables/phantom-mr2468-answer-dice.tex"),
+        *("tables/phantom-mr2468-hd95.csv", "tables/phantom-mr2468-dice-differences.csv"),
         *("tables/phantom-heart-mr357-marginal-dice.html",),
     ],
 )
@@ -65,12 +68,12 @@ def test_golden(report, name):
     assert (out / name).read_text() == (GOLDEN / Path(name).name).read_text()
 
 
-def test_every_file_is_there_and_a_second_report_has_the_same_bytes(grid, report):
+def test_every_file_is_there_and_a_second_report_has_the_same_bytes(grid, report, monkeypatch):
     out, written = report
-    assert sorted(written) == sorted(p for p in out.rglob("*") if p.is_file())
-    assert written[0] == out / "report.md"
+    assert sorted(written.files) == sorted(p for p in out.rglob("*") if p.is_file())
+    assert written.files[0] == out / "report.md"
     kinds = {
-        "phantom-mr2468": ("", "-settings", "-marginal", "-shapley"),
+        "phantom-mr2468": ("", "-marginal", "-shapley"),
         "phantom-heart-mr357": ("", "-passion-tau", "-marginal", "-shapley"),
     }
     tables = {
@@ -80,34 +83,44 @@ def test_every_file_is_there_and_a_second_report_has_the_same_bytes(grid, report
         for metric in ("dice", "hd95")
         for suffix in ("md", "tex", "csv", "html")
     }
-    tests = {
-        f"phantom-mr2468{kind}-{metric}-tests.{suffix}"
-        for kind in ("", "-settings")
-        for metric in ("dice", "hd95")
-        for suffix in ("md", "csv")
+    tables |= {f"phantom-mr2468-{metric}-differences.csv" for metric in ("dice", "hd95")}
+    tables |= {f"{study}-answer-hd95.{suffix}" for study in kinds for suffix in ("md", "tex", "csv", "html")}
+    tables |= {
+        f"phantom-mr2468-{kind}-dice.{suffix}"
+        for kind in ("answer", "numbers", "places")
+        for suffix in ("md", "tex", "csv", "html")
     }
-    assert {p.name for p in (out / "tables").iterdir()} == tables | tests
+    assert {p.name for p in (out / "tables").iterdir()} == tables
+
+    def copied(_, stem, __):
+        """Figures are drawn once: that their bytes stay is tested with the figures."""
+        path = stem.with_suffix(".png")
+        path.write_bytes((out / "figures" / path.name).read_bytes())
+        return [path]
+
+    monkeypatch.setattr("benchmark.report.write.save", copied)
     second = out.with_name("second")  # beside the first: links to run folders are relative
-    for path in write_report([grid], second, formats=["png"]):
+    for path in write_report([grid], second, formats=["png"]).files:
         assert path.read_bytes() == (out / path.relative_to(second)).read_bytes(), path
 
 
-def test_many_studies_are_drawn_in_processes_briefly_and_with_the_same_bytes(tmp_path, monkeypatch):
-    for profile in ("mr2468", "mr8642"):
-        record(tmp_path / "g", "baseline", profile=profile)
-    one = write_report([tmp_path / "g"], tmp_path / "one", formats=["png"])
+def test_many_sections_are_drawn_in_processes_with_the_same_bytes(grid, tmp_path, monkeypatch):
     monkeypatch.setattr("benchmark.report.write.MANY", 2)
-    monkeypatch.setattr("benchmark.report.write.BRIEF", 2)
-    several = write_report([tmp_path / "g"], tmp_path / "several")
-    assert [path.name for path in several] == [path.name for path in one]
-    for path, other in zip(several, one, strict=True):
-        assert path.read_bytes() == other.read_bytes(), path.name
+    sections = [section for section in contents(collect([grid])) if section.study is None]
+    for name, several in (("one", sections[:1]), ("several", sections)):
+        (tmp_path / name).mkdir()
+        with _drawing(several, tmp_path / name, ["png"]) as drawn:
+            pictures, paths = next(iter(drawn))
+        assert [picture.name for picture in pictures] == ["phantom-gains"]
+        assert [path.name for path in paths] == ["phantom-gains.png"]
+    one, several = (tmp_path / name / "phantom-gains.png" for name in ("one", "several"))
+    assert one.read_bytes() == several.read_bytes()
 
 
 def test_values_by_hand(grid):
     collected = collect([grid])
     _, brain = collected.studies()
-    table = subset_table(score(collected, brain, "dice"))
+    table = subset_table(score(collected.cases, brain, "dice"))
     assert [block.title for block in table.blocks] == ["WT", "TC", "ET", "ETpp"]
     mmformer, baseline, passion = table.blocks[0].rows
     # Cases differ by 0.1, so their mean adds 0.05; the 15 subsets add 0, 0.02, ... 0.28, on average 0.14.
@@ -121,14 +134,14 @@ def test_values_by_hand(grid):
     assert marks(passion) == ["best"] * 16
     assert marks(mmformer) == ["second"] * 16
     assert set(marks(baseline)) == {""}
-    distance = subset_table(score(collected, brain, "hd95")).blocks[2].rows
+    distance = subset_table(score(collected.cases, brain, "hd95")).blocks[2].rows
     assert distance[1].cells[-1].value == pytest.approx(30 * (1 - 0.49 + 0.2))
     assert marks(distance[2]) == ["best"] * 16
 
 
 def test_columns_come_from_the_description(grid):
     collected = collect([grid])
-    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    table = subset_table(score(collected.cases, collected.studies()[0], "dice"))
     assert [column.name for column in table.columns] == [
         *("bssfp", "lge", "t2", "bssfp+lge", "bssfp+t2", "lge+t2", "bssfp+lge+t2"),
         "average",
@@ -144,7 +157,7 @@ def test_columns_come_from_the_description(grid):
 
 def test_all_cases_are_in_one_frame(grid):
     collected = collect([grid])
-    conditions = ["run", "grid", "dataset", "profile", "variant", "method", "seed"]
+    conditions = ["run", "grid", "dataset", "profile", "variant", "method", "seed", "table_seed"]
     assert list(collected.cases.columns) == [
         *conditions,
         "case",
@@ -162,7 +175,7 @@ def test_all_cases_are_in_one_frame(grid):
 def test_figures_show_every_method_and_value(grid):
     collected = collect([grid])
     brain = collected.studies()[1]
-    figure = heat_map(subset_table(score(collected, brain, "dice")))
+    figure = heat_map(subset_table(score(collected.cases, brain, "dice")))
     first = figure.axes[0]
     assert [label.get_text() for label in first.get_yticklabels()] == brain.methods
     texts = [text.get_text() for text in first.texts]
@@ -191,7 +204,7 @@ def test_what_a_network_could_not_give_is_said_under_the_runs(tmp_path, monkeypa
     record(tmp_path / "g", "passion")
     path = next((tmp_path / "g").glob("*passion*")) / "model.json"
     path.write_text(json.dumps({"left_out": "sep is left out"}))
-    text = write_report([tmp_path / "g"], tmp_path / "report")[0].read_text()
+    text = write_report([tmp_path / "g"], tmp_path / "report").files[0].read_text()
     assert "\n- RFNet + PASSION: sep is left out.\n\nMinutes are" in text
     assert text.count("left out") == 1
 
@@ -202,7 +215,7 @@ def test_equal_values_share_the_mark_and_a_missing_subset_has_a_dash(tmp_path):
         rows = pd.read_csv(single_test(folder) / "cases.csv")
         rows[rows["subset"] != "t2"].to_csv(single_test(folder) / "cases.csv", index=False)
     collected = collect([tmp_path / "g"])
-    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    table = subset_table(score(collected.cases, collected.studies()[0], "dice"))
     first, second, third = table.blocks[0].rows
     assert marks(first) == marks(second) == ["", *["best"] * 14, ""]
     assert marks(third) == [""] * 16
@@ -214,14 +227,14 @@ def test_where_all_are_equal_none_is_best(tmp_path):
     record(tmp_path / "g", "baseline")
     record(tmp_path / "g", "passion")
     collected = collect([tmp_path / "g"])
-    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    table = subset_table(score(collected.cases, collected.studies()[0], "dice"))
     assert {mark for row in table.rows for mark in marks(row)} == {""}
 
 
 def test_a_profile_from_a_file_gets_a_file_name(tmp_path):
     record(tmp_path / "g", "baseline", profile="csv:/data/a_b & c.csv", name="from-file")
     collected = collect([tmp_path / "g"])
-    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    table = contents(collected)[-1].tables[0]
     assert table.name == "phantom-csv-ab1e-dice"
     assert r"profile csv:/data/a\_b \& c.csv" in latex(table)
 
@@ -232,10 +245,10 @@ def test_a_profile_of_yaml_gets_its_name_and_says_what_is_poor(tmp_path):
     content["data"]["availability"]["degraded"] = {"t1ce": {"noise-2": 0.25}}
     folder.write_config(content)
     collected = collect([tmp_path / "g"])
-    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    table = contents(collected)[-1].tables[0]
     assert table.name == "phantom-sites-ab1e-dice"
     assert collected.studies()[0].title == "sites"
-    assert "in poor quality, of the cases that have it, T1ce noise-2 25.0 %" in table.caption
+    assert "in poor quality, of the cases that have it, T1ce noise-2 25.0 %" in table.conditions
 
 
 def test_files_of_the_same_name_are_told_apart_by_their_folders(tmp_path):
@@ -254,13 +267,13 @@ def test_absent_and_poor_stand_in_one_table(tmp_path):
         if outside:
             change(folder, test={"outside": outside})
     collected = collect([tmp_path / "g"])
-    table = subset_table(score(collected, collected.studies()[0], "dice"))
+    table = contents(collected)[-1].tables[0]
     assert [row.method for row in table.blocks[0].rows] == [
         "RFNet baseline",
         "RFNet baseline (outside=noise-1)",
         "RFNet baseline (outside=noise-2)",
     ]
-    assert table.caption.count("In rows with outside=noise-") == 2
+    assert table.conditions.count("In rows with outside=noise-") == 2
 
 
 @pytest.mark.parametrize(

@@ -275,14 +275,19 @@ def test_published_numbers_have_a_source_a_setting_and_known_names(path):
     assert reported(path.stem, "hd95") == reported("phantom", "dice") == []
 
 
+MISPRINTED = {("GSS", "ET"): 66.18, ("mmFormer", "TC"): 78.63, ("mmFormer", "ET"): 63.99}
+"""Means of the cells of BraTS 2020 where the source, kk42yy/DeMoSeg, prints another average."""
+
+
 def test_averages_of_published_tables_are_those_of_their_subsets():
-    """Sources that give all subsets: the average they give is near that of what was read off."""
+    """Sources that give all subsets: what was read off gives the average that they print."""
     for one in reported("brats2020", "dice"):
         for region in ("WT", "TC", "ET"):
             own = [v for (_, subset, r), v in one.values.items() if r == region and subset != "average"]
             if own:
                 assert len(own) == 15
-                assert one.values["complete", "average", region] == pytest.approx(sum(own) / 15, abs=0.25)
+                mean = MISPRINTED.get((one.method, region), one.values["complete", "average", region])
+                assert sum(own) / 15 == pytest.approx(mean, abs=0.02), (one.method, region)
 
 
 def test_every_renderer_gets_through_odd_cells():
