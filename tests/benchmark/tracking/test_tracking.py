@@ -8,10 +8,10 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from bench_program import bench
+from bench_program import bench, bench_apart
+from lone_test_folder import single_test
 from PIL import Image
 from recorded_runs import record
-from single_test import single_test
 from tracked_runs import ID, environment, epochs, finished_run, inspect, records, track, trained_run
 
 from benchmark.run_folder.folder import RunFolder
@@ -323,7 +323,7 @@ def test_sync_says_what_it_lacks(tmp_path, monkeypatch, variables, said):
     (tmp_path / "home").mkdir()
     for name, value in environment(tmp_path / "home", **variables).items():
         monkeypatch.setenv(name, value)
-    result = bench("sync", "--grid", "tiny", "--runs", tmp_path / "runs")
+    result = bench_apart("sync", "--grid", "tiny", "--runs", tmp_path / "runs")
     assert result.returncode == 2
     assert said in result.stderr
     assert "1 run can not be uploaded now" in result.stderr
