@@ -35,7 +35,7 @@ setup: .venv/installed  ## Create .venv with everything in it
 
 demo: setup  ## Run the demo grid on synthetic data and make its report
 	$(BIN)/bench run --grid demo
-	$(BIN)/bench report --grid demo --out report/demo
+	$(BIN)/bench report --grid demo --out report/demo --overwrite
 
 test: setup  ## Check style, types and architecture, and run the fast tests
 	$(BIN)/ruff check .

@@ -16,37 +16,26 @@ package may do the same, or take keywords, which a configuration gives under `ar
 section does not have is an error that names the nearest.
 """
 
-from difflib import get_close_matches
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, JsonValue, PlainSerializer, ValidationError
 
 from bench_errors import InputError
 from bench_registry import Registry, construct
+from bench_schema import Frozen, problems_of
+from bench_yaml import Document
 
-Arguments = dict[str, JsonValue]
+
+def _as_hashed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_hashed(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_as_hashed(entry) for entry in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-class Frozen(BaseModel):
-    """A part of a configuration: immutable, and without unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check_keys(cls, data: Any) -> Any:
-        wrong = [str(k) for k in data if k not in cls.model_fields] if isinstance(data, dict) else []
-        if wrong:
-            options = [name for name, field in cls.model_fields.items() if field.init is not False]
-            near = get_close_matches(wrong[0], options, n=1, cutoff=0.5)
-            advice = f"did you mean {near[0]}?" if near else "remove it;"
-            raise PydanticCustomError(
-                "unknown_option",
-                "no such option here, {advice} known are {known}",
-                {"option": wrong[0], "advice": advice, "known": ", ".join(options)},
-            )
-        return data
+Arguments = Annotated[dict[str, JsonValue], PlainSerializer(_as_hashed, when_used="json")]
+"""Keywords of a class that takes what it likes. As JSON, for a hash, equal numbers are written equally."""
 
 
 class MethodOptions(Frozen):
@@ -112,10 +101,11 @@ def options_of(
         arguments = {key: value for key, value in keywords.items() if key not in fields}
         keywords = {key: value for key, value in keywords.items() if key in fields}
         keywords["arguments"] = arguments
+    section = {"name": method, **keywords}
     try:
-        return read_options(registry, keyword_class, {"name": method, **keywords})
+        return read_options(registry, keyword_class, section)
     except ValidationError as error:
-        raise InputError(f"{registry.kind} {method}: {readable_errors(error.errors())}") from None
+        raise Document(section, f"{registry.kind} {method}").errors(problems_of(section, error)) from None
 
 
 def build(registry: Registry, contract: type, options: MethodOptions, facts: dict[str, Any]) -> Any:
@@ -124,9 +114,10 @@ def build(registry: Registry, contract: type, options: MethodOptions, facts: dic
     Raises `InputError` for a class that does not derive from `contract` or does not take its options.
     """
     method = registry.get(options.name)
-    if isinstance(method, type) and not issubclass(method, contract):
+    is_one = isinstance(method, type) and issubclass(method, contract)
+    if not is_one and registry.kind_of(options.name) in ("own", "plugin"):  # a family makes what is called
         raise InputError(
-            f"{method.__name__} is no {registry.kind}: derive it from "
+            f"{options.name} is no {registry.kind}: derive a class from "
             f"{contract.__module__}.{contract.__name__}"
         )
     arguments = options.arguments if isinstance(options, KeywordOptions) else {}
@@ -144,21 +135,3 @@ def _options_class(registry: Registry, keyword_class: type[KeywordOptions], name
             f"{shared.__module__}.{shared.__name__}"
         )
     return keyword_class if declared is shared and registry.kind_of(name) == "plugin" else declared
-
-
-def readable_errors(errors: list[Any]) -> str:
-    """Put pydantic's list of errors into one line: ``train.epochs: Input should be ... (found -1)``."""
-    parts = []
-    for error in errors:
-        text = error["msg"].removeprefix("Value error, ")
-        if error["type"] != "value_error":
-            found = "" if error["type"] == "unknown_option" else f" (found {error['input']!r})"
-            text = f"{'.'.join(error_key(error))}: {text}{found}"
-        parts.append(text)
-    return "; ".join(parts)
-
-
-def error_key(error: Any) -> tuple[str, ...]:
-    """The keys that lead to one of pydantic's errors; empty for one of a whole configuration."""
-    option = (error["ctx"]["option"],) if error["type"] == "unknown_option" else ()
-    return (*map(str, error["loc"]), *option)

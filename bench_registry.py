@@ -2,12 +2,14 @@
 
     BACKBONES = Registry("backbone", {"rfnet": ("backbones.rfnet:RFNet", "region-aware fusion")})
     BACKBONES.get("rfnet")
+    BACKBONES.add("MyNet", "my_package.my_module:MyNet")
     BACKBONES.get("my_package.my_module:MyNet")
 
 Beside its own names a registry knows those that installed packages offer as entry points of the group
-``passion_bench.<kind>s`` and those given by `add`; and ``module:attribute`` is a name everywhere, so that a
-worker process needs nothing but the name. A leaf that every room may import; it imports nothing heavy, so
-names can be listed without torch.
+``passion_bench.<kind>s``, and ``module:attribute`` once a user has asked for it, by `add` or in the variable
+`PLUGINS`, which reaches worker processes. A name in a file may come from anybody: it imports nothing that was
+not asked for. A leaf that every room may import; it imports nothing heavy, so names can be listed without
+torch.
 """
 
 import inspect
@@ -21,6 +23,9 @@ from importlib.metadata import EntryPoint, entry_points, packages_distributions,
 from typing import Any
 
 from bench_errors import InputError
+
+PLUGINS = "PASSION_BENCH_PLUGINS"
+"""Variable with each ``module:attribute`` that may be imported, separated by commas."""
 
 
 class Registry:
@@ -62,13 +67,18 @@ class Registry:
     def check(self, name: str) -> str:
         """Return the name to keep in a configuration: `name`, or ``module:attribute`` for one given by `add`.
 
-        Raises `InputError` naming the nearest entries for an unknown name, and for ``module:attribute`` and
-        families, what cannot be imported.
+        Raises `InputError` naming the nearest entries for an unknown name, for ``module:attribute`` that
+        nobody asked for, and for that and families, what cannot be imported.
         """
         name = self._added.get(name, name)
         if family := self._family(name):
             attribute(self._families[family][0])(name.partition(":")[2])
         elif ":" in name:
+            if name not in (*self._added.values(), *os.environ.get(PLUGINS, "").split(",")):
+                raise InputError(
+                    f"{self.kind} {name} is code of a file or package: if you trust it, let it be imported "
+                    f"by --plugin {name}"
+                )
             load(name)
         elif name not in self:
             raise InputError(unknown(self.kind, name, list(self)))
@@ -84,7 +94,10 @@ class Registry:
         return load(self._target(name))
 
     def add(self, name: str, target: str) -> None:
-        """Let `name` stand for ``module:attribute`` in this process; raise `InputError` if it is taken."""
+        """Let `name` and ``module:attribute`` itself stand for the latter, in this process.
+
+        Raises `InputError` for a `name` that is taken.
+        """
         if self._added.get(name, target) != target or name in self._own or name in self._offered:
             raise InputError(f"there is a {self.kind} '{name}' already: give it another name")
         self._added[name] = target

@@ -26,7 +26,7 @@ TOLERANCE = 1e-6  # of the largest value: what float64 sums may differ by when t
 COARSE_TOLERANCE = 1e-3  # the same of float32
 
 
-class Setting(NamedTuple):
+class CheckedNetwork(NamedTuple):
     """What a network is built for."""
 
     name: str
@@ -64,7 +64,7 @@ def check_backbone(name: str, crop: int = 32, modalities: int = 3, **options: An
     Yields a line for each check that passed; raises `InputError` at the first that fails.
     """
     for spatial_dims in (3, 2):
-        setting = Setting(name, modalities, crop, spatial_dims, options)
+        setting = CheckedNetwork(name, modalities, crop, spatial_dims, options)
         if spatial_dims == 2 and (reason := _refuses(setting)):
             yield f"for volumes only: {reason}"
             return
@@ -78,7 +78,7 @@ def check_backbone(name: str, crop: int = 32, modalities: int = 3, **options: An
             yield f"{setting}: {title[0].lower()}{title[1:]}{f' ({note})' if note else ''}"
 
 
-def _refuses(setting: Setting) -> str:
+def _refuses(setting: CheckedNetwork) -> str:
     """Why the network cannot be built in this setting, or the empty string."""
     try:
         setting.build()
@@ -108,7 +108,7 @@ def naming(what: str) -> Iterator[None]:
         ) from None
 
 
-def _volumes(setting: Setting, batch: int = 3) -> tuple[Tensor, Tensor]:
+def _volumes(setting: CheckedNetwork, batch: int = 3) -> tuple[Tensor, Tensor]:
     """Random volumes [B, M, *space], and what is there: all modalities; all but the first; the first only."""
     generator = torch.Generator().manual_seed(1)
     volumes = torch.randn(batch, setting.modalities, *setting.space, generator=generator)
@@ -119,7 +119,7 @@ def _volumes(setting: Setting, batch: int = 3) -> tuple[Tensor, Tensor]:
     return volumes, available
 
 
-def _precise(net: Backbone, setting: Setting) -> tuple[Backbone, Tensor, Tensor]:
+def _precise(net: Backbone, setting: CheckedNetwork) -> tuple[Backbone, Tensor, Tensor]:
     """The network in evaluation mode, with `_volumes`: in float64 where it computes in that."""
     volumes, available = _volumes(setting)
     try:
@@ -143,7 +143,7 @@ def _outcome(net: Backbone, volumes: Tensor, available: Tensor) -> dict[str, Ten
         return found | ({"unimodal": net.unimodal(features)} if net.has_unimodal else {})
 
 
-def check_shapes(net: Backbone, setting: Setting) -> str:
+def check_shapes(net: Backbone, setting: CheckedNetwork) -> str:
     """Shapes are as promised, and all values are finite."""
     volumes, available = _volumes(setting)
     with torch.no_grad():
@@ -189,7 +189,7 @@ def _expect(name: str, value: Tensor, shape: list[int | None], text: str) -> Non
         raise Broken(f"{name} has shape {tuple(value.shape)}, expected {text}: return it in that shape")
 
 
-def check_gradients(net: Backbone, setting: Setting) -> str:
+def check_gradients(net: Backbone, setting: CheckedNetwork) -> str:
     """Gradients are finite and reach every parameter."""
     volumes, available = _volumes(setting)
     net.train().zero_grad(set_to_none=True)
@@ -207,7 +207,7 @@ def check_gradients(net: Backbone, setting: Setting) -> str:
     return f"{frozen} parameters are frozen" if frozen else ""
 
 
-def check_absent(net: Backbone, setting: Setting) -> str:
+def check_absent(net: Backbone, setting: CheckedNetwork) -> str:
     """Channels of absent modalities are ignored, whatever they hold."""
     volumes, available = _volumes(setting)
     expected = _outcome(net.eval(), volumes, available)
@@ -222,7 +222,7 @@ def check_absent(net: Backbone, setting: Setting) -> str:
     return ""
 
 
-def check_rows(net: Backbone, setting: Setting) -> str:
+def check_rows(net: Backbone, setting: CheckedNetwork) -> str:
     """A batch of subsets equals one at a time."""
     net, volumes, _ = _precise(net, setting)
     codes = range(1, 2**setting.modalities)
@@ -248,7 +248,7 @@ def check_rows(net: Backbone, setting: Setting) -> str:
     return f"{len(present)} subsets"
 
 
-def check_independence(net: Backbone, setting: Setting) -> str:
+def check_independence(net: Backbone, setting: CheckedNetwork) -> str:
     """What encode makes of a modality depends on that modality alone."""
     net, volumes, available = _precise(net, setting)
     together = _encoded(net, volumes, available)
@@ -273,7 +273,7 @@ def _encoded(net: Backbone, volumes: Tensor, available: Tensor) -> dict[str, Ten
         return found | ({"unimodal": net.unimodal(features)} if net.has_unimodal else {})
 
 
-def check_state(net: Backbone, setting: Setting) -> str:
+def check_state(net: Backbone, setting: CheckedNetwork) -> str:
     """The state_dict carries all that the output depends on."""
     net, volumes, available = _precise(net, setting)
     expected = _outcome(net, volumes, available)

@@ -11,16 +11,20 @@ from hashlib import sha256
 from itertools import combinations
 from pathlib import PurePath
 from typing import Any, Literal
+from unicodedata import normalize
 
 from bench_errors import InputError
 
 ENDINGS = (".nii.gz", ".nii")
 """Of image files."""
 
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""With one of these begins what a spreadsheet takes for a formula; the last four are full-width."""
+
 Subset = tuple[str, ...]
 """A non-empty set of modalities, always in the order of the description's `modalities`."""
 
-WHERE = ("name", "layouts", "channels", "case_names")
+WHERE = ("name", "layouts", "ignore", "channels", "case_names")
 """What of a `Description` says how a study is called and where its files lie, and decides no number."""
 
 
@@ -47,11 +51,14 @@ class Layout:
         files: the pattern of each modality, in the order of the description's `modalities`.
         label: the pattern of the label file.
         mask: the pattern of a file that is positive within the head; empty where the study has none.
+        name: the pattern of a case's name, of words that the others have: ``{site}_{case}`` where each site
+            counts its cases.
     """
 
     files: tuple[str, ...]
     label: str
     mask: str = ""
+    name: str = "{case}"
 
     @classmethod
     def named(cls, stem: str, suffixes: Iterable[str], label_suffix: str) -> "Layout":
@@ -92,11 +99,12 @@ class Description:
         table_order: the subsets in the order of the paper's tables; empty means `subsets(modalities)`.
         profile_order: the modalities in the order of the digits of a profile's name (mr2468).
         spatial_dims: 3 for volumes, 2 for studies that are treated slice by slice.
-        layouts: the ways in which the files may lie; the one that finds most is taken.
+        layouts: the ways in which the files may lie, also side by side in one study.
         channels: for each modality, its place on the fourth axis of its file; empty where each has a file.
         patient: pattern of a case's name whose first group is the patient, for studies with several cases of
             one; a name that does not match is a patient of its own.
         case_names: pattern of the published cases' names, which tells studies apart that lie alike.
+        ignore: patterns of files that are no part of the study, as a shell has them: ``imagesTs/*``.
         background: the intensity outside the head; None: what the faces of a volume have in common.
         normalise: of each modality; empty where all are z-scored.
     """
@@ -113,6 +121,7 @@ class Description:
     channels: tuple[int, ...] = ()
     patient: str = ""
     case_names: str = ""
+    ignore: tuple[str, ...] = ()
     background: float | None = None
     normalise: tuple[Normalisation, ...] = ()
 
@@ -158,7 +167,8 @@ class Description:
         )
         order = tuple(tuple(s) for s in values.pop("table_order"))
         layouts = tuple(
-            Layout(tuple(v["files"]), v["label"], v.get("mask", "")) for v in values.pop("layouts", ())
+            Layout(tuple(v["files"]), v["label"], v.get("mask", ""), v.get("name", "{case}"))
+            for v in values.pop("layouts", ())
         )
         normalise = tuple(Normalisation(v["rule"], tuple(v["limits"])) for v in values.pop("normalise", ()))
         labels = {int(k): int(v) for k, v in values.pop("file_labels").items()}
@@ -204,6 +214,11 @@ def presence(subset: Iterable[str], modalities: Sequence[str]) -> tuple[bool, ..
 def table_subsets(description: Description) -> list[Subset]:
     """Return the subsets in the order of the description's tables."""
     return list(description.table_order) or subsets(description.modalities)
+
+
+def nfc(text: str) -> str:
+    """Return a text with composed letters: "ü" as one, as keyboards and not all file systems write it."""
+    return normalize("NFC", text)
 
 
 def profile_label(profile: str) -> str:

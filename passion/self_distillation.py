@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from backbones.contract import Backbone, Features, Fused, has_dropout
+from bench_schema import refuse
 from passion.distillation import dice_distance, pixel_distillation, semantic_distillation
 from passion.losses import CaseLabels, deep_supervision, output_loss
 from passion.objective import Batch, Losses, Objective, labels_of, per_modality, unimodal_losses
@@ -68,14 +69,12 @@ class Passion(Objective):
         def _check_effect(self) -> "Passion.Options":
             if not (self.pixel or self.semantic or self.delta or self.beta):
                 raise ValueError(
-                    "objective: pixel, semantic, delta and beta are all off, nothing of PASSION is left: use "
-                    "objective baseline"
+                    "pixel, semantic, delta and beta are all off, nothing of PASSION is left: use objective "
+                    "baseline"
                 )
             if self.delta and self.variant == "paper" and not self.semantic:
-                raise ValueError(
-                    "objective.delta has no effect: in variant paper it gates proto alone, and semantic is "
-                    "off; set delta: false"
-                )
+                why = "in variant paper it gates proto alone, and semantic is off; set delta: false"
+                refuse({("delta",): f"has no effect: {why}"})
             idle = {
                 "lambda1": (not self.pixel, "pixel is off"),
                 "lambda2": (not self.semantic, "semantic is off"),
@@ -85,7 +84,7 @@ class Passion(Objective):
             }
             for name, (off, why) in idle.items():
                 if off and getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"objective.{name} has no effect: {why}; leave it out")
+                    refuse({(name,): f"has no effect: {why}; leave it out"})
             return self
 
         @property

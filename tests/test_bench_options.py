@@ -5,13 +5,14 @@ import subprocess
 import sys
 
 import pytest
-from pydantic import ValidationError
 
 import backbones
+import bench_registry
 import passion
 from backbones import BACKBONES
 from bench_errors import InputError
-from bench_options import MethodOptions, readable_errors
+from bench_options import MethodOptions
+from bench_yaml import Document
 from benchmark.config.run_config import RunConfig
 from passion import OBJECTIVES
 
@@ -67,15 +68,17 @@ class WithoutPolicy(Baseline):
 def plugins(tmp_path, monkeypatch):
     (tmp_path / "plugged.py").write_text(PLUGINS)
     monkeypatch.chdir(tmp_path)
+    classes = ("Sharp", "Gentle", "Wide", "Keywords", "Deaf", "Listed", "WithoutPolicy")
+    monkeypatch.setenv(bench_registry.PLUGINS, ",".join(f"plugged:{name}" for name in classes))
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
     sys.modules.pop("plugged", None)
 
 
 def wrong(content):
-    with pytest.raises(ValidationError) as caught:
-        RunConfig.model_validate(content)
-    return readable_errors(caught.value.errors())
+    with pytest.raises(InputError) as caught:
+        Document(content, "run").check(RunConfig)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize("name", [*BACKBONES, *OBJECTIVES, "monai:UNet"])
@@ -101,7 +104,7 @@ def test_a_plugin_declares_options_as_ours_do(plugins):
     assert passion.create("plugged:Sharp", 2, 2, sharpness=3, policy="idt_drop").options == config.objective
     assert "did you mean sharpness?" in wrong({"objective": {"name": "plugged:Sharp", "sharpnes": 3}})
     assert "arguments: no such option" in wrong({"objective": {"name": "plugged:Sharp", "arguments": {}}})
-    assert "greater than 0" in wrong({"objective": {"name": "plugged:Sharp", "sharpness": 0}})
+    assert "more than 0" in wrong({"objective": {"name": "plugged:Sharp", "sharpness": 0}})
 
 
 def test_a_plugin_inherits_the_options_of_what_it_derives_from(plugins):
@@ -136,10 +139,29 @@ def test_options_of_another_kind_are_refused(plugins, name):
     assert "derive it from" in wrong({"objective": f"plugged:{name}"})
 
 
+@pytest.mark.parametrize("name", ["os:system", "plugged:Listed", "monai:os.system"])
+@pytest.mark.parametrize("create", [backbones.create, passion.create])
+def test_code_that_nobody_asked_for_is_not_run(tmp_path, monkeypatch, name, create):
+    (tmp_path / "plugged.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(InputError, match=rf"--plugin {name}|unknown MONAI network 'os.system'"):
+        create(name, 2, 2, arguments={"command": f"touch {tmp_path / 'called'}"})
+    assert [path.name for path in tmp_path.iterdir()] == ["plugged.py"]
+
+
+@pytest.mark.parametrize("create", [backbones.create, passion.create])
+def test_a_function_is_not_called_even_if_asked_for(tmp_path, monkeypatch, create):
+    monkeypatch.setenv(bench_registry.PLUGINS, "os:system")
+    with pytest.raises(InputError, match=r"os:system is no .*: derive a class from"):
+        create("os:system", 2, 2, arguments={"command": f"touch {tmp_path / 'called'}"})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_arguments_may_be_given_as_such():
     network = backbones.create("monai:UNet", 2, 2, 16, arguments={"channels": [4, 8], "strides": [2]})
     assert network.classes == 2
-    with pytest.raises(InputError, match="arguments: Input should be a valid dict"):
+    with pytest.raises(InputError, match="arguments: expected a mapping, found 3"):
         backbones.create("monai:UNet", 2, 2, 16, arguments=3)
     with pytest.raises(InputError, match="chanels: no such option here"):
         backbones.create("monai:UNet", 2, 2, 16, chanels=[4, 8], arguments={"strides": [2]})

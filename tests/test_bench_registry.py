@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from bench_errors import InputError
-from bench_registry import Registry, construct
+from bench_registry import PLUGINS, Registry, construct
 
 PACKAGE = "my-networks"
 
@@ -70,6 +70,10 @@ def test_modules_of_the_current_folder_are_found(tmp_path, monkeypatch):
     (tmp_path / "here_alone.py").write_text("class Net:\n    pass\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    with pytest.raises(InputError, match=r"thing here_alone:Net is code .* by --plugin here_alone:Net"):
+        registry().get("here_alone:Net")
+    assert "here_alone" not in sys.modules
+    monkeypatch.setenv(PLUGINS, "other:Net,here_alone:Net")
     assert registry().get("here_alone:Net").__name__ == "Net"
     assert registry().origin("here_alone:Net") == "here_alone:Net"
 
@@ -90,6 +94,7 @@ def test_what_cannot_be_found_is_said(tmp_path, monkeypatch, name, says):
     (tmp_path / "broken_two.py").write_text("1 / 0\n")
     (tmp_path / "sound.py").write_text("class Net:\n    pass\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(PLUGINS, name)
     for ask in (registry().check, registry().get):
         with pytest.raises(InputError, match=says):
             ask(name)

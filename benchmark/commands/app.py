@@ -4,10 +4,13 @@ Each command parses its arguments and calls one function. Heavy libraries are im
 need them, so that `bench --help` answers at once.
 """
 
+import signal
 import sys
 from collections.abc import Callable
+from errno import ENAMETOOLONG
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 import typer
@@ -56,13 +59,28 @@ def _check_our_datasets() -> None:
         )
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> NoReturn:
-    """Run `bench`; wrong input is one line on standard error and exit code 2."""
+    """Run `bench`; wrong input is one line on standard error and exit code 2.
+
+    Being told to end and a terminal that closes are like Ctrl-C, so that nothing stays behind at work.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _interrupt)
     try:
         _check_our_datasets()
         app()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != ENAMETOOLONG:
+            raise
+        print(f"error: the name {error.filename} is too long for a file: shorten it", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted: run the same command again to go on", file=sys.stderr)

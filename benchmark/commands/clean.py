@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import PluginOption, RunsOption, SetOption, register
+from benchmark.commands.outputs import OverwriteOption, check_file
 
 
 def clean(
@@ -37,9 +38,12 @@ def export_run(
         bool, typer.Option("--unfinished", help="Also of a run that is not done: what there is.")
     ] = False,
     runs: RunsOption = Path("runs"),
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Pack a run into one archive to share: configuration, environment, scores by case, log, weights."""
-    from benchmark.models.archive import export_run
+    from benchmark.models.archive import archive_path, export_run
 
+    out = out or archive_path(run, runs)
+    check_file("--out", out, overwrite)
     written = export_run(run, runs, out, unfinished)
     typer.echo(f"wrote {written}; unpack it where runs are, with: tar xzf {written.name} -C runs")

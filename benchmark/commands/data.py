@@ -1,6 +1,7 @@
 """`bench data`: make, check, prepare and verify studies."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from bench_console import messages, output
 from benchmark.commands.options import DatasetOption, OutOption, WorkersOption
+from benchmark.commands.outputs import OverwriteOption, check_outside, output_folder
 
 if TYPE_CHECKING:
     from datasets.preparation.crop import BoxRule
@@ -34,9 +35,11 @@ def phantom(
         int, typer.Option("--seed", min=0, help="Equal seeds give equal files, to the byte.")
     ] = 0,
     layout: Annotated[str, typer.Option("--layout", help="brats or myops.")] = "brats",
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Make a synthetic study of NIfTI files that looks and behaves like BraTS (or MyoPS)."""
-    make_phantom(out, cases, size, seed, layout)
+    with output_folder("data phantom", out, overwrite):
+        make_phantom(out, cases, size, seed, layout)
 
 
 @data.command()
@@ -69,6 +72,7 @@ def prepare(
     workers: WorkersOption = None,
 ) -> None:
     """Crop, normalise and store a study; later calls do what is new, changed or damaged, or was cut off."""
+    check_outside(out, folder)
     prepare_folder(folder, dataset, out, box, skip_bad, workers)
 
 
@@ -104,7 +108,7 @@ def check_folder(folder: Path, dataset: str | None, as_json: bool, labels: bool 
     description = DATASETS.get(dataset) if dataset else recognise(folder)
     cases = find_cases(folder, description)
     with _bar("check") as advance:
-        problems = check_cases(cases, description, progress=advance, labelled=labels)
+        problems = check_cases(folder, cases, description, progress=advance, labelled=labels)
     available = {m: sum(m in case.files for case in cases) for m in description.modalities}
     patients = len({patient(case.name, description) for case in cases})
     if as_json:
@@ -124,20 +128,26 @@ def _print_problems(problems: "list[Problem]") -> None:
     if problems:
         table = Table("case", "severity", "file", "problem")
         for p in problems:
-            table.add_row(*(escape(text) for text in (p.case, p.severity, p.file, p.message)))
-        Console(width=None if Console().is_terminal else 240).print(table)
+            table.add_row(p.case, p.severity, p.file, p.message)
+        output(240).print(table)
 
 
 def prepare_folder(
     folder: Path, dataset: str, out: Path, box: "BoxRule", skip_bad: bool, workers: int | None
 ) -> None:
     """Bring the store of a study up to date with a progress bar and print what came of it."""
+    from datasets.preparation.find import find_cases
     from datasets.preparation.prepare import update_store
+    from datasets.preparation.unused import unused
     from datasets.studies.names import DATASETS
 
+    description = DATASETS.get(dataset)
     with _bar("prepare") as advance:
-        update = update_store(folder, DATASETS.get(dataset), out, box, skip_bad, workers, advance)
+        update = update_store(folder, description, out, box, skip_bad, workers, advance)
     store = update.store
+    for problem in unused(folder, description, find_cases(folder, description)):
+        if problem.severity == "warning":
+            print(f"warning: {problem.file}: {problem.message}", file=sys.stderr)
     for name, error in store.left_out.items():
         print(f"left out {name}: {error}")
     for name in update.gone:
@@ -167,7 +177,7 @@ def verify_store(path: Path, workers: int | None) -> int:
 @contextmanager
 def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar while there is a terminal; yields what to call with (done, total)."""
-    console = Console(stderr=True)
+    console = messages()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(label, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

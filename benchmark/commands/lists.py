@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from backbones import BACKBONES
 from bench_errors import InputError
+from bench_registry import Registry
 from benchmark.commands.options import ArgumentOption, PluginOption, register
 from datasets.studies.names import CUSTOM, DATASETS
 from datasets.vocabulary import Description
@@ -28,7 +28,7 @@ def check_backbone(
     plugin: PluginOption = None,
 ) -> None:
     """Check a backbone against the contract on random volumes; stop at what it does not keep."""
-    register(plugin)
+    register([*(plugin or []), *_typed(BACKBONES, name)])
     print_backbone_check(name, crop, modalities, argument or [])
 
 
@@ -38,14 +38,14 @@ def check_objective(
     plugin: PluginOption = None,
 ) -> None:
     """Check a training objective on random batches; stop at what goes wrong."""
-    register(plugin)
+    register([*(plugin or []), *_typed(OBJECTIVES, name)])
     print_objective_check(name, argument or [])
 
 
 def print_list() -> None:
     """Print every backbone, objective, dataset, profile, grid and study: kind, name and what it is."""
     from benchmark.config.grid import grid_lines
-    from benchmark.tune.study_file import plan_lines
+    from benchmark.tune.study_file import search_lines
     from datasets.missingness.availability import PROFILES
 
     lines = [
@@ -54,11 +54,16 @@ def print_list() -> None:
         ("dataset", CUSTOM, "a study of your own: give the path of the YAML file that describes it"),
         *(("profile", name, _profile(name)) for name in PROFILES),
         *(("grid", name, about) for name, about in grid_lines()),
-        *(("study", name, about) for name, about in plan_lines()),
+        *(("study", name, about) for name, about in search_lines()),
     ]
     width = max(len(f"{kind} {name}") for kind, name, _ in lines)
     for kind, name, about in lines:
         print(f"{f'{kind} {name}':{width}}  {about}".rstrip())
+
+
+def _typed(registry: Registry, name: str) -> list[str]:
+    """A ``module:Class`` that the user has typed to have it checked: as good as --plugin."""
+    return [name] if ":" in name and registry.kind_of(name) == "plugin" else []
 
 
 def _dataset(name: str) -> str:
@@ -72,12 +77,13 @@ def _profile(name: str) -> str:
     """Say which modality is missing how often, of the study that has as many as the name has digits."""
     if name == "complete":
         return "every case has every modality"
+    from bench_yaml import read_named
     from datasets.missingness.availability import SHIPPED
     from datasets.missingness.quotas import named_rates
 
     rates = named_rates(name)
     if rates is None:
-        return str(yaml.safe_load((SHIPPED / f"{name}.yaml").read_text(encoding="utf-8"))["about"])
+        return str(read_named("profile", name, SHIPPED).content["about"])
     studies = (DATASETS.get("brats2020"), DATASETS.get("myops2020"))
     order = next(s.profile_order for s in studies if len(s.profile_order) == len(rates))
     draws = {"mr": "quotas", "ir": "independent draws"}[name[:2]]
@@ -105,13 +111,12 @@ def print_objective_check(name: str, arguments: Iterable[str]) -> None:
 
 def _keywords(arguments: Iterable[str]) -> dict[str, Any]:
     """Read ``["depth=3", "filters=[8, 16]"]``; values are YAML."""
+    from bench_yaml import parse_yaml
+
     found = {}
     for text in arguments:
         name, equals, value = text.partition("=")
-        try:
-            found[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            equals = ""
         if not (name.isidentifier() and equals):
             raise InputError(f"--argument {text}: expected NAME=VALUE, such as width=4 or filters='[8, 16]'")
+        found[name] = parse_yaml(value, f"--argument {text}").content
     return found

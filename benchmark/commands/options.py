@@ -1,13 +1,14 @@
 """Options that several commands have, and how their values are read."""
 
 import os
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from bench_errors import InputError
-from bench_registry import Registry, load
+from bench_registry import PLUGINS, Registry, load
 
 GridOption = Annotated[str, typer.Option("--grid", help="Name of a shipped grid, or path of a grid file.")]
 GridsOption = Annotated[
@@ -48,6 +49,11 @@ PluginOption = Annotated[
     list[str] | None,
     typer.Option("--plugin", help="module:Class, a backbone or objective of yours; repeatable."),
 ]
+ProbeSecondsOption = Annotated[
+    float | None,
+    typer.Option("--probe-seconds", min=0, help="Time steps and tests for so long (default: 60; 0: not)."),
+]
+PROBE_SECONDS = 60.0
 RunArgument = Annotated[str, typer.Argument(help="Path or name of a run folder, or a model folder.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 ArgumentOption = Annotated[
@@ -56,7 +62,7 @@ ArgumentOption = Annotated[
 
 
 def register(plugins: list[str] | None) -> None:
-    """Let the class name of each ``module:Class`` stand for it in this process, by its base class.
+    """Let each ``module:Class`` be imported, here and in the workers, and its class name stand for it here.
 
     Raises `InputError` for what cannot be imported, or is neither a backbone nor an objective.
     """
@@ -64,6 +70,7 @@ def register(plugins: list[str] | None) -> None:
         if ":" not in target:
             raise InputError(f"--plugin {target}: expected module:Class, such as my_package.my_module:MyNet")
         _registry_of(target).add(target.rpartition(":")[2], target)
+        os.environ[PLUGINS] = ",".join(filter(None, (os.environ.get(PLUGINS), target)))
 
 
 def _registry_of(target: str) -> Registry:
@@ -82,6 +89,12 @@ def _registry_of(target: str) -> Registry:
         f"--plugin {target} is neither a backbone nor an objective: derive it from "
         "backbones.contract.Backbone or passion.objective.Objective"
     )
+
+
+def probe_end(seconds: float | None) -> float | None:
+    """Return when timing has to end that begins now, by `time.monotonic`; None: nothing is to be timed."""
+    seconds = PROBE_SECONDS if seconds is None else seconds
+    return time.monotonic() + seconds if seconds else None
 
 
 def ask_for_weights() -> None:

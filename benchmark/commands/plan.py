@@ -5,17 +5,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench_errors import InputError
 from benchmark.commands.options import (
     DeviceOption,
     GridOption,
     PluginOption,
+    ProbeSecondsOption,
     RunsOption,
     SetOption,
     StoreOption,
     pairs,
+    probe_end,
     register,
 )
+from benchmark.commands.outputs import OverwriteOption, check_file
 
 
 def plan(
@@ -30,17 +32,7 @@ def plan(
         str | None,
         typer.Option("--gpus", help="How many GPUs (on a CPU: workers) to compare, such as 1,8,64."),
     ] = None,
-    probe_steps: Annotated[
-        int | None,
-        typer.Option(
-            "--probe-steps",
-            min=1,
-            help="Training steps to time of each setting (default: 20; with fewer, a part of the test case).",
-        ),
-    ] = None,
-    no_probe: Annotated[
-        bool, typer.Option("--no-probe", help="Time nothing: use what was timed here before.")
-    ] = False,
+    probe_seconds: ProbeSecondsOption = None,
     power: Annotated[
         float | None,
         typer.Option(
@@ -52,27 +44,24 @@ def plan(
     settings: SetOption = None,
     plugin: PluginOption = None,
 ) -> None:
-    """Show what is missing of a grid, how long it takes and its disk, from a few timed steps; run nothing."""
+    """Show what is missing of a grid, its disk, how long it takes and how sure that is; run nothing."""
     if power is not None:
         from benchmark.report.show_power import print_power
 
         print_power(runs / Path(grid).stem, power)
         return
+    end = probe_end(probe_seconds)
     from benchmark.config.grid import load_grid
     from benchmark.planning.show import parse_numbers, print_plan
 
     register(plugin)
     stores = pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
-    if no_probe and probe_steps:
-        raise InputError(f"--probe-steps {probe_steps} has no effect with --no-probe: leave out one of them")
     numbers = parse_numbers(gpus) if gpus is not None else None
     wanted = load_grid(grid, settings or [])
     from benchmark.launch.devices import available_slots
-    from benchmark.planning.estimate import STEPS
 
     slots = available_slots(device, len(wanted.configs), workers, None, None)
-    steps = None if no_probe else probe_steps or STEPS
-    print_plan(wanted, runs, stores, slots, numbers or [len(slots)], steps)
+    print_plan(wanted, runs, stores, slots, numbers or [len(slots)], end)
 
 
 def speed(
@@ -88,8 +77,11 @@ def speed(
     ] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Save the figures as JSON.")] = None,
     against: Annotated[Path | None, typer.Option("--against", help="Compare with a saved file.")] = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Measure what a step, a test and a wait for data cost here, and how far from the limit that is."""
     from benchmark.speed.bench import run_speed
 
+    if out:
+        check_file("--out", out, overwrite)
     run_speed(backbone, device, threads, precision, repeats, recompute, out, against)

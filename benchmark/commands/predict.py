@@ -7,6 +7,7 @@ import typer
 
 from bench_errors import InputError
 from benchmark.commands.options import DeviceOption, PluginOption, RunArgument, RunsOption, pairs, register
+from benchmark.commands.outputs import OverwriteOption, check_file, output_folder
 
 
 def predict(
@@ -31,24 +32,43 @@ def predict(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write each class's probability.")
     ] = False,
+    orientation: Annotated[
+        str, typer.Option("--orientation", help="Where axes point, if a header does not say it: LPS, RAS.")
+    ] = "",
     device: DeviceOption = "auto",
     runs: RunsOption = Path("runs"),
     plugin: PluginOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Segment new patients from whatever modalities there are. Exit code 1: some cases could not be."""
     register(plugin)
     if bool(image) == bool(study):
         raise InputError("give either --image MODALITY=FILE, once or more, or --study FOLDER")
+    check_orientation(orientation)
     from benchmark.models.predict import predict_images, predict_study
+    from benchmark.models.segmentation_files import output_files
 
-    options = (ensemble or [], device, resample, probabilities)
+    options = (ensemble or [], device, resample, probabilities, orientation)
     if study:
-        raise typer.Exit(1 if predict_study(run, study, out, runs, *options, dataset) else 0)
+        with output_folder("predict", out, overwrite, reading=study):
+            failed = predict_study(run, study, out, runs, *options, dataset)
+        raise typer.Exit(1 if failed else 0)
     if dataset:
         raise InputError("--dataset says how the files of --study lie: leave it out with --image")
-    predict_images(
-        run, pairs("--image", image or [], "MODALITY=FILE, such as flair=a.nii.gz"), out, runs, *options
-    )
+    images = pairs("--image", image or [], "MODALITY=FILE, such as flair=a.nii.gz")
+    for file in output_files(out, probabilities):
+        check_file("--out", file, overwrite, reading=images.values())
+    predict_images(run, images, out, runs, *options)
+
+
+def check_orientation(text: str) -> None:
+    """Raise `InputError` unless the text is empty or says where three axes point, such as ``LPS``."""
+    axes = ["AP", "LR", "SI"]
+    if text and sorted(next((axis for axis in axes if end in axis), "") for end in text) != axes:
+        raise InputError(
+            f"--orientation {text}: expected where the three axes point, one letter of L and R, one of A and "
+            "P, one of S and I, such as LPS"
+        )
 
 
 def evaluate(

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from bench_console import messages
 from bench_errors import InputError
 from benchmark.commands.options import DatasetOption
+from benchmark.commands.outputs import OverwriteOption, check_file
 from datasets.missingness.quotas import RELEASED_SEED
-from datasets.vocabulary import Description, presence, subset_name, table_subsets
+from datasets.vocabulary import Description, nfc, presence, subset_name, table_subsets
 
 if TYPE_CHECKING:
     from datasets.missingness.availability import Availability
@@ -32,8 +33,11 @@ def profile(
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Draw the table into this png file.")
     ] = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Print who lacks what as csv on standard output; rates, hash and counts go to standard error."""
+    if picture:
+        check_file("--picture", picture, overwrite)
     print_profile(name, cases, from_csv, dataset, seed, picture, split)
 
 
@@ -90,11 +94,11 @@ def print_profile(
         draw_table(table, description, picture)
     sys.stdout.write(table.to_csv())
     sys.stdout.flush()
-    console = Console(stderr=True, width=None if sys.stderr.isatty() else 120)
+    console = messages(120)
     rates = ", ".join(f"{m} {rate:.3f}" for m, rate in table.realised.items())
     lines = [f"{table.profile}: {len(table.cases)} cases, missing rates {rates}, hash {table.hash}"]
     lines += [f"note: {note}" for note in table.notes]
-    console.print(*lines, sep="\n", soft_wrap=True, markup=False, highlight=False)
+    console.print(*lines, sep="\n", soft_wrap=True)
     console.print(_subset_counts(table, description), _modality_counts(table))
 
 
@@ -129,10 +133,13 @@ def _modality_counts(table: "Availability") -> Table:
 
 
 def _read_names(path: Path) -> list[str]:
+    from datasets.store.store import check_name
+
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = nfc(path.read_text(encoding="utf-8")).splitlines()
     except (OSError, UnicodeDecodeError):
         raise InputError(f"{path} cannot be read: give a text file with one case name a line") from None
+    names = [check_name(line.strip()) for line in lines if line.strip()]
     if not names:
         raise InputError(f"{path} has no case names: give a text file with one a line")
     if len(set(names)) < len(names):

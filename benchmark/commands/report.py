@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import GridsOption, OutOption, RunsOption, SetOption
+from benchmark.commands.options import GridsOption, OutOption, PluginOption, RunsOption, SetOption, register
+from benchmark.commands.outputs import OverwriteOption, check_file, output_folder
 
 
 def report(
@@ -36,18 +37,22 @@ def report(
         ),
     ] = None,
     settings: SetOption = None,
+    overwrite: OverwriteOption = False,
     everything: Annotated[
         bool, typer.Option("--all", help="Also runs in the folder that the grid does not have any more.")
     ] = False,
+    plugin: PluginOption = None,
 ) -> None:
     """Turn the run folders of one or several grids into the tables and figures of a paper."""
     from benchmark.report.show import print_answers
     from benchmark.report.write import write_report
 
+    register(plugin)
     folders = [runs / Path(name).stem for name in grid]
     kinds = formats.split(",") if formats is not None else None
     wanted = None if everything else _wanted(grid, settings or [])
-    written = write_report(folders, out, split_by or [], published, kinds, wanted, margin)
+    with output_folder("report", out, overwrite):
+        written = write_report(folders, out, split_by or [], published, kinds, wanted, margin)
     print_answers(written.answers)
     typer.echo(f"wrote {len(written.files)} files, begin with {out / 'report.html'} or {out / 'report.md'}")
 
@@ -57,10 +62,13 @@ def compare(
     run_b: Annotated[str, typer.Argument(help="What it is compared with: a run, or a grid.")],
     runs: RunsOption = Path("runs"),
     csv: Annotated[Path | None, typer.Option("--csv", help="Write all rows side by side here.")] = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Compare two runs, or the like runs of two grids, case by case."""
     from benchmark.report.compare import print_comparison
 
+    if csv:
+        check_file("--csv", csv, overwrite)
     print_comparison(run_a, run_b, runs, csv)
 
 

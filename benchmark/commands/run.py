@@ -13,12 +13,14 @@ from benchmark.commands.options import (
     LogWeightsOption,
     ParallelOption,
     PluginOption,
+    ProbeSecondsOption,
     RunsOption,
     SetOption,
     SlurmOption,
     StoreOption,
     ask_for_weights,
     pairs,
+    probe_end,
     register,
     slurm_options,
 )
@@ -64,8 +66,9 @@ def run(
     no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
     log_weights: LogWeightsOption = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be run and how much disk it takes; run nothing.")
+        bool, typer.Option("--dry-run", help="Say what would be run, as bench search does; run nothing.")
     ] = False,
+    probe_seconds: ProbeSecondsOption = None,
     settings: SetOption = None,
     plugin: PluginOption = None,
     params: Annotated[
@@ -79,10 +82,11 @@ def run(
     ] = False,
 ) -> None:
     """Execute what is missing of a grid. Exit code 0: all done, 1: some failed, 130: interrupted."""
+    end = probe_end(probe_seconds)
     from benchmark.config.grid import load_grid
     from benchmark.launch.cluster import chosen_cluster
     from benchmark.launch.execute_grid import Launch, execute_grid
-    from benchmark.planning.estimate import run_seconds
+    from benchmark.launch.grid_folder import check_owner
     from benchmark.run_folder.checkpoint_schedule import Cadence
 
     register(plugin)
@@ -98,24 +102,24 @@ def run(
         raise InputError(
             "--dry-run has no effect with --launcher slurm: it times this machine, leave that out"
         )
+    if probe_seconds is not None and not dry_run:
+        raise InputError("--probe-seconds has no effect without --dry-run: leave it out")
     if dry_run:
         from benchmark.launch.devices import available_slots
-        from benchmark.planning.estimate import STEPS
         from benchmark.planning.show import print_plan
 
+        check_owner(wanted, runs)
         slots = available_slots(device, len(wanted.configs), workers, gpus, runs_per_gpu, devices)
         # Runs that share a GPU are not faster together than one after the other.
         places = len(slots) // (runs_per_gpu or 1)
-        print_plan(wanted, runs, stores, slots, [places], STEPS)
+        print_plan(wanted, runs, stores, slots, [places], end)
         return
     if log_weights:
         ask_for_weights()
     local = {"--workers": workers, "--gpus": gpus, "--runs-per-gpu": runs_per_gpu}
     cluster = chosen_cluster(launcher, slurm_options(slurm), parallel, no_wait, local)
     cadence = Cadence(checkpoint_seconds, checkpoint_epochs)
-    launch = Launch(
-        device, workers, gpus, runs_per_gpu, devices, retries, not no_track, cadence, cluster, run_seconds
-    )
+    launch = Launch(device, workers, gpus, runs_per_gpu, devices, retries, not no_track, cadence, cluster)
     failed = execute_grid(wanted, runs, stores, launch)
     raise typer.Exit(1 if failed else 0)
 

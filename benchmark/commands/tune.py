@@ -9,10 +9,12 @@ from bench_errors import InputError
 from benchmark.commands.options import (
     LauncherOption,
     ParallelOption,
+    PluginOption,
     RunsOption,
     SlurmOption,
     StoreOption,
     pairs,
+    register,
     slurm_options,
 )
 
@@ -57,6 +59,7 @@ def tune_study(
     launcher: LauncherOption = "local",
     slurm: SlurmOption = None,
     parallel: ParallelOption = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Search for the best options of a run; the same command goes on with a study.
 
@@ -70,6 +73,7 @@ def tune_study(
     from benchmark.launch.devices import available_slots
     from benchmark.tune.command import tune_study
 
+    register(plugin)
     stores = pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
     local = {"--workers": workers, "--gpus": gpus, "--runs-per-gpu": runs_per_gpu}
     cluster = chosen_cluster(launcher, slurm_options(slurm), parallel, False, local)
@@ -82,8 +86,14 @@ def tune_study(
 
 
 @tune.command("report")
-def tune_report(study: StudyOption, runs: RunsOption = Path("runs"), storage: StorageOption = None) -> None:
+def tune_report(
+    study: StudyOption,
+    runs: RunsOption = Path("runs"),
+    storage: StorageOption = None,
+    plugin: PluginOption = None,
+) -> None:
     """Print a study's trials and write what has come of it so far; it may be running meanwhile."""
+    register(plugin)
     from benchmark.tune.command import report_study
 
     written = report_study(study, runs, storage)

@@ -12,6 +12,7 @@ from benchmark.commands.options import (
     RunsOption,
     register,
 )
+from benchmark.commands.outputs import OverwriteOption, output_folder
 
 weights = typer.Typer(no_args_is_help=True, help="Use published weights, and publish your own.")
 
@@ -40,10 +41,12 @@ def export(
     ] = "unknown",
     runs: RunsOption = Path("runs"),
     plugin: PluginOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Make a model folder to publish: safetensors, configuration and model card; checked by using it."""
     from benchmark.models.export import export_model
 
     register(plugin)
-    export_model(run, out, runs, license_)
+    with output_folder("weights export", out, overwrite):
+        export_model(run, out, runs, license_)
     typer.echo(f"exported {run} to {out}; a new process predicts the same with it. Read {out / 'README.md'}")

@@ -1,89 +1,163 @@
-"""The text of a grid file, with the line of everything in it: ``read_grid_file(path)``.
+"""What a grid file says, and the points that it makes: ``grid_points(file, file.check(GridContent))``.
 
-A `Setting` is one value that a grid file or the command line gives to a key of the configuration. It knows
-where it stands, so that whatever is wrong with it can be told with its line.
+A point has a `Setting` for each key of the configuration that it gives. A setting knows where it was written,
+so that whatever is wrong with a run is told with the line that decides it.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from itertools import product
+from typing import Annotated, Any, Literal
 
-import yaml
+from pydantic import Discriminator, Field, Tag
 
 from bench_errors import InputError
+from bench_schema import Frozen, Location
+from bench_yaml import Document, parse_yaml
+from benchmark.config.run_config import NAMED
 
-Place = tuple[str | int, ...]
+Axes = dict[str, Annotated[list[Any], Field(min_length=1)]]
+Rules = list[Annotated[dict[str, Any], Field(min_length=1)]] | None
+
+
+class PhantomOptions(Frozen):
+    """The phantom study of a grid: how many cases, their edge (or edges) in voxels, the seed, whose files."""
+
+    cases: int = Field(40, ge=1)
+    size: int | str = 64
+    seed: int = Field(0, ge=0)
+    layout: Literal["brats", "myops"] = "brats"
+
+
+class GridContent(Frozen):
+    """The keys of a grid file; `benchmark.config.grid` explains them."""
+
+    about: str = ""
+    axes: Annotated[
+        Annotated[Axes, Tag("axes")] | Annotated[list[Axes], Field(min_length=1), Tag("blocks")],
+        Discriminator(lambda value: "blocks" if isinstance(value, list) else "axes"),
+    ]
+    base: dict[str, Any] | None = None
+    include: Rules = None
+    exclude: Rules = None
+    data: dict[str, PhantomOptions] | None = None
 
 
 @dataclass(frozen=True)
 class Setting:
-    """`value` for the configuration's key `keys`, as it stands at `place` of the grid file.
+    """A value that is no mapping, as it stands at `location` of a document."""
 
-    `place` is empty for a value of the command line.
-    """
-
-    keys: tuple[str, ...]
     value: Any
-    place: Place = ()
+    document: Document
+    location: Location
 
-    def holds(self, keys: tuple[str, ...]) -> bool:
-        """Say whether the value is that of `keys`, or a mapping with it."""
-        if keys[: len(self.keys)] != self.keys:
-            return False
-        value = self.value
-        for key in keys[len(self.keys) :]:
-            if not isinstance(value, dict) or key not in value:
-                return False
-            value = value[key]
-        return True
+    @property
+    def mark(self) -> str:
+        """Where it stands, for messages."""
+        return self.document.mark(self.location)
 
 
-@dataclass(frozen=True)
-class GridFile:
-    """A grid file as read: its path, its content, and the line of each place in it.
+Point = dict[Location, Setting]
+"""What decides one run: the keys that lead to an option, and its setting; the last of a key counts."""
 
-    `lines` is empty where the content was not written by hand.
+
+def command_line_point(texts: Sequence[str]) -> Point:
+    """Read each ``key=value``, the value as YAML; raise `InputError` for anything else and for keys twice."""
+    points = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        document = parse_yaml(value, f"--set {text if len(text) < 80 else f'{text[:77]}...'}")
+        if not (key and equals) or document.content is None:
+            raise InputError(f"{document.source}: expected KEY=VALUE, such as train.epochs=20")
+        points.append(_point(document, (), key, document.content))
+    return _joined(points)
+
+
+def grid_points(file: Document, grid: GridContent) -> list[Point]:
+    """Return the points of the axes but those that a rule excludes, and those that are included.
+
+    Raises `InputError` for a key that is given twice at one level, and for a rule without effect.
     """
-
-    path: Path
-    content: Any
-    lines: dict[Place, int]
-
-    def error(self, place: Place, text: str) -> InputError:
-        """Return the error `text` with the file and the line of `place`, or of what is around it."""
-        while place and place not in self.lines:
-            place = place[:-1]
-        line = f", line {self.lines.get(place, 1)}" if self.lines else ""
-        return InputError(f"{self.path}{line}: {text}")
-
-
-def read_grid_file(path: Path) -> GridFile:
-    """Read a YAML file; raise `InputError` where it is none, or gives a key twice."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        node, content = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML ({' '.join(str(error).split())}): mend the file") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})") from None
-    lines: dict[Place, int] = {}
-    if node is not None:
-        _note_lines(path, node, (), node.start_mark.line + 1, lines)
-    return GridFile(path, content, lines)
+    blocks: dict[Location, Axes] = {("axes",): grid.axes} if isinstance(grid.axes, dict) else {}
+    blocks |= {("axes", i): block for i, block in enumerate(grid.axes) if isinstance(block, dict)}
+    base = _mapping(file, ("base",), grid.base or {})
+    points = []
+    for location, axes in blocks.items():
+        entries = [
+            [_entry(file, (*location, name, i), name, value) for i, value in enumerate(values)]
+            for name, values in axes.items()
+        ]
+        points += [base | _joined(combination) for combination in product(*entries)]
+    for i, rule in enumerate(grid.exclude or []):
+        wanted = _mapping(file, ("exclude", i), rule)
+        left = [point for point in points if not _matches(point, wanted)]
+        if len(left) == len(points):
+            raise file.error(("exclude", i), "this rule excludes no point of the grid: correct or remove it")
+        points = left
+    points += [base | _mapping(file, ("include", i), rule) for i, rule in enumerate(grid.include or [])]
+    if not points:
+        raise file.error(("exclude",), "the rules exclude every point of the grid: remove one")
+    return points
 
 
-def _note_lines(path: Path, node: yaml.Node, place: Place, line: int, lines: dict[Place, int]) -> None:
-    """Note the lines below `node`; a value has its key's line, so that aliases stand where they are used."""
-    lines[place] = line
-    if isinstance(node, yaml.SequenceNode):
-        for i, item in enumerate(node.value):
-            # What an alias stands for was written further up: the list is nearer.
-            _note_lines(path, item, (*place, i), max(line, item.start_mark.line + 1), lines)
-    elif isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            at = max(line, key.start_mark.line + 1)
-            if key.value in seen and key.value != "<<":
-                raise InputError(f"{path}, line {at}: the key {key.value} stands there twice: remove one")
-            seen.add(key.value)
-            _note_lines(path, value, (*place, key.value), at, lines)
+def configuration(file: Document, point: Point) -> Document:
+    """Return what a point says of a run, each part marked with where it was written."""
+    content: dict[str, Any] = {}
+    marks: dict[Location, str] = {(): file.mark(("axes",))}
+    for keys, setting in point.items():
+        section = content
+        for end, key in enumerate(keys[:-1], 1):
+            if not isinstance(section.get(str(key)), dict):
+                section[str(key)] = {}
+            section = section[str(key)]
+            marks[keys[:end]] = setting.mark
+        section[str(keys[-1])] = setting.value
+        marks[keys] = setting.mark
+    return Document(content, file.source, marks)
+
+
+def _entry(file: Document, location: Location, axis: str, value: Any) -> Point:
+    """One entry of an axis with the settings that it carries under `with`."""
+    if not isinstance(value, dict) or "with" not in value:
+        return _point(file, location, axis, value)
+    carried, rest = value["with"], {key: part for key, part in value.items() if key != "with"}
+    if (axis not in NAMED and list(rest) != ["value"]) or not isinstance(carried, dict):
+        shape = "{name: ..., with: {...}}" if axis in NAMED else "{value: ..., with: {...}}"
+        raise file.error(location, f"axis {axis}: an entry with settings is {shape}, found {value}")
+    entry = _point(file, location, axis, rest if axis in NAMED else rest["value"])
+    return _joined([entry, _mapping(file, (*location, "with"), carried)])
+
+
+def _mapping(file: Document, location: Location, mapping: dict[str, Any]) -> Point:
+    return _joined(_point(file, (*location, key), key, value) for key, value in mapping.items())
+
+
+def _point(document: Document, location: Location, key: str, value: Any) -> Point:
+    """The settings of a value and all that is in it, for a key that may lead through sections."""
+    if key in NAMED and isinstance(value, str):
+        key = f"{key}.name"
+    above = tuple(key.split("."))
+    if not isinstance(value, dict):
+        return {above: Setting(value, document, location)}
+    parts = (_point(document, (*location, below), below, part) for below, part in value.items())
+    return {(*above, *keys): setting for part in parts for keys, setting in part.items()}
+
+
+def _joined(points: Iterable[Point]) -> Point:
+    """Put together what stands side by side; raise `InputError` where one setting hides another."""
+    joined: Point = {}
+    for point in points:
+        for keys, setting in point.items():
+            for other in joined:
+                if other[: len(keys)] == keys[: len(other)]:
+                    raise setting.document.error(
+                        setting.location,
+                        f"{'.'.join(map(str, keys))} is given at {joined[other].mark} too: leave one of them",
+                    )
+        joined |= point
+    return joined
+
+
+def _matches(point: Point, rule: Point) -> bool:
+    """Say whether a point has all values of a rule."""
+    return all(keys in point and point[keys].value == wanted.value for keys, wanted in rule.items())

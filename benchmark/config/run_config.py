@@ -15,7 +15,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
 from backbones import BACKBONES
-from bench_options import Frozen, KeywordOptions, MethodOptions, read_options
+from bench_options import KeywordOptions, MethodOptions, read_options
+from bench_schema import Frozen, Location, refuse
+from bench_yaml import Document
 from benchmark.config.editions import current_layout
 from benchmark.evaluation.metrics import DEFAULT_METRICS, Scoring, find_policy
 from datasets.batches.split import check_policy
@@ -65,7 +67,7 @@ class TestConfig(Frozen):
 
     window: int | None = Field(None, ge=16, multiple_of=16)
     policy: Annotated[str, AfterValidator(lambda name: find_policy(name).name)] = "passion"
-    metrics: tuple[str, ...] = DEFAULT_METRICS
+    metrics: Annotated[tuple[str, ...], Field(strict=False)] = DEFAULT_METRICS
     slices: Literal["per-slice", "per-volume"] = "per-slice"
     empty_slices: Literal["keep", "skip"] = "keep"
     outside: str | None = Field(None, exclude_if=lambda value: value is None)
@@ -114,7 +116,7 @@ class RunConfig(Frozen):
     split: Annotated[str, AfterValidator(check_policy)] = "auto"
     precision: Precision = "fp32"
     description: str = ""
-    seed: int = Field(1037, ge=0)
+    seed: int = Field(1037, ge=0, lt=2**63)
 
     @model_validator(mode="before")
     @classmethod
@@ -132,27 +134,29 @@ class RunConfig(Frozen):
 
     @model_validator(mode="after")
     def _check_combination(self) -> "RunConfig":
+        problems: dict[Location, str] = {}
         if self.train.validate_every and self.train.select == "last":
-            raise ValueError(
-                "train.validate_every has no effect with select: last; use select: best or leave it out"
+            problems["train", "validate_every"] = (
+                "has no effect with select: last; use select: best or leave it out"
             )
         if self.objective.policy == "pdt" and self.profile != "complete":
-            raise ValueError(
-                f"policy pdt trains on complete cases, found profile {self.profile}: set profile: complete"
+            problems["objective", "policy"] = (
+                f"pdt trains on complete cases, found profile {self.profile}: set profile: complete"
             )
         if self.table_seed != RELEASED_SEED and (
             self.profile == "complete" or self.profile.startswith("csv:")
         ):
             raise ValueError(f"table_seed has no effect: profile {self.profile} draws nothing; leave it out")
         if self.objective.warmup_epochs >= self.train.epochs:
-            raise ValueError(
-                f"objective.warmup_epochs is {self.objective.warmup_epochs} of {self.train.epochs} epochs: "
-                "the networks would never learn to fuse; lower it"
+            problems["objective", "warmup_epochs"] = (
+                f"is {self.objective.warmup_epochs} of {self.train.epochs} epochs: the networks would never "
+                "learn to fuse; lower it"
             )
         if self.profile == "complete" and getattr(self.objective, "teacher_data", "") == "complete":
-            raise ValueError(
-                "objective.teacher_data has no effect: the profile is complete anyway; leave it out"
+            problems["objective", "teacher_data"] = (
+                "has no effect: the profile is complete anyway; leave it out"
             )
+        refuse(problems)
         return self
 
     @property
@@ -177,7 +181,7 @@ class RunConfig(Frozen):
 
         The test is no part of it. The data are not either: a run folder says which it was begun with.
         """
-        training = self.model_dump(exclude={"test"})
+        training = self.model_dump(mode="json", exclude={"test"})
         if self.teacher:
             training["teacher"] = self.teacher.hash
         return digest(training)
@@ -220,6 +224,6 @@ def digest(content: Any) -> str:
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
 
 
-def read_config(recorded: dict[str, Any]) -> RunConfig:
-    """Return the configuration that a run folder records; raise `ValidationError` where it is none."""
-    return RunConfig.model_validate(current_layout(recorded))
+def read_config(recorded: dict[str, Any], source: str) -> RunConfig:
+    """Return the configuration that a run folder records; raise `InputError` where it is none."""
+    return Document(current_layout(recorded), source).check(RunConfig)

@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from bench_console import output
 from bench_errors import InputError
 from bench_registry import unknown
 from benchmark.config.grid import Grid
-from benchmark.launch.queue import JOBS
+from benchmark.launch.slurm_queue import JOBS
 from benchmark.run_folder.checkpoint import FILES, FRESH, is_whole
 from benchmark.run_folder.files import PARTIAL
 from benchmark.run_folder.folder import RunFolder, run_folders
@@ -62,7 +63,7 @@ def clean(grid: Grid | None, runs: Path, remove: Sequence[str] = ()) -> None:
         removed = [waste for waste in found if waste.rule in remove and _remove(waste)]
     except OSError as error:
         raise InputError(f"{error.filename} cannot be removed ({error.strerror})") from None
-    _print(found, removed, held, console=Console(width=None if Console().is_terminal else 200))
+    _print(found, removed, held, console=output())
 
 
 def find_waste(folders: Sequence[Path], grid: Grid | None = None) -> list[Waste]:
@@ -137,9 +138,9 @@ def _print(found: list[Waste], removed: list[Waste], held: list[RunFolder], cons
     for waste in found:
         if waste.run and waste.rule == "orphans":
             gone_or_state = "removed" if waste in removed else waste.run.state()
-            console.print(f"orphan {waste.run.path}: {gone_or_state}", soft_wrap=True, markup=False)
+            console.print(f"orphan {waste.run.path}: {gone_or_state}", soft_wrap=True)
     for run in held:
-        console.print(f"left alone {run.path}: {run.holder()} works on it", soft_wrap=True, markup=False)
+        console.print(f"left alone {run.path}: {run.holder()} works on it", soft_wrap=True)
     if found and not removed:
         console.print("nothing was removed: --remove RULE does that, once for each rule")
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from bench_errors import InputError
 from benchmark.launch.devices import Slot
-from benchmark.launch.queue import WHERE, ask, job_name
+from benchmark.launch.slurm_queue import WHERE, ask, job_name
 
 if TYPE_CHECKING:
     from submitit import SlurmExecutor

@@ -3,21 +3,22 @@
 not_done = execute_grid(load_grid("demo"), Path("runs"), stores={}, launch=Launch(workers=2))
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.console import Console
-
+from bench_console import messages
+from bench_errors import InputError
 from benchmark.config.grid import Grid
 from benchmark.config.run_config import RunConfig
 from benchmark.launch.cluster import Cluster
 from benchmark.launch.devices import Slot, available_slots
-from benchmark.launch.local import launch_here
+from benchmark.launch.grid_folder import check_owner, record_owner
+from benchmark.launch.run_locally import launch_here
 from benchmark.launch.slurm import submit, wait
 from benchmark.launch.status import count_states, name_teachers, note
 from benchmark.launch.stores import find_stores
-from benchmark.launch.worker import Job
+from benchmark.launch.worker_command import Job
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
 from benchmark.run_folder.folder import RunFolder
 from benchmark.tracking.uploaded import waiting_text
@@ -30,7 +31,6 @@ from passion import OBJECTIVES
 
 Trainings = dict[RunFolder, list[RunConfig]]
 """Run folder -> the points of a grid that are tests of its training."""
-Lengths = Callable[[dict[RunConfig, RunFolder], dict[str, Path], Slot], dict[RunConfig, float]]
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,6 @@ class Launch:
         cadence: how often a run writes a checkpoint.
         cluster: where to submit the runs, instead of executing them here; if it is not to be waited for, they
             do not count as not done.
-        lengths: how many seconds each run takes in a slot, where that is known of all of them, so that the
-            longest can go first.
     """
 
     device: str = "auto"
@@ -61,7 +59,6 @@ class Launch:
     track: bool = True
     cadence: Cadence = AUTOMATIC
     cluster: Cluster | None = None
-    lengths: Lengths = lambda folders, stores, slot: {}
 
     def slots(self, jobs: int) -> list[Slot]:
         """Return the places where so many runs may go; see `available_slots`."""
@@ -75,23 +72,21 @@ def execute_grid(grid: Grid, runs: Path, stores: dict[str, Path], launch: Launch
 
     `stores`: store folders by dataset name; others are looked for at `data/NAME`.
 
-    Raises `InputError` before anything starts if a store is missing or has changed, a network cannot be
-    built or take its windows, CUDA or a GPU is not there, or an option has no effect on the device.
+    Raises `InputError` before anything starts if the grid's folder is of another one, a store is missing or
+    has changed, a network cannot be built or take its windows, CUDA or a GPU is not there, or an option has
+    no effect on the device.
     """
-    console = Console(stderr=True)
+    console = messages()
+    check_owner(grid, runs)
     folders = {config: run_folder(grid, config, runs) for config in grid.configs}
     name_teachers(grid, console)
-    missing: Trainings = {}
-    for config, folder in folders.items():
-        if folder.state(config.test_name) != "done":
-            missing.setdefault(folder, []).append(config)
-    if missing:
+    if missing := missing_points(grid, runs):
         slots = launch.slots(len(missing))
-        trainings = {configs[0]: folder for folder, configs in missing.items()}
-        check_devices(trainings, launch.devices)
+        check_devices([configs[0] for configs in missing.values()], launch.devices)
         located = find_stores(grid, runs, stores, console)
         check_networks([c for configs in missing.values() for c in configs], located)
-        jobs = _begin(grid, missing, runs, located, launch, slots[0])
+        record_owner(grid, runs)
+        jobs = _begin(grid, missing, runs, located, launch.cadence)
         if launch.cluster:
             submit(jobs, grid.name, launch.cluster, slots[0], launch.track, console, launch.retries)
             if not launch.cluster.wait:
@@ -103,15 +98,25 @@ def execute_grid(grid: Grid, runs: Path, stores: dict[str, Path], launch: Launch
     console.print(f"{count_states(states)} of grid {grid.name}")
     for folder, state in zip(folders.values(), states, strict=True):
         if said := note(folder, state):
-            console.print(f"{state} {folder.path.name}: {said}", soft_wrap=True, markup=False)
+            console.print(f"{state} {folder.path.name}: {said}", soft_wrap=True)
     if launch.track and (text := waiting_text(set(folders.values()))):
-        console.print(text, soft_wrap=True, markup=False)
+        console.print(text, soft_wrap=True)
     return sum(state != "done" for state in states)
 
 
 def run_folder(grid: Grid, config: RunConfig, runs: Path) -> RunFolder:
     """Return the folder of one run of a grid."""
     return RunFolder(runs / grid.name / config.folder)
+
+
+def missing_points(grid: Grid, runs: Path) -> Trainings:
+    """Return what is not done of a grid, by training."""
+    missing: Trainings = {}
+    for config in grid.configs:
+        folder = run_folder(grid, config, runs)
+        if folder.state(config.test_name) != "done":
+            missing.setdefault(folder, []).append(config)
+    return missing
 
 
 def begin_run(grid: str, inputs: Inputs, points: Sequence[RunConfig], runs: Path) -> RunFolder:
@@ -138,16 +143,21 @@ def begin_run(grid: str, inputs: Inputs, points: Sequence[RunConfig], runs: Path
 
 
 def _begin(
-    grid: Grid, missing: Trainings, runs: Path, stores: dict[str, Path], launch: Launch, slot: Slot
+    grid: Grid, missing: Trainings, runs: Path, stores: dict[str, Path], cadence: Cadence
 ) -> list[Job]:
-    """Return the jobs of the trainings; their work is the seconds that each takes, or its voxels."""
+    """Return the jobs of the trainings; their work is the voxels that they still train on.
+
+    A run whose folder is damaged has failed, with what to do as its reason, and is no job.
+    """
     opened = {name: Store.open(path) for name, path in stores.items()}
-    configs = {points[0]: folder for folder, points in missing.items()}
-    # A cluster's machines are not this one, on which the times were taken.
-    seconds = {} if launch.cluster else launch.lengths(configs, stores, slot)
     jobs = []
     for points in missing.values():
         config, store = points[0], opened[points[0].dataset]
+        try:
+            run_folder(grid, config, runs).check_whole()
+        except InputError as error:
+            run_folder(grid, config, runs).mark_failed(str(error))
+            continue
         inputs = Inputs.of(config, store)
         folder = begin_run(grid.name, inputs, points, runs)
         epochs, parts = config.train.epochs, inputs.split
@@ -160,8 +170,8 @@ def _begin(
                 epochs,
                 len(parts.test) * len(folder.tests()),
                 run_folder(grid, config.teacher, runs) if config.teacher else None,
-                work=seconds.get(config, voxels),
-                cadence=launch.cadence,
+                work=voxels,
+                cadence=cadence,
             )
         )
     return jobs

@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.launch.worker import Job, longest_first
+from benchmark.launch.worker_command import Job, longest_first
 
 
 def wall_time(jobs: Sequence[Job], slots: int) -> float:

@@ -20,15 +20,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 
+from bench_console import output
 from bench_errors import InputError
-from benchmark.launch import local
+from benchmark.launch import run_locally
 from benchmark.launch.cluster import Cluster, largest_array
 from benchmark.launch.devices import Slot
-from benchmark.launch.queue import JOBS, job_name, job_of, note_job, queued
+from benchmark.launch.slurm_queue import JOBS, job_name, job_of, note_job, queued
 from benchmark.launch.view import View, make_view
-from benchmark.launch.worker import Job, longest_first
+from benchmark.launch.worker_command import Job, longest_first
 from benchmark.run_folder.folder import RunFolder
-from benchmark.training.worker import STOPPED
+from benchmark.training.exit_codes import STOPPED
 
 if TYPE_CHECKING:
     from submitit import Job as SubmittedJob
@@ -60,7 +61,7 @@ class Task:
         folder = self.job.folder
         before = _progress(folder)
         try:
-            local.launch_here([self.job], [self.slot], self.track, Console(width=200), self.retries)
+            run_locally.launch_here([self.job], [self.slot], self.track, output(), self.retries)
         except KeyboardInterrupt:
             self.stalled = self.stalled + 1 if _progress(folder) == before else 0
             if self.stalled == STALLED_JOBS:

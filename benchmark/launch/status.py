@@ -4,24 +4,25 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
+from bench_console import output
 from bench_errors import InputError
+from bench_lease import SILENT_SECONDS
 from benchmark.config.grid import Grid
-from benchmark.launch.queue import job_of, queued
+from benchmark.launch.slurm_queue import job_of, queued
 from benchmark.launch.view import duration
 from benchmark.run_folder.folder import STATES, RunFolder
-from benchmark.run_folder.lease import SILENT_SECONDS
 
 
 def print_status(grid: Grid, runs: Path) -> None:
     """Print a table of the grid's runs and their states on standard output, a row for each test of a run."""
     folders = {config: RunFolder(runs / grid.name / config.folder) for config in grid.configs}
-    console = Console(width=None if Console().is_terminal else 200)
+    console = output()
     jobs = _jobs(grid, list(dict.fromkeys(folders.values())))
     several = len(set(folders.values())) < len(folders)
     names = ["run", *(["test"] if several else []), "state", "epochs", *(["job"] if jobs else [])]
-    table = Table(*names, "by, or why")
+    table = Table(*(Column(name, overflow="fold") for name in (*names, "by, or why")))
     states = []
     for config, folder in folders.items():
         state = folder.state(config.test_name)

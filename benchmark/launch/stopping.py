@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
-from benchmark.training.worker import SIGNALS
+from benchmark.training.exit_codes import SIGNALS
 
 POLL_SECONDS = 0.1
 STOP_SECONDS = 120.0

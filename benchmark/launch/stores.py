@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console
 
 from bench_errors import InputError
+from bench_lease import hold_in_turn
 from benchmark.config.grid import Grid
-from benchmark.run_folder.lease import hold_in_turn
 from datasets.preparation.prepare import VERSION, prepare
 from datasets.store.store import FORMAT, Store
 from datasets.studies.names import DATASETS

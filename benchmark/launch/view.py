@@ -14,14 +14,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from benchmark.launch.worker import Job
+from bench_errors import InputError
+from benchmark.launch.worker_command import Job
 
 QUIET_SECONDS = 10.0
 """Without a terminal, a run that goes on as it should is mentioned once in this time."""
 _ORDER = ("training", "testing", "failed", "waiting", "done")
 
 
-class Progress(NamedTuple):
+class RunProgress(NamedTuple):
     """Where a run stands: state, epochs or cases done, last mean loss, time that training still needs."""
 
     state: str
@@ -30,19 +31,22 @@ class Progress(NamedTuple):
     left: str
 
 
-def progress(job: Job) -> Progress:
+def progress(job: Job) -> RunProgress:
     """Read from its folder what a run is doing."""
-    log = job.folder.log()
     state = job.folder.state()
+    try:
+        log = job.folder.log()
+    except InputError:  # it is damaged, as its worker says
+        log = []
     loss = f"{log[-1]['loss']['total']:.3f}" if log else ""
     epochs = f"epoch {len(log)}/{job.epochs}" if log or state == "running" else ""
     if state != "running":
-        return Progress("waiting" if state in ("partial", "absent") else state, epochs, loss, "")
+        return RunProgress("waiting" if state in ("partial", "absent") else state, epochs, loss, "")
     if len(log) < job.epochs:
         mean = sum(line["timing"]["seconds"] for line in log) / len(log) if log else 0.0
         left = duration(mean * (job.epochs - len(log))) if log else ""
-        return Progress("training", epochs, loss, left)
-    return Progress("testing", f"case {_tested(job)}/{job.test_cases}", loss, "")
+        return RunProgress("training", epochs, loss, left)
+    return RunProgress("testing", f"case {_tested(job)}/{job.test_cases}", loss, "")
 
 
 def duration(seconds: float) -> str:
@@ -83,7 +87,7 @@ class _LiveView:
 
     def __init__(self, jobs: list[Job], console: Console):
         self._jobs = jobs
-        self._done: dict[Job, Progress] = {}
+        self._done: dict[Job, RunProgress] = {}
         self._live = Live(console=console, auto_refresh=False)
 
     def __enter__(self) -> "_LiveView":
@@ -95,7 +99,7 @@ class _LiveView:
         self._live.stop()
 
     def say(self, text: str) -> None:
-        self._live.console.print(text, soft_wrap=True, markup=False, highlight=False)
+        self._live.console.print(text, soft_wrap=True)
 
     def refresh(self) -> None:
         rows = []
@@ -122,7 +126,7 @@ class _PlainView:
     def __init__(self, jobs: list[Job], console: Console):
         self._jobs = jobs
         self._console = console
-        self._last = {job: (Progress("waiting", "", "", ""), 0.0) for job in jobs}
+        self._last = {job: (RunProgress("waiting", "", "", ""), 0.0) for job in jobs}
 
     def __enter__(self) -> "_PlainView":
         return self
@@ -131,7 +135,7 @@ class _PlainView:
         self.refresh()
 
     def say(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True, markup=False, highlight=False)
+        self._console.print(text, soft_wrap=True)
 
     def refresh(self) -> None:
         for job in self._jobs:

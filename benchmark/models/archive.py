@@ -33,16 +33,22 @@ FILES = (
 """What is shared of a run folder, where it is there, as patterns."""
 
 
-def export_run(text: str, runs: Path, out: Path | None = None, unfinished: bool = False) -> Path:
+def archive_path(text: str, runs: Path) -> Path:
+    """Return the archive in the working directory that has the name of the run that `text` names."""
+    return Path(f"{find_folder(text, runs).path.resolve().name}.tar.gz")
+
+
+def export_run(text: str, runs: Path, out: Path, unfinished: bool = False) -> Path:
     """Write the archive of the run that `text` names and return its path.
 
     Args:
         text: path or name of a run folder.
         runs: folder of the run folders.
-        out: the archive, `.tar.gz`; None: named as the run, in the working directory.
+        out: the archive, `.tar.gz`.
         unfinished: take a run that is not done too.
 
-    Raises `InputError` where there is no such run, it is not done, or the archive cannot be written.
+    Raises `InputError` where there is no such run, it is not done, or damaged, or the archive cannot be
+    written.
     """
     run = find_folder(text, runs)
     if (state := run.state()) != "done" and not unfinished:
@@ -50,7 +56,7 @@ def export_run(text: str, runs: Path, out: Path | None = None, unfinished: bool 
             f"{run.path} is {state}, not done: finish it with bench run, or give --unfinished to export "
             "what there is"
         )
-    out = out or Path(f"{run.path.resolve().name}.tar.gz")
+    run.check_whole()
     if not out.name.endswith(".tar.gz"):
         raise InputError(f"--out {out}: expected a name that ends in .tar.gz")
     try:

@@ -22,16 +22,15 @@ from bench_errors import InputError
 from benchmark.config.run_config import digest
 from benchmark.evaluation.metrics import Scoring
 from benchmark.evaluation.sliding_window import Segmentation, segment_case
-from benchmark.evaluation.test_cases import score_cases
+from benchmark.evaluation.tested_cases import score_cases
+from benchmark.models.as_trained import TurnedStore, warn_of_unlike
 from benchmark.models.trained_model import Trained, load_trained
+from benchmark.models.unseen_cases import unseen_cases
 from benchmark.run_folder.folder import RunFolder
 from benchmark.run_folder.tests import TestFolder
 from benchmark.training.device import chosen_device, device_text
-from benchmark.training.inputs import run_split
 from benchmark.training.precision import autocast, use_precision
 from benchmark.training.provenance import environment, realised, test_conditions
-from benchmark.training.seen_cases import learnt_from, short_prints
-from datasets.batches.split import patient
 from datasets.missingness.availability import Availability, store_availability
 from datasets.missingness.degrade import Degradation, DegradedStore
 from datasets.store.store import Store
@@ -63,7 +62,8 @@ def evaluate_run(
     use_precision(model.precision(target))
     store = Store.open(dataset)
     _check_fits(model, store)
-    cases, left_out = _cases(model, store)
+    cases, left_out = unseen_cases(model, store)
+    warn_of_unlike(model, store, cases)
     table = store_availability(profile, store, cases) if profile else None
     settings = _settings(model, store, cases, left_out, table, outside)
     folder = _folder(model, runs)
@@ -104,21 +104,23 @@ def _test(
     outside = Degradation.parse(settings["outside"]) if settings.get("outside") else None
     degraded = test.path / "degraded"
     seen = _seen_as(store, table, degraded) if table else store
+    shown = TurnedStore.of(seen, model)
 
     scoring = Scoring.of(settings)
 
     def segment(case: str) -> Segmentation:
         print(f"segmenting {case}", file=sys.stderr, flush=True)
         with autocast(model.precision(device), device):
-            return segment_case(
+            segmented = segment_case(
                 model.backbone,
-                seen,
+                shown,
                 case,
                 window=settings["window"],
                 device=device,
                 outside=outside,
                 probabilities=scoring.of_probabilities,
             )
+        return shown.turned_back(case, segmented)
 
     score_cases(test, seen, cases, segment, scoring, device=device)
     shutil.rmtree(degraded, ignore_errors=True)
@@ -147,36 +149,6 @@ def _check_fits(model: Trained, store: Store) -> None:
             f"{store.path} was prepared with --box {box}, the data of {model.name} with {model.box}: prepare "
             f"the study with --box {model.box}"
         )
-
-
-def _cases(model: Trained, store: Store) -> tuple[list[str], list[str]]:
-    """The cases to test on, and those that are left out because the run has learnt from their patients."""
-    if store.hash == model.content.get("data", {}).get("hash"):
-        return list(run_split(model.config, store).test), []
-    names, prints = learnt_from(model.path)
-    if not prints:
-        print(
-            f"{model.name} does not say which cases it has learnt from: see that none is in {store.path}",
-            file=sys.stderr,
-        )
-    patients = {patient(name, model.description) for name in names}
-    left_out = [
-        case
-        for case in store.cases
-        if patient(case, store.description) in patients or prints & set(short_prints(store.records[case]))
-    ]
-    cases = [case for case in store.cases if case not in left_out]
-    if not cases:
-        raise InputError(
-            f"{model.name} has learnt from every patient in {store.path}: give data that it has not seen"
-        )
-    if left_out:
-        print(
-            f"left out {len(left_out)} cases of patients that {model.name} has learnt from "
-            f"({', '.join(left_out[:3])}{', ...' if len(left_out) > 3 else ''})",
-            file=sys.stderr,
-        )
-    return cases, left_out
 
 
 def _settings(

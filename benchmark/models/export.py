@@ -39,15 +39,13 @@ def export_model(run: str, out: Path, runs: Path, licence: str) -> None:
 
     Args:
         run: path or name of a run folder.
-        out: the folder to write; nothing may be there.
+        out: the folder to write; a model that is there is replaced.
         runs: folder of the run folders.
         licence: of the weights, an identifier that model hubs know, such as ``cc-by-4.0``.
 
-    Raises `InputError` where the run has no weights, `out` is taken or cannot be written, or the check fails;
-    then nothing is left.
+    Raises `InputError` where the run has no weights, `out` cannot be written, or the check fails; then
+    nothing has changed.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already: give a new folder with --out")
     model = load_trained(run, runs)
     beside = out.with_name(f".{out.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
@@ -55,9 +53,11 @@ def export_model(run: str, out: Path, runs: Path, licence: str) -> None:
         beside.mkdir(parents=True)
         _write(model, beside, licence)
         _check(model, beside)
-        if out.exists():
-            out.rmdir()
-        beside.rename(out)
+        out.mkdir(parents=True, exist_ok=True)
+        for name in (MODEL, MODEL_CONFIG, PRINTS, CARD):
+            (out / name).unlink(missing_ok=True)
+            if (beside / name).exists():
+                (beside / name).rename(out / name)
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror}): choose another --out") from None
     finally:

@@ -4,9 +4,9 @@ import_weights(Path("rfnet.pth"), "rfnet", Path("runs/imported/rfnet"))
 """
 
 import io
+import re
 from hashlib import sha256
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -31,7 +31,7 @@ def import_weights(file: Path, backbone: str, out: Path) -> RunFolder:
 
     The folder holds `config.yaml`, whose `imported` names the file and its SHA-256 (how it was trained is not
     known), and `weights.safetensors`. The file is read as data only. Raises `InputError` for a file that is
-    no checkpoint, needs code to load, or does not fit `backbone`, and for a folder that holds a run already.
+    no checkpoint, needs code to load, or does not fit `backbone`, and for a folder that holds files already.
     """
     try:
         content = file.read_bytes()
@@ -39,8 +39,8 @@ def import_weights(file: Path, backbone: str, out: Path) -> RunFolder:
         raise InputError(f"{file} cannot be read ({error.strerror}): give the checkpoint's file") from None
     weights = from_released(backbone, _tensors(file, content))
     folder = RunFolder(out)
-    if folder.state() != "absent":
-        raise InputError(f"{out} holds a run already: choose another folder with --out")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} holds files already, and a run replaces none: give a new folder with --out")
     config = RunConfig.model_validate(
         {"dataset": BRATS2020.name, "backbone": {"name": backbone}, "profile": "complete"}
     )
@@ -70,16 +70,14 @@ def _tensors(file: Path, content: bytes) -> dict[str, Any]:
         if file.suffix == ".safetensors":
             return dict(load(content))
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        reason = str(error).split("\n")[0].split(". ")[0]
-        raise InputError(
-            f"{file} needs code to load, which could do anything ({reason}): ask its authors for one "
-            "of tensors only"
-        ) from None
     except Exception as error:  # whatever a reader meets in a file that is not of its kind
-        raise InputError(
-            f"{file} is no whole checkpoint ({' '.join(str(error).split())[:120]}): download it again"
-        ) from None
+        if code := re.search(r"GLOBAL (\S+)", str(error)):
+            raise InputError(
+                f"{file} needs code to load, which could do anything ({code[1]}): ask its authors for one "
+                "of tensors only"
+            ) from None
+        kind = type(error).__name__
+        raise InputError(f"{file} is no whole checkpoint ({kind}): download it again") from None
     if not isinstance(loaded, dict):
         raise InputError(f"{file} holds a {type(loaded).__name__}, expected tensors by name")
     return loaded

@@ -8,11 +8,9 @@ orientation that training saw, and the result goes back to the grid and under th
 with the labels of the dataset's files. One pass of windows fuses the one subset that is there.
 """
 
-import csv
-import io
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,44 +21,30 @@ from numpy.typing import NDArray
 from bench_errors import InputError
 from bench_registry import unknown
 from benchmark.evaluation.sliding_window import most_probable
+from benchmark.models.segmentation_files import (
+    VOLUMES,
+    PatientSegmentation,
+    labelled_as,
+    values_text,
+    write_segmentation,
+    write_volumes,
+)
 from benchmark.models.trained_model import Trained, check_alike, load_trained
-from benchmark.run_folder.files import write_atomically
 from benchmark.training.device import chosen_device
 from datasets.preparation.crop import crop
 from datasets.preparation.examine import Examined, examine_images
 from datasets.preparation.find import Case, find_cases
 from datasets.preparation.likeness import Appearance
-from datasets.preparation.nifti import Image, orientation, turned, turned_sizes, write_like
+from datasets.preparation.nifti import orientation as axes
+from datasets.preparation.nifti import turned, turned_sizes
+from datasets.store.store import check_name
 from datasets.studies.names import DATASETS
-from datasets.vocabulary import ENDINGS, Description, subset_name
+from datasets.vocabulary import Description, subset_name
 
+ASTRAY = 0.25
+"""Share of a segmentation outside the head from which on it is said; soft edges of a mask leave far less."""
 MASK = "mask"
 """What `--image` calls a file that is positive within the head."""
-VOLUMES = "volumes.csv"
-"""The table of a study's volumes, beside its segmentations."""
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """One patient's segmentation, on the grid of the first image.
-
-    Attributes:
-        subset: the modalities it was made from, such as ``flair+t2``.
-        classes: the most probable class, uint8 [X, Y, Z].
-        probabilities: float32 [X, Y, Z, C], 1 for the background outside the crop; None if not asked for.
-        volumes: region -> its volume in mL, 0 where it has fewer voxels than its `min_voxels`.
-        like: the image whose grid and header it has.
-        warnings: what may make it worthless, one line each.
-        notes: what was done to the images beyond what training does.
-    """
-
-    subset: str
-    classes: NDArray[np.uint8]
-    probabilities: NDArray[np.float32] | None
-    volumes: dict[str, float]
-    like: Image
-    warnings: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 def predict_images(
@@ -72,6 +56,7 @@ def predict_images(
     device: str = "auto",
     resample: bool = False,
     probabilities: bool = False,
+    orientation: str = "",
 ) -> None:
     """Segment one patient, given modality -> file, and print what came of it; warnings go to standard error.
 
@@ -85,11 +70,8 @@ def predict_images(
         device: auto, cpu or cuda.
         resample: bring images on another grid to that of the first, instead of refusing them.
         probabilities: also write `<out>_probabilities.nii.gz`, the classes on its fourth axis.
+        orientation: where the axes point of images whose header does not say it, such as ``LPS``.
     """
-    if not out.name.endswith(ENDINGS):
-        raise InputError(f"--out {out}: expected a name that ends in .nii.gz or .nii")
-    if out.resolve() in {path.resolve() for path in images.values()}:
-        raise InputError(f"--out {out} is one of the images: choose another name")
     place = torch.device(chosen_device(device))
     models = _load(run, ensemble, runs, place)
     study = models[0].description
@@ -107,7 +89,11 @@ def predict_images(
     mask = absolute.pop(MASK, None)
     # Each file holds one volume, also of a dataset that keeps several in one.
     case = Case("patient", Path.cwd(), absolute, None, (), {}, {}, mask=mask)
-    segmentation = segment_patient(models, case, replace(study, channels=()), place, resample, probabilities)
+    segmentation = segment_patient(
+        models, case, replace(study, channels=()), place, resample, probabilities, orientation
+    )
+    if orientation and (told := segmentation.like.orientation):
+        raise InputError(f"--orientation {orientation} has no effect, the header says {told}: leave it out")
     for warning in segmentation.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     for note in segmentation.notes:
@@ -115,6 +101,7 @@ def predict_images(
     written = write_segmentation(segmentation, study, out)
     found = ", ".join(f"{region} {volume:.2f} mL" for region, volume in segmentation.volumes.items())
     print(f"wrote {' and '.join(map(str, written))} from {segmentation.subset}: {found}")
+    print(values_text(study))
 
 
 def predict_study(
@@ -126,13 +113,15 @@ def predict_study(
     device: str = "auto",
     resample: bool = False,
     probabilities: bool = False,
+    orientation: str = "",
     dataset: str | None = None,
 ) -> int:
     """Segment every case of a study into `out`, with a table of volumes; return how many could not be.
 
     `out` gets `<case>.nii.gz` and `volumes.csv`: a row a case with the images it had, a column a region in
     mL, and its warnings, or why it has no segmentation. The files lie as those the run was trained on, or as
-    `dataset` says (a name, or the path of a YAML file); labels are not looked at.
+    `dataset` says (a name, or the path of a YAML file), whose label values are then written too if it has
+    the run's classes; labels are not looked at.
     """
     place = torch.device(chosen_device(device))
     models = _load(run, ensemble, runs, place)
@@ -143,6 +132,7 @@ def predict_study(
             f"--dataset {dataset}: {unknown('modality', strange[0], list(trained.modalities))}: "
             "call the modalities as the run does"
         )
+    labelled = labelled_as(trained, layout)
     unseen = {modality for model in models for modality in model.unseen}
     regions = [region.name for region in trained.regions]
     rows: list[list[str]] = []
@@ -151,8 +141,10 @@ def predict_study(
         used = {m: path for m, path in case.files.items() if m not in unseen}
         left_out = [f"{m} left out: no training case had it" for m in case.files if m in unseen]
         try:
-            made = segment_patient(models, replace(case, files=used), layout, place, resample, probabilities)
-            write_segmentation(made, trained, out / f"{case.name}.nii.gz")
+            made = segment_patient(
+                models, replace(case, files=used), layout, place, resample, probabilities, orientation
+            )
+            write_segmentation(made, labelled, out / f"{check_name(case.name)}.nii.gz")
         except InputError as error:
             failed += 1
             rows.append([case.name, "", *[""] * len(regions), str(error)])
@@ -161,8 +153,9 @@ def predict_study(
             remarks = "; ".join([*left_out, *made.warnings, *made.notes])
             rows.append([case.name, made.subset, *(f"{made.volumes[r]:.3f}" for r in regions), remarks])
             print(f"{case.name} from {made.subset}{f': {remarks}' if remarks else ''}", flush=True)
-        _write_table(out / VOLUMES, ["case", "images", *(f"{r}_ml" for r in regions), "remarks"], rows)
+        write_volumes(out, regions, rows)
     print(f"{len(rows) - failed} of {len(rows)} cases segmented, volumes in {out / VOLUMES}")
+    print(values_text(labelled))
     return failed
 
 
@@ -173,7 +166,8 @@ def segment_patient(
     device: torch.device,
     resample: bool = False,
     probabilities: bool = False,
-) -> Segmentation:
+    orientation: str = "",
+) -> PatientSegmentation:
     """Segment one case, averaging the models' probabilities.
 
     Args:
@@ -181,7 +175,7 @@ def segment_patient(
         case: its images, the first of which gives the grid.
         description: how its files are to be read.
         device: where the models are.
-        resample, probabilities: see `predict_images`.
+        resample, probabilities, orientation: see `predict_images`.
 
     Raises `InputError` for images that cannot be used.
     """
@@ -191,21 +185,28 @@ def segment_patient(
     if examined.head is None:
         raise ValueError("a case without errors has a head")
     like = next(iter(examined.images.values()))
-    held = orientation(like.affine)
-    wanted = (first.likeness and first.likeness.orientation) or held
+    trained_on = first.likeness.orientation if first.likeness else ""
+    held = like.orientation or orientation or trained_on or axes(like.affine)
+    wanted = trained_on or held
     # In the order of training: sums of floats depend on it.
     volumes = {
         m: turned(examined.volumes[m], held, wanted) for m in study.modalities if m in examined.volumes
     }
     subset = tuple(volumes)
-    look = Appearance.of(examined.head, turned_sizes(like.affine, wanted))
+    head = examined.head.turned(held, wanted)
+    look = Appearance.of(head, turned_sizes(like.affine, held, wanted))
     warnings = [f"{p.file}: {p.message}" for p in examined.problems if p.severity == "warning"]
     warnings += _warnings(first, look, held)
+    if not (like.orientation or orientation):
+        warnings.append(
+            f"the header of {case.relative(like.path)} does not say where its axes point (qform and sform "
+            f"have code 0): taken as {held}{', as in training' * bool(trained_on)}; say it with --orientation"
+        )
     notes = [f"{p.file} {p.message}" for p in examined.problems if p.severity == "note"]
     if wanted != held:
         notes.append(f"turned from {held} to {wanted}, as in training, and the segmentation back")
     shape = next(iter(volumes.values())).shape
-    cut = crop(volumes, examined.head.turned(held, wanted), first.box, study)
+    cut = crop(volumes, head, first.box, study)
     del examined, volumes  # two thirds of what a case takes, while the network computes
     normalised = torch.from_numpy(cut.normalised(study.modalities))
     window = tuple(slice(start, end) for start, end in cut.box)
@@ -215,6 +216,7 @@ def segment_patient(
     classes = np.zeros(shape, dtype=np.uint8)
     classes[window] = most_probable(total).numpy()
     voxel = float(np.prod(voxel_sizes(like.affine))) / 1000
+    warnings += _implausible(classes, head.tissue, voxel)
     counts = np.bincount(classes.ravel(), minlength=len(study.classes))
     found = None
     if probabilities:
@@ -222,7 +224,7 @@ def segment_patient(
         everywhere[..., 0] = 1
         everywhere[window] = (total / total.sum(dim=0)).movedim(0, -1).numpy()
         found = turned(everywhere, wanted, held)
-    return Segmentation(
+    return PatientSegmentation(
         subset_name(subset, study.modalities),
         turned(classes, wanted, held),
         found,
@@ -236,20 +238,6 @@ def segment_patient(
         tuple(warnings),
         tuple(notes),
     )
-
-
-def write_segmentation(segmentation: Segmentation, description: Description, out: Path) -> list[Path]:
-    """Write a segmentation in the values of the dataset's label files, and what probabilities it has."""
-    value_of = {index: value for value, index in description.file_labels.items()}
-    values = np.array([value_of[index] for index in range(len(description.classes))])
-    labels = values.astype(np.min_scalar_type(int(values.max())))[segmentation.classes]
-    write_like(out, labels, segmentation.like)
-    if segmentation.probabilities is None:
-        return [out]
-    ending = next(e for e in ENDINGS if out.name.endswith(e))
-    beside = out.with_name(f"{out.name.removesuffix(ending)}_probabilities{ending}")
-    write_like(beside, segmentation.probabilities, segmentation.like)
-    return [out, beside]
 
 
 def _load(run: str, ensemble: Sequence[str], runs: Path, device: torch.device) -> list[Trained]:
@@ -286,11 +274,18 @@ def _warnings(model: Trained, look: Appearance, held: str) -> list[str]:
     return found
 
 
-def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.getvalue().encode())
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}): choose another --out") from None
+def _implausible(classes: NDArray[np.uint8], head: NDArray[np.bool_], voxel: float) -> list[str]:
+    """Say where a segmentation cannot be right: much of it lies outside the head, or it is larger than that.
+
+    Args:
+        classes: [X, Y, Z].
+        head: [X, Y, Z], where there is tissue.
+        voxel: its volume in mL.
+    """
+    found, inside, whole = (int(np.count_nonzero(part)) for part in (classes, classes[head], head))
+    if found <= whole and found - inside <= ASTRAY * found:
+        return []
+    return [
+        f"{(found - inside) / found:.0%} of the segmentation, which fills {found * voxel:.4g} mL, lies "
+        f"outside the head of {whole * voxel:.4g} mL: it is worthless, look at it over the images"
+    ]

@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from backbones.contract import Backbone
 from bench_errors import InputError
-from bench_options import readable_errors
 from benchmark.config.editions import current_layout
 from benchmark.config.run_config import RunConfig, read_config
 from benchmark.evaluation.sliding_window import class_sums
@@ -96,10 +94,7 @@ def load_trained(text: str, runs: Path, device: torch.device | None = None) -> T
     Raises `InputError` where there is none, it has no weights, or they do not fit or are damaged.
     """
     path, content, weights = _read(text, runs)
-    try:
-        config = read_config(content["config"])
-    except ValidationError as error:
-        raise InputError(f"{path}: {readable_errors(error.errors())}") from None
+    config = read_config(content["config"], str(path))
     description = Description.from_dict(content["dataset"])
     backbone = build_backbone(config, description)
     try:

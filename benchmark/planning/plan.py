@@ -1,8 +1,7 @@
 """What is still to be run of a grid, and the disk that it needs: ``plan_grid(grid, Path("runs"), {})``.
 
-Nothing is trained and nothing written, apart from measured times in the user's cache folder. Disk is
-counted, not measured: the weights, two checkpoints and the rows of `cases.csv` of each run; the slices kept
-as examples and the logs are small beside them. Times are those of `benchmark.planning.estimate`.
+Nothing is trained and nothing written. Disk is counted, not measured: the weights, two checkpoints and the
+rows of `cases.csv` of each run; the slices kept as examples and the logs are small beside them.
 """
 
 from collections import Counter
@@ -10,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench_errors import InputError
-from benchmark.config.grid import Grid, PhantomOptions
+from benchmark.config.grid import Grid
+from benchmark.config.grid_file import PhantomOptions
 from benchmark.config.run_config import RunConfig
-from benchmark.launch.execute_grid import run_folder
+from benchmark.launch.execute_grid import missing_points, run_folder
 from benchmark.launch.stores import check_store_names
-from benchmark.run_folder.folder import STATES
+from benchmark.planning.work import Shape, Work, work_of
+from benchmark.run_folder.folder import STATES, RunFolder
 from benchmark.training.build import build_backbone
-from benchmark.training.inputs import run_split
 from datasets.batches.split import published_cases
 from datasets.preparation.expected import expected_store
 from datasets.store.store import Store
@@ -30,59 +30,83 @@ BEST_COPIES = 2
 """More of them with `select: best`: in each checkpoint the best so far."""
 ROW_BYTES = 60
 """A row of `cases.csv`, about."""
-METRICS = 2
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run that is not done, of a study whose cases are known or expected.
+
+    `points`: the tests of its training that are not done.
+    """
+
+    points: tuple[RunConfig, ...]
+    folder: RunFolder
+    shape: Shape
+    work: Work
+
+    @property
+    def config(self) -> RunConfig:
+        """The first of the points."""
+        return self.points[0]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a grid by state, and the bytes that those take that have not begun.
+    """The points of a grid by state, and the bytes that those take that have not begun.
 
     Attributes:
-        states: how many runs there are in each.
-        bytes: of the absent runs.
-        left: the runs that are not done and whose network can be built.
-        stores: dataset -> its store, or what is expected of it; None where nothing is known.
-        expected: datasets that have no store yet.
+        states: how many tests of runs there are in each.
+        runs: how many there are in all; each is trained once, for all of its tests.
+        bytes: of the trainings and tests that have not begun.
+        left: the runs that are not done, whose network can be built and of whose dataset something is known.
+        expected: dataset without a store -> what is expected of it; None where nothing is known.
         refused: why networks cannot be built -> how many runs have them.
     """
 
     states: dict[str, int]
+    runs: int
     bytes: int
-    left: tuple[RunConfig, ...]
-    stores: dict[str, Store | None]
-    expected: tuple[str, ...]
+    left: tuple[PlannedRun, ...]
+    expected: dict[str, Store | None]
     refused: dict[str, int]
 
 
 def plan_grid(grid: Grid, runs: Path, stores: dict[str, Path]) -> Plan:
-    """Count the runs of a grid by state and the disk of those that are not there.
+    """Count the runs of a grid and their tests by state, and the disk of what is not there.
 
     `stores`: store folders by dataset name; others are looked for where `execute_grid` does. Raises
     `InputError` for a store of a dataset that no run uses.
     """
     check_store_names(grid, stores)
     opened = {name: _store(grid, name, runs, stores) for name in grid.datasets}
-    expected = tuple(name for name, store in opened.items() if store is None)
-    known = {name: store or _expected(grid, name) for name, store in opened.items()}
-    states = [run_folder(grid, config, runs).state() for config in grid.configs]
-    weights: dict[tuple[str, str, int], int | str] = {}
-    left, refused, total = [], Counter[str](), 0
-    for config, state in zip(grid.configs, states, strict=True):
-        if state == "done":
-            continue
+    expected = {name: _expected(grid, name) for name, store in opened.items() if store is None}
+    folders = {config: run_folder(grid, config, runs) for config in grid.configs}
+    states = [folder.state(config.test_name) for config, folder in folders.items()]
+    refused, left, total = Counter[str](), [], 0
+    weights, works = dict[object, int | str](), dict[object, Work]()
+    for folder, points in missing_points(grid, runs).items():
+        config, description = points[0], grid.datasets[points[0].dataset]
         network = (str(config.backbone), config.dataset, config.train.crop)
         if network not in weights:
-            weights[network] = _weights(config, grid.datasets[config.dataset])
+            weights[network] = _weights(config, description)
         size = weights[network]
         if isinstance(size, str):
             refused[size] += 1
             continue
-        left.append(config)
-        if state == "absent":
-            best = BEST_COPIES if config.train.select == "best" else 0
-            total += size * WEIGHT_BYTES * (COPIES + best) + _row_bytes(config, known[config.dataset])
-    counts = {name: states.count(name) for name in STATES if name in states}
-    return Plan(counts, total, tuple(left), known, expected, dict(refused))
+        if folder.state() == "absent":
+            copies = COPIES + (BEST_COPIES if config.train.select == "best" else 0)
+            total += size * WEIGHT_BYTES * copies
+        if store := opened[config.dataset] or expected[config.dataset]:
+            windows = (config.train.crop, *(point.window for point in points))
+            key = (config.dataset, config.profile, config.split, config.objective.policy, windows)
+            if key not in works:
+                works[key] = work_of(points, store)
+            values = works[key].tested * len(table_subsets(description)) * len(description.regions)
+            new = [point for point in points if not folder.test(point.test_name).path.exists()]
+            total += sum(len(point.test.metrics) for point in new) * values * ROW_BYTES
+            left.append(PlannedRun(tuple(points), folder, Shape.of(points, description), works[key]))
+    counts = {state: states.count(state) for state in STATES if state in states}
+    return Plan(counts, len(set(folders.values())), total, tuple(left), expected, dict(refused))
 
 
 def _store(grid: Grid, name: str, runs: Path, stores: dict[str, Path]) -> Store | None:
@@ -110,10 +134,3 @@ def _weights(config: RunConfig, description: Description) -> int | str:
         return sum(p.numel() for p in build_backbone(config, description).parameters())
     except InputError as error:
         return str(error)
-
-
-def _row_bytes(config: RunConfig, store: Store | None) -> int:
-    if store is None:
-        return 0
-    subsets, regions = len(table_subsets(store.description)), len(store.description.regions)
-    return len(run_split(config, store).test) * subsets * regions * METRICS * ROW_BYTES

@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from bench_console import output
 from bench_errors import InputError
 from benchmark.evaluation.metrics import METRICS
 from benchmark.report.data.collect import SPLITS, case_frame
@@ -25,6 +25,7 @@ from benchmark.report.data.runs import Run, Study
 from benchmark.report.data.scores import Scores, metric_scale, metric_title, metrics_of, score
 from benchmark.report.show import WIDTH
 from benchmark.report.tables.captions import NETWORKS_ONLY, counted
+from benchmark.report.tables.csv_text import csv_text
 from benchmark.report.tables.gains import listed
 from benchmark.report.tables.render import number, p_value
 
@@ -48,7 +49,7 @@ def print_comparison(a: str, b: str, runs: Path, out: Path | None) -> None:
     Raises `InputError` if a name is unknown, a run is not finished, nothing stands on both sides, a pair
     differs in data or metric policy, or `out` cannot be written.
     """
-    console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
+    console = output(WIDTH)
     found = [find_runs(text, runs) for text in (a, b)]
     pairs = _pairs(a, b, *found)
     tables = []
@@ -126,9 +127,9 @@ def _print_heads(pair: Pair, console: Console) -> None:
         first = side[0]
         title = method_titles([first.config])[0]
         text = f"{name}: {title}, {first.config['profile']}  {first.grid}/{first.folder}{seeds}"
-        console.print(escape(text), style="bold", soft_wrap=True)
+        console.print(text, style="bold", soft_wrap=True)
     if differing := _differences(pair.a[0], pair.b[0]):
-        console.print(escape(f"differ in {', '.join(differing)}"), soft_wrap=True)
+        console.print(f"differ in {', '.join(differing)}", soft_wrap=True)
 
 
 def _differences(a: Run, b: Run) -> list[str]:
@@ -157,7 +158,7 @@ def _summary(pair: Pair, a: pd.DataFrame, b: pd.DataFrame) -> Table:
                 region,
                 str(effect.patients[i]),
                 *(number(float(side[i])) for side in (*sides, effect.mean)),
-                escape(f"[{low}, {high}]"),
+                f"[{low}, {high}]",
                 p_value(float(effect.p[i]) if primary else float("nan")),
             )
         table.add_section()
@@ -201,13 +202,14 @@ def _of_metric(rows: pd.DataFrame, metric: str) -> Table:
         names = part[["case", "subset", "region"]].to_numpy(str)
         values = metric_scale(metric) * part[["a", "b", "difference"]].to_numpy(float)
         for words, numbers in zip(names, values, strict=True):
-            table.add_row(kind, *map(escape, words), *map(number, numbers))
+            table.add_row(kind, *words, *map(number, numbers))
         table.add_section()
     return table
 
 
 def _write(rows: pd.DataFrame, out: Path) -> None:
+    columns = ["method", *KEYS, "a", "b", "difference"]
     try:
-        rows[["method", *KEYS, "a", "b", "difference"]].to_csv(out, index=False, lineterminator="\n")
+        out.write_text(csv_text(columns, rows[columns].itertuples(index=False)), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror}): choose another file") from None

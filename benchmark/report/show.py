@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from bench_console import output
 from benchmark.evaluation.metrics import METRICS
 from benchmark.report.data.collect import read_runs
 from benchmark.report.data.effects import mean
@@ -37,11 +37,9 @@ def show_run(text: str, runs: Path) -> None:
     """Print all about one run; raise `InputError` where there is none or its folder is damaged."""
     tested = read_runs(find_folder(text, runs))
     run = tested[0]
-    console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
-    console.print(
-        escape(f"{method_titles([run.config])[0]}  ({run.path.name})"), style="bold", soft_wrap=True
-    )
-    console.print(escape(_state(run)), soft_wrap=True)
+    console = output(WIDTH)
+    console.print(f"{method_titles([run.config])[0]}  ({run.path.name})", style="bold", soft_wrap=True)
+    console.print(_state(run), soft_wrap=True)
     console.print(_pairs(_conditions(run)))
     log = run.log
     if log:
@@ -49,15 +47,15 @@ def show_run(text: str, runs: Path) -> None:
     for run in tested:
         if run.test and (run.test / "cases.csv").exists():
             if len(tested) > 1:
-                console.print(escape(f"\n{run.folder}: {_state(run)}"), style="bold", soft_wrap=True)
+                console.print(f"\n{run.folder}: {_state(run)}", style="bold", soft_wrap=True)
             _print_scores(run, run.test / "cases.csv", console)
 
 
 def print_answers(answers: Sequence[Answer]) -> None:
     """Print the primary endpoint of each method, its gain over the baseline, and what is said of it."""
-    console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
+    console = output(WIDTH)
     for answer in answers[:MOST]:
-        console.print(f"\n{escape(answer.heading)}", style="bold", soft_wrap=True)
+        console.print(f"\n{answer.heading}", style="bold", soft_wrap=True)
         table = Table("method")
         for head in ("mean", "gain", "95 % interval", "p (Holm)", "trainings"):
             table.add_column(head, justify="right")
@@ -67,11 +65,11 @@ def print_answers(answers: Sequence[Answer]) -> None:
             about = [DASH] * 3
             if gain := gains.get(method):
                 value, low, high = map(number, gain.value())
-                about = [value, escape(f"[{low}, {high}]"), p_value(gain.p)]
-            table.add_row(escape(method), number(float(own.mean[0])), *about, str(own.trainings))
+                about = [value, f"[{low}, {high}]", p_value(gain.p)]
+            table.add_row(method, number(float(own.mean[0])), *about, str(own.trainings))
         console.print(table)
         for sentence in answer.sentences:
-            console.print(escape(sentence), soft_wrap=True)
+            console.print(sentence, soft_wrap=True)
     if len(answers) > MOST:
         console.print(f"\nand of {counted(len(answers) - MOST, 'more profile')} in the report")
     console.print()
@@ -111,7 +109,7 @@ def _pairs(values: Mapping[str, str]) -> Table:
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for key, value in values.items():
-        table.add_row(escape(key), escape(value))
+        table.add_row(key, value)
     return table
 
 
@@ -119,7 +117,7 @@ def _print_log(log: list[dict[str, Any]], console: Console) -> None:
     last = log[-1]
     seconds = sum(line["timing"]["seconds"] for line in log)
     losses = ", ".join(f"{name} {value:.4g}" for name, value in last["loss"].items())
-    console.print(f"\nlast of {counted(len(log), 'epoch')} ({seconds / 60:.1f} minutes): {escape(losses)}")
+    console.print(f"\nlast of {counted(len(log), 'epoch')} ({seconds / 60:.1f} minutes): {losses}")
     modalities = last["modality"]
     terms = list(dict.fromkeys(term for values in modalities.values() for term in values))
     if terms:
@@ -145,7 +143,7 @@ def _print_scores(run: Run, path: Path, console: Console) -> None:
     tested, expected = rows["case"].nunique(), run.content.get("data", {}).get("cases", {}).get("test")
     so_far = f" of {expected} so far" if expected and tested < expected else ""
     titles = ", ".join(map(metric_title, metrics))
-    console.print(f"\n{escape(titles)}, mean over {counted(tested, 'test case')}{so_far}")
+    console.print(f"\n{titles}, mean over {counted(tested, 'test case')}{so_far}")
     table = Table(*map(modality_title, description.modalities))
     for metric, region in columns:
         table.add_column(f"{METRICS[metric].title}\n{region}", justify="right")

@@ -8,9 +8,9 @@ import math
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from bench_console import output
 from bench_errors import InputError
 from benchmark.report.data.collect import collect
 from benchmark.report.data.effects import LEAST, LEVEL, POWER
@@ -44,7 +44,7 @@ def print_power(grid_folder: Path, gain: float) -> None:
             f"the runs at {grid_folder} tell no variances: finish two trainings or more of a method and its "
             "baseline, with the same seeds, on one split"
         )
-    console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
+    console = output(WIDTH)
     for scores, spreads in found:
         _print(scores, pooled(spreads), len(spreads), gain, console)
     console.print(
@@ -64,7 +64,7 @@ def _variances(scores: Scores) -> list[Variances]:
 
 
 def _print(scores: Scores, spread: Variances, methods: int, gain: float, console: Console) -> None:
-    console.print(f"\n{escape(endpoint(scores))}", style="bold", soft_wrap=True)
+    console.print(f"\n{endpoint(scores)}", style="bold", soft_wrap=True)
     parts = {"trainings": spread.training, "patients": spread.patient}
     said = ", ".join(f"{math.sqrt(variance):.1f} between {name}" for name, variance in parts.items())
     console.print(

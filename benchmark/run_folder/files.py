@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from bench_errors import InputError
-from benchmark.run_folder.lease import check_below
+from bench_lease import check_below
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The fast one where PyYAML was built with it: a report reads a thousand files."""
@@ -43,12 +43,25 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def append_line(path: Path, line: dict[str, Any]) -> None:
-    """Add a line of JSON, on the disk when this returns."""
+    """Add a line of JSON, on the disk when this returns; a last line that a crash cut off gives way to it."""
     check_below(path)
+    drop_cut_line(path)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def drop_cut_line(path: Path) -> bool:
+    """Remove a last line that a crash or a full disk cut off; return whether there was one."""
+    if not path.exists():
+        return False
+    with path.open("rb+") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            file.truncate(whole)
+    return whole < len(content)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from bench_errors import InputError
+from bench_lease import Owner, check, hold, living_owner, remove_dead, silence
+from benchmark.run_folder.case_rows import read_rows
 from benchmark.run_folder.files import append_line, now, read_lines, read_yaml, write_atomically, write_yaml
-from benchmark.run_folder.lease import Owner, check, hold, living_owner, remove_dead, silence
 from benchmark.run_folder.tests import TESTS, TestFolder, tests_of
 
 STATES = ("done", "running", "failed", "partial", "absent")
@@ -92,6 +93,16 @@ class RunFolder:
     def config(self) -> dict[str, Any]:
         """Return the content of `config.yaml`; raise `InputError` where it is damaged."""
         return read_yaml(self.path / "config.yaml")
+
+    def check_whole(self) -> None:
+        """Read all records, unless a process is writing them; raise `InputError` where one is damaged."""
+        if self.state() not in ("absent", "running"):
+            self.config()
+            self.log()
+            self.sessions()
+            for test in self.tests():
+                test.settings()
+                read_rows(test.cases)
 
     def check_writable(self) -> None:
         """Raise `InputError` if the folder is there and this process may not write into it."""

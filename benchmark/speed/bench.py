@@ -1,7 +1,7 @@
 """What `bench speed` does: measure, print, save, compare.
 
-    report = measure(["rfnet"], ["passion", "baseline"], Setting())
-    print_report(report, console)
+    report = measure(["rfnet"], Measurement())
+    print_figures(figures(report), console)
     print_comparison(report, json.loads(Path("before.json").read_text()), console)
 
 A ratio to the machine's own limit says how much of a step is left to gain: the time its convolutions and
@@ -10,6 +10,7 @@ matrix products would take at the rate of the best large ones here, over the tim
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -21,12 +22,12 @@ from rich.console import Console
 from rich.table import Table
 
 from backbones import BACKBONES
+from bench_console import messages, output
 from bench_errors import InputError
-from benchmark.launch.worker import MALLOC
-from benchmark.run_folder.checkpoint_schedule import SECONDS
+from benchmark.launch.worker_command import MALLOC
 from benchmark.speed import tasks
-from benchmark.speed.tasks import Setting
-from benchmark.training.device import available_cores, chosen_device
+from benchmark.speed.tasks import Measurement
+from benchmark.training.device import available_cores, chosen_device, device_text
 from benchmark.training.precision import check_precision
 from benchmark.training.provenance import environment
 from datasets.missingness.availability import availability
@@ -53,73 +54,69 @@ def run_speed(
     device = chosen_device(device)
     check_precision(precision, torch.device(device))
     chosen = [BACKBONES.check(name) for name in names] if names else list(BACKBONES)
-    console = Console(width=None if Console().is_terminal else 120)
-    setting = Setting(device, threads or available_cores(), precision, repeats, recompute=recompute)
-    report = measure(chosen, ("passion", "baseline"), setting, Console(stderr=True).print)
+    console = output(120)
+    setting = Measurement(device, threads or available_cores(), repeats)
+    report = measure(chosen, setting, precision, recompute, messages().print)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(report, indent=1), encoding="utf-8")
-    print_report(report, console)
+    print_figures(figures(report), console)
     if other:
         print_comparison(report, other, console)
 
 
 def measure(
     names: Sequence[str],
-    objectives: Sequence[str],
-    setting: Setting,
+    setting: Measurement,
+    precision: str = "fp32",
+    recompute: bool = False,
     note: Callable[[str], object] = lambda text: None,
 ) -> dict[str, Any]:
-    """Measure everything; each task in a fresh process.
-
-    Args:
-        names: backbones.
-        objectives: whose steps are timed.
-        setting: how.
-        note: called with what is about to be measured.
-    """
+    """Measure the named backbones, each task in a fresh process; `note` is told what comes next."""
     os.environ.update({**MALLOC, "OMP_NUM_THREADS": str(setting.threads)} | os.environ)
-    counts = profile_counts()
 
     def run(label: str, task: Callable[..., Any], *arguments: Any) -> Any:
         note(label)
         return alone(task, *arguments, setting)
 
     report: dict[str, Any] = {
-        "setting": asdict(setting),
-        "environment": environment(device_name(setting.device), setting.threads, setting.precision),
-        "limits": run("limits of the machine", tasks.limits),
-        "metrics": run("Dice and HD95", tasks.metrics),
-        "sample": run("training samples", tasks.sample),
+        "setting": {**asdict(setting), "precision": precision, "recompute": recompute},
+        "environment": environment(device_text(setting.device), setting.threads, precision),
+        "limits": run("limits of the machine", tasks.limits, precision),
+        "metrics": run("Dice and HD95", tasks.metrics, tasks.published(names[0]), BRATS2020, tasks.CASE),
         "backbones": {},
     }
     for name in names:
-        steps = {
-            objective: {p: run(f"{name}, {objective}, {p}", tasks.step, name, objective, p) for p in counts}
-            for objective in objectives
-        }
+        steps, config = {}, tasks.published(name, precision=precision)
+        for objective in ("passion", "baseline"):
+            trained = tasks.published(name, objective, precision=precision, recompute=recompute)
+            steps[objective] = {
+                str(count): run(
+                    f"{name}, {objective}, {count} modalities", tasks.step, trained, BRATS2020, count
+                )
+                for count in sorted(profile_counts(), reverse=True)
+            }
         report["backbones"][name] = {
             "steps": steps,
             "mean_step": {
-                o: mean_seconds({p: s["seconds"] for p, s in of.items()}) for o, of in steps.items()
+                objective: mean_seconds({int(count): step["seconds"] for count, step in of.items()})
+                for objective, of in steps.items()
             },
-            "window": run(f"{name}, 15 subsets of a window", tasks.window, name),
-            "case": run(f"{name}, a case", tasks.case, name),
-            "checkpoint": run(f"{name}, a checkpoint", tasks.checkpoint, name),
+            "window": run(f"{name}, 15 subsets of a window", tasks.window, config, BRATS2020),
+            "case": run(f"{name}, a case", tasks.case, config, BRATS2020),
         }
     return report
 
 
-def profile_counts() -> dict[str, int]:
-    """Cases of BraTS2020's training part with each subset under mr2468: ``{"1111": 8, ...}``."""
+def profile_counts() -> dict[int, int]:
+    """Number of modalities -> how many of BraTS2020's training cases have so many under mr2468."""
     table = availability(PROFILE, [f"{i:03d}" for i in range(CASES)], BRATS2020).table
-    rows = ["".join("1" if has else "0" for has in row) for row in table]
-    return {row: rows.count(row) for row in sorted(set(rows), reverse=True)}
+    return dict(Counter(table.sum(axis=1).tolist()))
 
 
-def mean_seconds(seconds: dict[str, float]) -> float:
-    """Mean over the training cases of mr2468, given the seconds of each subset."""
-    return sum(seconds[row] * count for row, count in profile_counts().items()) / CASES
+def mean_seconds(seconds: dict[int, float]) -> float:
+    """Mean over the training cases of mr2468, given the seconds by number of modalities."""
+    return sum(seconds[count] * cases for count, cases in profile_counts().items()) / CASES
 
 
 def alone(task: Callable[..., Any], *arguments: Any) -> Any:
@@ -128,19 +125,10 @@ def alone(task: Callable[..., Any], *arguments: Any) -> Any:
     On a GPU, which counts memory from where `tasks.begin` says, the measurements share this one: CUDA starts
     slowly.
     """
-    if isinstance(arguments[-1], Setting) and arguments[-1].device == "cuda":
+    if isinstance(arguments[-1], Measurement) and arguments[-1].device == "cuda":
         return task(*arguments)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(task, *arguments).result()
-
-
-def device_name(device: str) -> str:
-    """The GPU's name, or cpu."""
-    if device == "cpu":
-        return device
-    import torch
-
-    return torch.cuda.get_device_name()
 
 
 def limit_seconds(step: dict[str, Any], limits: dict[str, float]) -> float:
@@ -154,8 +142,6 @@ def figures(report: dict[str, Any]) -> dict[str, tuple[float, str]]:
         "limit of convolutions": (report["limits"]["convolution"], "GFLOP/s"),
         "limit of matrix products": (report["limits"]["matrix"], "GFLOP/s"),
         "metrics of a case": (report["metrics"]["seconds"], "s"),
-        "training sample": (report["sample"]["seconds"], "s"),
-        "waited for a sample": (report["sample"]["wait"], "s"),
     }
     for name, of in report["backbones"].items():
         for objective, steps in of["steps"].items():
@@ -172,17 +158,13 @@ def figures(report: dict[str, Any]) -> dict[str, tuple[float, str]]:
         rows[f"{name} 15 subsets of a window"] = (of["window"]["seconds"], "s")
         rows[f"{name} window peak memory"] = (of["window"]["peak_bytes"] / 2**30, "GiB")
         rows[f"{name} test of a case"] = (of["case"]["seconds"], "s")
-        if saved := of.get("checkpoint"):  # reports of older versions have none
-            rows[f"{name} checkpoint"] = (saved["seconds"], "s")
-            share = saved["seconds"] / (SECONDS + saved["seconds"])
-            rows[f"{name} checkpoint, share of the time at one in {SECONDS:.0f} s"] = (100 * share, "%")
     return rows
 
 
-def print_report(report: dict[str, Any], console: Console) -> None:
+def print_figures(rows: dict[str, tuple[float, str]], console: Console) -> None:
     """Print the figures of one report."""
     table = Table("figure", "value", "unit")
-    for name, (value, unit) in figures(report).items():
+    for name, (value, unit) in rows.items():
         table.add_row(name, f"{value:.3g}", unit)
     console.print(table)
 

@@ -1,216 +1,180 @@
-"""The measurements, one function each: a dictionary of plain numbers, to be run in a process of its own.
+"""The measurements, one function each: plain numbers, to be taken in a process of their own.
 
-    step("rfnet", "passion", "1111", setting)       # one training step
-    window("rfnet", setting)                        # all subsets of one window
-    case("rfnet", setting)                          # one whole case tested
-    checkpoint("rfnet", setting)                    # writing a checkpoint
-    metrics(setting)                                # Dice and HD95 of that case alone
-    sample(setting)                                 # waiting for training samples
+    config = published("rfnet", "passion")
+    step(config, BRATS2020, 4, setting)             # one training step with four modalities
+    window(config, BRATS2020, setting)              # all subsets of one test window
+    case(config, BRATS2020, setting)                # one whole case tested
+    metrics(config, BRATS2020, CASE, setting)       # Dice and HD95 of that case alone
 
-Inputs are synthetic and of the published size: crops and windows of 80 voxels, four modalities, four classes,
-width 8; a case of 150x180x150. A process of its own makes the peak memory that of the task.
+Inputs are noise: neither it nor untrained weights change what there is to compute. Metrics are of nested
+blobs, since what an untrained network paints says nothing of real surfaces. A process of its own makes the
+peak memory that of the task.
 """
 
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-import backbones
 import passion
 from backbones import cpu
 from backbones.contract import Backbone
 from backbones.recompute import Recomputed
-from benchmark.evaluation.metrics import POLICIES, Scoring, score_case
+from benchmark.config.run_config import RunConfig
+from benchmark.evaluation.metrics import Scoring, score_case
 from benchmark.evaluation.sliding_window import predict
 from benchmark.evaluation.surface_distances import nearest
-from benchmark.run_folder.checkpoint import FILES, save_checkpoint
-from benchmark.run_folder.folder import RunFolder
+from benchmark.training.build import build_backbone
 from benchmark.training.memory import peak
-from benchmark.training.precision import autocast
-from benchmark.training.train import fill_gradients
-from datasets.batches.loader import Batch, Loader
-from datasets.missingness.availability import availability
-from datasets.phantom.study import write_study
-from datasets.preparation.prepare import prepare
-from datasets.studies.brats import BRATS2020
-from datasets.vocabulary import subset_name, table_subsets
+from benchmark.training.precision import DTYPES, autocast
+from benchmark.training.train import fill_gradients, make_optimiser
+from datasets.batches.loader import LoadedBatch
+from datasets.vocabulary import Description, table_subsets
 
-CROP = 80
 CASE = (150, 180, 150)
-STUDY = (240, 240, 155)
-CLASSES = len(BRATS2020.classes)
-MODALITIES = BRATS2020.modalities
+"""Voxels of a published case."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """How to measure: the device (cpu or cuda), CPU threads, precision, counted repeats after a warm-up.
-
-    `recompute`: as `train.recompute` in a grid.
-    """
+class Measurement:
+    """How to measure: the device (cpu or cuda), CPU threads, counted repeats after a warm-up."""
 
     device: str = "cpu"
     threads: int = 1
-    precision: str = "fp32"
     repeats: int = 3
-    width: int = 8
-    recompute: bool = False
 
 
-def step(backbone: str, objective: str, present: str, setting: Setting) -> dict[str, Any]:
-    """Time one training step (forward, backward, optimiser) of a batch of one case.
+def published(backbone: str, objective: str = "passion", precision: str = "fp32", **train: Any) -> RunConfig:
+    """Return a run on BraTS2020 with crops of 80 voxels, as published; `train` are options of training."""
+    return RunConfig.model_validate(
+        {
+            "dataset": "brats2020",
+            "backbone": backbone,
+            "objective": objective,
+            "train": train,
+            "precision": precision,
+        }
+    )
 
-    `present`: a digit per modality, ``"1010"``. Returns `seconds` (median), `peak_bytes`, `stages` (seconds
-    of encode, unimodal, fuse, losses, backward, optimiser) and the step's GFLOPs by kind.
+
+class TrainingStep:
+    """The training steps of a run, each called with a batch; their stages' seconds add up in `stages`."""
+
+    def __init__(self, config: RunConfig, description: Description, device: torch.device):
+        self._precision, self._device = config.precision, device
+        self.network = build_backbone(config, description).to(device).train()
+        teacher = build_backbone(config, description).to(device) if config.teacher else None
+        self._objective = passion.create(
+            config.objective,
+            len(description.modalities),
+            len(description.classes),
+            batch_size=config.train.batch_size,
+            teacher=teacher,
+        )
+        self._objective.left_out(self.network)
+        self._objective.epoch = config.objective.warmup_epochs  # what most epochs compute
+        self._optimiser = make_optimiser(config, self.network, self._objective, device)
+        self._weights = [p for p in self.network.parameters() if p.requires_grad]
+        self.stages: dict[str, float] = {}
+        for name in ("encode", "unimodal", "fuse"):
+            setattr(self.network, name, self._timed(getattr(self.network, name), name))
+        self._trained = Recomputed(self.network) if config.train.recompute else self.network
+
+    def __call__(self, batch: LoadedBatch) -> None:
+        """Do forward pass, backward pass and the optimiser's step."""
+        began, inner = now(self._device), sum(self.stages.values())
+        with autocast(self._precision, self._device):
+            losses = self._objective.loss(self._trained, batch)
+        forward = now(self._device)
+        self._add("losses", forward - began - (sum(self.stages.values()) - inner))
+        self._optimiser.zero_grad(set_to_none=True)
+        inner = sum(self.stages.values())
+        self._objective.backward(losses, self._weights)
+        backward = now(self._device)
+        again = sum(self.stages.values()) - inner  # recomputed stages count as themselves
+        fill_gradients(self._optimiser)
+        self._optimiser.step()
+        self._add("backward", backward - forward - again)
+        self._add("optimiser", now(self._device) - backward)
+
+    def _add(self, stage: str, seconds: float) -> None:
+        self.stages[stage] = self.stages.get(stage, 0.0) + seconds
+
+    def _timed(self, function: Callable[..., Any], stage: str) -> Callable[..., Any]:
+        def timed(*arguments: Any, **options: Any) -> Any:
+            began = now(self._device)
+            result = function(*arguments, **options)
+            self._add(stage, now(self._device) - began)
+            return result
+
+        return timed
+
+
+def step(config: RunConfig, description: Description, count: int, setting: Measurement) -> dict[str, Any]:
+    """Time a training step whose samples have `count` modalities.
+
+    Returns `seconds` (median), `peak_bytes`, `stages` (seconds of encode, unimodal, fuse, losses, backward,
+    optimiser) and the step's GFLOPs by kind.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
     device = begin(setting)
-    network = _network(backbone, setting).train()
-    goal = passion.create(objective, modalities=len(MODALITIES), classes=CLASSES)
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=2e-4, weight_decay=1e-4, amsgrad=True, fused=device.type == "cuda"
-    )
-    weights = [p for p in network.parameters() if p.requires_grad]
-    batch = batch_of(present).to(device)
-    stages: dict[str, float] = {}
-    for name in ("encode", "unimodal", "fuse"):
-        setattr(network, name, _timed(getattr(network, name), name, stages, device))
-
-    trained = Recomputed(network) if setting.recompute else network
-
-    def one() -> None:
-        began = now(device)
-        inner = sum(stages.values())
-        with autocast(setting.precision, device):
-            losses = goal.loss(trained, batch)
-        forward = now(device)
-        stages["losses"] = stages.get("losses", 0.0) + forward - began - (sum(stages.values()) - inner)
-        optimiser.zero_grad(set_to_none=True)
-        inner = sum(stages.values())
-        goal.backward(losses, weights)
-        backward = now(device)
-        again = sum(stages.values()) - inner  # recomputed stages count as themselves
-        fill_gradients(optimiser)
-        optimiser.step()
-        stages["backward"] = stages.get("backward", 0.0) + backward - forward - again
-        stages["optimiser"] = stages.get("optimiser", 0.0) + now(device) - backward
-
-    one()
-    stages.clear()
-    seconds = repeat(one, setting, device, warm=False)
-    taken, peak_bytes = dict(stages), peak(device)
-    with (
-        cpu.plain(),
-        FlopCounterMode(display=False) as counter,
-    ):  # last, for it keeps what a step would let go
-        one()
+    run, batch = TrainingStep(config, description, device), noise_batch(config, description, count).to(device)
+    run(batch)
+    run.stages.clear()
+    seconds = repeat(partial(run, batch), setting, device, warm=False)
+    stages, peak_bytes = dict(run.stages), peak(device)
+    with cpu.plain(), FlopCounterMode(display=False) as counter:  # last: it keeps what a step would let go
+        run(batch)
     flops = counter.get_flop_counts()["Global"]
     convolution = sum(n for op, n in flops.items() if "conv" in str(op))
     return {
         "seconds": seconds,
         "peak_bytes": peak_bytes,
-        "stages": {name: total / setting.repeats for name, total in taken.items()},
-        "gflops": {
-            "convolution": convolution / 1e9,
-            "matrix": (sum(flops.values()) - convolution) / 1e9,
-        },
+        "stages": {name: total / setting.repeats for name, total in stages.items()},
+        "gflops": {"convolution": convolution / 1e9, "matrix": (sum(flops.values()) - convolution) / 1e9},
     }
 
 
-def window(backbone: str, setting: Setting) -> dict[str, Any]:
-    """Time the prediction of one window for all 15 subsets: `seconds`, `peak_bytes`."""
+def window(config: RunConfig, description: Description, setting: Measurement) -> dict[str, Any]:
+    """Time the prediction of one test window for all subsets: `seconds`, `peak_bytes`."""
     device = begin(setting)
-    network = _network(backbone, setting)
-    volumes = volumes_of((CROP,) * 3)
-    subsets = table_subsets(BRATS2020)
-
-    def one() -> None:
-        with autocast(setting.precision, device):
-            predict(network, volumes, subsets, MODALITIES, CROP, device)
-
-    return {"seconds": repeat(one, setting, device), "peak_bytes": peak(device)}
+    network = build_backbone(config, description).to(device)
+    test = prediction(network, config, description, space_of(config.window, description), device)
+    return {"seconds": repeat(test, setting, device), "peak_bytes": peak(device)}
 
 
-def case(backbone: str, setting: Setting) -> dict[str, Any]:
-    """Time the test of one case, 15 subsets, Dice and HD95 of 4 regions: `seconds`, `peak_bytes`."""
+def case(config: RunConfig, description: Description, setting: Measurement) -> dict[str, Any]:
+    """Time the test of one case of all subsets, metrics included: `seconds`, `peak_bytes`."""
     device = begin(setting)
-    network = _network(backbone, setting)
-    volumes, (labels, maps) = volumes_of(CASE), tumours()
-    subsets = table_subsets(BRATS2020)
+    network = build_backbone(config, description).to(device)
+    test = prediction(network, config, description, CASE, device)
+    score = scoring(config, description, CASE, device)
     began = now(device)
-    with autocast(setting.precision, device):
-        predict(network, volumes, subsets, MODALITIES, CROP, device)
-    predicted = now(device)
-    # What an untrained network paints says nothing of real surfaces, so the metrics get tumours.
-    _score(labels, maps, device)
-    return {"seconds": now(device) - began, "network": predicted - began, "peak_bytes": peak(device)}
+    test()
+    score()
+    return {"seconds": now(device) - began, "peak_bytes": peak(device)}
 
 
-def checkpoint(backbone: str, setting: Setting) -> dict[str, Any]:
-    """Time the writing of a checkpoint into the folder for temporary files: `seconds`, `bytes`."""
+def metrics(
+    config: RunConfig, description: Description, space: Sequence[int], setting: Measurement
+) -> dict[str, Any]:
+    """Time the metrics of all subsets of one case [X, Y, Z] in every region: `seconds`, `peak_bytes`."""
     device = begin(setting)
-    network = _network(backbone, setting)
-    optimiser = torch.optim.AdamW(network.parameters(), amsgrad=True)
-    fill_gradients(optimiser)
-    optimiser.step()
-    with TemporaryDirectory() as path:
-        folder = RunFolder(Path(path))
-        content = {"weights": network.state_dict(), "optimiser": optimiser.state_dict()}
-        seconds = repeat(lambda: save_checkpoint(folder, content), setting, device)
-        return {"seconds": seconds, "bytes": (folder.path / FILES[0]).stat().st_size}
+    score = scoring(config, description, space, device)
+    return {"seconds": repeat(score, setting, device), "peak_bytes": peak(device)}
 
 
-def metrics(setting: Setting) -> dict[str, Any]:
-    """Time Dice and HD95 of 15 predictions of one case in 4 regions: `seconds`."""
-    device = begin(setting)
-    labels, maps = tumours()
-    return {
-        "seconds": repeat(lambda: _score(labels, maps, device), setting, device),
-        "peak_bytes": peak(device),
-    }
-
-
-def sample(setting: Setting) -> dict[str, Any]:
-    """Time training samples of a phantom study of the real size.
-
-    Returns `seconds` to make one (read, crop, augment) and `wait`, what a loop waits for one whose steps
-    take as long as ten samples.
-    """
-    begin(setting)
-    with TemporaryDirectory() as folder:
-        names = write_study(Path(folder) / "study", 2, STUDY, 0, "brats")
-        store = prepare(Path(folder) / "study", BRATS2020, Path(folder) / "store")
-        table = availability("complete", names, BRATS2020)
-        loader = Loader(store, names, table, crop=CROP)
-        count = 5 * setting.repeats
-        began = time.perf_counter()
-        for epoch in range(count):
-            list(loader.batches(epoch))
-        seconds = (time.perf_counter() - began) / (count * len(names))
-        waited = 0.0
-        for epoch in range(setting.repeats):
-            for _ in loader.batches(epoch):
-                time.sleep(10 * seconds)
-            waited += loader.wait
-    return {"seconds": seconds, "wait": waited / (setting.repeats * len(names))}
-
-
-def limits(setting: Setting) -> dict[str, float]:
-    """Measure the best large convolution and matrix product here, in GFLOP/s at the setting's precision."""
-    from benchmark.training.precision import DTYPES
-
-    device, dtype = begin(setting), DTYPES[setting.precision]
+def limits(precision: str, setting: Measurement) -> dict[str, float]:
+    """Measure the best large convolution and matrix product here, in GFLOP/s."""
+    device, dtype = begin(setting), DTYPES[precision]
     edge = 2048 if device.type == "cpu" else 8192
     a = torch.randn(edge, edge, device=device, dtype=dtype)
     x = torch.randn(4, 64, 32, 32, 32, device=device, dtype=dtype)
@@ -224,31 +188,46 @@ def limits(setting: Setting) -> dict[str, float]:
     }
 
 
-def tumours() -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return labels of a nested tumour [150, 180, 150] and 15 predictions of it, blobs of other sizes."""
-    places = np.stack(np.meshgrid(*(np.arange(n) for n in CASE), indexing="ij"), axis=-1)
+def scoring(
+    config: RunConfig, description: Description, space: Sequence[int], device: torch.device
+) -> Callable[[], object]:
+    """Return what computes the test's metrics of a prediction for each subset of a case [X, Y, Z]."""
+    labels, maps = blobs(description, space)
+    chosen = Scoring.of(config.test.model_dump())
+    chances = noise(len(description.classes), int((labels > 0).sum())).softmax(dim=0).numpy()
+    return partial(
+        score_case,
+        {str(i): prediction for i, prediction in enumerate(maps)},
+        labels,
+        description.regions,
+        chosen,
+        (1.0, 1.0, 1.0),
+        description.spatial_dims,
+        {str(i): chances for i in range(len(maps))} if chosen.of_probabilities else None,
+        None if device.type == "cpu" else partial(nearest, device=device),
+    )
 
-    def blob(centre: tuple[int, int, int], radius: float) -> np.ndarray:
-        distance = np.linalg.norm((places - centre) / (1.0, 1.2, 0.8), axis=-1)
-        wobble = 1 + 0.15 * np.sin(places[..., 0] / 3) * np.cos(places[..., 1] / 4)
-        labels = np.zeros(CASE, dtype=np.uint8)
-        for value, share in ((2, 1.0), (3, 0.6), (1, 0.35)):
-            labels[distance * wobble < share * radius] = value
+
+def blobs(description: Description, space: Sequence[int]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return labels [X, Y, Z], nested blobs of all classes, and a prediction of them for each subset."""
+    axes = np.ogrid[tuple(slice(0, n) for n in space)][: description.spatial_dims]
+    edge = min(space[: description.spatial_dims])
+    classes = range(1, len(description.classes))
+    wobble = 1 + 0.15 * np.sin(20 * axes[0] / edge) * np.cos(15 * axes[1] / edge)
+
+    def blob(shift: float, radius: float) -> np.ndarray:
+        centre = [(0.48 + shift) * n for n in space]
+        distance = np.sqrt(sum((axis - c) ** 2 for axis, c in zip(axes, centre, strict=False))) * wobble
+        labels = np.zeros(space, dtype=np.uint8)
+        for i, value in enumerate((*classes[1:], *classes[:1])):  # oedema around the core, in BraTS
+            labels[np.broadcast_to(distance < radius * edge * (1 - i / len(classes)), space)] = value
         return labels
 
-    maps = [blob((70 + k, 90 - k, 75 + k % 3), 26.0 + k) for k in range(len(table_subsets(BRATS2020)))]
-    return blob((72, 88, 75), 30.0), maps
+    count = len(table_subsets(description))
+    return blob(0.0, 0.2), [blob(0.005 * (k % 5), 0.17 + 0.1 * k / count) for k in range(count)]
 
 
-def _score(labels: np.ndarray, maps: list[np.ndarray], device: torch.device) -> None:
-    names = [subset_name(s, MODALITIES) for s in table_subsets(BRATS2020)]
-    named = dict(zip(names, maps, strict=True))
-    finder = None if device.type == "cpu" else partial(nearest, device=device)
-    scoring = Scoring(POLICIES["passion"])
-    score_case(named, labels, BRATS2020.regions, scoring, (1.0, 1.0, 1.0), nearest=finder)
-
-
-def begin(setting: Setting) -> torch.device:
+def begin(setting: Measurement) -> torch.device:
     """Set the process up as a run does; return the device."""
     torch.set_num_threads(setting.threads)
     torch.set_flush_denormal(True)
@@ -260,38 +239,45 @@ def begin(setting: Setting) -> torch.device:
     return torch.device(setting.device)
 
 
-def _network(name: str, setting: Setting) -> Backbone:
-    sizes = {"modalities": len(MODALITIES), "classes": CLASSES, "crop": CROP, "width": setting.width}
-    return backbones.create(name, **sizes).to(setting.device)
+def space_of(edge: int, description: Description) -> tuple[int, int, int]:
+    """Return the shape of a crop or window: a cube, or a square slice in a 2-D study."""
+    return (edge, edge, edge if description.spatial_dims == 3 else 1)
 
 
-def volumes_of(space: tuple[int, ...]) -> Tensor:
-    """Return noise [M, *space], the same at each call."""
-    return torch.randn(len(MODALITIES), *space, generator=torch.Generator().manual_seed(1))
+def noise(*shape: int) -> Tensor:
+    """Return normal noise, the same at each call."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
 
 
-def batch_of(present: str) -> Batch:
-    """Return a batch of one synthetic case with those modalities."""
-    there = torch.tensor([[digit == "1" for digit in present]])
-    coarse = torch.randint(0, CLASSES, (1, 1, 5, 5, 5), generator=torch.Generator().manual_seed(2))
-    target = torch.nn.functional.interpolate(coarse.float(), size=(CROP,) * 3).long()[:, 0]
-    return Batch(volumes_of((CROP,) * 3)[None], there, there, target, ["case"])
+def noise_batch(config: RunConfig, description: Description, count: int) -> LoadedBatch:
+    """Return a batch of the run's size whose samples have the first `count` modalities."""
+    size, space = config.train.batch_size, space_of(config.train.crop, description)
+    present = (torch.arange(len(description.modalities)) < count).expand(size, -1)
+    coarse = torch.randint(
+        0, len(description.classes), (size, 1, 5, 5, 5), generator=torch.Generator().manual_seed(2)
+    )
+    target = torch.nn.functional.interpolate(coarse.float(), size=space).long()[:, 0]
+    names = [f"case {i}" for i in range(size)]
+    return LoadedBatch(noise(size, len(description.modalities), *space), present, present, target, names)
 
 
-def _timed(
-    function: Callable[..., Any], name: str, stages: dict[str, float], device: torch.device
-) -> Callable[..., Any]:
-    def timed(*arguments: Any, **options: Any) -> Any:
-        began = now(device)
-        result = function(*arguments, **options)
-        stages[name] = stages.get(name, 0.0) + now(device) - began
-        return result
+def prediction(
+    network: Backbone, config: RunConfig, description: Description, space: Sequence[int], device: torch.device
+) -> Callable[[], object]:
+    """Return what segments a volume [X, Y, Z] for every subset."""
+    volumes = noise(len(description.modalities), *space)
+    poor = volumes if config.test.outside else None
+    subsets = table_subsets(description)
 
-    return timed
+    def predict_all() -> object:
+        with autocast(config.precision, device):
+            return predict(network, volumes, subsets, description.modalities, config.window, device, poor)
+
+    return predict_all
 
 
 def repeat(
-    function: Callable[[], object], setting: Setting, device: torch.device, warm: bool = True
+    function: Callable[[], object], setting: Measurement, device: torch.device, warm: bool = True
 ) -> float:
     """Median seconds of the counted calls."""
     if warm:

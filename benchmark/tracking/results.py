@@ -89,7 +89,7 @@ def _slices(folder: Path) -> dict[str, tuple[Image.Image, str]]:
     """A picture and its caption by role: label, then the predictions for subsets that grow to the whole."""
     from benchmark.report.data.collect import read_runs
     from benchmark.report.data.runs import Study
-    from benchmark.report.figures.panel import Row, panel
+    from benchmark.report.figures.panel import PanelRow, panel
     from benchmark.report.figures.pictures import dice_by_subset
 
     run = read_runs(RunFolder(folder))[0]
@@ -100,7 +100,7 @@ def _slices(folder: Path) -> dict[str, tuple[Image.Image, str]]:
         dice = dice_by_subset(run, example, study.description.plain_regions)
         for role in example.roles:
             if role != ROLES[0]:
-                figure = panel([Row(role, example, dice)], study)
+                figure = panel([PanelRow(role, example, dice)], study)
                 pictures[role] = _drawn(figure), f"{role} case by mean Dice: {example.case}"
     return pictures
 

@@ -8,8 +8,7 @@ and gets the others.
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
-
+from bench_console import output
 from bench_errors import InputError
 from benchmark.report.tables.captions import counted
 from benchmark.run_folder.folder import RunFolder, run_folders
@@ -34,7 +33,7 @@ def sync_grid(grid_folder: Path) -> int:
             f"no runs at {grid_folder}: start them with 'bench run --grid {grid_folder.name}', or say with "
             "--runs where they are"
         )
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = output()
     wrong = 0
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         settings = server.settings_for(Path(scratch), LIMITS)
@@ -46,7 +45,7 @@ def sync_grid(grid_folder: Path) -> int:
             except Exception as error:  # the trouble of one run need not be that of the next
                 said = f"not uploaded ({in_one_line(error)})"
                 wrong += 1
-            console.print(f"{folder.path.name}: {said}")
+            console.print(f"{folder.path.name}: {said}", soft_wrap=True)
     return wrong
 
 

@@ -115,7 +115,7 @@ def lead(size: int, device: torch.device, command: Callable[[int, int], list[str
     others = [
         subprocess.Popen(command(rank, store.port), stdin=subprocess.DEVNULL) for rank in range(1, size)
     ]
-    watch = _Watch(others)
+    watch = _Guard(others)
     try:
         _join(store, 0, size, device)
         yield Team(0, size, device)
@@ -157,7 +157,7 @@ def _join(store: dist.Store, rank: int, size: int, device: torch.device) -> None
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
 
 
-class _Watch:
+class _Guard:
     """Ends this process when one of the others has died: it may be waiting for that one for ever."""
 
     def __init__(self, others: "list[subprocess.Popen[bytes]]") -> None:

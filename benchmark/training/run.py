@@ -23,22 +23,23 @@ import torch
 
 from backbones.contract import Backbone
 from bench_errors import InputError
+from bench_lease import LeaseLost
 from benchmark import tracking
 from benchmark.config.run_config import RunConfig, read_config
 from benchmark.evaluation.metrics import Scoring
 from benchmark.evaluation.sliding_window import Segmentation, mean_dice, score_maps, segment_case
-from benchmark.evaluation.test_cases import score_cases
+from benchmark.evaluation.tested_cases import score_cases
 from benchmark.run_folder.case_rows import CaseRow, write_rows
 from benchmark.run_folder.checkpoint import load_weights, save_weights
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
 from benchmark.run_folder.files import write_atomically
 from benchmark.run_folder.folder import VALIDATED, RunFolder
-from benchmark.run_folder.lease import LeaseLost
 from benchmark.run_folder.reasons import Pruned, error_reason
 from benchmark.run_folder.tests import TestFolder
 from benchmark.training.build import build_backbone, build_objective
 from benchmark.training.data_parallel import check_team, follow, lead
 from benchmark.training.device import device_text, prepare_device
+from benchmark.training.exit_codes import HELD, SIGNALS, stop_signals
 from benchmark.training.inputs import Inputs
 from benchmark.training.network_size import model_size
 from benchmark.training.precision import autocast, check_precision, use_precision
@@ -46,7 +47,6 @@ from benchmark.training.provenance import check_identity, environment
 from benchmark.training.seen_cases import write_learnt_from
 from benchmark.training.train import Training, Validation, train
 from benchmark.training.trial import VALIDATION, Trial
-from benchmark.training.worker import HELD, SIGNALS, stop_signals
 from datasets.batches.loader import Loader
 from datasets.missingness.degrade import Degradation, DegradedStore
 from datasets.randomness import torch_seed
@@ -155,7 +155,7 @@ def _train_and_test(folder: RunFolder, execution: Execution, trial: Trial | None
 def read_inputs(folder: RunFolder, store: Path) -> Inputs:
     """What the run works with, checked against what it was begun with."""
     recorded = folder.config()
-    inputs = Inputs.of(read_config(recorded["config"]), Store.open(store))
+    inputs = Inputs.of(read_config(recorded["config"], str(folder.path)), Store.open(store))
     check_identity(recorded, inputs, folder.path)
     return inputs
 

@@ -23,7 +23,7 @@ from benchmark.run_folder.reasons import Pruned
 from benchmark.training.data_parallel import ALONE, Team
 from benchmark.training.memory import peak
 from benchmark.training.precision import autocast, scaler
-from datasets.batches.loader import Batch, Loader
+from datasets.batches.loader import LoadedBatch, Loader
 from datasets.randomness import torch_seed
 from passion.objective import Losses, Objective
 
@@ -32,7 +32,7 @@ PREFERENCE = ("distance", "preference", "score")
 
 
 @dataclass
-class Progress:
+class EpochProgress:
     """How far an epoch is: `step` steps over `cases` cases, their summed terms, what each modality `seen`."""
 
     step: int = 0
@@ -79,7 +79,7 @@ class Training:
         self.loader, self.device, self.team = loader, device, team
         self.optimiser = make_optimiser(config, backbone, objective, device)
         self.scaler = scaler(config.precision, device)
-        self.epoch, self.progress, self.best = 0, Progress(), Best()
+        self.epoch, self.progress, self.best = 0, EpochProgress(), Best()
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class Training:
             group["fused"] = self.device.type == "cuda"
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
-        self.epoch, self.progress = state["epoch"], Progress(**state["progress"])
+        self.epoch, self.progress = state["epoch"], EpochProgress(**state["progress"])
         self.best = Best(**state["best"])
 
 
@@ -220,7 +220,9 @@ def steps(training: Training) -> Generator[None, None, None]:
         yield
 
 
-def _step(training: Training, network: Any, batch: Batch, idle: bool) -> tuple[dict[str, Tensor], Tensor]:
+def _step(
+    training: Training, network: Any, batch: LoadedBatch, idle: bool
+) -> tuple[dict[str, Tensor], Tensor]:
     """Change the weights by one batch; return the terms of the loss and what each modality showed of it.
 
     `idle`: this process of a team has no case in this batch and only keeps the others company.
@@ -273,7 +275,7 @@ def _end_epoch(training: Training) -> dict[str, Any]:
         },
     }
     training.epoch += 1
-    training.progress = Progress()
+    training.progress = EpochProgress()
     return line
 
 

@@ -17,8 +17,8 @@ from bench_errors import InputError
 from benchmark.launch import stopping
 from benchmark.launch.cluster import Cluster
 from benchmark.launch.devices import Slot
-from benchmark.launch.queue import cancel, queued
 from benchmark.launch.slurm import POLL_SECONDS, QUEUE_SECONDS, submit_array
+from benchmark.launch.slurm_queue import cancel, queued
 from benchmark.launch.stopping import StopRequests
 from benchmark.tune.pool import worker_command
 

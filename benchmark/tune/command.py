@@ -10,8 +10,8 @@ from pathlib import Path
 
 import optuna
 from optuna.trial import TrialState
-from rich.console import Console
 
+from bench_console import messages, output
 from bench_errors import InputError
 from benchmark.launch.cluster import Cluster
 from benchmark.launch.devices import Slot
@@ -20,13 +20,13 @@ from benchmark.launch.stopping import StopRequests
 from benchmark.launch.stores import find_stores
 from benchmark.run_folder.folder import run_folders
 from benchmark.tracking.uploaded import waiting_text
+from benchmark.training.exit_codes import DISK_FULL, STOPPED
 from benchmark.training.inputs import run_split
-from benchmark.training.worker import STOPPED
 from benchmark.tune.cluster_pool import ClusterPool
 from benchmark.tune.outcome import write_outcome
 from benchmark.tune.pool import Pool
 from benchmark.tune.search import Place, begin, counted, give_up_lost, resume
-from benchmark.tune.study_file import Plan, check_parts, load_plan
+from benchmark.tune.study_file import Search, check_parts, load_search
 from benchmark.tune.view import TrialView, summary, trial_table
 from datasets.store.store import Store
 
@@ -60,17 +60,17 @@ def tune_study(
     Raises `InputError` before anything starts for a study that cannot run, and where workers cannot; and
     KeyboardInterrupt after stopping the workers when the user interrupts.
     """
-    console = Console(stderr=True)
-    name, plan = load_plan(name_or_path)
-    plan.check(name)
-    grid = plan.grid(name, plan.first(name))
+    console = messages()
+    name, search = load_search(name_or_path)
+    search.check(name)
+    grid = search.grid(name, search.first(name))
     located = find_stores(grid, runs, stores, console)
     check_networks(grid.configs, located)
     config = grid.configs[-1]
     store = Store.open(located[config.dataset])
     check_parts(name, run_split(config, store))
     place = Place(name, runs, storage)
-    study = begin(plan, place, store.hash)
+    study = begin(search, place, store.hash)
     until = None if timeout is None else time.time() + timeout
     arguments = [name_or_path, "--runs", str(runs), "--store", str(located[config.dataset])]
     arguments += ["--trials", str(trials)]
@@ -82,13 +82,13 @@ def tune_study(
         pool = ClusterPool(arguments, place.own, slots, name, cluster)
     else:
         pool = Pool(arguments, place.own, slots)
-    with TrialView(study, plan, console, trials, len(slots), until) as view:
+    with TrialView(study, search, console, trials, len(slots), until) as view:
         _run(study, place, pool, view, trials, until)
-    outcome = write_outcome(study, plan, place)
-    print_study(study, plan)
-    console.print(f"wrote {len(outcome)} files, begin with {outcome[0]}", soft_wrap=True, markup=False)
+    outcome = write_outcome(study, search, place)
+    print_study(study, search)
+    console.print(f"wrote {len(outcome)} files, begin with {outcome[0]}", soft_wrap=True)
     if track and (text := waiting_text(run_folders(place.folder))):
-        console.print(text, soft_wrap=True, markup=False)
+        console.print(text, soft_wrap=True)
     return sum(t.state == TrialState.COMPLETE for t in study.get_trials(deepcopy=False))
 
 
@@ -113,6 +113,10 @@ def _run(
                 time.sleep(POLL_SECONDS)
                 if (failed := pool.ended()) and not give_up_lost(study, place):
                     for code, output in failed:
+                        if code == DISK_FULL:
+                            raise InputError(
+                                f"the disk of {place.folder} is full: make space, and give the command again"
+                            )
                         if code != STOPPED:  # a cluster may take back a job that has only just begun
                             raise InputError(
                                 f"a worker ended with exit code {code} and had no trial: see {output}"
@@ -123,26 +127,26 @@ def _run(
     raise KeyboardInterrupt
 
 
-def open_study(name_or_path: str, runs: Path, storage: str | None) -> tuple[optuna.Study, Plan, Place]:
+def open_study(name_or_path: str, runs: Path, storage: str | None) -> tuple[optuna.Study, Search, Place]:
     """Return a study that is there, by the name or path of its file; raise `InputError` where it is not."""
-    name, plan = load_plan(name_or_path)
+    name, search = load_search(name_or_path)
     place = Place(name, runs, storage)
-    return resume(plan, place), plan, place
+    return resume(search, place), search, place
 
 
 def report_study(name_or_path: str, runs: Path, storage: str | None) -> list[Path]:
     """Print a study's trials, write what has come of it so far, and return the files."""
-    study, plan, place = open_study(name_or_path, runs, storage)
-    print_study(study, plan)
-    return write_outcome(study, plan, place)
+    study, search, place = open_study(name_or_path, runs, storage)
+    print_study(study, search)
+    return write_outcome(study, search, place)
 
 
-def print_study(study: optuna.Study, plan: Plan) -> None:
+def print_study(study: optuna.Study, search: Search) -> None:
     """Print a study's trials on standard output."""
     trials = study.get_trials(deepcopy=False)
-    console = Console(width=None if Console().is_terminal else 200)
-    console.print(trial_table(plan, trials))
-    console.print(summary(study, trials), markup=False)
+    console = output()
+    console.print(trial_table(search, trials))
+    console.print(summary(study, trials))
 
 
 def serve_dashboard(name_or_path: str, runs: Path, storage: str | None, host: str, port: int) -> None:

@@ -1,12 +1,10 @@
-"""What came of a study, as files in its folder `outcome`: ``write_outcome(study, plan, place)``.
+"""What came of a study, as files in its folder `outcome`: ``write_outcome(study, search, place)``.
 
 `best.yaml` is for ``bench run --params``; `trials.csv` has every trial, `importances.csv` how much each
 parameter matters; `tables/` and `figures/` are as in a report, and `tuning.html` is all of it as a page that
 needs no network. Trials are validated, never tested: nothing here knows the test cases.
 """
 
-import csv
-import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,19 +17,20 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bench_errors import InputError
 from benchmark.report.figures.style import save
+from benchmark.report.tables.csv_text import csv_text
 from benchmark.report.tables.render import html, latex, markdown, wide_csv
 from benchmark.run_folder.files import write_atomically
 from benchmark.run_folder.folder import RunFolder
 from benchmark.tune.plots import draw, with_tooltips
 from benchmark.tune.search import Place, queued_again
-from benchmark.tune.study_file import Plan
+from benchmark.tune.study_file import Search
 from benchmark.tune.tables import read_validated, value_tables
 from benchmark.tune.view import STATES, clock, pruned_at, remark, seconds, shown, summary
 
 FOLDER = "outcome"
 
 
-def write_outcome(study: optuna.Study, plan: Plan, place: Place) -> list[Path]:
+def write_outcome(study: optuna.Study, search: Search, place: Place) -> list[Path]:
     """Write what has come of a study so far; return the files, the page first.
 
     Raises `InputError` where the folder cannot be written.
@@ -40,7 +39,7 @@ def write_outcome(study: optuna.Study, plan: Plan, place: Place) -> list[Path]:
     try:
         for folder in (out / "tables", out / "figures"):
             folder.mkdir(parents=True, exist_ok=True)
-        return _write(study, plan, place, out)
+        return _write(study, search, place, out)
     except OSError as error:
         raise InputError(
             f"{error.filename or out} cannot be written ({error.strerror}): make room, or choose "
@@ -48,37 +47,37 @@ def write_outcome(study: optuna.Study, plan: Plan, place: Place) -> list[Path]:
         ) from None
 
 
-def _write(study: optuna.Study, plan: Plan, place: Place, out: Path) -> list[Path]:
+def _write(study: optuna.Study, search: Search, place: Place, out: Path) -> list[Path]:
     trials = study.get_trials(deepcopy=False)
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     validated = read_validated(place, complete)
-    importances = {goal: importance(study, plan, i) for i, goal in enumerate(plan.goals)}
-    texts = {"trials.csv": _trials_csv(plan, trials, {t.number for t in _best(study)}, validated.regions)}
-    texts |= _parameter_files(study, plan, place)
-    texts["importances.csv"] = _csv(
+    importances = {goal: importance(study, search, i) for i, goal in enumerate(search.goals)}
+    texts = {"trials.csv": _trials_csv(search, trials, {t.number for t in _best(study)}, validated.regions)}
+    texts |= _parameter_files(study, search, place)
+    texts["importances.csv"] = csv_text(
         ["goal", "parameter", "importance"],
         [[goal, key, repr(value)] for goal, found in importances.items() for key, value in found.items()],
     )
-    tables = value_tables(plan, validated, complete) if complete else []
+    tables = value_tables(search, validated, complete) if complete else []
     for table in tables:
         for kind, render in (("md", markdown), ("tex", latex), ("csv", wide_csv), ("html", html)):
             texts[f"tables/{table.name}.{kind}"] = render(table)
-    figures = draw(plan, trials, importances)
+    figures = draw(search, trials, importances)
     written = []
     svgs = {}
     for stem, figure in figures.items():
         png, svg = save(figure, out / "figures" / stem, ("png", "svg"))
-        svgs[stem] = with_tooltips(svg.read_text(encoding="utf-8"), plan, complete)
+        svgs[stem] = with_tooltips(svg.read_text(encoding="utf-8"), search, complete)
         svg.unlink()
         written.append(png)
-    texts["tuning.html"] = _page(study, plan, place, trials, importances, tables, svgs)
+    texts["tuning.html"] = _page(study, search, place, trials, importances, tables, svgs)
     for name, text in texts.items():
         write_atomically(out / name, text.encode())
         written.append(out / name)
     return sorted(written, key=lambda path: (path.name != "tuning.html", path))
 
 
-def importance(study: optuna.Study, plan: Plan, goal: int) -> dict[str, float]:
+def importance(study: optuna.Study, search: Search, goal: int) -> dict[str, float]:
     """Return how much each parameter matters for a goal, in shares, largest first (PED-ANOVA).
 
     It compares where the better trials lie with where all lie. Empty where there is nothing to compare: fewer
@@ -104,43 +103,43 @@ def _best(study: optuna.Study) -> list[FrozenTrial]:
     return sorted(study.best_trials, key=lambda trial: (-trial.values[0], trial.number))
 
 
-def _parameter_files(study: optuna.Study, plan: Plan, place: Place) -> dict[str, str]:
+def _parameter_files(study: optuna.Study, search: Search, place: Place) -> dict[str, str]:
     """`best.yaml`, and with two goals `best-<number>.yaml` for the others that are not beaten in both."""
     files = {}
     for i, trial in enumerate(_best(study)):
-        values = ", ".join(f"{g} {v:.4f}" for g, v in zip(plan.goals, trial.values, strict=True))
+        values = ", ".join(f"{g} {v:.4f}" for g, v in zip(search.goals, trial.values, strict=True))
         content = {
             "study": place.name,
             "params": dict(trial.params),
-            "base": plan.base,
-            **({"data": plan.data} if plan.data else {}),
+            "base": search.base,
+            **({"data": search.data} if search.data else {}),
         }
         head = f"# Trial {trial.number} of study {place.name}: {values} on the validation cases.\n"
         head += "# Test it with: bench run --params FILE\n"
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         files["best.yaml" if i == 0 else f"best-{trial.number}.yaml"] = head + text
-        if len(plan.goals) == 1:
+        if len(search.goals) == 1:
             break
     return files
 
 
 def _trials_csv(
-    plan: Plan, trials: Sequence[FrozenTrial], best: set[int], regions: dict[int, dict[str, float]]
+    search: Search, trials: Sequence[FrozenTrial], best: set[int], regions: dict[int, dict[str, float]]
 ) -> str:
     """Every trial with its parameters, values, Dice by region, and where it ran."""
     again = queued_again(list(trials))
     names = list(dict.fromkeys(name for means in regions.values() for name in means))
-    head = ["trial", "state", *plan.space, *plan.goals, *(f"Dice {name}" for name in names)]
+    head = ["trial", "state", *search.space, *search.goals, *(f"Dice {name}" for name in names)]
     rows = []
     for trial in trials:
-        values = trial.values if trial.state == TrialState.COMPLETE else [None] * len(plan.goals)
+        values = trial.values if trial.state == TrialState.COMPLETE else [None] * len(search.goals)
         own = regions.get(trial.number, {})
         pruned = trial.state == TrialState.PRUNED
         rows.append(
             [
                 trial.number,
                 STATES[trial.state],
-                *(trial.params.get(key) for key in plan.space),
+                *(trial.params.get(key) for key in search.space),
                 *values,
                 *(own.get(name) for name in names),
                 trial.last_step if pruned else None,
@@ -153,20 +152,12 @@ def _trials_csv(
             ]
         )
     tail = ["pruned at epoch", "pruned at value", "best", "seconds", "run", "worker", "remark"]
-    return _csv([*head, *tail], rows)
-
-
-def _csv(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text([*head, *tail], rows)
 
 
 def _page(
     study: optuna.Study,
-    plan: Plan,
+    search: Search,
     place: Place,
     trials: Sequence[FrozenTrial],
     importances: dict[str, dict[str, float]],
@@ -183,12 +174,12 @@ def _page(
     again = queued_again(list(trials))
     return environment.get_template("tuning.html.j2").render(
         name=place.name,
-        about=plan.about,
+        about=search.about,
         summary=summary(study, trials),
-        goals=plan.goals,
-        keys=list(plan.space),
+        goals=search.goals,
+        keys=list(search.space),
         best=[
-            {"number": t.number, "values": [shown(v) for v in t.values], "params": _shown_params(plan, t)}
+            {"number": t.number, "values": [shown(v) for v in t.values], "params": _shown_params(search, t)}
             for t in _best(study)
         ],
         importances={goal: {k: f"{v:.3f}" for k, v in found.items()} for goal, found in importances.items()},
@@ -198,10 +189,10 @@ def _page(
             {
                 "number": t.number,
                 "state": STATES[t.state],
-                "params": _shown_params(plan, t),
+                "params": _shown_params(search, t),
                 "values": [shown(v) for v in t.values]
                 if t.state == TrialState.COMPLETE
-                else [""] * len(plan.goals),
+                else [""] * len(search.goals),
                 "pruned": pruned_at(t),
                 "time": clock(seconds(t)) if t.datetime_start else "",
                 "run": _run_folder(place, t),
@@ -212,8 +203,8 @@ def _page(
     )
 
 
-def _shown_params(plan: Plan, trial: FrozenTrial) -> list[str]:
-    return [shown(trial.params.get(key)) for key in plan.space]
+def _shown_params(search: Search, trial: FrozenTrial) -> list[str]:
+    return [shown(trial.params.get(key)) for key in search.space]
 
 
 def _run_folder(place: Place, trial: FrozenTrial) -> str:

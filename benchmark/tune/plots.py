@@ -1,4 +1,4 @@
-"""Figures of a study: ``draw(plan, trials, importances)``, by name: history, slices, contours, importances.
+"""Figures of a study: ``draw(search, trials, importances)``, by name: history, slices, contours, importances.
 
 A point is a trial. Complete ones are full, pruned ones hollow at the value they were given up with, which
 was seen on fewer epochs and perhaps fewer cases; only complete ones make contours.
@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmark.report.figures.style import COLOURS, NEUTRAL, STYLE, WIDTH, new_figure
-from benchmark.tune.study_file import Plan, Range
+from benchmark.tune.study_file import Range, Search
 from benchmark.tune.view import shown
 
 POINTS = "trials"
@@ -30,33 +30,33 @@ LEVELS = 10
 
 
 def draw(
-    plan: Plan, trials: Sequence[FrozenTrial], importances: Mapping[str, Mapping[str, float]]
+    search: Search, trials: Sequence[FrozenTrial], importances: Mapping[str, Mapping[str, float]]
 ) -> dict[str, Figure]:
     """Return the figures by name; none before a trial is complete."""
     if not any(t.state == TrialState.COMPLETE for t in trials):
         return {}
     figures = {}
     with rc_context(STYLE):
-        for i, goal in enumerate(plan.goals):
-            end = f"-{('mean', 'worst')[i]}" if plan.goal == "both" else ""
+        for i, goal in enumerate(search.goals):
+            end = f"-{('mean', 'worst')[i]}" if search.goal == "both" else ""
             figures[f"history{end}"] = _history(trials, i, goal)
-            figures[f"slice{end}"] = _slices(plan, trials, i, goal)
+            figures[f"slice{end}"] = _slices(search, trials, i, goal)
             if importances[goal]:
                 figures[f"importances{end}"] = _importances(importances[goal], goal)
-            ranked = [*importances[goal], *(k for k in plan.space if k not in importances[goal])]
-            keys = [key for key in ranked if isinstance(plan.space[key], Range)][:CONTOURED]
+            ranked = [*importances[goal], *(k for k in search.space if k not in importances[goal])]
+            keys = [key for key in ranked if isinstance(search.space[key], Range)][:CONTOURED]
             if len(keys) > 1:
-                figures[f"contour{end}"] = _contours(plan, trials, keys, i, goal)
-        if len(plan.goals) > 1:
-            figures["front"] = _front(trials, plan.goals)
+                figures[f"contour{end}"] = _contours(search, trials, keys, i, goal)
+        if len(search.goals) > 1:
+            figures["front"] = _front(trials, search.goals)
     return figures
 
 
-def with_tooltips(svg: str, plan: Plan, complete: Sequence[FrozenTrial]) -> str:
+def with_tooltips(svg: str, search: Search, complete: Sequence[FrozenTrial]) -> str:
     """Let each point of a complete trial say which it is when the mouse is over it."""
     titles = [
         f"trial {t.number}: {', '.join(shown(v) for v in t.values)}; "
-        + ", ".join(f"{key.rpartition('.')[2]} {shown(t.params.get(key))}" for key in plan.space)
+        + ", ".join(f"{key.rpartition('.')[2]} {shown(t.params.get(key))}" for key in search.space)
         for t in complete
     ]
 
@@ -100,14 +100,14 @@ def _history(trials: Sequence[FrozenTrial], goal: int, title: str) -> Figure:
     return figure
 
 
-def _slices(plan: Plan, trials: Sequence[FrozenTrial], goal: int, title: str) -> Figure:
-    columns = min(3, len(plan.space))
-    rows = math.ceil(len(plan.space) / columns)
+def _slices(search: Search, trials: Sequence[FrozenTrial], goal: int, title: str) -> Figure:
+    columns = min(3, len(search.space))
+    rows = math.ceil(len(search.space) / columns)
     figure = new_figure(WIDTH, 2.4 * rows + 0.2)
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
     complete, pruned = _complete(trials), _pruned(trials) if goal == 0 else []
-    for i, (key, axis) in enumerate(zip(plan.space, axes.flat, strict=False)):
-        known = plan.space[key]
+    for i, (key, axis) in enumerate(zip(search.space, axes.flat, strict=False)):
+        known = search.space[key]
         if pruned:
             axis.scatter(
                 [_place(known, t.params[key]) for t in pruned],
@@ -123,13 +123,13 @@ def _slices(plan: Plan, trials: Sequence[FrozenTrial], goal: int, title: str) ->
     for axis in axes[:, 0]:
         axis.set_ylabel(title)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    for axis in axes.flat[len(plan.space) :]:
+    for axis in axes.flat[len(search.space) :]:
         axis.set_visible(False)
     return figure
 
 
 def _contours(
-    plan: Plan, trials: Sequence[FrozenTrial], keys: Sequence[str], goal: int, title: str
+    search: Search, trials: Sequence[FrozenTrial], keys: Sequence[str], goal: int, title: str
 ) -> Figure:
     pairs = list(combinations(keys, 2))
     columns = min(3, len(pairs))
@@ -144,7 +144,7 @@ def _contours(
     shown_points: Any = None
     for i, ((x, y), axis) in enumerate(zip(pairs, axes.flat, strict=False)):
         places = np.array(
-            [[_place(plan.space[key], t.params[key]) for key in (x, y)] for t in complete], dtype=float
+            [[_place(search.space[key], t.params[key]) for key in (x, y)] for t in complete], dtype=float
         )
         if _spans(places):
             axis.tricontourf(places[:, 0], places[:, 1], values, levels=levels, cmap="viridis", alpha=0.75)
@@ -161,8 +161,8 @@ def _contours(
             zorder=3,
         )
         shown_points.set_gid(f"{POINTS}-{i}")
-        _scale(axis, "x", x, plan.space[x])
-        _scale(axis, "y", y, plan.space[y])
+        _scale(axis, "x", x, search.space[x])
+        _scale(axis, "y", y, search.space[y])
     for axis in axes.flat[len(pairs) :]:
         axis.set_visible(False)
     figure.colorbar(shown_points, ax=axes, label=title, fraction=0.03, pad=0.01)

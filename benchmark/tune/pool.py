@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmark.launch.devices import Slot
 from benchmark.launch.stopping import kill_group, stop
-from benchmark.launch.worker import malloc_variables
+from benchmark.launch.worker_command import malloc_variables
 
 
 def worker_command(arguments: Sequence[str], slot: Slot) -> tuple[list[str], dict[str, str]]:

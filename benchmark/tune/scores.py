@@ -1,20 +1,20 @@
 """What a trial is worth: its values from the rows of its `validation.csv`.
 
-values_of(plan, read_rows(folder.path / VALIDATED))      # one per goal of the plan, Dice in 0..1
+values_of(search, read_rows(folder.path / VALIDATED))      # one per goal of the search, Dice in 0..1
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from benchmark.run_folder.case_rows import CaseRow
-from benchmark.tune.study_file import Plan
+from benchmark.tune.study_file import Search
 
 
-def values_of(plan: Plan, rows: Sequence[CaseRow]) -> tuple[float, ...]:
+def values_of(search: Search, rows: Sequence[CaseRow]) -> tuple[float, ...]:
     """Return the value of each goal: the mean Dice over all rows, the lowest over those of one subset."""
     mean = sum(row.value for row in rows) / len(rows)
     worst = min(means_by(rows, lambda row: row.subset).values())
-    return {"mean": (mean,), "worst": (worst,), "both": (mean, worst)}[plan.goal]
+    return {"mean": (mean,), "worst": (worst,), "both": (mean, worst)}[search.goal]
 
 
 def means_by(rows: Iterable[CaseRow], key: Callable[[CaseRow], str]) -> dict[str, float]:

@@ -1,16 +1,17 @@
 """The Optuna study behind `bench tune`: where it is kept, what comes next, and whose trials are lost.
 
     place = Place("tune-smoke", Path("runs"), storage=None)
-    study = begin(plan, place, data_hash)           # in the parent, which creates it
-    study = resume(plan, place)                     # in a worker
-    trial = next_trial(study, plan, place, total=24)
+    study = begin(search, place, data_hash)           # in the parent, which creates it
+    study = resume(search, place)                     # in a worker
+    trial = next_trial(study, search, place, total=24)
 
 It is a journal file in the folder of its runs, or a database. Several machines may work on one study if they
 share that folder: what has to happen one after the other goes by a lock in it.
 """
 
-import fcntl
 import json
+import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,12 +28,15 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock, JournalStorage
+from optuna.storages.journal._file import get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
 from bench_errors import InputError
+from bench_lease import hold_in_turn
+from benchmark.run_folder.files import drop_cut_line
 from benchmark.run_folder.folder import STUDY, RunFolder
-from benchmark.tune.study_file import HalvingPlan, MedianPlan, Plan, Range
+from benchmark.tune.study_file import HalvingPruning, MedianPruning, Range, Search
 from datasets.randomness import generator
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -66,20 +70,35 @@ class Place:
     def open_storage(self) -> BaseStorage:
         """Return the storage; raise `InputError` where it cannot be opened."""
         if self.storage is None:
-            return JournalStorage(JournalFileBackend(str(self.own / "journal.log")))
+            return self._open_journal()
         try:
-            return RDBStorage(self.storage)
+            # SQLAlchemy would look for psycopg2, which is no more developed.
+            return RDBStorage(re.sub("^postgresql://", "postgresql+psycopg://", self.storage))
         except Exception as error:  # whatever the driver of a database raises
             raise InputError(
                 f"--storage {self.storage} cannot be opened ({type(error).__name__}: {first_line(error)}): "
-                "expected a URL such as sqlite:///study.db or postgresql://user@host/name, and its driver"
+                "expected a URL such as sqlite:///study.db or postgresql://user@host/name, and its driver "
+                "(pip install 'passion-bench[tune]')"
+            ) from None
+
+    def _open_journal(self) -> JournalStorage:
+        path = self.own / "journal.log"
+        lock = JournalFileSymlinkLock(str(path))
+        with get_lock_file(lock):  # nobody is appending
+            if drop_cut_line(path):
+                print(f"{path}: dropped a last line that was cut off; its trial runs again", file=sys.stderr)
+        try:
+            return JournalStorage(JournalFileBackend(str(path), lock))
+        except (ValueError, LookupError, AssertionError) as error:  # what Optuna meets where it replays
+            raise InputError(
+                f"{path} is damaged, or of a newer Optuna ({type(error).__name__}: {first_line(error)}): "
+                f"restore it, or remove {self.own} to begin the study again"
             ) from None
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the study's lock; the kernel releases it when the holder dies."""
-        with (self.own / "lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        """Hold the study's lease, once those who have it have let it go or died."""
+        with hold_in_turn(self.own / "lease"):
             yield
 
     def worker(self, name: str) -> RunFolder:
@@ -87,15 +106,15 @@ class Place:
         return RunFolder(self.own / "workers" / name)
 
 
-def begin(plan: Plan, place: Place, data: str) -> optuna.Study:
+def begin(search: Search, place: Place, data: str) -> optuna.Study:
     """Create the study with its first trial waiting, or open it.
 
     Args:
-        plan: its file.
+        search: its file.
         place: where it is or will be.
         data: hash of the store that its trials use.
 
-    Raises `InputError` where it was begun with another plan or other data.
+    Raises `InputError` where it was begun with another search or other data.
     """
     try:
         (place.own / "workers").mkdir(parents=True, exist_ok=True)
@@ -107,19 +126,19 @@ def begin(plan: Plan, place: Place, data: str) -> optuna.Study:
         study = optuna.create_study(
             study_name=place.name,
             storage=place.open_storage(),
-            directions=["maximize"] * len(plan.goals),
+            directions=["maximize"] * len(search.goals),
             load_if_exists=True,
         )
         begun = study.user_attrs
         if "plan" not in begun:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                study.set_metric_names(list(plan.goals))
-            study.set_user_attr("plan", plan.facts())
+                study.set_metric_names(list(search.goals))
+            study.set_user_attr("plan", search.facts())
             study.set_user_attr("data", data)
-            study.enqueue_trial(plan.first(place.name))
+            study.enqueue_trial(search.first(place.name))
             return study
-    for key, value in json.loads(json.dumps(plan.facts())).items():
+    for key, value in json.loads(json.dumps(search.facts())).items():
         if begun["plan"][key] != value:
             raise InputError(
                 f"study {place.name} was begun with another {key} ({json.dumps(begun['plan'][key])}, now "
@@ -133,8 +152,8 @@ def begin(plan: Plan, place: Place, data: str) -> optuna.Study:
     return study
 
 
-def resume(plan: Plan, place: Place) -> optuna.Study:
-    """Open a study that is there, with the plan's pruner; raise `InputError` where there is none."""
+def resume(search: Search, place: Place) -> optuna.Study:
+    """Open a study that is there, with the search's pruner; raise `InputError` where there is none."""
     missing = InputError(
         f"no study {place.name} at {place.storage or place.own}: begin it with 'bench tune --study', or say "
         "with --runs and --storage where it is"
@@ -143,23 +162,25 @@ def resume(plan: Plan, place: Place) -> optuna.Study:
         raise missing
     try:
         return optuna.load_study(
-            study_name=place.name, storage=place.open_storage(), pruner=_pruner(plan, place)
+            study_name=place.name, storage=place.open_storage(), pruner=_pruner(search, place)
         )
     except KeyError:
         raise missing from None
 
 
-def next_trial(study: optuna.Study, plan: Plan, place: Place, total: int, worker: str) -> optuna.Trial | None:
+def next_trial(
+    study: optuna.Study, search: Search, place: Place, total: int, worker: str
+) -> optuna.Trial | None:
     """Return the next trial of a study, claimed for `worker`; None once it has `total` of them.
 
-    What the sampler draws is a function of the plan's seed, the trial's number and the trials before it.
+    What the sampler draws is a function of the search's seed, the trial's number and the trials before it.
     """
     with place.lock():
         trials = study.get_trials(deepcopy=False)
         if counted(trials) >= total:
             return None
-        study.sampler = _sampler(plan, len(trials))
-        trial = study.ask(distributions(plan))
+        study.sampler = _sampler(search, len(trials))
+        trial = study.ask(distributions(search))
         trial.set_user_attr("worker", worker)
         return trial
 
@@ -167,6 +188,11 @@ def next_trial(study: optuna.Study, plan: Plan, place: Place, total: int, worker
 def counted(trials: list[FrozenTrial]) -> int:
     """How many trials have been begun; one that was queued again counts once."""
     return sum(t.state != TrialState.WAITING for t in trials) - len(queued_again(trials))
+
+
+def ended(trials: list[FrozenTrial]) -> int:
+    """How many trials have ended; one that was queued again has not."""
+    return sum(t.state.is_finished() for t in trials) - len(queued_again(trials))
 
 
 def queued_again(trials: list[FrozenTrial]) -> set[int]:
@@ -202,9 +228,9 @@ def _is_alive(trial: FrozenTrial, place: Place) -> bool:
     return not worker.path.exists() or worker.state() == "running"
 
 
-def distributions(plan: Plan) -> dict[str, BaseDistribution]:
+def distributions(search: Search) -> dict[str, BaseDistribution]:
     """The space as Optuna knows it."""
-    return {key: _distribution(known) for key, known in plan.space.items()}
+    return {key: _distribution(known) for key, known in search.space.items()}
 
 
 def _distribution(known: Range | list[Any]) -> BaseDistribution:
@@ -215,22 +241,22 @@ def _distribution(known: Range | list[Any]) -> BaseDistribution:
     return FloatDistribution(known.low, known.high, log=known.log, step=known.step)
 
 
-def _sampler(plan: Plan, number: int) -> optuna.samplers.BaseSampler:
-    seed = int(generator(plan.seed, "sampler", number).integers(2**32))
-    if plan.sampler == "random":
+def _sampler(search: Search, number: int) -> optuna.samplers.BaseSampler:
+    seed = int(generator(search.seed, "sampler", number).integers(2**32))
+    if search.sampler == "random":
         return optuna.samplers.RandomSampler(seed)
     return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
-def _pruner(plan: Plan, place: Place) -> optuna.pruners.BasePruner:
-    pruner, first = plan.pruner, plan.validation.every
-    if isinstance(pruner, MedianPlan):
+def _pruner(search: Search, place: Place) -> optuna.pruners.BasePruner:
+    pruner, first = search.pruner, search.validation.every
+    if isinstance(pruner, MedianPruning):
         return optuna.pruners.MedianPruner(n_startup_trials=pruner.startup, n_warmup_steps=pruner.first)
-    if isinstance(pruner, HalvingPlan):
+    if isinstance(pruner, HalvingPruning):
         first = max(pruner.first or first, first)
         if pruner.name == "asha":
             return optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=pruner.factor)
-        epochs = plan.config(place.name).train.epochs
+        epochs = search.config(place.name).train.epochs
         return optuna.pruners.HyperbandPruner(first, epochs, pruner.factor)
     return optuna.pruners.NopPruner()
 

@@ -1,7 +1,7 @@
 """Study files: YAML that says what `bench tune` searches, on which runs, and for what.
 
-    name, plan = load_plan("tune-passion")      # a shipped study, or the path of a YAML file
-    plan.grid(name, {"objective.tau": 8.0})     # the run of one trial, with its teacher where it has one
+    name, search = load_search("tune-passion")      # a shipped study, or the path of a YAML file
+    search.grid(name, {"objective.tau": 8.0})     # the run of one trial, with its teacher where it has one
 
 A file has `space` (key of a run's configuration -> a range or a list of choices), `base` (what all trials
 share, as in a grid file), and optionally `about`, `data` (as in a grid file), `goal`, `validation`, `pruner`,
@@ -12,14 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
 
 from bench_errors import InputError
-from bench_options import Frozen, readable_errors
-from bench_registry import unknown
+from bench_schema import Frozen, Location, refuse
+from bench_yaml import Document, read_named, read_yaml
 from benchmark.config.grid import Grid, make_grid
-from benchmark.config.grid_file import GridFile
 from benchmark.config.run_config import RunConfig
 from datasets.batches.split import Split
 from datasets.randomness import generator
@@ -27,15 +25,14 @@ from datasets.randomness import generator
 SPACES = Path(__file__).parent / "spaces"
 MEASURES = ("dataset", "profile", "table_seed", "split", "seed", "test.policy", "test.outside")
 """Keys that say what a run is measured on or by: searching over them would not make it better."""
-Number = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
-Choice = bool | Number | str
+Choice = bool | int | float | str
 
 
 class Range(Frozen):
     """All numbers from `low` to `high`: whole ones where both are written so. `log`: evenly in logarithms."""
 
-    low: Number
-    high: Number
+    low: int | float
+    high: int | float
     log: bool = False
     step: Annotated[float, Field(gt=0)] | None = None
 
@@ -74,13 +71,13 @@ class ValidationPlan(Frozen):
     def _refuse_test(cls, value: object) -> object:
         if isinstance(value, str):
             raise ValueError(
-                f"validation.cases is '{value}', expected how many of the validation cases to look at; a "
-                "study never sees the test cases"
+                f"is '{value}', expected how many of the validation cases to look at; a study never sees the "
+                "test cases"
             )
         return value
 
 
-class MedianPlan(Frozen):
+class MedianPruning(Frozen):
     """Give up what is below the median of `startup` or more trials, not before `first` epochs."""
 
     name: Literal["median"] = "median"
@@ -88,7 +85,7 @@ class MedianPlan(Frozen):
     first: int = Field(0, ge=0)
 
 
-class HalvingPlan(Frozen):
+class HalvingPruning(Frozen):
     """Successive halving: after `first` epochs, `first` * `factor`, ..., one in `factor` goes on."""
 
     name: Literal["asha", "hyperband"]
@@ -102,10 +99,14 @@ class NoPruning(Frozen):
     name: Literal["none"] = "none"
 
 
-PrunerPlan = Annotated[MedianPlan | HalvingPlan | NoPruning, Field(discriminator="name")]
+Values = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[list[Choice], Tag("choices")],
+    Discriminator(lambda values: "choices" if isinstance(values, list) else "range"),
+]
+Pruning = Annotated[MedianPruning | HalvingPruning | NoPruning, Field(discriminator="name")]
 
 
-class Plan(Frozen):
+class Search(Frozen):
     """A study file.
 
     `goal`: `mean` Dice over all subsets and regions on the validation cases, that of the `worst` subset, or
@@ -113,14 +114,15 @@ class Plan(Frozen):
     """
 
     about: str = ""
-    space: dict[str, Range | list[Choice]] = Field(min_length=1)
+    space: dict[str, Values] = Field(min_length=1)
     base: dict[str, Any] = Field(default_factory=dict)
     data: dict[str, dict[str, Any]] = Field(default_factory=dict)
     goal: Literal["mean", "worst", "both"] = "mean"
     validation: ValidationPlan = ValidationPlan()
-    pruner: PrunerPlan = MedianPlan()
+    pruner: Pruning = MedianPruning()
     sampler: Literal["tpe", "random"] = "tpe"
     seed: int = Field(0, ge=0)
+    _file: Document = PrivateAttr(Document({}, "study"))
 
     @model_validator(mode="before")
     @classmethod
@@ -135,18 +137,18 @@ class Plan(Frozen):
         return data
 
     @model_validator(mode="after")
-    def _check(self) -> "Plan":
+    def _check(self) -> "Search":
+        problems: dict[Location, str] = {}
         for key, values in self.space.items():
             if key in MEASURES:
-                raise ValueError(
-                    f"space: {key} says what a run is measured on or by, not how good it is: put it into base"
+                problems["space", key] = (
+                    "is what a run is measured on or by, not what makes it better: put it into base"
                 )
-            if isinstance(values, list) and (
-                len(values) < 2 or any(v in values[:i] for i, v in enumerate(values))
-            ):
-                raise ValueError(f"space: {key}: expected two or more different choices, found {values}")
+            elif isinstance(values, list) and _different(values) < max(len(values), 2):
+                problems["space", key] = f"expected two or more different choices, found {values}"
         if self.goal == "both" and self.pruner.name != "none":
-            raise ValueError(f"pruner: {self.pruner.name} has no effect with goal: both; leave it out")
+            problems["pruner",] = f"has no effect with goal: both, found {self.pruner.name}; leave it out"
+        refuse(problems)
         return self
 
     @property
@@ -161,7 +163,7 @@ class Plan(Frozen):
 
     def grid(self, name: str, params: dict[str, Any]) -> Grid:
         """Return the grid of one trial, its last run the trial itself; `InputError` if it cannot be a run."""
-        return _one_run(name, params, self.base, self.data)
+        return _one_run(name, self._file, "space", params, self.base, self.data)
 
     def first(self, name: str) -> dict[str, Any]:
         """The values of `base` at the keys of the space, which are tried first.
@@ -179,9 +181,10 @@ class Plan(Frozen):
             if found is None:
                 continue
             if found not in known:
-                raise InputError(
-                    f"study {name}: {key} is {found!r} in base (or by default), which the space has not: "
-                    "the study tries it first, so widen the space or set another in base"
+                raise self._file.error(
+                    ("space", key),
+                    f"{key} is {found!r} in base (or by default), which the space has not: the study tries "
+                    "it first, so widen the space or set another in base",
                 )
             if isinstance(known, Range):
                 found = int(found) if known.whole else float(found)
@@ -193,23 +196,22 @@ class Plan(Frozen):
         first = self.first(name)
         for key, known in self.space.items():
             for value in known if isinstance(known, list) else (known.low, known.high):
-                try:
-                    self.grid(name, {**first, key: value})
-                except InputError as error:
-                    raise InputError(f"study {name}: space: {key}: {value}: {error}") from None
+                self.grid(name, {**first, key: value})
         config = self.config(name)
         looks_at = (
             config.train.validate_every or 10 if config.train.select == "best" else self.validation.every
         )
         if config.train.select == "best" and self.validation != ValidationPlan():
-            raise InputError(
-                f"study {name}: validation has no effect with train.select: best, whose looks are at all "
-                "validation cases every test.validate_every epochs: leave it out"
+            raise self._file.error(
+                ("validation",),
+                "validation has no effect with train.select: best, whose looks are at all validation cases "
+                "every train.validate_every epochs: leave it out",
             )
         if self.pruner.name != "none" and looks_at >= config.train.epochs:
-            raise InputError(
-                f"study {name}: pruner {self.pruner.name} has no effect, as the first look comes after "
-                f"{looks_at} of {config.train.epochs} epochs: lower validation.every, or set pruner: none"
+            raise self._file.error(
+                ("validation",),
+                f"pruner {self.pruner.name} has no effect, as the first look comes after {looks_at} of "
+                f"{config.train.epochs} epochs: lower validation.every, or set pruner: none",
             )
 
     def config(self, name: str) -> RunConfig:
@@ -242,60 +244,54 @@ def load_parameters(path: Path, settings: Sequence[str] = ()) -> Grid:
     It is of the study's folder, so that the trial's own run is tested instead of trained again. `settings`
     as in `load_grid`: another seed, say.
     """
-    content = _read(path, "file of parameters")
-    keys = ("study", "params", "base", "data")
-    if not {"study", "params", "base"} <= set(content) <= set(keys):
-        raise InputError(f"{path} is no file of parameters: expected the keys {', '.join(keys)}")
-    return _one_run(content["study"], content["params"], content["base"], content.get("data") or {}, settings)
+    file = read_yaml("file of parameters", path, "give the best.yaml of a study")
+    parameters = file.check(_Parameters)
+    name, data = parameters.study, parameters.data
+    return _one_run(name, file, "params", parameters.params, parameters.base, data, settings)
+
+
+class _Parameters(Frozen):
+    """What a study writes of its best trial."""
+
+    study: str
+    params: dict[str, Choice]
+    base: dict[str, Any]
+    data: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 def _one_run(
     name: str,
+    file: Document,
+    section: str,
     params: dict[str, Any],
     base: dict[str, Any],
-    data: dict[str, Any],
+    data: dict[str, dict[str, Any]],
     settings: Sequence[str] = (),
 ) -> Grid:
+    """Return the grid of one run; `params` stand in a section of the file, or in a range of it."""
     content = {"axes": {key: [value] for key, value in params.items()}, "base": base, "data": data}
-    return make_grid(GridFile(Path(f"{name}.yaml"), content, {}), settings)
+    marks = dict(file.marks)
+    marks |= {("axes", key): file.mark((section, key)) for key in params}
+    return make_grid(name, Document(content, file.source, marks), settings)
 
 
-def plan_names() -> list[str]:
+def _different(values: Sequence[Choice]) -> int:
+    return len({(isinstance(value, bool), value) for value in values})
+
+
+def search_names() -> list[str]:
     """Names of the shipped studies."""
     return sorted(p.stem for p in SPACES.glob("*.yaml"))
 
 
-def plan_lines() -> list[tuple[str, str]]:
+def search_lines() -> list[tuple[str, str]]:
     """Names of the shipped studies, each with what it is about."""
-    return [(name, load_plan(name)[1].about) for name in plan_names()]
+    return [(name, load_search(name)[1].about) for name in search_names()]
 
 
-def load_plan(name_or_path: str) -> tuple[str, Plan]:
+def load_search(name_or_path: str) -> tuple[str, Search]:
     """Read a study file; return its name and what it says, or raise `InputError`."""
-    path = SPACES / f"{name_or_path}.yaml"
-    if not path.is_file():
-        if not name_or_path.endswith((".yaml", ".yml")):
-            raise InputError(unknown("study", name_or_path, plan_names()))
-        path = Path(name_or_path)
-    content = _read(path, "study file")
-    if "space" not in content:
-        keys = ", ".join(Plan.model_fields)
-        raise InputError(f"{path} is no study: expected a mapping with the keys {keys}")
-    try:
-        return path.stem, Plan.model_validate(content)
-    except ValidationError as error:
-        raise InputError(f"study {path.stem}: {readable_errors(error.errors())}") from None
-
-
-def _read(path: Path, what: str) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML ({' '.join(str(error).split())}): mend the file") from None
-    except OSError as error:
-        raise InputError(
-            f"the {what} {path} cannot be read ({error.strerror}): give the path of a YAML file"
-        ) from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is no {what}: expected a mapping")
-    return content
+    file = read_named("study", name_or_path, SPACES)
+    search = file.check(Search)
+    search._file = file
+    return Path(name_or_path).stem, search

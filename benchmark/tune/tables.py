@@ -1,6 +1,6 @@
 """Tables of a study in the paper's form: Dice by region against the temperature, the weights, and the like.
 
-value_tables(plan, read_validated(place, complete), complete)
+value_tables(search, read_validated(place, complete), complete)
 
 A row is a value of a parameter (of the paper's two weights, a pair), or one of five equal parts of its
 range: the best trial that has it. The study chose that trial's other parameters, so a row is what the value
@@ -24,7 +24,7 @@ from benchmark.run_folder.folder import VALIDATED, RunFolder
 from benchmark.training.trial import VALIDATION
 from benchmark.tune.scores import means_by
 from benchmark.tune.search import Place
-from benchmark.tune.study_file import Choice, Plan, Range
+from benchmark.tune.study_file import Choice, Range, Search
 from benchmark.tune.view import shown
 from datasets.vocabulary import Description
 
@@ -66,22 +66,22 @@ def read_validated(place: Place, complete: Sequence[FrozenTrial]) -> ValidatedTr
     return ValidatedTrials(place.name, regions, content, cases)
 
 
-def value_tables(plan: Plan, validated: ValidatedTrials, complete: Sequence[FrozenTrial]) -> list[Table]:
+def value_tables(search: Search, validated: ValidatedTrials, complete: Sequence[FrozenTrial]) -> list[Table]:
     """Return a table per parameter, `WEIGHTS` together."""
     trials = [trial for trial in complete if trial.number in validated.regions]
     if not trials:
         return []
-    pair = tuple(key for key in plan.space if key in WEIGHTS)
-    alone = [(key,) for key in plan.space if key not in WEIGHTS]
-    return [_table(plan, validated, trials, keys) for keys in [*alone, *([pair] if pair else [])]]
+    pair = tuple(key for key in search.space if key in WEIGHTS)
+    alone = [(key,) for key in search.space if key not in WEIGHTS]
+    return [_table(search, validated, trials, keys) for keys in [*alone, *([pair] if pair else [])]]
 
 
 def _table(
-    plan: Plan, validated: ValidatedTrials, trials: Sequence[FrozenTrial], keys: tuple[str, ...]
+    search: Search, validated: ValidatedTrials, trials: Sequence[FrozenTrial], keys: tuple[str, ...]
 ) -> Table:
     best: dict[tuple[int, ...], FrozenTrial] = {}
     for trial in sorted(trials, key=lambda t: (-t.values[0], t.number)):
-        best.setdefault(tuple(_part(plan.space[key], trial.params[key]) for key in keys), trial)
+        best.setdefault(tuple(_part(search.space[key], trial.params[key]) for key in keys), trial)
     description = Description.from_dict(validated.content["dataset"])  # type: ignore[arg-type]
     plain = {region.classes: region.name for region in reversed(description.regions)}
     plain_names = [region.name for region in description.regions if region.name in plain.values()]
@@ -101,7 +101,7 @@ def _table(
     rows = tuple(
         Row(
             (
-                *(_title(plan.space[key], part) for key, part in zip(keys, place, strict=True)),
+                *(_title(search.space[key], part) for key, part in zip(keys, place, strict=True)),
                 str(best[place].number),
             ),
             tuple(Cell(float(v), mark=m) for v, m in zip(line, line_marks, strict=True)),

@@ -11,12 +11,11 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.tune.search import counted, queued_again
-from benchmark.tune.study_file import Plan
+from benchmark.tune.search import counted, ended, queued_again
+from benchmark.tune.study_file import Search
 
 LOST = "its worker was killed or stopped"
 STATES = {
@@ -28,10 +27,10 @@ STATES = {
 }
 
 
-def trial_table(plan: Plan, trials: Sequence[FrozenTrial]) -> Table:
+def trial_table(search: Search, trials: Sequence[FrozenTrial]) -> Table:
     """Return a table of trials: number, state, parameters, values, when it was pruned, time, remark."""
-    keys = list(plan.space)
-    heads = ["trial", "state", *(key.rpartition(".")[2] for key in keys), *plan.goals]
+    keys = list(search.space)
+    heads = ["trial", "state", *(key.rpartition(".")[2] for key in keys), *search.goals]
     table = Table(*heads, "pruned at", "time", "")
     again = queued_again(list(trials))
     for trial in trials:
@@ -40,10 +39,10 @@ def trial_table(plan: Plan, trials: Sequence[FrozenTrial]) -> Table:
             str(trial.number),
             STATES[trial.state],
             *(shown(trial.params.get(key)) for key in keys),
-            *(shown(value) for value in values or [None] * len(plan.goals)),
+            *(shown(value) for value in values or [None] * len(search.goals)),
             pruned_at(trial),
             clock(seconds(trial)) if trial.datetime_start else "",
-            escape(remark(trial, again)),
+            remark(trial, again),
         )
     return table
 
@@ -116,7 +115,7 @@ class TrialView:
 
     Args:
         study: read anew at each `refresh`.
-        plan: its file.
+        search: its file.
         console: where to show it.
         total: how many trials it will have.
         workers: how many work on it here.
@@ -124,9 +123,15 @@ class TrialView:
     """
 
     def __init__(
-        self, study: optuna.Study, plan: Plan, console: Console, total: int, workers: int, until: float | None
+        self,
+        study: optuna.Study,
+        search: Search,
+        console: Console,
+        total: int,
+        workers: int,
+        until: float | None,
     ):
-        self._study, self._plan, self._console = study, plan, console
+        self._study, self._plan, self._console = study, search, console
         self._total, self._workers, self._until = total, workers, until
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._told = {t.number for t in study.get_trials(deepcopy=False) if t.state.is_finished()}
@@ -148,14 +153,14 @@ class TrialView:
         end = f"; {clock(left)} left" if left else ""
         if self._live:
             last = trials[-max(3, self._console.height - 6) :]
-            line = Text(f"{summary(self._study, trials)}; {counted(trials)} of {self._total}{end}")
+            line = Text(f"{summary(self._study, trials)}; {ended(trials)} of {self._total}{end}")
             self._live.update(Group(trial_table(self._plan, last), line), refresh=True)
             return
         for trial in trials:
             if trial.state.is_finished() and trial.number not in self._told:
                 self._told.add(trial.number)
                 self._console.print(
-                    f"{self._line(trial, queued_again(trials))}; {counted(trials)} of {self._total}{end}",
+                    f"{self._line(trial, queued_again(trials))}; {ended(trials)} of {self._total}{end}",
                     soft_wrap=True,
                     markup=False,
                 )

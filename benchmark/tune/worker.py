@@ -6,6 +6,7 @@ that is not there yet is begun by `bench tune`.
 """
 
 import argparse
+import errno
 import os
 import socket
 import sys
@@ -24,13 +25,13 @@ from benchmark.launch.execute_grid import begin_run
 from benchmark.run_folder.case_rows import read_rows
 from benchmark.run_folder.folder import VALIDATED, RunFolder
 from benchmark.run_folder.reasons import Pruned, error_reason
+from benchmark.training.exit_codes import DISK_FULL, WRONG_INPUT, stop_signals
 from benchmark.training.inputs import Inputs
 from benchmark.training.run import Execution, execute
 from benchmark.training.trial import Trial
-from benchmark.training.worker import stop_signals
 from benchmark.tune.scores import values_of
 from benchmark.tune.search import Place, next_trial, resume
-from benchmark.tune.study_file import Plan, load_plan
+from benchmark.tune.study_file import Search, load_search
 from datasets.store.store import Store
 
 POLL_SECONDS = 1.0
@@ -40,7 +41,7 @@ Objective = Callable[[optuna.Trial], Sequence[float]]
 
 
 def work(
-    study: optuna.Study, plan: Plan, place: Place, objective: Objective, total: int, until: float | None
+    study: optuna.Study, search: Search, place: Place, objective: Objective, total: int, until: float | None
 ) -> None:
     """Take trials of the study until it has `total`, or the time `until` (of `time.time`) has come.
 
@@ -51,7 +52,7 @@ def work(
     own.path.mkdir(parents=True)
     with own.lease():
         while until is None or time.time() < until:
-            trial = next_trial(study, plan, place, total, own.path.name)
+            trial = next_trial(study, search, place, total, own.path.name)
             if trial is None:
                 return
             try:
@@ -67,11 +68,11 @@ def work(
                 traceback.print_exc()
 
 
-def run_objective(plan: Plan, place: Place, execution: Execution) -> Objective:
+def run_objective(search: Search, place: Place, execution: Execution) -> Objective:
     """Return what makes a run of a trial, in its run folder, and gives its values."""
 
     def objective(trial: optuna.Trial) -> Sequence[float]:
-        grid = plan.grid(place.name, trial.params)
+        grid = search.grid(place.name, trial.params)
         *teachers, config = grid.configs
         trial.set_user_attr("run", config.folder)
         store = Store.open(execution.store)
@@ -79,15 +80,15 @@ def run_objective(plan: Plan, place: Place, execution: Execution) -> Objective:
             _execute(begin_run(grid.name, Inputs.of(teacher, store), (), place.runs), execution)
         inputs = Inputs.of(config, store)
         folder = begin_run(grid.name, inputs, (), place.runs)
-        looked_at = plan.looked_at(inputs.split)
+        looked_at = search.looked_at(inputs.split)
         rating = Trial(
-            plan.validation.every,
+            search.validation.every,
             looked_at,
-            lambda rows: values_of(plan, rows)[0],
+            lambda rows: values_of(search, rows)[0],
             _pruning(trial, folder),
         )
         _execute(folder, execution, rating)
-        return values_of(plan, read_rows(folder.path / VALIDATED))
+        return values_of(search, read_rows(folder.path / VALIDATED))
 
     return objective
 
@@ -132,18 +133,19 @@ def main() -> NoReturn:
     options = parser.parse_args()
     asked = stop_signals()
     try:
-        name, plan = load_plan(options.study)
+        name, search = load_search(options.study)
         place = Place(name, options.runs, options.storage)
         execution = Execution(
             options.store, options.device, options.threads, track=not options.no_track, stop=asked.is_set
         )
-        study = resume(plan, place)
-        work(study, plan, place, run_objective(plan, place, execution), options.trials, options.until)
+        study = resume(search, place)
+        work(study, search, place, run_objective(search, place, execution), options.trials, options.until)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
         traceback.print_exc()
-        sys.exit(2 if isinstance(error, InputError) else 1)
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        sys.exit(WRONG_INPUT if isinstance(error, InputError) else DISK_FULL if full else 1)
     sys.exit(0)
 
 

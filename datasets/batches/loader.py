@@ -32,7 +32,7 @@ BATCHES_AHEAD = 2
 
 
 @dataclass
-class Batch:
+class LoadedBatch:
     """What one training step sees.
 
     Attributes:
@@ -49,9 +49,9 @@ class Batch:
     target: Tensor
     cases: list[str]
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: torch.device) -> "LoadedBatch":
         """Return the batch with its tensors on `device`."""
-        return Batch(
+        return LoadedBatch(
             self.volumes.to(device),
             self.available.to(device),
             self.present.to(device),
@@ -145,13 +145,13 @@ class Loader:
         """Batches per epoch."""
         return -(-len(self._units) // self._batch_size)
 
-    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[LoadedBatch]:
         """Yield the batches of an epoch from `first_step` on, equal each time they are asked for."""
         self.wait = 0.0
         order = generator(self._seed, "order", epoch).permutation(len(self._units))
         units = [self._units[i] for i in order]
         with ThreadPoolExecutor(1, "loader") as thread:
-            ahead: deque[Future[Batch]] = deque()
+            ahead: deque[Future[LoadedBatch]] = deque()
             try:
                 for first in range(first_step * self._batch_size, len(units), self._batch_size):
                     batch = units[first : first + self._batch_size]
@@ -164,7 +164,7 @@ class Loader:
             finally:
                 thread.shutdown(cancel_futures=True)
 
-    def _next(self, ahead: "deque[Future[Batch]]") -> Batch:
+    def _next(self, ahead: "deque[Future[LoadedBatch]]") -> LoadedBatch:
         began = time.perf_counter()
         batch = ahead.popleft().result()
         self.wait += time.perf_counter() - began
@@ -189,13 +189,13 @@ class Loader:
             return [_Unit(case, None)]
         return [_Unit(case, k) for k in range(self._store.labels(case).shape[-1])]
 
-    def _batch(self, units: Sequence[_Unit], epoch: int) -> Batch:
+    def _batch(self, units: Sequence[_Unit], epoch: int) -> LoadedBatch:
         samples = [self._sample(unit, epoch) for unit in units]
         available = torch.from_numpy(np.array([self._available[unit.case] for unit in units]))
         present = torch.from_numpy(np.array([self._subset(unit, epoch) for unit in units]))
         volumes = torch.stack([volume for volume, _ in samples])
         target = torch.stack([target for _, target in samples])
-        return Batch(volumes, available, present, target.long(), [unit.case for unit in units])
+        return LoadedBatch(volumes, available, present, target.long(), [unit.case for unit in units])
 
     def _sample(self, unit: _Unit, epoch: int) -> tuple[Tensor, Tensor]:
         """Crop and augment one sample: float32 [M, *space] and uint8 [*space]."""

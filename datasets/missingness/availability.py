@@ -28,8 +28,8 @@ from bench_registry import unknown
 from datasets.missingness.degrade import KINDS, Degradation
 from datasets.missingness.profile_file import ProfileFile, read_profile
 from datasets.missingness.quotas import RELEASED_SEED, independent, named_rates, quotas, released_name
-from datasets.store.store import Store
-from datasets.vocabulary import Description
+from datasets.store.store import Store, check_name
+from datasets.vocabulary import Description, nfc
 
 SHIPPED = Path(str(files("datasets.missingness") / "profiles"))
 PROFILES = (
@@ -203,7 +203,7 @@ def _unpinned(profile: str) -> tuple[str, str]:
 
 def _yaml_path(profile: str) -> Path | None:
     name, _ = _unpinned(profile)
-    if (SHIPPED / f"{name}.yaml").is_file() and name in PROFILES:
+    if name in PROFILES and (SHIPPED / f"{name}.yaml").is_file():
         return SHIPPED / f"{name}.yaml"
     return Path(name) if name.endswith((".yaml", ".yml")) and not profile.startswith("csv:") else None
 
@@ -267,7 +267,9 @@ def read_csv(path: Path, description: Description) -> Availability:
     """
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            lines = [(number, fields) for number, fields in enumerate(csv.reader(file), 1) if fields]
+            lines = [
+                (number, fields) for number, fields in enumerate(csv.reader(map(nfc, file)), 1) if fields
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"{path} cannot be read as csv ({error}): give a table of what each case has"
@@ -288,6 +290,10 @@ def read_csv(path: Path, description: Description) -> Availability:
     rows: dict[str, list[bool]] = {}
     degraded: dict[tuple[str, str], Degradation] = {}
     for number, case, cells in values:
+        try:
+            check_name(case)
+        except InputError as error:
+            raise InputError(f"{path}, line {number}: {error}") from None
         if case in rows:
             raise InputError(f"{path}, line {number}: case {case} stands there twice: leave one of them")
         poor = {m: cell for m, cell in zip(columns, cells, strict=False) if cell.partition("-")[0] in KINDS}
@@ -316,7 +322,7 @@ def _from_csv(
     path = Path(_unpinned(profile)[0])
     read = read_csv(path, description)
     rows = dict(zip(read.cases, read.table, strict=True))
-    names = [case if case in rows else released_name(case) for case in cases]
+    names = [nfc(case) if nfc(case) in rows else released_name(case) for case in cases]
     lacking = [case for case, name in zip(cases, names, strict=True) if name not in rows]
     if lacking:
         raise InputError(

@@ -18,8 +18,7 @@ tissue gets back the mean and standard deviation it had, as if the poor file had
 | slab | the tissue cut off from one end of an axis | 1/5, 2/5, 3/5 of its extent |
 
 Noise, bias, resampling and spike are MONAI's transforms; ghosts are built in `_ghosts`, as MONAI has none.
-A volume of BraTS's prepared size (140x170x140) takes up to 0.5 s (spike; lowres 0.04 s) on one core, too long
-to do at every crop, so `DegradedStore` makes each once and keeps it on disk (13 MB).
+To make a volume takes too long to do at every crop, so `DegradedStore` makes each once and keeps it on disk.
 """
 
 import os

@@ -23,38 +23,134 @@ its layout; known of a prepared store), or the grade of BraTS2020, which the cas
 
 import csv
 import json
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from bench_errors import InputError
 from bench_registry import unknown
-from datasets.missingness.degrade import KINDS, SEVERITIES, Degradation
+from bench_schema import Frozen, Location, Problem, refuse
+from bench_yaml import Document, read_yaml
+from datasets.missingness.degrade import Degradation
 from datasets.missingness.quotas import grade, named_rates
 from datasets.missingness.rates import Rule, draw_table, outcomes
 from datasets.randomness import generator
-from datasets.vocabulary import Description
+from datasets.studies.patterns import words
+from datasets.vocabulary import Description, nfc
 
-KEYS = ("about", "base", "rates", "groups", "rules", "degrade")
 EVERYONE = ""
 """The group of all cases where rates do not depend on groups."""
 
 
-@dataclass(frozen=True)
-class Poor:
-    """In a share of the cases that have one of the modalities (indices), it is degraded."""
+def _study(info: ValidationInfo) -> Description:
+    """Return the context of a profile's validation."""
+    assert isinstance(info.context, Description)
+    return info.context
 
-    degradation: Degradation
-    share: float
-    modalities: tuple[int, ...]
+
+def _index(name: object, info: ValidationInfo) -> int:
+    modalities = list(_study(info).modalities)
+    if name not in modalities:
+        raise ValueError(unknown("modality", str(name), modalities))
+    return modalities.index(str(name))
+
+
+def _base(name: str, info: ValidationInfo) -> str:
+    digits = len(_study(info).modalities)
+    if len(named_rates(name) or []) != digits:
+        raise ValueError(f"expected mr or ir and {digits} digits, such as mr2468, found {name!r}")
+    return name
+
+
+Text = Annotated[str, AfterValidator(nfc)]
+Index = Annotated[int, BeforeValidator(_index)]
+Rates = dict[Index, Annotated[float, Field(ge=0, lt=1)]]
+Indices = Annotated[
+    tuple[Index, ...],
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else (value,)),
+    Field(min_length=1),
+]
+
+
+class RuleEntry(Frozen):
+    """Which modalities are absent, and when."""
+
+    absent: Indices
+    when_absent: Indices | None = None
+    when_present: Indices | None = None
+
+    @model_validator(mode="after")
+    def _check(self, info: ValidationInfo) -> Self:
+        if (self.when_absent is None) == (self.when_present is None):
+            raise ValueError("expected absent and either when_absent or when_present")
+        if both := set(self.rule.absent) & set(self.rule.when):
+            raise ValueError(f"{_study(info).modalities[min(both)]} stands on both sides: name it on one")
+        return self
+
+    @property
+    def rule(self) -> Rule:
+        """The same as the law of missingness has it."""
+        when = self.when_present or self.when_absent or ()
+        return Rule(self.absent, when, self.when_present is not None)
+
+
+class Poor(Frozen):
+    """In a share of the cases that have one of the modalities (by default any), it is degraded."""
+
+    kind: Annotated[str, AfterValidator(lambda kind: Degradation.parse(f"{kind}-1").kind)]
+    severity: Literal[1, 2, 3]
+    share: float = Field(gt=0, le=1)
+    modalities: Indices | None = None
+
+    @property
+    def degradation(self) -> Degradation:
+        """How it is degraded."""
+        return Degradation(self.kind, self.severity)
+
+    def among(self, modalities: Sequence[str]) -> tuple[int, ...]:
+        """Return the indices of its modalities."""
+        return self.modalities or tuple(range(len(modalities)))
+
+
+class Groups(Frozen):
+    """Rates that depend on a column of the cases."""
+
+    column: Text = Field(min_length=1)
+    cases: str | None = None
+    rates: dict[Text, Rates] = Field(min_length=1)
+
+
+class ProfileContent(Frozen):
+    """The keys of a profile's file."""
+
+    about: str = ""
+    base: Annotated[str, AfterValidator(_base)] | None = None
+    rates: Rates = Field(default_factory=dict)
+    groups: Groups | None = None
+    rules: list[RuleEntry] = Field(default_factory=list)
+    degrade: list[Poor] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _check(self, info: ValidationInfo) -> Self:
+        problems: dict[Location, str] = {}
+        given = [key for key in ("base", "rates", "groups") if key in self.model_fields_set]
+        for key in given[1:]:
+            problems[(key,)] = f"stands beside {given[0]}, expected one of base, rates and groups"
+        if self.base and self.rules:
+            problems["rules",] = "go with rates or groups, a base has its own table: remove one of them"
+        modalities = _study(info).modalities
+        for m, modality in enumerate(modalities):
+            total = sum(entry.share for entry in self.degrade if m in entry.among(modalities))
+            if total > 1 + 1e-9 and ("degrade",) not in problems:
+                problems["degrade",] = f"the shares of {modality} add up to {total:g}, expected at most 1"
+        refuse(problems)
+        return self
 
 
 @dataclass(frozen=True)
@@ -87,7 +183,7 @@ class ProfileFile:
     def digest(self) -> str:
         """12 hexadecimal digits of all that can change a table, the groups of the cases included."""
         rules = [(rule.absent, rule.when, rule.when_present) for rule in self.rules]
-        poor = [(str(entry.degradation), entry.share, entry.modalities) for entry in self.poor]
+        poor = [(str(p.degradation), p.share, p.among(self.modalities)) for p in self.poor]
         groups = self.column, sorted(self.rates.items()), sorted(self.groups.items())
         content = json.dumps([self.modalities, self.base, groups, rules, poor])
         return sha256(content.encode()).hexdigest()[:12]
@@ -148,7 +244,7 @@ class ProfileFile:
         """Draw which modalities of which cases are degraded, of what `table` says they have."""
         degraded = {}
         for m, modality in enumerate(self.modalities):
-            entries = [entry for entry in self.poor if m in entry.modalities]
+            entries = [entry for entry in self.poor if m in entry.among(self.modalities)]
             for i in np.flatnonzero(table[:, m]).tolist() if entries else ():
                 place = generator(seed, "quality", m, cases[i]).random()
                 for entry in entries:
@@ -162,7 +258,7 @@ class ProfileFile:
         if not self.column:
             return [EVERYONE] * len(cases)
         known = {case: {"grade": grade(case) or "", **columns.get(case, {})} for case in cases}
-        groups = [self.groups.get(case) or known[case].get(self.column, "") for case in cases]
+        groups = [self.groups.get(nfc(case)) or nfc(known[case].get(self.column, "")) for case in cases]
         lacking = [case for case, group in zip(cases, groups, strict=True) if group not in self.rates]
         if lacking:
             raise InputError(
@@ -188,214 +284,93 @@ def path_columns(description: Description) -> dict[str, list[str]]:
     """Return the columns that the paths of a study's files tell, with their values where they are listed."""
     found: dict[str, list[str]] = {"grade": ["HGG", "LGG"]} if description.name == "brats2020" else {}
     for layout in description.layouts:
-        for name, values in re.findall(r"\{(\w+)(?::([^}]*))?\}", layout.label):
+        for name, values in words(layout.label).items():
             if name != "case":
-                found[name] = values.split("|") if values else []
+                listed = values and found.get(name, values)
+                found[name] = list(dict.fromkeys((*found.get(name, []), *values))) if listed else []
     return found
 
 
 def read_profile(path: Path, description: Description) -> ProfileFile:
     """Read and check a profile's file for a study; `InputError` with all that is wrong, in one line."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"profile {path} is not YAML ({' '.join(str(error).split())}): mend the file"
-        ) from None
-    except OSError as error:
-        raise InputError(
-            f"profile {path} cannot be read ({error.strerror}): give the path of a YAML file"
-        ) from None
-    reader = _Reader(path, description)
-    profile = reader.profile(content)
-    if reader.problems:
-        raise InputError(f"profile {path}: {'; '.join(reader.problems)}")
+    document = read_yaml("profile", path, "give the path of a YAML file")
+    content = document.check(ProfileContent, description)
+    column, rates, groups = EVERYONE, {EVERYONE: content.rates}, {}
+    if content.groups:
+        column, rates = content.groups.column, content.groups.rates
+        groups = _groups(document, content.groups, description, path.parent)
+    profile = ProfileFile(
+        path,
+        description.modalities,
+        content.base,
+        column,
+        {g: tuple(row.get(m, 0.0) for m in range(len(description.modalities))) for g, row in rates.items()},
+        groups,
+        tuple(entry.rule for entry in content.rules),
+        tuple(content.degrade),
+        {key: value for key, value in document.content.items() if key != "about"},
+    )
+    if problems := _useless(profile):
+        raise document.errors([(("rules",), text) for text in problems])
     return profile
 
 
-class _Reader:
-    """Turns YAML content into a `ProfileFile`, collecting what is wrong in `problems`."""
-
-    def __init__(self, path: Path, description: Description):
-        self.problems: list[str] = []
-        self._path = path
-        self._description = description
-        self._modalities = description.modalities
-
-    def profile(self, content: Any) -> ProfileFile:
-        values = self._mapping(content, KEYS, "")
-        given = [key for key in ("base", "rates", "groups") if key in values]
-        if len(given) > 1:
-            self._wrong(given[1], f"stands beside {given[0]}, expected one of base, rates and groups")
-        if "base" in values and "rules" in values:
-            self._wrong("rules", "go with rates or groups, a base has its own table: remove one of them")
-        if not isinstance(values.get("about", ""), str):
-            self._wrong("about", f"expected text, found {values['about']!r}")
-        base = values.get("base")
-        digits = len(self._modalities)
-        if "base" in values and len(named_rates(str(base)) or []) != digits:
-            self._wrong("base", f"expected mr or ir and {digits} digits, such as mr2468, found {base!r}")
-        column = EVERYONE
-        rates = {EVERYONE: self._rates(values.get("rates", {}), "rates")}
-        groups: dict[str, str] = {}
-        if "groups" in values:
-            column, rates, groups = self._groups(values["groups"])
-        rules = tuple(
-            rule
-            for i, entry in enumerate(self._list(values.get("rules", []), "rules"), 1)
-            if (rule := self._rule(entry, f"rules, entry {i}"))
-        )
-        poor = tuple(
-            found
-            for i, entry in enumerate(self._list(values.get("degrade", []), "degrade"), 1)
-            if (found := self._poor(entry, f"degrade, entry {i}"))
-        )
-        for m, modality in enumerate(self._modalities):
-            if (total := sum(entry.share for entry in poor if m in entry.modalities)) > 1 + 1e-9:
-                self._wrong("degrade", f"the shares of {modality} add up to {total:g}, expected at most 1")
-        if not self.problems:
-            self._check_rules(rates, rules)
-        definition = {key: value for key, value in values.items() if key != "about"}
-        return ProfileFile(self._path, self._modalities, base, column, rates, groups, rules, poor, definition)
-
-    def _check_rules(self, rates: dict[str, tuple[float, ...]], rules: tuple[Rule, ...]) -> None:
-        everything = (True,) * len(self._modalities)
-        ends = {group: outcomes(row, everything, rules) for group, row in rates.items()}
-        for group, possible in ends.items():
-            if not possible:
-                self._wrong("rules", f"leave every case{f' of {group}' if group else ''} with nothing")
-        rows = [row for possible in ends.values() for row, _ in possible]
-        never = [m for i, m in enumerate(self._modalities) if rows and not any(row[i] for row in rows)]
-        if never:
-            self._wrong("rules", f"never leave {', '.join(never)} to any case: change them")
-
-    def _groups(self, content: Any) -> tuple[str, dict[str, tuple[float, ...]], dict[str, str]]:
-        values = self._mapping(content, ("column", "cases", "rates"), "groups")
-        column, file = values.get("column"), values.get("cases")
-        if not isinstance(column, str) or not column:
-            self._wrong("groups.column", f"expected the name of a column, found {column!r}")
-            return EVERYONE, {}, {}
-        entries = values.get("rates")
-        if not isinstance(entries, dict) or not entries:
-            self._wrong("groups.rates", f"expected rates for each {column}, found {entries!r}")
-            return column, {}, {}
-        rates = {}
-        for group, row in entries.items():
-            if isinstance(group, bool) or not isinstance(group, str | int | float):
-                self._wrong("groups.rates", f"found the group {group!r}, expected text: put it in quotes")
-            rates[str(group)] = self._rates(row, f"groups.rates.{group}")
-        if file is None:
-            told = path_columns(self._description)
-            known, groups = told.get(column, []), {}
-            if column not in told:
-                self._wrong(
-                    "groups.cases",
-                    f"expected a csv with the {column} of each case: the files of {self._description.name} "
-                    f"tell {', '.join(told) or 'no column'}",
-                )
-        else:
-            groups = self._column(file, column)
-            known = sorted(set(groups.values()))
-        for group in rates if known else ():
-            if group not in known:
-                self._wrong("groups.rates", unknown(column, group, known))
-        if lacking := [group for group in known if group not in rates]:
-            self._wrong("groups.rates", f"nothing is said of {column} {', '.join(lacking)}: add rates")
-        return column, rates, groups
-
-    def _column(self, file: Any, column: str) -> dict[str, str]:
-        if not isinstance(file, str):
-            self._wrong("groups.cases", f"expected the path of a csv, found {file!r}")
-            return {}
-        path = self._path.parent / file
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as stream:
-                rows = list(csv.DictReader(stream, restval=""))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            self._wrong("groups.cases", f"{path} cannot be read as csv ({error})")
-            return {}
-        header = list(rows[0]) if rows else []
-        for name in ("case", column):
-            if name not in header:
-                columns = ", ".join(map(str, header)) or "no rows"
-                self._wrong("groups.cases", f"{path} has no column {name}, found {columns}")
-                return {}
-        groups: dict[str, str] = {}
-        for row in rows:
-            case, group = row["case"].strip(), row[column].strip()
-            if not case or not group:
-                self._wrong("groups.cases", f"{path}: a line without case or {column}: fill it in")
-                break
-            if groups.setdefault(case, group) != group:
-                self._wrong("groups.cases", f"{path} gives case {case} two values of {column}: leave one")
-        return groups
-
-    def _rates(self, content: Any, place: str) -> tuple[float, ...]:
-        values = self._mapping(content, self._modalities, place, "modality")
-        rates = []
-        for modality in self._modalities:
-            rate = values.get(modality, 0)
-            if not 0 <= _number(rate) < 1:
-                self._wrong(f"{place}.{modality}", f"expected a rate from 0 to below 1, found {rate!r}")
-            rates.append(_number(rate))
-        return tuple(rates)
-
-    def _rule(self, content: Any, place: str) -> Rule | None:
-        values = self._mapping(content, ("absent", "when_absent", "when_present"), place)
-        whens = [key for key in ("when_absent", "when_present") if key in values]
-        if "absent" not in values or len(whens) != 1:
-            self._wrong(place, "expected absent and either when_absent or when_present")
-            return None
-        absent = self._named(values["absent"], f"{place}.absent")
-        when = self._named(values[whens[0]], f"{place}.{whens[0]}")
-        if both := set(absent) & set(when):
-            self._wrong(place, f"{self._modalities[min(both)]} stands on both sides")
-        return Rule(absent, when, whens[0] == "when_present")
-
-    def _poor(self, content: Any, place: str) -> Poor | None:
-        values = self._mapping(content, ("kind", "severity", "share", "modalities"), place)
-        kind, severity, share = values.get("kind"), values.get("severity"), values.get("share")
-        before = len(self.problems)
-        if kind not in KINDS:
-            self._wrong(f"{place}.kind", unknown("degradation", str(kind), list(KINDS)))
-        if _number(severity) not in SEVERITIES:
-            self._wrong(f"{place}.severity", f"expected 1, 2 or 3, found {severity!r}")
-        if not 0 < _number(share) <= 1:
-            self._wrong(f"{place}.share", f"expected a share above 0, at most 1, found {share!r}")
-        modalities = self._named(values.get("modalities", list(self._modalities)), f"{place}.modalities")
-        if len(self.problems) > before:
-            return None
-        return Poor(Degradation(str(kind), int(_number(severity))), _number(share), modalities)
-
-    def _named(self, content: Any, place: str) -> tuple[int, ...]:
-        """Read one modality or a list of them; return their indices."""
-        names = [content] if isinstance(content, str) else self._list(content, place)
-        if isinstance(content, list) and not names:
-            self._wrong(place, "expected at least one modality, found an empty list")
-        for name in names:
-            if name not in self._modalities:
-                self._wrong(place, unknown("modality", str(name), list(self._modalities)))
-        return tuple(self._modalities.index(name) for name in names if name in self._modalities)
-
-    def _mapping(self, content: Any, known: Sequence[str], place: str, kind: str = "key") -> dict[str, Any]:
-        if not isinstance(content, dict):
-            self._wrong(place, f"expected a mapping with {', '.join(known)}, found {content!r}")
-            return {}
-        for key in content:
-            if key not in known:
-                self._wrong(place, unknown(kind, str(key), list(known)))
-        return {key: value for key, value in content.items() if key in known}
-
-    def _list(self, content: Any, place: str) -> list[Any]:
-        if isinstance(content, list):
-            return content
-        self._wrong(place, f"expected a list, found {content!r}")
-        return []
-
-    def _wrong(self, place: str, what: str) -> None:
-        self.problems.append(f"{place}: {what}" if place else what)
+def _useless(profile: ProfileFile) -> list[str]:
+    """Say what the rules leave to nobody."""
+    everything = (True,) * len(profile.modalities)
+    ends = {group: outcomes(row, everything, profile.rules) for group, row in profile.rates.items()}
+    nothing = [f" of {group}" if group else "" for group, possible in ends.items() if not possible]
+    rows = [row for possible in ends.values() for row, _ in possible]
+    never = [m for i, m in enumerate(profile.modalities) if rows and not any(row[i] for row in rows)]
+    problems = [f"leave every case{group} with nothing: change them" for group in nothing]
+    return [*problems, f"never leave {', '.join(never)} to any case: change them"] if never else problems
 
 
-def _number(value: Any) -> float:
-    """Return a number as it is and NaN, which is within no limits, for anything else."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+def _groups(document: Document, groups: Groups, description: Description, folder: Path) -> dict[str, str]:
+    """Return the group of each case of the file of cases; empty where the study's files tell it.
+
+    Raises `InputError` where the groups are not those of the rates.
+    """
+    column, told, of_case = groups.column, path_columns(description), {}
+    try:
+        if groups.cases is not None:
+            of_case = _read_column(folder / groups.cases, column)
+        elif column not in told:
+            tell = ", ".join(told) or "no column"
+            raise InputError(
+                f"expected a csv with the {column} of each case: the files of {description.name} tell {tell}"
+            )
+    except InputError as error:
+        raise document.errors([(("groups", "cases"), str(error))]) from None
+    known = sorted(set(of_case.values())) if groups.cases is not None else told[column]
+    problems: list[Problem] = [
+        (("groups", "rates", group), unknown(column, group, known))
+        for group in groups.rates
+        if known and group not in known
+    ]
+    if lacking := [group for group in known if group not in groups.rates]:
+        problems.append((("groups", "rates"), f"nothing is said of {column} {', '.join(lacking)}: add rates"))
+    if problems:
+        raise document.errors(problems)
+    return of_case
+
+
+def _read_column(path: Path, column: str) -> dict[str, str]:
+    """Return the column of each case of a csv; raise `InputError` where it does not say one."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.DictReader(map(nfc, stream), restval=""))
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as csv ({error})") from None
+    header = list(rows[0]) if rows else []
+    if lacking := [name for name in ("case", column) if name not in header]:
+        columns = ", ".join(map(str, header)) or "no rows"
+        raise InputError(f"{path} has no column {lacking[0]}, found {columns}")
+    values: dict[str, str] = {}
+    for row in rows:
+        case, value = row["case"].strip(), row[column].strip()
+        if not case or not value:
+            raise InputError(f"{path}: a line without case or {column}: fill it in")
+        if values.setdefault(case, value) != value:
+            raise InputError(f"{path} gives case {case} two values of {column}: leave one")
+    return values

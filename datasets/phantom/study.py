@@ -28,22 +28,22 @@ MIN_SIZE = 32
 MYOPS_SLICES = 5
 GZIP_LEVEL = 6
 
-Case = Callable[[tuple[int, int, int], int, str], tuple[dict[str, Any], Any]]
+DrawCase = Callable[[tuple[int, int, int], int, str], tuple[dict[str, Any], Any]]
 
 
 @dataclass(frozen=True)
-class Layout:
+class PhantomKind:
     """A kind of study: naming, the function that draws a case, the first case's name, the volumes' depth."""
 
     description: Description
-    draw: Case
+    draw: DrawCase
     name: Callable[[int], str]
     depth: int | None
 
 
 LAYOUTS = {
-    "brats": Layout(BRATS2020, brain, lambda index: f"Phantom_{index + 1:03d}", None),
-    "myops": Layout(MYOPS2020, heart, lambda index: str(101 + index), MYOPS_SLICES),
+    "brats": PhantomKind(BRATS2020, brain, lambda index: f"Phantom_{index + 1:03d}", None),
+    "myops": PhantomKind(MYOPS2020, heart, lambda index: str(101 + index), MYOPS_SLICES),
 }
 
 
@@ -115,7 +115,7 @@ def _shape(size: int | tuple[int, int, int], depth: int | None) -> tuple[int, in
     return shape
 
 
-def _affine(shape: tuple[int, int, int], kind: Layout) -> np.ndarray:
+def _affine(shape: tuple[int, int, int], kind: PhantomKind) -> np.ndarray:
     """Voxel to world as in BraTS: x to the left, y to the back, z up, the last row of y at the origin."""
     spacing = (VIEW_MM / shape[0],) * 2 + (SLICE_MM,) if kind.depth else (1.0, 1.0, 1.0)
     affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])

@@ -13,13 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from nibabel.affines import voxel_sizes
-
 from datasets.preparation.examine import Problem, examine
 from datasets.preparation.find import Case, find_cases, recognise
 from datasets.preparation.likeness import Appearance, Likeness
-from datasets.preparation.nifti import STORED, turned_sizes
+from datasets.preparation.nifti import STORED, orientation, turned_sizes
 from datasets.preparation.parallel import Progress, in_parallel
+from datasets.preparation.unused import unused
 from datasets.vocabulary import Description
 
 
@@ -44,7 +43,7 @@ def check_study(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> list[Problem]:
-    """Return all problems of a study, by case, errors first.
+    """Return all problems of a study, first of what no case has, then by case, errors first.
 
     Args:
         root: folder with one folder a case.
@@ -55,17 +54,18 @@ def check_study(
     Raises `InputError` if `root` is no study.
     """
     described = description or recognise(root)
-    return check_cases(find_cases(root, described), described, workers, progress)
+    return check_cases(root, find_cases(root, described), described, workers, progress)
 
 
 def check_cases(
+    root: Path,
     cases: Sequence[Case],
     description: Description,
     workers: int | None = None,
     progress: Progress | None = None,
     labelled: bool = True,
 ) -> list[Problem]:
-    """Return all problems of the cases of a study; see `check_study`.
+    """Return all problems of a study with these cases; see `check_study`.
 
     `labelled`: whether cases are to have a label; False for patients who are to be predicted.
     """
@@ -74,14 +74,14 @@ def check_cases(
         examined = examine(case, description, labelled)
         first, look = next(iter(examined.images.values()), None), None
         if first and examined.head:
-            solid = description.spatial_dims == 3
-            edges = turned_sizes(first.affine, STORED) if solid else voxel_sizes(first.affine)
-            look = Appearance.of(examined.head, edges)
+            held = orientation(first.affine)
+            wanted = STORED if description.spatial_dims == 3 else held
+            look = Appearance.of(examined.head, turned_sizes(first.affine, held, wanted))
         lies = first.orientation if first else ""
         return _Seen(case.name, examined.problems, examined.prints, lies, look)
 
     seen = in_parallel(job, cases, workers, progress)
-    problems = [problem for one in seen for problem in one.problems]
+    problems = unused(root, description, cases) + [problem for one in seen for problem in one.problems]
     problems += duplicates({one.case: one.prints for one in seen})
     problems += _turned(seen, description) + _unlike(seen, description)
     return sort_problems(problems)

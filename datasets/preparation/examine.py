@@ -17,9 +17,9 @@ from nibabel.affines import voxel_sizes
 from bench_errors import InputError
 from datasets.preparation.crop import scaling
 from datasets.preparation.find import Case
-from datasets.preparation.grids import APART, disagreement, odd_grids, resampled, same_grid
 from datasets.preparation.head import NEGATIVE, Head, find_head, masked
 from datasets.preparation.nifti import STORED, Image, orientation, read_nifti, turned
+from datasets.preparation.voxel_grids import APART, disagreement, odd_grids, resampled, same_grid
 from datasets.store.store import check_name
 from datasets.vocabulary import Description
 
@@ -164,38 +164,48 @@ def _check_mask(examined: Examined) -> None:
 
 def _check_presence(examined: Examined, description: Description, labelled: bool) -> None:
     case = examined.case
-    spare = f" (found also {', '.join(case.spare)}: rename it?)" if case.spare else ""
     for modality in description.modalities:
         if case.files and modality not in case.files:
-            found = f"modality {modality} is missing{spare}: the case is used without it"
+            found = f"modality {modality} is missing{case.advice}: the case is used without it"
             examined.add("note", case.expected[modality], found)
     if not case.files:
-        expected = f"found no modality, expected one of {', '.join(description.modalities)} at least{spare}"
-        examined.add("error", case.name, f"{expected}: add the files or remove the case")
+        found = f"found no modality, expected one of {', '.join(description.modalities)} at least"
+        examined.add("error", case.name, f"{found}{case.advice}: add the files or remove the case")
     if labelled and case.label is None:
         name = case.expected["label"]
-        examined.add("error", name, f"found no label, expected {name}{spare}: add it or remove the case")
+        examined.add(
+            "error", name, f"found no label, expected {name}{case.advice}: add it or remove the case"
+        )
     _check_mask(examined)
-    for path in dict.fromkeys(case.paths.values()):
-        if (other := case.relative(path.with_suffix(""))) in case.spare:
-            found = f"found both {case.relative(path)} and {other}, expected one"
-            examined.add("error", case.relative(path), f"{found}: remove the other")
+    for path, other in case.twins:
+        examined.add("error", path, f"found both {path} and {other}, expected one: remove the other")
 
 
 def _read(examined: Examined, description: Description) -> None:
     """Read every file of the case once."""
     case, channels = examined.case, dict(zip(description.modalities, description.channels, strict=False))
+    taken: dict[Path, set[int]] = {}
+    for name, path in case.files.items():
+        taken.setdefault(path, set()).update({channels[name]} if name in channels else ())
     read: dict[Path, Image | None] = {}
     for name, path in case.paths.items():
         if path not in read:
             try:
-                several = max(channels.values()) + 1 if name in channels else 0
-                read[path] = read_nifti(path, several)
+                read[path] = _read_file(examined, path, taken.get(path, set()))
             except InputError as error:
                 read[path] = None
                 examined.add("error", case.relative(path), str(error).removeprefix(f"{path}: "))
         if (image := read[path]) is not None:
             examined.images[name] = image.channel(channels[name]) if name in channels else image
+
+
+def _read_file(examined: Examined, path: Path, channels: set[int]) -> Image:
+    """Read a file, and note which of its volumes along a fourth axis no modality takes."""
+    image = read_nifti(path, max(channels, default=-1) + 1)
+    if channels and (left := sorted(set(range(image.data.shape[3])) - channels)):
+        found = f"found {image.data.shape[3]} volumes along the fourth axis, no modality takes"
+        examined.add("note", examined.case.relative(path), f"{found} {', '.join(map(str, left))} (from 0)")
+    return image
 
 
 def _resample(examined: Examined) -> None:

@@ -1,7 +1,7 @@
 """NIfTI files: reading one to the last byte, or saying what is wrong with it.
 
 image = read_nifti(Path("one_flair.nii.gz"))                 # one volume
-image = read_nifti(Path("BRATS_001.nii.gz"), channels=4)     # four, along the fourth axis
+image = read_nifti(Path("BRATS_001.nii.gz"), channels=4)     # four or more, along the fourth axis
 write_like(Path("one_seg.nii.gz"), labels, image)            # on the same grid, under the same header
 """
 
@@ -70,8 +70,8 @@ def read_nifti(path: Path, channels: int = 0) -> Image:
     """Read a NIfTI file completely; `InputError` names an unusable file and says what is wrong with it.
 
     The file has to have three dimensions (further ones of length 1 are dropped) or, with `channels`, a fourth
-    of that length. A compressed file is inflated to its end, where gzip's checksum stands: a reader that
-    stops at the last voxel does not notice damage. Both byte orders are read.
+    of that length at least. A compressed file is inflated to its end, where gzip's checksum stands: a reader
+    that stops at the last voxel does not notice damage. Both byte orders are read.
     """
     try:
         packed = path.read_bytes()
@@ -103,9 +103,9 @@ def turned(array: np.ndarray, held: str, wanted: str) -> np.ndarray:
     return apply_orientation(array, steps)
 
 
-def turned_sizes(affine: np.ndarray, wanted: str) -> np.ndarray:
-    """Return the edges of a voxel in mm along axes that are `turned` to point as `wanted`."""
-    steps = ornt_transform(io_orientation(affine), axcodes2ornt(wanted))
+def turned_sizes(affine: np.ndarray, held: str, wanted: str) -> np.ndarray:
+    """Return the edges of a voxel in mm along axes that are `turned` from pointing as `held` to `wanted`."""
+    steps = ornt_transform(axcodes2ornt(held), axcodes2ornt(wanted))
     return voxel_sizes(affine)[np.argsort(steps[:, 0])]
 
 
@@ -118,11 +118,15 @@ def turned_affine(affine: np.ndarray, shape: tuple[int, ...], wanted: str) -> np
 def write_like(path: Path, array: np.ndarray, like: Image) -> None:
     """Write an array on the grid of `like`, [X, Y, Z] or with a fourth axis, under its header.
 
-    Affine, orientation, units and codes stay; type and scaling become those of the array. The file is whole
-    or not there. Raises `InputError` where it cannot be written.
+    Affine, orientation, units and codes of space stay; type and scaling become those of the array, and what
+    the header says of the values (intent) and of a fourth axis (steps of time) goes. The file is whole or not
+    there. Raises `InputError` where it cannot be written.
     """
     header = like.header.copy()
     header.set_data_dtype(array.dtype)
+    header.set_intent("none")
+    header["pixdim"][4:], header["toffset"] = 1, 0
+    header.set_xyzt_units(header.get_xyzt_units()[0])
     header["cal_min"] = header["cal_max"] = 0  # the window to show an image in, which this is not
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     beside = path.with_name(f".{os.getpid()}-{path.name}")
@@ -163,9 +167,12 @@ def _parse(raw: bytes) -> nib.Nifti1Image:
     if kind is None or len(raw) < kind.header_class.sizeof_hdr:
         raise InputError(f"not a NIfTI file (it begins with {raw[:12]!r}): export it as NIfTI")
     try:
-        # nibabel takes a voxel of no size for one of 1 mm.
-        edges = kind.header_class(raw[: kind.header_class.sizeof_hdr], check=False)["pixdim"][1:4]
-        if not (np.abs(edges) > 0).all():
+        header = kind.header_class(raw[: kind.header_class.sizeof_hdr], check=False)
+        if header["sizeof_hdr"] != kind.header_class.sizeof_hdr:
+            raise InputError("damaged NIfTI header (its bytes are in two orders): copy it again")
+        # nibabel takes a voxel of no size for one of 1 mm; some processors take denormal numbers for 0.
+        edges = header["pixdim"][1:4]
+        if not (np.abs(edges) >= np.finfo(np.float32).tiny).all():
             size = "x".join(f"{edge:g}" for edge in edges)
             raise InputError(f"found voxels of {size} mm, expected a size: export the file again")
         return kind.from_bytes(raw)
@@ -178,11 +185,12 @@ def _parse(raw: bytes) -> nib.Nifti1Image:
 def _check_header(image: nib.Nifti1Image, held: int, channels: int) -> None:
     """Raise `InputError` unless the header describes a volume that `held` inflated bytes can hold."""
     shape = image.shape if channels else image.shape[:3] + tuple(n for n in image.shape[3:] if n != 1)
-    if len(shape) != (4 if channels else 3) or (channels and shape[3] != channels):
+    if len(shape) != (4 if channels else 3) or (channels and shape[3] < channels):
         found = f"found {len(image.shape)} dimensions ({'x'.join(map(str, image.shape))})"
         if channels:
             raise InputError(
-                f"{found}, expected 4 with {channels} volumes along the last: export the file again"
+                f"{found}, expected 4 with {channels} or more volumes along the last, by the channels the "
+                "description names: export the file again"
             )
         raise InputError(f"{found}, expected 3: give one volume a file")
     if min(image.shape) < 1:

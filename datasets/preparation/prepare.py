@@ -11,13 +11,8 @@ A case goes to a folder named by a hash of its files' content and of how it is p
 place and moved there whole. A call prepares the cases that have no such folder yet, or a damaged one; then
 the index is replaced, and what it no longer names is removed. So a call that was killed or met a bad case has
 lost nothing: until the index is replaced the old store stays as it was, and the next call goes on.
-
-Measured on one core of a busy AMD EPYC, phantoms of 240x240x155: 0.7 to 0.8 s of processor time a case, most
-of it for the check; inflating the five files takes 0.12 (so a faster inflater is no gain worth a dependency),
-hashes 0.12, packing 0.07. A case that has not changed takes 0.01 s.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -27,12 +22,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from nibabel.affines import voxel_sizes
 
 from bench_errors import InputError
+from bench_lease import hold
 from datasets.preparation.check import duplicates, sort_problems
 from datasets.preparation.crop import CENTRAL, SLICE_EDGE, BoxRule, crop
 from datasets.preparation.examine import Examined, Problem, examine
@@ -67,6 +63,7 @@ PARTIAL = ".partial"
 
 WITHOUT_EFFECT = (
     "name", "classes", "regions", "table_order", "profile_order", "layouts", "patient", "case_names",
+    "ignore",
 )  # fmt: skip
 """What of a description has no effect on the prepared voxels of given files."""
 
@@ -304,35 +301,29 @@ def _refuse(errors: list[Problem], root: Path, sound: int, bad: int) -> None:
 def _alone(out: Path) -> Iterator[Path]:
     """Give the folder of the store to one caller at a time; what was not begun leaves nothing behind."""
     folder = Path(os.path.realpath(out))
-    ours = (folder / INDEX).is_file() or (folder / LOCK).is_file()
+    ours = (folder / INDEX).is_file() or (folder / LOCK).is_dir()
     if folder.exists() and not ours and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{out} exists and is no store: give a new folder, or remove it first")
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as lock:
-        if not _take(lock, folder / LOCK):
-            raise InputError(
-                f"another bench data prepare is at work on {out}: wait for it, or give another --out"
-            )
-        try:
-            for left in folder.glob(f"*/{PARTIAL}"):
-                shutil.rmtree(left)
-            yield folder
-        finally:
-            for case in folder.iterdir():
-                with suppress(OSError):
-                    case.rmdir()  # succeeds on empty folders only
-            if [path.name for path in folder.iterdir()] == [LOCK]:
-                (folder / LOCK).unlink()
-                folder.rmdir()
-
-
-def _take(lock: IO[str], path: Path) -> bool:
-    """Lock a file; False if another process has it, or has just removed it."""
+    (folder / LOCK).mkdir(parents=True, exist_ok=True)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
-    except (BlockingIOError, FileNotFoundError):
-        return False
+        with hold(folder / LOCK / "lease") as mine:
+            if not mine:
+                raise InputError(
+                    f"another bench data prepare is at work on {out}: wait for it, or give another --out"
+                )
+            try:
+                for left in folder.glob(f"*/{PARTIAL}"):
+                    shutil.rmtree(left)
+                yield folder
+            finally:
+                for case in folder.iterdir():
+                    with suppress(OSError):
+                        case.rmdir()  # succeeds on empty folders only
+    finally:
+        if [path.name for path in folder.iterdir()] == [LOCK]:
+            with suppress(OSError):  # another caller is at work
+                (folder / LOCK).rmdir()
+                folder.rmdir()
 
 
 def _cases_of(folder: Path) -> set[str]:

@@ -26,11 +26,11 @@ from nibabel.orientations import aff2axcodes
 
 from bench_errors import InputError
 from datasets.store.voxels import Voxels
-from datasets.vocabulary import Description
+from datasets.vocabulary import FORMULA, Description
 
 FORMAT = 3
 INDEX = "store.json"
-LOCK = ".bench-prepare.lock"
+LOCK = ".bench-prepare"
 VOLUMES = "volumes.b2nd"
 LABELS = "labels.b2nd"
 RECORD = "case.json"
@@ -260,11 +260,19 @@ def file_checksum(path: Path) -> str:
 
 
 def check_name(name: str) -> str:
-    """Return a case's name; `InputError` if a folder of that name could lie elsewhere or not be written."""
+    """Return a case's name; raise `InputError` for one that is not fit for a folder or a cell of a table.
+
+    A folder of it could lie elsewhere or not be written; a spreadsheet would compute it (see `FORMULA`).
+    """
     forbidden = any(c in "/\\" or category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name)
     if forbidden or name in ("", ".", "..", INDEX, LOCK):
         raise InputError(
             f"found case name {name!a}, expected the plain name of a folder, without slashes: rename it"
+        )
+    if name.strip().startswith(FORMULA):
+        raise InputError(
+            f"found case name {name!a}, which a spreadsheet takes for a formula: rename it, or describe the "
+            "names with something before it, as in case: 'c{case}'"
         )
     return name
 

@@ -7,22 +7,7 @@ Stored are the voxels as the files have them, as int16 where that is exact, and 
 same float32 numbers as if those had been stored, from a sixth of the bytes. Compressed by blosc2 (LZ4 after a
 byte shuffle) in chunks of 48^3 voxels of one modality.
 
-Measured on one busy core of an AMD EPYC, local disk, with a real patient (4 x 145x171x130 after the crop,
-int16) and, in brackets, a phantom of 240x240x155 (4 x 131x158x145). Reading is that of a crop of 80^3 of four
-modalities with the normalisation, median of 8 places, cold (file dropped from the page cache) and warm:
-
-    float32, memory-mapped npy            51.6 MB (48.0)   cold 42 ms (36)   warm  4.3 ms  (3.9)
-    float32, blosc2 LZ4                   25.9 MB (20.5)   cold 17 ms (21)   warm  9.5 ms  (8.7)
-    float16, blosc2 LZ4                   13.4 MB (11.1)   cold 11 ms (28)   warm  7.6 ms (24)
-    int16, memory-mapped npy              25.8 MB (24.0)   cold 21 ms (24)   warm  2.8 ms  (3.9)
-    int16, blosc2 LZ4, chunks of 32       8.6 MB  (7.6)    cold 10 ms (11)   warm  6.3 ms  (5.7)
-    int16, blosc2 LZ4, chunks of 48       8.8 MB  (7.5)    cold 10 ms (10)   warm  5.4 ms  (5.8)
-    int16, blosc2 LZ4, chunks of 64       8.8 MB  (7.6)    cold 11 ms (12)   warm  7.3 ms  (8.1)
-    int16, blosc2 zstd 1, chunks of 48    6.8 MB  (5.8)    cold 12 ms (14)   warm  9.0 ms (11)
-    int16, zarr 3 (blosc zstd 1), 48      6.9 MB  (6.0)    cold 40 ms (48)   warm 33 ms   (39)
-
-float16 was not taken although it is small: it rounds. 369 cases of BraTS2020 at the real patient's size are
-3.2 GB, and would be 7.6 GB if all of each box were noise.
+Why so, measured beside other ways: results/speed/README.md.
 """
 
 from itertools import product

@@ -14,6 +14,8 @@ dataset is then called as the file, here `stroke`.
     patient: "([^-]+)-.*"            # optional: the part of a case's name that is the patient
     profile_order: [dwi, adc]        # optional: modalities in the order of a profile's digits
     spatial_dims: 3                  # optional: 2 treats slices one by one
+    case: "{site}_{case}"            # optional: the case's name, where sites repeat {case}
+    ignore: ["imagesTs/*"]           # optional: files that are no part of the study
     mask: "{site}/{case}/{case}_brain.nii.gz"    # optional: positive within the head
     background: -1024                # optional: the intensity outside the head, otherwise that of the faces
     normalise:                       # optional; what is left out is z-scored over the head
@@ -21,313 +23,192 @@ dataset is then called as the file, here `stroke`.
       dwi: none                      # as the file has it; {window: [-100, 300]}: clipped, then -1 to 1 (CT)
 
 `{case}` in a pattern is the case's name, any other name in braces becomes a column of the case. A file with
-several modalities on its fourth axis: `adc: {file: "{case}.nii.gz", channel: 0}`.
+several modalities on its fourth axis: `adc: {file: "{case}.nii.gz", channel: 0}`. Where parts of a study
+lie differently, each modality (and `label`, and `case` if need be) has a list of patterns: the first of all
+belong together, the second, and so on; a single one stands for all.
 """
 
-import math
 import re
-from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 
-from bench_errors import InputError
 from bench_registry import unknown
+from bench_schema import Frozen, Location, refuse
+from bench_yaml import read_yaml
 from datasets.studies.brats import MODALITIES as BRATS_MODALITIES
 from datasets.studies.brats import TABLE_ORDER as BRATS_TABLE_ORDER
+from datasets.studies.layouts import CASE, LABEL, MASK, check_layouts, check_name, check_pattern, layouts
 from datasets.studies.names import DATASETS
-from datasets.vocabulary import ENDINGS, Description, Layout, Normalisation, Region
+from datasets.vocabulary import Description, Normalisation, Region, nfc
 
-_REQUIRED = ("modalities", "label", "labels", "regions")
-_KEYS = (*_REQUIRED, "patient", "profile_order", "spatial_dims", "mask", "background", "normalise")
-_LIMITED = ("window", "percentiles")
-_RESERVED = ("label", "mask", "case", "average")
 _BACKGROUND = "background"
-_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
-_PLACEHOLDER = r"\{[A-Za-z_]\w*(?::[^{}/]+)?\}"
+_RESERVED = ("label", "mask", "case", "average")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 _MOST = 8
 """Modalities; a table has a column for each of their subsets."""
 
-Place = tuple[str | int, ...]
+
+def _modality(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", name) or name in _RESERVED:
+        raise ValueError("expected another name, of at most 32 letters, digits, - and _")
+    return name
 
 
-@dataclass
-class _File:
-    """The content of a YAML file, where each part stands, and what is wrong with it."""
+def _region(name: str) -> str:
+    if not re.fullmatch(_NAME, name):
+        raise ValueError("expected a name of at most 64 letters and digits")
+    return name
 
-    content: Any
-    lines: dict[Place, int]
-    wrong: list[str] = field(default_factory=list)
 
-    def fail(self, place: Place, message: str) -> None:
-        """Note what is wrong at a place: its field, and the line of it or of what it is missing from."""
-        known = next(p for p in (place[:n] for n in range(len(place), -1, -1)) if p in self.lines)
-        name = ".".join(map(str, place))
-        self.wrong.append(f"line {self.lines[known]}, {name}: {message}" if name else message)
+def _expression(pattern: str) -> str:
+    """Check the pattern of patients: a regular expression with one group."""
+    try:
+        if not pattern or re.compile(pattern).groups == 1:
+            return pattern
+    except re.error as error:
+        raise ValueError(f"is no regular expression ({error}), found {pattern!r}") from None
+    raise ValueError(f"expected a pattern with one group such as '(.+)_[0-9]+', found {pattern!r}")
+
+
+def _normalisation(entry: Any) -> Normalisation:
+    """Read how a modality is normalised: the name of a rule, or a rule with its limits."""
+    if entry in ("zscore", "none"):
+        return Normalisation(entry)
+    if not isinstance(entry, dict) or list(entry) not in (["window"], ["percentiles"]):
+        expected = "zscore, none, {window: [low, high]} or {percentiles: [low, high]}"
+        raise ValueError(f"expected {expected}, found {entry!r}")
+    ((rule, limits),) = entry.items()
+    least, most = (0, 100) if rule == "percentiles" else (-inf, inf)
+    pair = isinstance(limits, list) and [type(limit) in (int, float) for limit in limits] == [True, True]
+    if not pair or not least <= limits[0] < limits[1] <= most:
+        within = " within 0 and 100" if rule == "percentiles" else ""
+        refuse({(rule,): f"expected [low, high]{within}, found {limits!r}"})
+    return Normalisation(rule, tuple(map(float, limits)))
+
+
+def _short_for(key: str) -> BeforeValidator:
+    """Let a value stand for the mapping that has it as its `key` alone."""
+    return BeforeValidator(lambda value: value if isinstance(value, dict) else {key: value})
+
+
+Count = Annotated[int, Field(ge=0)]
+OneOrMore = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
+Patterns = Annotated[list[Annotated[str, BeforeValidator(check_pattern)]], OneOrMore, Field(min_length=1)]
+Names = Annotated[list[Annotated[str, BeforeValidator(check_name)]], OneOrMore, Field(min_length=1)]
+
+
+class ImageEntry(Frozen):
+    """Where the image of a modality is: the patterns of its file, and its place on a fourth axis."""
+
+    file: Patterns
+    channel: Count | None = None
+
+
+class RegionEntry(Frozen):
+    """What a region is a union of, and how many voxels it has at least."""
+
+    classes: Annotated[list[str], OneOrMore, Field(min_length=1)]
+    min_voxels: Count = 0
+
+
+class DescriptionFile(Frozen):
+    """The keys of a file. First each is checked by itself, then whether they fit together."""
+
+    modalities: Annotated[
+        dict[Annotated[str, AfterValidator(_modality)], Annotated[ImageEntry, _short_for("file")]],
+        Field(min_length=2, max_length=_MOST),
+    ]
+    label: Patterns
+    labels: dict[str, Annotated[list[Count], OneOrMore, Field(min_length=1)]]
+    regions: Annotated[
+        dict[Annotated[str, AfterValidator(_region)], Annotated[RegionEntry, _short_for("classes")]],
+        Field(min_length=1),
+    ]
+    patient: Annotated[str, AfterValidator(_expression)] = ""
+    profile_order: list[str] | None = None
+    spatial_dims: Literal[2, 3] = 3
+    case: Names = Field(default_factory=lambda: ["{case}"])
+    ignore: list[Annotated[str, AfterValidator(nfc)]] = Field(default_factory=list)
+    mask: Patterns | None = None
+    background: float | None = None
+    normalise: dict[str, Annotated[Normalisation, PlainValidator(_normalisation)]] | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; the background is the first."""
+        return (_BACKGROUND, *(name for name in self.labels if name != _BACKGROUND))
+
+    @property
+    def patterns(self) -> dict[Location, list[str]]:
+        """Patterns by where they stand in the file: of the modalities, in their order, and the others."""
+        files: dict[Location, list[str]] = {
+            ("modalities", m): image.file for m, image in self.modalities.items()
+        }
+        return files | {LABEL: self.label, CASE: self.case} | ({MASK: self.mask} if self.mask else {})
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = check_layouts(self.patterns, [image.channel for image in self.modalities.values()])
+        for name in self.normalise or ():
+            if name not in self.modalities:
+                problems["normalise", name] = unknown("modality", name, list(self.modalities))
+        if len({image.channel is None for image in self.modalities.values()}) > 1:
+            problems["modalities",] = "expected a channel for every modality or for none"
+        owner = {0: _BACKGROUND}
+        for name, value in ((name, value) for name, values in self.labels.items() for value in values):
+            if owner.setdefault(value, name) != name:
+                problems["labels", name] = f"value {value} stands for {owner[value]} too, expected another"
+        names = list(self.classes[1:])
+        if not names:
+            problems["labels",] = "expected a class besides the background"
+        for name, region in self.regions.items():
+            for chosen in region.classes:
+                if chosen not in names:
+                    problems["regions", name] = unknown("class", chosen, names)
+        if self.profile_order is not None and sorted(self.profile_order) != sorted(self.modalities):
+            problems["profile_order",] = (
+                f"expected each of {', '.join(self.modalities)} once, found {self.profile_order!r}"
+            )
+        refuse(problems)
+        return self
 
 
 def read_description(path: Path) -> Description:
     """Read and check a description whole; `InputError` names line and field of everything that is wrong."""
-    file = _load(path)
-    found = _described(file, path.stem)
-    if file.wrong or found is None:
-        raise InputError(f"{path}: {'; '.join(file.wrong)}")
-    return found
-
-
-def _load(path: Path) -> _File:
-    try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}): give the YAML file of a dataset, "
-            f"or a name out of {', '.join(DATASETS)}"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML ({' '.join(str(error).split())}): mend the file") from None
-    file = _File(None, {(): 1})
-    if node is not None:
-        file.content = _value(node, (), file)
-    return file
-
-
-def _value(node: yaml.Node, place: Place, file: _File) -> Any:
-    """The content of a node, with the keys of mappings as they are written (`no` stays a word)."""
-    if len(place) > len(("regions", "name", "classes", 0)):
-        file.fail(place, "expected nothing so deep: see datasets/studies/from_yaml.py for an example")
-        return None
-    if isinstance(node, yaml.MappingNode):
-        content: dict[str, Any] = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                file.fail(place, "expected words as keys")
-                continue
-            file.lines[(*place, key.value)] = key.start_mark.line + 1
-            if key.value in content:
-                file.fail((*place, key.value), "is given twice: leave one")
-            content[key.value] = _value(value, (*place, key.value), file)
-        return content
-    if isinstance(node, yaml.SequenceNode):
-        for number, item in enumerate(node.value):
-            file.lines[(*place, number)] = item.start_mark.line + 1
-        return [_value(item, (*place, number), file) for number, item in enumerate(node.value)]
-    try:
-        return yaml.constructor.SafeConstructor().construct_object(node)  # type: ignore[no-untyped-call]
-    except (yaml.YAMLError, ValueError):
-        file.fail(place, f"cannot be understood (found {node.value}): put it in quotes")
-        return None
-
-
-def _described(file: _File, name: str) -> Description | None:
-    content = file.content
-    if not isinstance(content, dict):
-        file.fail(
-            (), f"expected a mapping with the keys {', '.join(_REQUIRED)}: see datasets/studies/from_yaml.py"
-        )
-        return None
+    names = ", ".join(DATASETS)
+    document = read_yaml("dataset", path, f"give the path of a YAML file, or a name out of {names}")
+    file, name = document.check(DescriptionFile), path.stem
     if not re.fullmatch(_NAME, name) or name in DATASETS:
-        file.fail((), f"the dataset would be called '{name}': call the file otherwise, in letters and digits")
-    for key in content:
-        if key not in _KEYS:
-            file.fail((key,), unknown("key", key, list(_KEYS)))
-    for key in _REQUIRED:
-        if not content.get(key):
-            file.fail((key,), "is missing: see datasets/studies/from_yaml.py for an example")
-    files, channels = _modalities(file, content.get("modalities") or {})
-    label = _pattern(file, ("label",), content["label"]) if content.get("label") else ""
-    mask = _pattern(file, ("mask",), content["mask"]) if content.get("mask") else ""
-    _check_patterns(file, files, channels, label, mask)
-    labels = _labels(file, content.get("labels") or {})
-    classes = (_BACKGROUND, *(c for c in labels if c != _BACKGROUND))
-    regions = _regions(file, content.get("regions") or {}, classes)
-    order = _profile_order(file, content.get("profile_order"), tuple(files))
-    patient = _patient(file, content.get("patient", ""))
-    dims = content.get("spatial_dims", 3)
-    if dims not in (2, 3) or isinstance(dims, bool):
-        file.fail(("spatial_dims",), f"expected 2 or 3, found {dims!r}")
-    background = content.get("background")
-    if background is not None and not _is_number(background):
-        file.fail(("background",), f"expected a number, found {background!r}")
-    normalise = _normalise(file, content.get("normalise") or {}, tuple(files))
-    if file.wrong:
-        return None
+        raise document.error(
+            (),
+            f"the dataset would be called '{name}': call the file otherwise, in up to 64 letters and digits",
+        )
+    channels = [image.channel for image in file.modalities.values() if image.channel is not None]
+    classes = file.classes
     return Description(
         name=name,
-        modalities=tuple(files),
-        file_labels={0: 0, **{v: i for i, c in enumerate(classes) for v in labels.get(c, ())}},
+        modalities=tuple(file.modalities),
+        file_labels={0: 0, **{v: i for i, c in enumerate(classes) for v in file.labels.get(c, ())}},
         classes=classes,
-        regions=regions,
-        table_order=_table_order(tuple(files)),
-        profile_order=order,
-        spatial_dims=dims,
-        layouts=(Layout(tuple(files.values()), label, mask),),
+        regions=tuple(
+            Region(region, tuple(map(classes.index, entry.classes)), entry.min_voxels)
+            for region, entry in file.regions.items()
+        ),
+        table_order=_table_order(tuple(file.modalities)),
+        profile_order=tuple(file.profile_order or file.modalities),
+        spatial_dims=file.spatial_dims,
+        layouts=layouts(file.patterns),
         channels=tuple(channels),
-        patient=patient,
-        background=None if background is None else float(background),
-        normalise=normalise,
+        patient=file.patient,
+        ignore=tuple(file.ignore),
+        background=file.background,
+        normalise=tuple(file.normalise.get(m, Normalisation()) for m in file.modalities)
+        if file.normalise
+        else (),
     )
-
-
-def _modalities(file: _File, entries: Any) -> tuple[dict[str, str], list[int]]:
-    """Return the pattern of each modality and, if any has one, their channels."""
-    place: Place = ("modalities",)
-    if not isinstance(entries, dict):
-        file.fail(place, f"expected a mapping of names to file patterns, found {entries!r}")
-        return {}, []
-    if entries and not 2 <= len(entries) <= _MOST:
-        file.fail(place, f"found {len(entries)}, expected 2 to {_MOST} modalities")
-    files, channels = {}, []
-    for name, entry in entries.items():
-        here = (*place, name)
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or name in _RESERVED:
-            file.fail(here, "expected another name, of letters, digits, - and _")
-        if isinstance(entry, dict):
-            if set(entry) != {"file", "channel"}:
-                file.fail(here, f"expected a pattern, or file and channel, found {', '.join(entry)}")
-                continue
-            if not _is_count(entry["channel"]):
-                file.fail((*here, "channel"), f"expected 0 or more, found {entry['channel']!r}")
-                continue
-            channels.append(entry["channel"])
-            entry, here = entry["file"], (*here, "file")
-        files[name] = _pattern(file, here, entry)
-    if channels and len(channels) < len(files):
-        file.fail(place, "expected a channel for every modality or for none")
-    return files, channels
-
-
-def _pattern(file: _File, place: Place, text: Any) -> str:
-    """Check the pattern of a file's path; returns it without its ending."""
-    if not isinstance(text, str):
-        file.fail(place, f"expected a file pattern such as '{{case}}/{{case}}_t1.nii.gz', found {text!r}")
-        return ""
-    ending = next((e for e in ENDINGS if text.endswith(e)), None)
-    if ending is None:
-        file.fail(place, f"expected a pattern that ends in {' or '.join(ENDINGS)}, found '{text}'")
-    if "{case}" not in text:
-        file.fail(place, f"expected {{case}} in the pattern, found '{text}'")
-    if set("{}") & set(re.sub(_PLACEHOLDER, "", text)):
-        file.fail(place, f"expected braces around single words, found '{text}'")
-    if "\\" in text or any(not part or part.startswith(".") for part in text.split("/")):
-        file.fail(place, f"expected a path below the study's folder, without hidden parts, found '{text}'")
-    return text.removesuffix(ending or "")
-
-
-def _check_patterns(file: _File, files: dict[str, str], channels: list[int], label: str, mask: str) -> None:
-    """Patterns have to tell the files of a case apart, and to say the same of it."""
-    seen: dict[tuple[str, int], str] = {}
-    for number, (name, pattern) in enumerate(files.items()):
-        other = seen.setdefault((pattern, channels[number] if number < len(channels) else 0), name)
-        if other != name and pattern:
-            file.fail(("modalities", name), f"the same file as {other}, expected another")
-        if pattern and label and _words(pattern) != _words(label):
-            file.fail(("modalities", name), f"expected the words in braces that label has, found '{pattern}'")
-    if label and label in files.values():
-        file.fail(("label",), f"the same file as a modality, '{label}', expected another")
-    if mask and mask in (*files.values(), label):
-        file.fail(("mask",), f"the same file as another, '{mask}', expected one of its own")
-    if mask and label and _words(mask) != _words(label):
-        file.fail(("mask",), f"expected the words in braces that label has, found '{mask}'")
-
-
-def _words(pattern: str) -> set[str]:
-    return set(re.findall(r"\{(\w+)", pattern))
-
-
-def _labels(file: _File, entries: Any) -> dict[str, list[int]]:
-    """Return the values in the label file that stand for each class."""
-    if not isinstance(entries, dict):
-        file.fail(("labels",), f"expected a mapping of classes to values, found {entries!r}")
-        return {}
-    labels: dict[str, list[int]] = {}
-    owner = {0: _BACKGROUND}
-    for name, entry in entries.items():
-        labels[name] = entry if isinstance(entry, list) else [entry]
-        if not labels[name] or not all(_is_count(value) for value in labels[name]):
-            file.fail(("labels", name), f"expected whole numbers of 0 or more, found {entry!r}")
-            continue
-        for value in labels[name]:
-            if owner.setdefault(value, name) != name:
-                file.fail(("labels", name), f"value {value} stands for {owner[value]} too, expected another")
-    if entries and not set(labels) - {_BACKGROUND}:
-        file.fail(("labels",), "expected a class besides the background")
-    return labels
-
-
-def _regions(file: _File, entries: Any, classes: tuple[str, ...]) -> tuple[Region, ...]:
-    if not isinstance(entries, dict):
-        file.fail(("regions",), f"expected a mapping of names to classes, found {entries!r}")
-        return ()
-    regions = []
-    for name, entry in entries.items():
-        place: Place = ("regions", name)
-        if not re.fullmatch(_NAME, name):
-            file.fail(place, "expected a name of letters and digits")
-        chosen, fewest = entry, 0
-        if isinstance(entry, dict):
-            if not {"classes"} <= set(entry) <= {"classes", "min_voxels"}:
-                file.fail(place, f"expected classes, and min_voxels or not, found {', '.join(entry)}")
-                continue
-            chosen, fewest = entry["classes"], entry.get("min_voxels", 0)
-            if not _is_count(fewest):
-                file.fail((*place, "min_voxels"), f"expected 0 or more, found {fewest!r}")
-        chosen = chosen if isinstance(chosen, list) else [chosen]
-        if not chosen:
-            file.fail(place, "expected a class at least")
-        for one in chosen:
-            if one not in classes[1:]:
-                file.fail(place, unknown("class", str(one), list(classes[1:])))
-        regions.append(Region(name, tuple(classes.index(c) for c in chosen if c in classes), fewest))
-    return tuple(regions)
-
-
-def _profile_order(file: _File, order: Any, modalities: tuple[str, ...]) -> tuple[str, ...]:
-    if order is None:
-        return modalities
-    if not isinstance(order, list) or sorted(map(str, order)) != sorted(modalities):
-        expected = f"each of {', '.join(modalities)} once"
-        file.fail(("profile_order",), f"expected {expected}, found {order!r}")
-        return modalities
-    return tuple(order)
-
-
-def _normalise(file: _File, entries: Any, modalities: tuple[str, ...]) -> tuple[Normalisation, ...]:
-    """Return how each modality is normalised; nothing where none says."""
-    if not isinstance(entries, dict):
-        file.fail(("normalise",), f"expected a mapping of modalities to rules, found {entries!r}")
-        return ()
-    rules = dict.fromkeys(modalities, Normalisation())
-    for name, entry in entries.items():
-        place: Place = ("normalise", name)
-        if name not in modalities:
-            file.fail(place, unknown("modality", name, list(modalities)))
-        elif entry in ("zscore", "none"):
-            rules[name] = Normalisation(entry)
-        elif isinstance(entry, dict) and len(entry) == 1 and set(entry) <= set(_LIMITED):
-            ((rule, limits),) = entry.items()
-            sound = isinstance(limits, list) and len(limits) == 2 and all(map(_is_number, limits))
-            if sound and limits[0] < limits[1] and (rule == "window" or 0 <= limits[0] < limits[1] <= 100):
-                rules[name] = Normalisation(rule, tuple(map(float, limits)))
-            else:
-                most = " within 0 and 100" if rule == "percentiles" else ""
-                file.fail((*place, rule), f"expected [low, high]{most}, found {limits!r}")
-        else:
-            expected = "zscore, none, {window: [low, high]} or {percentiles: [low, high]}"
-            file.fail(place, f"expected {expected}, found {entry!r}")
-    return tuple(rules.values()) if entries else ()
-
-
-def _patient(file: _File, pattern: Any) -> str:
-    """Check the pattern of patients: a regular expression with one group."""
-    try:
-        if not isinstance(pattern, str) or (pattern and re.compile(pattern).groups != 1):
-            file.fail(
-                ("patient",), f"expected a pattern with one group such as '(.+)_[0-9]+', found {pattern!r}"
-            )
-    except re.error as error:
-        file.fail(("patient",), f"is no regular expression ({error}): found {pattern!r}")
-    return str(pattern)
 
 
 def _table_order(modalities: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
@@ -335,11 +216,3 @@ def _table_order(modalities: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     if set(modalities) != set(BRATS_MODALITIES):
         return ()
     return tuple(tuple(m for m in modalities if m in subset) for subset in BRATS_TABLE_ORDER)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

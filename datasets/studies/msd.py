@@ -19,4 +19,5 @@ MSD01 = replace(
     layouts=(Layout(("imagesTr/{case}",) * 4, "labelsTr/{case}"),),
     channels=(0, 2, 1, 3),
     case_names=r"BRATS_\d+",
+    ignore=("imagesTs/*",),
 )

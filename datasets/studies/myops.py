@@ -1,7 +1,7 @@
 """MyoPS2020: description of the naming, labels, regions and table order (three contrasts of the heart).
 
 The files may lie as they are handed out, `train25/<case>_C0.nii.gz` with the labels beside them in
-`train25_myops_gd`, or in one folder a case.
+`train25_myops_gd`, or in one folder a case. `test20`, which has no labels, is left alone.
 """
 
 from dataclasses import replace
@@ -24,6 +24,7 @@ MYOPS2020 = Description(
         Layout(tuple("train25/{case}" + suffix for suffix in _SUFFIXES), "train25_myops_gd/{case}_gd"),
     ),
     case_names=r"myops_training_\d+",
+    ignore=("test20/*",),
 )
 
 PHANTOM_HEART = replace(MYOPS2020, name="phantom-heart", case_names="")

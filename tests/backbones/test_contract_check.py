@@ -10,9 +10,17 @@ from backbones.check import check_backbone
 from backbones.contract import Features, Fused
 from bench_errors import InputError
 from bench_options import MethodOptions
+from bench_registry import PLUGINS
 
 exec(block("add-a-backbone.md", "python"))
 Sound = globals()["MeanNet"]
+
+
+@pytest.fixture(autouse=True)
+def plugins(monkeypatch):
+    """The classes of this file may be imported by their names."""
+    classes = [name for name, value in globals().items() if isinstance(value, type)]
+    monkeypatch.setenv(PLUGINS, ",".join(f"{__name__}:{name}" for name in classes))
 
 
 @pytest.mark.parametrize("modalities", [1, 2])
@@ -111,7 +119,7 @@ class Other(nn.Module):
         (SidesInTrainingAlone, "0 side outputs in evaluation, 1 in training"),
         (HasAMistake, "RuntimeError in fuse, .*test_contract_check.py.*: no luck"),
         (IgnoresTheStudy, "let its __init__ take and pass on"),
-        (Other, "Other is no backbone: derive it"),
+        (Other, "Other is no backbone: derive a class"),
     ],
 )
 def test_what_is_broken_is_named(broken: type, says: str) -> None:

@@ -113,5 +113,5 @@ def test_subsets_without_cases_are_an_error() -> None:
 
 
 def test_an_odd_width_is_refused() -> None:
-    with pytest.raises(InputError, match="width: Input should be a multiple of 2"):
+    with pytest.raises(InputError, match="width: expected a multiple of 2"):
         backbones.create("rfnet", 4, 4, width=3)

@@ -8,7 +8,7 @@ from recorded_runs import record
 from benchmark.run_folder.folder import VALIDATED
 from benchmark.run_folder.reasons import Pruned
 from benchmark.tune.search import Place, begin, resume
-from benchmark.tune.study_file import load_plan
+from benchmark.tune.study_file import load_search
 from benchmark.tune.worker import work
 
 CONTENT = {
@@ -34,10 +34,10 @@ def write_plan(folder, **changes):
 
 
 def made(folder, **changes):
-    """Return the plan and place of a stub study."""
-    name, plan = load_plan(str(write_plan(folder, **changes)))
-    plan.check(name)
-    return plan, Place(name, folder / "runs")
+    """Return the search and place of a stub study."""
+    name, search = load_search(str(write_plan(folder, **changes)))
+    search.check(name)
+    return search, Place(name, folder / "runs")
 
 
 def quality(params):
@@ -45,13 +45,13 @@ def quality(params):
     return 0.9 - 0.05 * abs(params["objective.tau"] - 6) - 0.1 * abs(params["objective.lambda1"] - 0.5)
 
 
-def stub_objective(plan, place, on_trial=lambda trial: None):
+def stub_objective(search, place, on_trial=lambda trial: None):
     """Return an objective that reports growing scores, and leaves a run folder with its validation."""
 
     def objective(trial):
         on_trial(trial)
         value = quality(trial.params)
-        if len(plan.goals) == 1:
+        if len(search.goals) == 1:
             for epoch in (1, 2, 3):
                 trial.report(value * epoch / 4, epoch)
                 if trial.should_prune():
@@ -63,15 +63,15 @@ def stub_objective(plan, place, on_trial=lambda trial: None):
             writer.writerow(["case", "subset", "region", "metric", "policy", "value"])
             for region in ("WT", "TC", "ET", "ETpp"):
                 writer.writerow(["case 1", "flair", region, "dice", "passion", value])
-        return [value] if len(plan.goals) == 1 else [value, trial.params["objective.lambda1"] / 5]
+        return [value] if len(search.goals) == 1 else [value, trial.params["objective.lambda1"] / 5]
 
     return objective
 
 
 def worked(folder, trials, on_trial=lambda trial: None, **changes):
-    """Run a stub study in this process; return it with its plan and place."""
-    plan, place = made(folder, **changes)
-    begin(plan, place, "d474")
-    study = resume(plan, place)
-    work(study, plan, place, stub_objective(plan, place, on_trial), trials, None)
-    return study, plan, place
+    """Run a stub study in this process; return it with its search and place."""
+    search, place = made(folder, **changes)
+    begin(search, place, "d474")
+    study = resume(search, place)
+    work(study, search, place, stub_objective(search, place, on_trial), trials, None)
+    return study, search, place

@@ -1,5 +1,6 @@
 """The page on adding an objective: its example is checked, run and reported."""
 
+import pytest
 from docs_page import block, commands, run
 
 from benchmark.run_folder.folder import run_folders
@@ -7,6 +8,7 @@ from benchmark.run_folder.folder import run_folders
 PAGE = "add-an-objective.md"
 
 
+@pytest.mark.long
 def test_the_page_works_as_written(place, capsys):
     (place / "weakest.py").write_text(block(PAGE, "python"))
     (place / "mine.yaml").write_text(block(PAGE, "yaml"))

@@ -4,6 +4,7 @@ import shutil
 
 import nibabel as nib
 import numpy as np
+import pytest
 import yaml
 from docs_page import block, commands, run
 from nifti_study import write_study
@@ -17,6 +18,7 @@ NUMBERS = {"train": (2, 3, 4), "val": (5,), "test": (1,)}
 """Of the cases that are made, in the published split."""
 
 
+@pytest.mark.long
 def test_the_page_works_as_written(place, capsys):
     names = [f"BraTS20_Training_{n:03}" for part in NUMBERS.values() for n in part]
     write_study(place / "BraTS2020", BRATS2020, names, shape=(24, 20, 16))

@@ -1,5 +1,6 @@
 """The page on grids: its grid on a phantom study, small."""
 
+import pytest
 import yaml
 from docs_page import block, commands, run
 
@@ -8,6 +9,7 @@ from benchmark.run_folder.folder import run_folders
 PAGE = "run-a-grid.md"
 
 
+@pytest.mark.long
 def test_the_page_works_as_written(place, capsys):
     grid = yaml.safe_load(block(PAGE, "yaml"))
     grid["axes"] |= {"profile": ["mr2468"], "seed": [1037]}

@@ -9,6 +9,7 @@ PAGE = "tracking.md"
 SMALL = ["--set", "train.epochs=1", "--set", "train.crop=16", "--set", "backbone.width=2"]
 
 
+@pytest.mark.long
 def test_the_page_works_as_written(place, monkeypatch, capsys):
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_LOG_MODEL"):
         monkeypatch.delenv(name, raising=False)

@@ -51,10 +51,10 @@ def test_importing_the_room_does_not_import_torch() -> None:
     ("name", "options", "says"),
     [
         ("pasion", {}, "did you mean passion"),
-        ("passion", {"policy": "itd"}, r"'idt', 'idt_drop' or 'pdt' \(found 'itd'\)"),
+        ("passion", {"policy": "itd"}, "policy: expected 'idt', 'idt_drop' or 'pdt', found 'itd'"),
         ("passion", {"variant": "papre"}, "'released' or 'paper'"),
         ("pmr", {"aplha": 2}, "objective pmr: aplha: no such option here, did you mean alpha"),
-        ("passion", {"pixel": False, "lambda1": 2}, "objective.lambda1 has no effect"),
+        ("passion", {"pixel": False, "lambda1": 2}, "objective passion: lambda1 has no effect: pixel is off"),
         ("kd", {"teacher_data": "none"}, "'imperfect' or 'complete'"),
     ],
 )

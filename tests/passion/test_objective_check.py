@@ -8,6 +8,7 @@ from torch import Tensor
 
 from backbones.contract import Backbone
 from bench_errors import InputError
+from bench_registry import PLUGINS
 from passion import OBJECTIVES
 from passion.baseline import Baseline
 from passion.check import check_objective, equal_states
@@ -15,6 +16,13 @@ from passion.objective import Batch, Losses
 
 QUICK = ("baseline", "passion", "kd", "gradnorm")
 """One of each kind: without state, with state, with a teacher, with parameters of its own."""
+
+
+@pytest.fixture(autouse=True)
+def plugins(monkeypatch):
+    """The classes of this file may be imported by their names."""
+    classes = [name for name, value in globals().items() if isinstance(value, type)]
+    monkeypatch.setenv(PLUGINS, ",".join(f"{__name__}:{name}" for name in classes))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +133,7 @@ class NotAnObjective:
         (RemembersEvaluations, "state_dict changes without gradient"),
         (ForgetsOnLoading, "does not go on alike"),
         (SwitchesTheMode, "training mode"),
-        (NotAnObjective, "NotAnObjective is no objective: derive it"),
+        (NotAnObjective, "NotAnObjective is no objective: derive a class"),
     ],
 )
 def test_what_is_broken_is_named(broken: type, says: str) -> None:

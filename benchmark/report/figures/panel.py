@@ -36,7 +36,7 @@ OUTLINES: tuple[tuple[str, Any], ...] = (
 
 
 @dataclass(frozen=True)
-class Row:
+class PanelRow:
     """One row of a panel: a case as one run segments it.
 
     Attributes:
@@ -50,7 +50,7 @@ class Row:
     scores: Mapping[str, str]
 
 
-def panel(rows: Sequence[Row], study: Study) -> Figure:
+def panel(rows: Sequence[PanelRow], study: Study) -> Figure:
     """Draw a row per case: the label, then the prediction for each of the growing subsets.
 
     The ground of a prediction is the modality that its subset has more than the one before.

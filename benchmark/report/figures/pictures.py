@@ -17,7 +17,7 @@ from benchmark.report.figures.answer import forest, rank_diagram
 from benchmark.report.figures.choice import chosen, chosen_text, only_rows
 from benchmark.report.figures.curves import loss_curves, preference_curves, with_preference
 from benchmark.report.figures.heat_map import MOST_ROWS, heat_map
-from benchmark.report.figures.panel import Row, panel
+from benchmark.report.figures.panel import PanelRow, panel
 from benchmark.report.figures.style import MOST
 from benchmark.report.figures.subsets import box_text, boxes, differences
 from benchmark.report.figures.trends import over_missing, over_number
@@ -243,7 +243,7 @@ def _panels(section: Section, study: Study, single: int) -> Iterator[Drawn]:
     common = [(m, e) for m, own in examples.items() for e in own if ROLES[0] in e.roles]
     plain = study.description.plain_regions
     if common and len({example.case for _, example in common}) == 1:
-        rows = [Row(m, e, dice_by_subset(kept[m], e, plain)) for m, e in common]
+        rows = [PanelRow(m, e, dice_by_subset(kept[m], e, plain)) for m, e in common]
         yield _drawn(
             f"{study.name}-slices",
             f"Case {common[0][1].case} by method",
@@ -264,7 +264,7 @@ def _panels(section: Section, study: Study, single: int) -> Iterator[Drawn]:
             if of
         )
         if len(found) > 1:  # a study of one test case has shown it above
-            rows = [Row(title, e, dice_by_subset(run, e, plain)) for _, title, e in found]
+            rows = [PanelRow(title, e, dice_by_subset(run, e, plain)) for _, title, e in found]
             yield _drawn(
                 f"{study.name}-slices-{i + 1}",
                 f"Worst, median and best case of {method}",

@@ -6,8 +6,6 @@ document that loads booktabs and graphicx; the HTML is one `<table>` that names 
 each row in data attributes.
 """
 
-import csv
-import io
 import math
 import re
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from benchmark.report.tables.csv_text import csv_text
 from benchmark.report.tables.table import Block, Cell, Column, Difference, Row, Table
 
 PRESENT, ABSENT, CHECK = "●", "○", "✓"
@@ -117,11 +116,9 @@ def wide_csv(table: Table) -> str:
 
     The head has `metric`, `policy`, the table's labels, `runs`, `source`, `statistic` and the columns' names.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     heads = [label.lower() for label in table.labels]
     names = [column.name for column in table.columns]
-    writer.writerow(["metric", "policy", *heads, "runs", "source", "statistic", *names])
+    lines = []
     for block in table.blocks:
         for row in block.rows:
             labels = [int(label) if isinstance(label, bool) else label for label in row.labels]
@@ -131,8 +128,8 @@ def wide_csv(table: Table) -> str:
                     "" if math.isnan(value) else f"{value:.{column.decimals + 2}f}"
                     for value, column in zip(values, table.columns, strict=True)
                 ]
-                writer.writerow([*start, statistic, *numbers])
-    return text.getvalue()
+                lines.append([*start, statistic, *numbers])
+    return csv_text(["metric", "policy", *heads, "runs", "source", "statistic", *names], lines)
 
 
 def html(table: Table) -> str:
@@ -160,13 +157,11 @@ def html(table: Table) -> str:
 
 def differences_csv(table: Table) -> str:
     """Return a line per difference of the table, whole: the heads are those of `Difference`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["metric", *(field.name for field in fields(Difference))])
-    for difference in table.differences:
-        values = (f"{v:.6g}" if isinstance(v, float) else v for v in astuple(difference))
-        writer.writerow([table.title, *values])
-    return text.getvalue()
+    rows = (
+        [table.title, *(f"{v:.6g}" if isinstance(v, float) else v for v in astuple(difference))]
+        for difference in table.differences
+    )
+    return csv_text(["metric", *(field.name for field in fields(Difference))], rows)
 
 
 def p_value(p: float) -> str:

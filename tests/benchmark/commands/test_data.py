@@ -7,7 +7,7 @@ import pytest
 
 from bench_errors import InputError
 from benchmark.commands.app import main
-from benchmark.commands.data import prepare_folder, verify_store
+from benchmark.commands.data import check_folder, prepare_folder, verify_store
 from datasets.phantom.study import write_study
 
 
@@ -34,6 +34,22 @@ def test_prepare_says_what_it_leaves_out_and_verify_what_is_damaged(tmp_path, ca
     assert lines[1].startswith("2 cases, 1 damaged")
     with pytest.raises(InputError, match="does not exist"):
         verify_store(tmp_path / "nowhere", None)
+
+
+def test_files_that_no_pattern_takes_are_named_by_check_and_prepare(tmp_path, capsys):
+    _, two = write_study(tmp_path / "study", cases=2, size=32)
+    deeper = tmp_path / "study" / "Amsterdam" / two
+    deeper.parent.mkdir()
+    (tmp_path / "study" / two).rename(deeper)
+    assert check_folder(tmp_path / "study", "brats2020", as_json=False) == 1
+    out = capsys.readouterr().out
+    assert "found 5 image files that no pattern takes" in out
+    assert "1 cases of 1 patients" in out
+    prepare_folder(tmp_path / "study", "brats2020", tmp_path / "store", "full", False, None)
+    out, warnings = capsys.readouterr()
+    assert "prepared 1 cases" in out
+    (warning,) = warnings.splitlines()
+    assert warning.startswith("warning: Amsterdam: found 5 image files that no pattern takes")
 
 
 def test_patients_to_predict_are_checked_without_labels(tmp_path, capsys, monkeypatch):

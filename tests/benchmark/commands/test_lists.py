@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 from docs_page import block
-from pydantic import ValidationError
 
 from backbones import BACKBONES
 from bench_errors import InputError
-from bench_options import readable_errors
+from bench_registry import PLUGINS
+from bench_yaml import Document
 from benchmark.commands.lists import print_backbone_check, print_objective_check
 from benchmark.commands.options import register
 from benchmark.config.grid import load_grid
@@ -23,6 +23,7 @@ from datasets.studies.names import DATASETS
 
 PROGRAM = Path(sys.executable).with_name("bench")
 PAGE = "add-a-backbone.md"
+PLUGIN = ("--plugin", "mean_net:MeanNet")
 
 
 def bench(*arguments, cwd):
@@ -38,12 +39,16 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.long
 def test_the_page_on_adding_a_backbone_works(folder):
     checked = bench("check-backbone", "mean_net:MeanNet", "--argument", "width=2", "--crop", 8, cwd=folder)
     assert checked.returncode == 0, checked.stderr
     assert checked.stdout.count("ok  ") == 14
     assert checked.stdout.endswith("keeps the contract\n")
-    result = bench("run", "--grid", "mine.yaml", "--device", "cpu", "--no-track", cwd=folder)
+    refused = bench("run", "--grid", "mine.yaml", cwd=folder)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "let it be imported by --plugin mean_net:MeanNet" in refused.stderr
+    result = bench("run", "--grid", "mine.yaml", "--device", "cpu", "--no-track", *PLUGIN, cwd=folder)
     assert result.returncode == 0, result.stderr
     runs = run_folders(folder / "runs" / "mine")
     assert [run.state() for run in runs] == ["done", "done"]
@@ -51,7 +56,7 @@ def test_the_page_on_adding_a_backbone_works(folder):
     plugin = runs[0].config()["plugins"]["backbone"]
     assert plugin["origin"] == "mean_net:MeanNet"
     assert len(plugin["sha256"]) == 64
-    reported = bench("report", "--grid", "mine.yaml", "--out", "report", cwd=folder)
+    reported = bench("report", "--grid", "mine.yaml", "--out", "report", *PLUGIN, cwd=folder)
     assert reported.returncode == 0, reported.stderr
     assert "MeanNet + PASSION" in (folder / "report" / "report.md").read_text()
 
@@ -60,14 +65,13 @@ def test_a_plugin_is_known_by_its_class_name(folder):
     content = yaml.safe_load((folder / "mine.yaml").read_text())
     content["axes"]["backbone"] = ["MeanNet", {"name": "mean_net:MeanNet", "width": 2}]
     (folder / "short.yaml").write_text(yaml.safe_dump(content))
-    plugin = ("--plugin", "mean_net:MeanNet")
-    known = bench("status", "--grid", "short.yaml", *plugin, cwd=folder)
+    known = bench("status", "--grid", "short.yaml", *PLUGIN, cwd=folder)
     assert known.returncode == 0, known.stderr
     assert "4 absent" in known.stdout
     unknown = bench("status", "--grid", "short.yaml", cwd=folder)
     assert unknown.returncode == 2
     assert "unknown backbone 'MeanNet'" in unknown.stderr
-    assert "backbone MeanNet" in bench("list", *plugin, cwd=folder).stdout
+    assert "backbone MeanNet" in bench("list", *PLUGIN, cwd=folder).stdout
 
 
 @pytest.mark.parametrize(
@@ -77,7 +81,7 @@ def test_a_plugin_is_known_by_its_class_name(folder):
         (lambda: register(["mean_net:Block"]), "neither a backbone nor an objective"),
         (lambda: register(["maen_net:MeanNet"]), "no module maen_net"),
         (lambda: print_backbone_check("mean_net:MeanNet", 8, 3, ["width"]), "expected NAME=VALUE"),
-        (lambda: print_backbone_check("mean_net:MeanNet", 8, 3, ["width=[1"]), "expected NAME=VALUE"),
+        (lambda: print_backbone_check("mean_net:MeanNet", 8, 3, ["width=[1"]), "is not YAML"),
         (lambda: print_backbone_check("mean_net:MeanNet", 8, 3, ["depth=3"]), "depth: no such option here"),
         (lambda: print_backbone_check("rfnett", 8, 3, []), "did you mean rfnet"),
         (lambda: print_objective_check("passoin", []), "did you mean passion"),
@@ -85,6 +89,7 @@ def test_a_plugin_is_known_by_its_class_name(folder):
 )
 def test_wrong_input_is_named(folder, monkeypatch, ask, says):
     monkeypatch.chdir(folder)
+    monkeypatch.setenv(PLUGINS, "mean_net:MeanNet")
     with pytest.raises(InputError, match=says):
         ask()
 
@@ -92,7 +97,7 @@ def test_wrong_input_is_named(folder, monkeypatch, ask, says):
 def test_a_broken_backbone_is_one_line_and_exit_code_2(folder):
     result = bench("check-backbone", "mean_net:MeanNet", "--argument", "width=wide", cwd=folder)
     assert result.returncode == 2
-    assert "backbone mean_net:MeanNet: width: Input should be a valid integer" in result.stderr
+    assert "backbone mean_net:MeanNet: width: expected a whole number, found 'wide'" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -117,6 +122,7 @@ def test_a_window_that_fits_is_accepted():
 
 def test_a_grid_with_such_a_network_does_not_start(folder, monkeypatch):
     monkeypatch.chdir(folder)
+    monkeypatch.setenv(PLUGINS, "mean_net:MeanNet")
     content = yaml.safe_load((folder / "mine.yaml").read_text())
     content["axes"] = {"backbone": ["mean_net:MeanNet", "monai:DenseNet121"]}
     (folder / "broken.yaml").write_text(yaml.safe_dump(content))
@@ -146,6 +152,7 @@ def test_list_imports_nothing_heavy():
 
 def test_sections_of_monai_and_plugins(folder, monkeypatch):
     monkeypatch.chdir(folder)
+    monkeypatch.setenv(PLUGINS, "mean_net:MeanNet")
     monai = RunConfig.model_validate({"backbone": "monai:UNet"})
     assert monai.name == "phantom-UNet-passion-mr2468-s1037"
     assert (monai.backbone.presence_code, monai.backbone.arguments) == (False, {})
@@ -167,13 +174,15 @@ def test_sections_of_monai_and_plugins(folder, monkeypatch):
         ),
         ({"backbone": {"widht": 4}}, "backbone.widht: no such option here, did you mean width?"),
         ({"backbone": {"name": "monai:UNet", "width": 4}}, "known are name, presence_code, arguments"),
-        ({"backbone": {"name": "rfnet", "width": 3}}, "width: Input should be a multiple of 2 (found 3)"),
+        ({"backbone": {"name": "rfnet", "width": 3}}, "backbone.width: expected a multiple of 2, found 3"),
         (
             {"backbone": {"name": "monai:UNet", "arguments": 3}},
-            "backbone.arguments: Input should be a valid dict",
+            "backbone.arguments: expected a mapping, found 3",
         ),
         ({"backbone": {"name": "rfnett"}}, "did you mean rfnet"),
         ({"backbone": {"name": "nowhere:Net"}}, "no module nowhere"),
+        ({"backbone": {"name": "os:system"}}, "backbone os:system is code of a file or package"),
+        ({"objective": {"name": "os:system"}}, "by --plugin os:system"),
         (
             {"backbone": {"name": "mean_net:MeanNet", "origin": "mean_net:MeanNet (x 1)"}},
             "when the run was begun",
@@ -184,14 +193,15 @@ def test_sections_of_monai_and_plugins(folder, monkeypatch):
         ),
         ({"objective": "passoin"}, "did you mean passion"),
         ({"trian": {}}, "trian: no such option here, did you mean train?"),
-        ({"backbone": {"name": 3}}, "backbone.name: Input should be a valid string (found 3)"),
+        ({"backbone": {"name": 3}}, "backbone.name: expected text, found 3"),
     ],
 )
 def test_wrong_sections_are_named(folder, monkeypatch, content, says):
     monkeypatch.chdir(folder)
-    with pytest.raises(ValidationError) as caught:
-        RunConfig.model_validate(content)
-    assert says in readable_errors(caught.value.errors())
+    monkeypatch.setenv(PLUGINS, "mean_net:MeanNet,nowhere:Net")
+    with pytest.raises(InputError) as caught:
+        Document(content, "run").check(RunConfig)
+    assert says in str(caught.value)
 
 
 def test_our_own_sections_hold_nothing_of_plugins():

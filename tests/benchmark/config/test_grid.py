@@ -87,17 +87,20 @@ def test_the_ablation_has_the_six_rows(name):
         ("axes: {dataset: [phantm]}", "did you mean phantom"),
         ("axes: {profile: [mr246]}", "mr246"),
         ("axes: {dataset: [myops2020], profile: [mr2468]}", "3 modalities"),
-        ("axes: {seed: []}", "expected a non-empty list"),
+        ("axes: {seed: []}", "axes.seed: expected 1 or more entries, found []"),
         ("axes: {seed: [1, 1]}", "same run"),
-        ("axes: {seed: [one]}", "seed: Input should be a valid integer"),
-        ("axis: {seed: [1]}", "is no grid"),
+        ("axes: {seed: [one]}", "seed: expected a whole number, found 'one'"),
+        ("axis: {seed: [1]}", "axis: no such option here, did you mean axes"),
         ("axes: {seed: [1]}\nbases: {}", "did you mean base"),
         ("axes: [1, 2", "is not YAML"),
         ("axes: {seed: [1]}\ndata: {phantom: {casess: 4}}", "did you mean cases"),
-        ("axes: {seed: [1]}\ndata: {phantom: {cases: many}}", "line 2: data.phantom: cases: Input should be"),
+        (
+            "axes: {seed: [1]}\ndata: {phantom: {cases: many}}",
+            "line 2: data.phantom.cases: expected a whole number, found 'many'",
+        ),
         ("axes: {seed: [1]}\ndata:\n  brats2020: {cases: 4}", "line 3: data.brats2020 has no effect"),
         ("axes: {seed: [1]}\nbase: [1]", "line 2: base: expected a mapping"),
-        ("axes:\n  seed: [1]\n  seed: [2]", "line 3: the key seed stands there twice"),
+        ("axes:\n  seed: [1]\n  seed: [2]", "line 3: axes.seed stands there twice"),
         (
             "axes:\n  backbone:\n  - rfnet\n  - rfnett",
             "line 4: unknown backbone 'rfnett': did you mean rfnet",
@@ -110,11 +113,14 @@ def test_the_ablation_has_the_six_rows(name):
         ("axes:\n  seed: [1]\n  sed: [3]", "line 3: sed: no such option here, did you mean seed"),
         ("axes:\n  objective:\n  - {name: passion,\n     tua: 2}", "line 4: objective.tua: no such option"),
         ("axes:\n  dataset: [brats2020]\n  profile: [mr2468, mr357]", "line 3: profile mr357"),
-        ("axes:\n  seed: [1]\n  objective: [{name: baseline, policy: pdt}]", "policy pdt trains on complete"),
+        (
+            "axes:\n  seed: [1]\n  objective: [{name: baseline, policy: pdt}]",
+            "line 3: objective.policy: pdt trains on complete",
+        ),
         ("axes: {seed: [1]}\nexclude:\n- {seed: 2}", "line 3: this rule excludes no point"),
         ("axes: {seed: [1]}\nexclude:\n- {seed: 1}", "exclude every point"),
         ("axes: {seed: [1]}\nexclude: {seed: 1}", "line 2: exclude: expected a list"),
-        ("axes: {seed: [1]}\ninclude:\n- 3", "line 3: include.0: expected a mapping"),
+        ("axes: {seed: [1]}\ninclude:\n- 3", "line 3: include, entry 1: expected a mapping, found 3"),
         ("axes: {seed: [1]}\ninclude:\n- {seed: 2}\n- {seeed: 2}", "line 4: seeed: no such option"),
         ("axes: {seed: [1]}\ninclude:\n- {seed: 1}", "line 3: two points of the grid are the same run"),
         ("axes:\n  dataset:\n  - {valu: phantom, with: {seed: 1}}", "line 3: axis dataset: an entry with"),
@@ -140,7 +146,7 @@ def test_runs_follow_the_content_of_a_profile_file(tmp_path):
     assert hashes[0] == hashes[1] != hashes[2]
     profile.write_text("rates: {t1: 1.5}")
     with pytest.raises(
-        InputError, match=r"mine.yaml, line 1: profile .*rates.yaml: rates.t1: expected a rate"
+        InputError, match=r"mine.yaml, line 1: profile .*rates.yaml, line 1: rates.t1: expected less"
     ):
         load_grid(str(grid))
 
@@ -149,6 +155,128 @@ def test_an_option_without_effect_is_named_where_it_stands(tmp_path):
     path = tmp_path / "idle.yaml"
     path.write_text("axes: {objective: [passion]}\nbase:\n  objective: {beta: false,\n    eta: 0.5}\n")
     with pytest.raises(InputError, match=r"idle.yaml, line 4: objective.eta has no effect"):
+        load_grid(str(path))
+
+
+def test_each_error_of_a_point_is_told_with_its_own_line(tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(
+        "axes:\n"
+        "  train.lr: [1e-1]\n"
+        "  objective:\n"
+        "  - {name: baseline,\n"
+        "     with: {train: {crop: 30}}}\n"
+        "base:\n"
+        "  backbone:\n"
+        "    width: wide\n"
+    )
+    with pytest.raises(InputError) as caught:
+        load_grid(str(path), ["seed=1.5"])
+    assert str(caught.value) == (
+        f"grid {path}, line 8: backbone.width: expected a whole number, found 'wide'; "
+        "line 5: train.crop: expected a multiple of 16, found 30; "
+        "--set seed=1.5: seed: expected a whole number, found 1.5"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("base:\n  train: {lr: 0.1}\n  train.lr: 0.2", "line 4: train.lr is given at grid {}, line 3 too"),
+        ("base:\n  train.lr: 0.2\n  train:\n    lr: 1", "line 5: train.lr is given at grid {}, line 3 too"),
+        (
+            "base: {objective: kd,\n  objective.name: pmr}",
+            "line 3: objective.name is given at grid {}, line 2",
+        ),
+        ("base: {train: 3,\n  train.lr: 1}", "line 3: train.lr is given at grid {}, line 2 too"),
+        ("include:\n- {test: {window: 32},\n   test.window: 48}", "line 4: test.window is given at"),
+        ("exclude:\n- {train.lr: 1, train: {lr: 1}}", "line 3: train.lr is given at"),
+    ],
+)
+def test_a_setting_that_hides_one_beside_it_is_refused(tmp_path, text, says):
+    path = tmp_path / "twice.yaml"
+    path.write_text(f"axes: {{seed: [1]}}\n{text}\n")
+    with pytest.raises(InputError) as caught:
+        load_grid(str(path))
+    assert says.format(path) in str(caught.value)
+    assert str(caught.value).endswith("leave one of them")
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        "train: [{lr: 0.1}]\n  train.lr: [0.2]",
+        "dataset: [{value: phantom, with: {train.lr: 0.1}}]\n  train.lr: [0.2]",
+        "dataset: [{value: phantom, with: {train.lr: 0.1, train: {lr: 0.2}}}]",
+    ],
+)
+def test_axes_do_not_hide_each_other(tmp_path, axes):
+    path = tmp_path / "twice.yaml"
+    path.write_text(f"axes:\n  {axes}\n")
+    with pytest.raises(InputError, match=r"line [23]: train.lr is given at grid .*twice.yaml, line 2 too"):
+        load_grid(str(path))
+
+
+def test_what_is_more_particular_stands_above_the_base(tmp_path):
+    path = tmp_path / "above.yaml"
+    path.write_text(
+        "axes: {train.lr: [0.1], train: [{crop: 32}]}\nbase: {train: {lr: 0.5, crop: 48, epochs: 7}}\n"
+        "include: [{train: {lr: 0.3}}]\n"
+    )
+    trains = [c.train for c in load_grid(str(path), ["train.crop=64"]).configs]
+    assert [(t.lr, t.crop, t.epochs) for t in trains] == [(0.1, 64, 7), (0.3, 64, 7)]
+
+
+@pytest.mark.parametrize("option", ["train.lr", "objective.lambda1", "train.weight_decay"])
+@pytest.mark.parametrize("value", [".inf", ".nan", "1e999", "true", "'0.1'", "yes"])
+def test_what_is_no_finite_number_is_refused(tmp_path, option, value):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(f"axes:\n  {option}: [0.1,\n  {value}]\nbase: {{objective: passion}}\n")
+    with pytest.raises(InputError, match=rf"wrong.yaml, line 3: .*{option}.*expected"):
+        load_grid(str(path))
+    path.write_text("axes: {objective: [passion]}\n")
+    with pytest.raises(InputError, match=r"--set .*expected"):
+        load_grid(str(path), [f"{option}={value}"])
+
+
+@pytest.mark.parametrize(
+    "value", ["yes", "1:30", "010", "true", "1.0", "'5'", "-1", "9" * 19, "9" * 5000, "1e3"]
+)
+def test_what_is_no_seed_is_refused(tmp_path, value):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(f"axes:\n  seed:\n  - {value}\n")
+    with pytest.raises(InputError, match=r"wrong.yaml, line 3: .*seed.*expected") as caught:
+        load_grid(str(path))
+    assert len(str(caught.value)) < 300 + len(str(path))
+    with pytest.raises(InputError, match=r"--set seed=.*expected") as caught:
+        load_grid("demo", [f"seed={value}"])
+    assert len(str(caught.value)) < 300
+
+
+def test_numbers_may_be_written_as_readers_know_them(tmp_path):
+    path = tmp_path / "numbers.yaml"
+    path.write_text("axes: {train.lr: [1e-1], train.weight_decay: [-0.0], seed: [999999999999999999]}\n")
+    (config,) = load_grid(str(path)).configs
+    assert (config.train.lr, str(config.train.weight_decay), config.seed) == (0.1, "0.0", 10**18 - 1)
+    written = load_grid("demo", ["train.lr=1e-1", "train.weight_decay=-0.0"]).configs
+    assert written == load_grid("demo", ["train.lr=0.1", "train.weight_decay=0"]).configs
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + ".yaml", "ü" * 130 + ".yaml", '"a\\0.yaml"'])
+@pytest.mark.parametrize("key", ["dataset", "profile", "backbone", "objective", "split"])
+def test_names_that_no_file_has(tmp_path, key, name):
+    path = tmp_path / "long.yaml"
+    path.write_text(f"axes: {{seed: [1]}}\nbase:\n  {key}: {name}\n")
+    with pytest.raises(InputError, match=r"long.yaml, line 3: "):
+        load_grid(str(path))
+
+
+def test_a_run_folder_with_a_name_too_long_is_refused(tmp_path):
+    profile = tmp_path / ("ä" * 100 + ".yaml")
+    profile.write_text("rates: {t1: 0.5}")
+    path = tmp_path / "long.yaml"
+    path.write_text(f"axes: {{seed: [1]}}\nbase:\n  profile: {profile}\n")
+    with pytest.raises(InputError, match=r"line 3: the run's folder would have a name of 2\d\d bytes"):
         load_grid(str(path))
 
 
@@ -208,16 +336,25 @@ def test_settings_of_the_command_line_stand_above_the_file(tmp_path):
     assert load_grid(str(path), ["train.epochs=9"]).configs == load_grid(str(path)).configs
 
 
+def test_a_key_is_set_once_on_the_command_line():
+    for settings in (["seed=1", "seed=2"], ["train.lr=1", "train={lr: 2}"]):
+        with pytest.raises(
+            InputError, match=r"--set .*2.?: .* is given at --set .*=1 too: leave one of them"
+        ):
+            load_grid("demo", settings)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("seed", "--set seed: expected KEY=VALUE"),
         ("seed=", "expected KEY=VALUE"),
-        ("seed=[", "expected KEY=VALUE"),
+        ("seed=[", "--set seed=[ is not YAML"),
         ("sed=1", "--set sed=1: sed: no such option here, did you mean seed"),
-        ("train.epochs=few", "--set train.epochs=few: train.epochs: Input should be a valid integer"),
+        ("train.epochs=few", "--set train.epochs=few: train.epochs: expected a whole number, found 'few'"),
         ("profile=mr246", "--set profile=mr246: profile mr246"),
         ("backbone=rfnett", "did you mean rfnet"),
+        ("seed={a: 1, a: 2}", "--set seed={a: 1, a: 2}: a stands there twice"),
     ],
 )
 def test_wrong_settings_are_refused_with_the_reason(text, says):

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from pydantic import ValidationError
 
 import passion
-from bench_options import readable_errors
+from bench_errors import InputError
+from bench_yaml import Document
 from benchmark.config.run_config import RunConfig, read_config
 from passion import OBJECTIVES
 
@@ -22,9 +22,9 @@ def test_stating_a_default_does_not_make_another_run():
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ({"train": {"epochs": 0}}, "train.epochs: Input should be greater than or equal to 1 (found 0)"),
+        ({"train": {"epochs": 0}}, "train.epochs: expected 1 or more, found 0"),
         ({"train": {"epoch": 3}}, "train.epoch: no such option here"),
-        ({"train": {"crop": 50}}, "train.crop: Input should be a multiple of 16 (found 50)"),
+        ({"train": {"crop": 50}}, "train.crop: expected a multiple of 16, found 50"),
         ({"objective": {"name": "baseline", "tau": 4}}, "objective.tau: no such option here"),
         ({"objective": {"name": "passion", "policy": "pdt"}}, "set profile: complete"),
         ({"objective": {"name": "baseline", "warmup_epochs": 9}, "train": {"epochs": 9}}, "lower it"),
@@ -33,7 +33,7 @@ def test_stating_a_default_does_not_make_another_run():
         ({"test": {"metrics": ["dise"]}}, "did you mean dice"),
         ({"test": {"outside": "nois-2"}}, "unknown degradation 'nois': did you mean noise"),
         ({"test": {"outside": "noise-5"}}, "expected a severity of 1, 2 or 3"),
-        ({"test": {"outside": 2}}, "test.outside: Input should be a valid string"),
+        ({"test": {"outside": 2}}, "test.outside: expected text, found 2"),
         ({"objective": {"name": "passion", "beta": False, "eta": 0.02}}, "objective.eta has no effect"),
         ({"objective": {"name": "passion", "pixel": False, "lambda1": 1}}, "objective.lambda1 has no effect"),
         ({"objective": {"name": "passion", "semantic": False, "lambda2": 1}}, "lambda2 has no effect"),
@@ -52,7 +52,7 @@ def test_stating_a_default_does_not_make_another_run():
         ),
         ({"objective": {"name": "passion", "preference": "l2"}}, "'prototype', 'dice' or 'kl'"),
         ({"objective": {"name": "moddrop", "policy": "idt"}}, "objective.policy: no such option here"),
-        ({"objective": {"name": "dwa", "temperature": 0}}, "objective.temperature: Input should be greater"),
+        ({"objective": {"name": "dwa", "temperature": 0}}, "objective.temperature: expected more than 0"),
         (
             {"objective": {"name": "kd", "teacher_data": "complete"}, "profile": "complete"},
             "objective.teacher_data has no effect",
@@ -66,9 +66,31 @@ def test_stating_a_default_does_not_make_another_run():
     ],
 )
 def test_wrong_options_are_named(content, says):
-    with pytest.raises(ValidationError) as caught:
-        RunConfig.model_validate(content)
-    assert says in readable_errors(caught.value.errors())
+    with pytest.raises(InputError) as caught:
+        Document(content, "run").check(RunConfig)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("backbone", ["monai:UNet"])
+def test_equal_numbers_under_arguments_make_one_run(backbone):
+    def config(value):
+        section = {"name": backbone, "arguments": {"dropout": value, "deep": [{"a": value}]}}
+        return RunConfig.model_validate({"backbone": section})
+
+    for values in ((0, 0.0, -0.0), (1, 1.0), (0.1, 1e-1)):
+        first = config(values[0])
+        assert {config(value).hash for value in values} == {first.hash}
+        assert all(config(value) == first for value in values)
+    assert len({config(value).hash for value in (0, 1, 0.5, True, "1", None)}) == 6
+    assert type(config(1.0).backbone.arguments["dropout"]) is float  # the class gets what was written
+    assert type(config(1).backbone.arguments["dropout"]) is int
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), [1, {"a": float("-inf")}]])
+def test_numbers_under_arguments_are_finite(value):
+    section = {"name": "monai:UNet", "arguments": {"x": value}}
+    with pytest.raises(InputError, match=r"backbone.arguments.x.*: expected a finite number"):
+        Document({"backbone": section}, "run").check(RunConfig)
 
 
 def test_the_settings_of_a_test_make_another_test_and_no_other_training():
@@ -110,9 +132,9 @@ def test_records_of_before_edition_2_are_read():
     recorded = RunConfig().model_dump(exclude={"test"})
     old = {**recorded, "test": {"window": None, "metrics": "brats", "select": "best", "validate_every": 5}}
     del old["train"]["select"], old["train"]["validate_every"]
-    config = read_config(old)
+    config = read_config(old, "run")
     assert (config.train.select, config.train.validate_every, config.test.policy) == ("best", 5, "brats-2022")
-    assert read_config(config.model_dump()) == config
+    assert read_config(config.model_dump(), "run") == config
 
 
 def test_files_give_short_names():

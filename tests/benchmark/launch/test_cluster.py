@@ -10,15 +10,15 @@ from rich.console import Console
 
 from bench_errors import InputError
 from benchmark.launch import cluster as cluster_room
-from benchmark.launch import local, slurm
+from benchmark.launch import run_locally, slurm
 from benchmark.launch.cluster import Cluster, chosen_cluster, minutes
 from benchmark.launch.devices import Slot
-from benchmark.launch.queue import cancel, job_name, job_of, note_job, queued
 from benchmark.launch.slurm import Task, submit, wait
+from benchmark.launch.slurm_queue import cancel, job_name, job_of, note_job, queued
 from benchmark.launch.stopping import StopRequests
-from benchmark.launch.worker import Job
+from benchmark.launch.worker_command import Job
 from benchmark.run_folder.folder import RunFolder
-from benchmark.training.worker import STOPPED
+from benchmark.training.exit_codes import STOPPED
 from benchmark.tune import cluster_pool
 from benchmark.tune.cluster_pool import KILLED, ClusterPool
 
@@ -292,7 +292,7 @@ def test_a_task_that_is_stopped_is_requeued_if_slurm_does_not(
     programs, make_job, monkeypatch, queue, requeued
 ):
     asked = []
-    monkeypatch.setattr(local, "launch_here", _interrupted)
+    monkeypatch.setattr(run_locally, "launch_here", _interrupted)
     before = signal.signal(signal.SIGUSR2, lambda *_: asked.append("requeue"))
     for name, value in {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "6"}.items():
         monkeypatch.setenv(name, value)
@@ -312,14 +312,14 @@ def _interrupted(*_):
 
 
 def test_a_run_that_gets_no_further_is_given_up(programs, make_job, monkeypatch):
-    monkeypatch.setattr(local, "launch_here", _interrupted)
+    monkeypatch.setattr(run_locally, "launch_here", _interrupted)
     monkeypatch.setattr(slurm, "_is_wanted", lambda grid: False)
     job = make_job("run")
     task = Task(job, SLOT, False, 0)
     moves = lambda *_: ((job.folder.path / "checkpoint.pt").write_text("new"), _interrupted())  # noqa: E731
     for launch in (_interrupted, _interrupted, moves, _interrupted, _interrupted, _interrupted):
         assert job.folder.state() == "partial"
-        monkeypatch.setattr(local, "launch_here", launch)
+        monkeypatch.setattr(run_locally, "launch_here", launch)
         with pytest.raises(SystemExit):
             task()
         # What submitit keeps of a task between two jobs.

@@ -8,7 +8,6 @@ from benchmark.launch import devices
 from benchmark.launch import execute_grid as execute
 from benchmark.launch.devices import Slot
 from benchmark.launch.execute_grid import Launch, execute_grid
-from benchmark.planning.estimate import Duration, Estimator, run_seconds
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +23,7 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture
-def launched(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def launched(monkeypatch):
     calls = []
     monkeypatch.setattr(execute, "launch_here", lambda *arguments: calls.append(arguments))
     monkeypatch.setattr(devices, "available_cores", lambda: 8)
@@ -46,30 +44,28 @@ def test_jobs_carry_the_work_that_is_left(place, launched):
     assert (slots, retries) == ([Slot("cpu", 2)] * 4, 1)
 
 
-def test_their_work_is_in_seconds_where_all_of_it_was_timed(place, launched, monkeypatch):
-    seconds = {2: Duration(9.0, 1.0), 5: Duration(7.0, 1.0)}
-    monkeypatch.setattr(Estimator, "duration", lambda self, config, store, epochs: seconds.get(epochs))
-    execute_grid(
-        load_grid(str(place / "small.yaml"), ["seed=2"]),
-        place,
-        {},
-        Launch("cpu", 4, track=False, lengths=run_seconds),
-    )
-    assert [job.work for job in launched[0][0]] == [9.0, 9.0, 7.0, 7.0]
-    del seconds[5]
-    execute_grid(
-        load_grid(str(place / "small.yaml"), ["seed=2"]),
-        place,
-        {},
-        Launch("cpu", 4, track=False, lengths=run_seconds),
-    )
-    assert launched[1][0][0].work > 9.0
+@pytest.mark.parametrize("file", ["config.yaml", "log.jsonl", "sessions.jsonl", "test.yaml", "cases.csv"])
+def test_a_damaged_folder_is_named_and_the_others_go_on(place, launched, capsys, tmp_path, file):
+    grid = load_grid(str(place / "small.yaml"))
+    launch = Launch("cpu", track=False)
+    execute_grid(grid, tmp_path, {"phantom": place / "small" / "data" / "phantom"}, launch)
+    bad = launched[0][0][2].folder
+    bad.append_log({"epoch": 0})
+    path = bad.tests()[0].path / file if file in ("test.yaml", "cases.csv") else bad.path / file
+    path.write_text("case,subset,region\n[one: two\n{\n")
+    capsys.readouterr()
+    assert execute_grid(grid, tmp_path, {"phantom": place / "small" / "data" / "phantom"}, launch) == 4
+    assert [job.folder.path.name for job in launched[1][0]] == [
+        job.folder.path.name for job in launched[0][0] if job.folder != bad
+    ]
+    said = capsys.readouterr().err
+    assert f"failed {bad.path.name}: {path} is damaged" in said
+    assert "or remove" in said or "remove the folder" in said
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_gpus_ask_for_cuda(place, launched, monkeypatch, device):
     monkeypatch.setattr(devices, "chosen_device", {"cuda": "cuda", "auto": "cpu"}.__getitem__)
     monkeypatch.setattr(devices, "visible_gpus", lambda: ["3", "5"])
-    monkeypatch.setattr("benchmark.speed.measured.device_name", lambda device: "a GPU")
     execute_grid(load_grid(str(place / "small.yaml")), place, {}, Launch(device, None, "1", 2, track=False))
     assert launched[0][1] == [Slot("cuda", 4, "5")] * 2

@@ -13,14 +13,14 @@ import torch
 import yaml
 from bench_program import bench
 
+import bench_lease
 from bench_errors import InputError
+from bench_lease import SILENT_SECONDS, LeaseLost, Owner
 from benchmark.config.grid import load_grid
 from benchmark.launch.execute_grid import begin_run
-from benchmark.run_folder import lease
 from benchmark.run_folder.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.run_folder.files import write_atomically
 from benchmark.run_folder.folder import RunFolder, run_folders
-from benchmark.run_folder.lease import SILENT_SECONDS, LeaseLost, Owner
 from benchmark.training import run
 from benchmark.training.inputs import Inputs
 from datasets.phantom.study import write_study
@@ -244,7 +244,7 @@ def test_a_run_copied_to_another_machine_goes_on_there(begun, store, monkeypatch
         def sleep(self, seconds):
             self.now += seconds
 
-    monkeypatch.setattr(lease, "time", clock := Clock())
+    monkeypatch.setattr(bench_lease, "time", clock := Clock())
     work(monkeypatch, lambda folder: save_checkpoint(folder, {**load_checkpoint(folder, CPU), "epoch": 2}))
     assert execute(copy, store)
     assert clock.now > SILENT_SECONDS

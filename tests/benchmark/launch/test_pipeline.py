@@ -90,7 +90,7 @@ def fresh_copy(done, to, epochs):
     """A run folder like `done`, not begun yet, with other epochs."""
     content = done.config()
     content["config"]["train"]["epochs"] = epochs
-    content["hash"] = content["identity"]["options"] = read_config(content["config"]).hash
+    content["hash"] = content["identity"]["options"] = read_config(content["config"], "run").hash
     folder = RunFolder(to)
     folder.write_config(content)
     for test in done.tests():
@@ -202,6 +202,7 @@ def test_a_stopped_worker_writes_a_checkpoint(smoke, tmp_path):
     assert folder.state() == "partial"
 
 
+@pytest.mark.long
 def test_poor_quality_in_training_and_testing(smoke, tmp_path):
     profile = tmp_path / "poor.yaml"
     profile.write_text("base: ir2468\ndegrade: [{kind: noise, severity: 2, share: 0.5}]\n")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.launch.schedule import wall_time
-from benchmark.launch.worker import Job
+from benchmark.launch.worker_command import Job
 from benchmark.run_folder.folder import RunFolder
 
 

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from benchmark.launch import view
-from benchmark.launch.view import Progress, duration, make_view, progress
-from benchmark.launch.worker import Job
+from benchmark.launch.view import RunProgress, duration, make_view, progress
+from benchmark.launch.worker_command import Job
 from benchmark.run_folder.folder import RunFolder
 
 
@@ -33,16 +33,16 @@ def test_duration(seconds, text):
 
 def test_progress_in_every_state(tmp_path):
     run = job(tmp_path / "run")
-    assert progress(run) == Progress("waiting", "", "", "")
+    assert progress(run) == RunProgress("waiting", "", "", "")
     with run.folder.lease():
-        assert progress(run) == Progress("training", "epoch 0/100", "", "")
+        assert progress(run) == RunProgress("training", "epoch 0/100", "", "")
     run = job(tmp_path / "begun", epochs=40)
-    assert progress(run) == Progress("waiting", "epoch 40/100", "2.000", "")
+    assert progress(run) == RunProgress("waiting", "epoch 40/100", "2.000", "")
     with run.folder.lease():
-        assert progress(run) == Progress("training", "epoch 40/100", "2.000", "1 d 6:00:00")
+        assert progress(run) == RunProgress("training", "epoch 40/100", "2.000", "1 d 6:00:00")
     run = job(tmp_path / "trained", epochs=100, cases=("a", "a", "b"))
     with run.folder.lease():
-        assert progress(run) == Progress("testing", "case 2/4", "2.000", "")
+        assert progress(run) == RunProgress("testing", "case 2/4", "2.000", "")
     run.folder.mark_failed("no")
     assert progress(run).state == "failed"
     run.folder.mark_trained()
@@ -52,7 +52,9 @@ def test_progress_in_every_state(tmp_path):
 
 def test_the_live_table_shows_those_at_work_first_and_fits_the_terminal(tmp_path):
     jobs = [job(tmp_path / f"run{n}", epochs=n) for n in range(20)]
-    console = Console(file=StringIO(), force_terminal=True, width=100, height=12)
+    console = Console(
+        file=StringIO(), force_terminal=True, width=100, height=12, markup=False, highlight=False
+    )
     jobs[0].folder.mark_trained()
     jobs[3].folder.mark_failed("no")
     with jobs[7].folder.lease(), make_view(jobs, console) as shown:
@@ -70,7 +72,7 @@ def test_the_live_table_shows_those_at_work_first_and_fits_the_terminal(tmp_path
 
 def test_without_a_terminal_a_line_for_what_moves_on(tmp_path, monkeypatch):
     run, other = job(tmp_path / "run"), job(tmp_path / "other")
-    console = Console(file=StringIO(), width=100)
+    console = Console(file=StringIO(), width=100, markup=False, highlight=False)
     with make_view([run, other], console) as shown:
         shown.refresh()
         with run.folder.lease():

@@ -3,12 +3,14 @@
 import os
 import socket
 import tarfile
+from pathlib import Path
 
 import pytest
 from recorded_runs import record
+from single_test import single_test
 
 from bench_errors import InputError
-from benchmark.models.archive import FILES, export_run
+from benchmark.models.archive import FILES, archive_path, export_run
 from benchmark.run_folder.folder import RunFolder
 
 
@@ -41,8 +43,7 @@ def test_it_holds_what_is_shared_and_equal_runs_give_equal_bytes(tmp_path, run):
 
 def test_it_is_named_as_the_run(tmp_path, run, monkeypatch):
     monkeypatch.chdir(run.path)
-    assert export_run(".", tmp_path).name == f"{run.path.name}.tar.gz"
-    assert (run.path / f"{run.path.name}.tar.gz").exists()
+    assert archive_path(".", tmp_path) == Path(f"{run.path.name}.tar.gz")
 
 
 def test_an_unfinished_run_only_if_asked(tmp_path):
@@ -55,6 +56,14 @@ def test_an_unfinished_run_only_if_asked(tmp_path):
     export_run(str(run.path), tmp_path, tmp_path / "a.tar.gz", unfinished=True)
     with tarfile.open(tmp_path / "a.tar.gz") as archive:
         assert f"small/{run.path.name}/log.jsonl" in archive.getnames()
+
+
+def test_a_damaged_run_is_not_shared(tmp_path, run):
+    cases = single_test(run) / "cases.csv"
+    cases.write_bytes(cases.read_bytes()[:-8])
+    with pytest.raises(InputError, match=r"cases.csv is damaged"):
+        export_run(str(run.path), tmp_path, tmp_path / "a.tar.gz")
+    assert not (tmp_path / "a.tar.gz").exists()
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ class Evil:
         (lambda f: torch.save([1, 2], f), "expected tensors by name"),
         (lambda f: torch.save({"a": torch.zeros(2)}, f), "left over"),
         (lambda f: f.write_bytes(b""), "no whole checkpoint"),
+        (lambda f: f.write_bytes(b"<html>"), r"no whole checkpoint \(UnpicklingError\): download it again"),
         (lambda f: f.write_text("a text"), "download it again|ask its authors"),
         (lambda f: None, "cannot be read"),
     ],
@@ -53,5 +54,5 @@ def test_other_files_are_refused_with_the_reason(tmp_path, write, says):
 
 def test_a_run_is_not_overwritten(tmp_path, checkpoint):
     import_weights(checkpoint, "rfnet", tmp_path / "run")
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="holds files already"):
         import_weights(checkpoint, "rfnet", tmp_path / "run")

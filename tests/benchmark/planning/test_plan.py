@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -7,17 +8,16 @@ from bench_errors import InputError
 from benchmark.commands.app import app
 from benchmark.config.grid import load_grid
 from benchmark.launch.execute_grid import run_folder
-from benchmark.planning import plan
+from benchmark.planning import plan, show
 from benchmark.planning.plan import (
     BEST_COPIES,
     COPIES,
-    METRICS,
     ROW_BYTES,
     WEIGHT_BYTES,
     plan_grid,
 )
+from benchmark.planning.probe import Point, Timed
 from benchmark.planning.show import parse_numbers
-from benchmark.speed import measured, probe
 from benchmark.training.build import build_backbone
 
 
@@ -31,17 +31,44 @@ def test_absent_runs_take_disk_and_others_are_counted_by_state(tmp_path):
     grid = load_grid("smoke")
     fresh = plan_grid(grid, tmp_path, {})
     assert fresh.states == {"absent": 2}
-    rows = 15 * 4 * METRICS * ROW_BYTES  # of 1 test case, by the grid's own phantom study
+    rows = 15 * 4 * 2 * ROW_BYTES  # of 2 metrics and 1 test case, by the grid's own phantom study
     assert fresh.bytes == 2 * (COPIES * weights(grid) + rows)
-    assert fresh.expected == ("phantom",)
-    assert fresh.left == grid.configs
+    assert list(fresh.expected) == ["phantom"]
+    assert [run.config for run in fresh.left] == list(grid.configs)
     folder = run_folder(grid, grid.configs[0], tmp_path)
     folder.write_config({})
     folder.mark_trained()
+    assert plan_grid(grid, tmp_path, {}).states == {"partial": 1, "absent": 1}
+    test = folder.test(grid.configs[0].test_name)
+    test.begin({})
+    test.mark_done()
     begun = plan_grid(grid, tmp_path, {})
     assert begun.states == {"done": 1, "absent": 1}
     assert begun.bytes == COPIES * weights(grid) + rows
-    assert begun.left == grid.configs[1:]
+    assert [run.config for run in begun.left] == list(grid.configs[1:])
+
+
+def test_a_training_is_counted_once_and_its_tests_each(tmp_path, timed):
+    axes = "axes: {test.outside: [null, noise-2], seed: [1, 2]}\ndata: {phantom: {cases: 6, size: 32}}\n"
+    (tmp_path / "two.yaml").write_text(axes)
+    grid = load_grid(str(tmp_path / "two.yaml"))
+    fresh = plan_grid(grid, tmp_path, {})
+    rows = 15 * 4 * 2 * ROW_BYTES
+    assert (fresh.states, fresh.runs, len(fresh.left)) == ({"absent": 4}, 2, 2)
+    assert fresh.bytes == 2 * COPIES * weights(grid) + 4 * rows
+    result = CliRunner().invoke(app, ["plan", "--grid", str(tmp_path / "two.yaml"), "--runs", str(tmp_path)])
+    assert "2 runs with 4 tests of grid two" in result.output
+    assert "hours for 2 runs" in result.output
+    folder = run_folder(grid, grid.configs[0], tmp_path)
+    folder.write_config({})
+    folder.mark_trained()
+    test = folder.test(grid.configs[0].test_name)
+    test.begin({})
+    test.mark_done()
+    begun = plan_grid(grid, tmp_path, {})
+    assert begun.states == {"done": 1, "partial": 1, "absent": 2}
+    assert begun.bytes == COPIES * weights(grid) + 3 * rows
+    assert sorted(len(run.points) for run in begun.left) == [1, 2]
 
 
 def test_the_best_weights_are_kept_too(tmp_path):
@@ -55,7 +82,7 @@ def test_a_dataset_of_which_nothing_is_known_is_in_no_figure(tmp_path, timed):
     grid = load_grid(str(tmp_path / "big.yaml"))
     found = plan_grid(grid, tmp_path, {})
     assert found.bytes == COPIES * weights(grid)
-    assert found.stores == {"brats2021": None}
+    assert found.expected == {"brats2021": None}
     result = CliRunner().invoke(app, ["plan", "--grid", str(tmp_path / "big.yaml")])
     assert "no store of brats2021 yet: its runs are in no figure" in result.output
     assert "hours" not in result.output
@@ -68,60 +95,66 @@ def test_a_network_that_cannot_be_built_is_named_and_no_obstacle(tmp_path, monke
         return build_backbone(config, description)
 
     monkeypatch.setattr(plan, "build_backbone", build)
-    (tmp_path / "two.yaml").write_text("axes: {backbone: [{width: 2}, {width: 4}]}\n")
+    text = "axes: {backbone: [{width: 2}, {width: 4}]}\ndata: {phantom: {cases: 6, size: 32}}\n"
+    (tmp_path / "two.yaml").write_text(text)
     found = plan_grid(load_grid(str(tmp_path / "two.yaml")), tmp_path, {})
     assert len(found.left) == 1
     assert found.refused == {"not of width 4": 1}
 
 
 @pytest.fixture
-def timed(monkeypatch, tmp_path):
-    """Steps of 36 s, a window and the scores of a case of 18 s each, in no time."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def timed(monkeypatch):
+    """A step of all modalities takes 72 s, of one 0 s; a window and the scores of a case 18 s each."""
 
-    def alone(task, config, description, shape, *rest):
-        if config.objective.name == "dwa" and task is probe.time_steps:
-            raise MemoryError
-        if task is probe.time_steps:
-            return {"seconds": {k: [36.0] * n for k, n in rest[0].items()}, "peak_bytes": 2**30, "start": 0}
-        case = {"segment": 18.0, "score": 18.0, "windows": 1, "voxels": 32**3, "peak_bytes": 2**31}
-        return case
+    def probe(shapes, seconds):
+        found = {}
+        for shape in shapes:
+            times = [[72.0, 0.0], *[[18.0, 18.0]] * len(shape.points)]
+            failed = shape.config.objective.name == "dwa"
+            point = Point(shape.config.train.crop, times, 2**30)
+            found[shape] = Timed([] if failed else [point], "out of memory" * failed)
+        return found, 0.0
 
-    monkeypatch.setattr(measured, "alone", alone)
+    monkeypatch.setattr(show, "prober", lambda slot: nullcontext(probe))
 
 
 def test_hours_and_wall_times(tmp_path, timed):
-    """Two runs of 2 epochs of 4 steps and a test case: (8 + 1) x 36 s, 0.09 hours each."""
-    runs = ["--runs", str(tmp_path / "runs"), "--workers", "2"]
+    """Two runs of 2 epochs of 4 steps of 3 modalities on average, and a test case: 8 x 48 + 36 s each."""
+    runs = ["--runs", str(tmp_path / "runs"), "--workers", "2", "--set", "profile=mr2222"]
     result = CliRunner().invoke(app, ["plan", "--grid", "smoke", "--gpus", "2,1,2", *runs])
     assert result.exit_code == 0, result.output
-    assert "0.18 CPU-hours ± 0 % for 2 runs" in result.output
     rows = [[cell.strip() for cell in line.split("│")] for line in result.output.splitlines()]
-    assert ["", "phantom rfnet passion", "1", "36 s", "36 s", "2.0 GiB", "0.09 ± 0 %", ""] in rows
+    row = ["", "phantom rfnet passion", "1", "48 s", "36 s", "1.0 GiB", "0.12", "0.097 to 0.14", ""]
+    assert row in rows
+    assert "0.23 CPU-hours for 2 runs, likely 0.19 to 0.28" in result.output
     assert [row[1:4] for row in rows if "0:0" in str(row) or "0:1" in str(row)] == [
-        ["2", "0:05:24 ± 0 %", "100 %"],
-        ["1", "0:10:48 ± 0 %", "100 %"],
+        ["2", "0:07:00", "0:05:50 to 0:08:24"],
+        ["1", "0:14:00", "0:11:40 to 0:16:48"],
     ]
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_setting_that_cannot_run_is_named(tmp_path, timed):
+def test_shapes_that_cannot_run_are_named(tmp_path, timed):
     text = "axes: {objective: [dwa, baseline], seed: [1, 2]}\ndata: {phantom: {cases: 6, size: 32}}\n"
     (tmp_path / "three.yaml").write_text(text)
     result = CliRunner().invoke(app, ["plan", "--grid", str(tmp_path / "three.yaml")])
-    assert (
-        "phantom rfnet dwa: 2 runs are in no figure of time, cannot run here: out of memory" in result.output
-    )
+    reason = "2 runs are in no figure of time, cannot run here: out of memory"
+    assert f"phantom rfnet dwa: {reason}" in result.output
     assert "for 2 runs" in result.output
 
 
-def test_without_a_probe_only_what_is_known_is_told(timed):
-    command = ["plan", "--grid", "smoke", "--workers", "2"]
-    fresh = CliRunner().invoke(app, [*command, "--no-probe"])
-    assert "not timed yet, leave out --no-probe" in fresh.output
-    assert "hours" not in fresh.output
-    CliRunner().invoke(app, command)
-    assert "CPU-hours" in CliRunner().invoke(app, [*command, "--no-probe"]).output
+@pytest.mark.parametrize("command", [["plan"], ["run", "--dry-run"]])
+def test_no_seconds_are_for_counting_alone(monkeypatch, command):
+    monkeypatch.setattr(show, "prober", None)
+    result = CliRunner().invoke(app, [*command, "--grid", "smoke", "--probe-seconds", "0"])
+    assert result.exit_code == 0, result.output
+    assert "2 runs of grid smoke" in result.output
+    assert "hours" not in result.output
+
+
+def test_seconds_to_probe_are_for_a_dry_run():
+    result = CliRunner().invoke(app, ["run", "--grid", "smoke", "--probe-seconds", "3"])
+    assert "--probe-seconds has no effect without --dry-run" in str(result.exception)
 
 
 @pytest.mark.parametrize("command", [["plan"], ["run", "--dry-run"]])
@@ -144,19 +177,6 @@ def test_a_dry_run_is_of_this_machine():
 def test_numbers_of_gpus_are_checked(text):
     with pytest.raises(InputError, match="expected how many, each at least 1"):
         parse_numbers(text)
-
-
-def test_no_probe_of_so_many_steps():
-    result = CliRunner().invoke(app, ["plan", "--grid", "smoke", "--no-probe", "--probe-steps", "3"])
-    assert isinstance(result.exception, InputError)
-
-
-def test_settings_of_one_name_are_told_apart_by_what_differs(tmp_path, timed):
-    text = "axes: {backbone: [{width: 2}, {width: 4}], objective: [passion, baseline]}\n"
-    (tmp_path / "wide.yaml").write_text(text + "data: {phantom: {cases: 6, size: 32}}\n")
-    output = CliRunner().invoke(app, ["plan", "--grid", str(tmp_path / "wide.yaml")]).output
-    assert "phantom rfnet passion (backbone.width 2) " in output
-    assert "phantom rfnet baseline (backbone.width 4) " in output
 
 
 def test_a_store_that_no_run_uses_is_refused(tmp_path):

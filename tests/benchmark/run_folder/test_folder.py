@@ -5,9 +5,9 @@ import socket
 import pytest
 
 from bench_errors import InputError
+from bench_lease import LeaseLost
 from benchmark.run_folder.files import write_atomically
 from benchmark.run_folder.folder import RunFolder
-from benchmark.run_folder.lease import LeaseLost
 
 
 @pytest.fixture
@@ -99,6 +99,20 @@ def test_log_without_its_torn_last_line(folder):
     assert [line["epoch"] for line in folder.log()] == [0, 1]
     folder.truncate_log(1)
     assert (folder.path / "log.jsonl").read_text() == '{"epoch": 0}\n'
+
+
+def test_a_line_after_one_that_was_cut_off_is_whole(folder):
+    folder.append_log({"epoch": 0})
+    with (folder.path / "log.jsonl").open("a") as file:
+        file.write('{"epo')
+    folder.append_log({"epoch": 1})
+    assert folder.log() == [{"epoch": 0}, {"epoch": 1}]
+
+
+def test_an_empty_reason_is_no_traceback(folder):
+    (folder.path / "failed").write_text("")
+    assert folder.state() == "failed"
+    assert "see output.txt" in folder.reason()
 
 
 def test_atomic_write_leaves_no_temporary_file(tmp_path):

@@ -2,42 +2,50 @@
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from bench_errors import InputError
+from benchmark.config.run_config import RunConfig
 from benchmark.speed import bench, released, tasks
-from benchmark.speed.tasks import Setting
+from benchmark.speed.tasks import Measurement
+from datasets.studies.brats import BRATS2020
+from datasets.studies.myops import MYOPS2020
+from datasets.vocabulary import table_subsets
 
-TINY = Setting(repeats=1, width=2)
+ONCE = Measurement(repeats=1)
+
+
+def tiny(backbone, objective="passion", precision="fp32", **train):
+    config = {"backbone": {"name": backbone, "width": 2}, "objective": objective, "precision": precision}
+    return RunConfig.model_validate({"dataset": "brats2020", **config, "train": {"crop": 16, **train}})
 
 
 @pytest.fixture(scope="module")
 def report():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks, "CROP", 16)
+        patch.setattr(tasks, "published", tiny)
         patch.setattr(tasks, "CASE", (24, 20, 16))
-        patch.setattr(tasks, "STUDY", (32, 32, 32))
         patch.setattr(bench, "alone", lambda task, *arguments: task(*arguments))
-        patch.setattr(bench, "profile_counts", lambda: {"1111": 179, "0001": 40})
-        report = bench.measure(["rfnet"], ("passion", "baseline"), TINY)
+        patch.setattr(bench, "profile_counts", lambda: {4: 179, 1: 40})
+        report = bench.measure(["rfnet"], ONCE)
     return report
 
 
-def test_rows_are_those_of_the_219_training_cases():
+def test_numbers_of_modalities_are_those_of_the_219_training_cases():
     counts = bench.profile_counts()
     assert sum(counts.values()) == 219
-    assert len(counts) == 15
-    assert next(iter(counts)) == "1111"
+    assert sum(count * cases for count, cases in counts.items()) == 452
+    assert set(counts) == {1, 2, 3, 4}
 
 
-def test_the_mean_weighs_subsets_by_their_cases():
+def test_the_mean_weighs_numbers_of_modalities_by_their_cases():
     counts = bench.profile_counts()
-    seconds = dict.fromkeys(counts, 1.0) | {"0001": 3.0}
-    assert bench.mean_seconds(seconds) == pytest.approx(1 + 2 * counts["0001"] / 219)
+    seconds = dict.fromkeys(counts, 1.0) | {1: 3.0}
+    assert bench.mean_seconds(seconds) == pytest.approx(1 + 2 * counts[1] / 219)
 
 
 def test_a_report_holds_every_figure_with_its_conditions(report):
@@ -52,13 +60,12 @@ def test_a_report_holds_every_figure_with_its_conditions(report):
 
 def test_absent_modalities_cost_no_work(report):
     steps = report["backbones"]["rfnet"]["steps"]["passion"]
-    assert steps["0001"]["gflops"]["convolution"] < steps["1111"]["gflops"]["convolution"] / 3
+    assert steps["1"]["gflops"]["convolution"] < steps["4"]["gflops"]["convolution"] / 3
 
 
-def test_a_recomputed_step_does_the_forward_work_twice(report, monkeypatch):
-    monkeypatch.setattr(tasks, "CROP", 16)
-    again = tasks.step("rfnet", "passion", "1111", replace(TINY, recompute=True))
-    kept = report["backbones"]["rfnet"]["steps"]["passion"]["1111"]
+def test_a_recomputed_step_does_the_forward_work_twice(report):
+    again = tasks.step(tiny("rfnet", recompute=True), BRATS2020, 4, ONCE)
+    kept = report["backbones"]["rfnet"]["steps"]["passion"]["4"]
     assert again["gflops"]["convolution"] > 1.2 * kept["gflops"]["convolution"]
     assert set(again["stages"]) == set(kept["stages"])
     assert all(seconds > 0 for seconds in again["stages"].values())
@@ -94,19 +101,32 @@ def test_what_is_no_report_is_refused(content, tmp_path):
 
 def test_ours_is_compared_with_the_released_code_in_each_way(monkeypatch):
     def alone(task, *arguments):
-        theirs = task.__name__.startswith("their")
-        ours = {"fp32": 1.0, "bf16": 0.5}[arguments[-1].precision] + arguments[-1].recompute
-        return {"seconds": 6.0 if theirs else ours, "peak_bytes": 8}
+        if task.__name__.startswith("their"):
+            return {"seconds": 6.0, "peak_bytes": 8}
+        config = arguments[0]
+        seconds = {"fp32": 1.0, "bf16": 0.5}[config.precision] + config.train.recompute
+        return {"seconds": seconds, "peak_bytes": 8}
 
     monkeypatch.setattr(released, "alone", alone)
     reports = []
-    released.compare(Path(), ["rfnet"], Setting(), ["fp32", "bf16+recompute"], Console(), reports.append)
+    released.compare(Path(), ["rfnet"], Measurement(), ["fp32", "bf16+recompute"], Console(), reports.append)
     pairs = reports[-1]["pairs"]
     ratios = {label: pair["ratios"]["seconds"] for label, pair in pairs.items()}
-    assert ratios["rfnet passion step 1111, bf16+recompute"] == 4
-    assert [label for label in ratios if "recompute" in label] == ["rfnet passion step 1111, bf16+recompute"]
+    recomputed = "rfnet passion step, 4 modalities, bf16+recompute"
+    assert [label for label in ratios if "recompute" in label] == [recomputed]
+    assert ratios[recomputed] == 4
     assert ratios["rfnet passion step, mr2468, fp32"] == pytest.approx(6)
     assert pairs["rfnet case, fp32"]["released"]["seconds"] == 36 * 6 + 6
+
+
+def test_blobs_hold_every_class_in_labels_and_predictions():
+    for description, space in ((BRATS2020, (40, 48, 36)), (MYOPS2020, (48, 40, 3))):
+        labels, maps = tasks.blobs(description, space)
+        assert len(maps) == len(table_subsets(description))
+        for found in (labels, *maps):
+            assert found.shape == space
+            assert set(np.unique(found)) == set(range(len(description.classes)))
+        assert all((prediction != labels).any() for prediction in maps)
 
 
 def test_a_precision_that_the_device_lacks_is_refused(monkeypatch, tmp_path):

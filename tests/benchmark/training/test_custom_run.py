@@ -52,6 +52,7 @@ def test_check_and_profile(folder):
     assert result.stdout.startswith("case,t2,flair,t1ce\n")
 
 
+@pytest.mark.long
 def test_two_folds_make_one_table_of_seven_subsets(folder):
     result = bench("run", "--grid", "grid.yaml", "--device", "cpu", "--no-track", cwd=folder)
     assert result.returncode == 0, result.stderr

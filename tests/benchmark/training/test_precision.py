@@ -8,7 +8,7 @@ import passion
 from backbones import BACKBONES
 from bench_errors import InputError
 from benchmark.training.precision import autocast, check_precision, scaler
-from datasets.batches.loader import Batch
+from datasets.batches.loader import LoadedBatch
 
 CPU = torch.device("cpu")
 
@@ -18,7 +18,7 @@ def batch():
     present = torch.tensor([[True, False, True, True]])
     target = torch.randint(0, 4, (1, 2, 2, 2)).repeat_interleave(16, 1)
     target = target.repeat_interleave(16, 2).repeat_interleave(16, 3)
-    return Batch(torch.randn(1, 4, 32, 32, 32), present, present, target, ["case"])
+    return LoadedBatch(torch.randn(1, 4, 32, 32, 32), present, present, target, ["case"])
 
 
 def leave_nan_in_freed_memory():
@@ -27,7 +27,9 @@ def leave_nan_in_freed_memory():
         torch.full((2**power,), float("nan"))
 
 
-@pytest.mark.parametrize("name", list(BACKBONES))
+@pytest.mark.parametrize(
+    "name", [n if n == "rfnet" else pytest.param(n, marks=pytest.mark.long) for n in BACKBONES]
+)
 def test_bf16_trains_close_to_fp32(name):
     terms = {}
     for precision in ("fp32", "bf16"):

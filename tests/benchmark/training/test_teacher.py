@@ -38,6 +38,7 @@ def test_the_teacher_is_trained_first_and_named(taught):
     assert student.log()[0]["loss"]["kd"] > 0
 
 
+@pytest.mark.long
 def test_a_student_of_a_broken_teacher_fails_with_its_reason(taught, tmp_path):
     grid, folder, _ = taught
     runs = tmp_path / "taught"

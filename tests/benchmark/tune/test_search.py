@@ -15,20 +15,20 @@ from stub_study import made, stub_objective, worked
 
 from bench_errors import InputError
 from benchmark.tune.search import RETRIES, Place, begin, counted, give_up_lost, resume
-from benchmark.tune.study_file import load_plan
+from benchmark.tune.study_file import load_search
 from benchmark.tune.worker import work
 
 
 def test_the_papers_values_come_first_and_trials_are_pruned_and_counted(tmp_path):
-    study, plan, _ = worked(tmp_path, 24)
+    study, search, _ = worked(tmp_path, 24)
     trials = study.get_trials()
     assert len(trials) == 24
-    assert trials[0].params == plan.first("stub")
+    assert trials[0].params == search.first("stub")
     states = Counter(t.state for t in trials)
     assert states[TrialState.PRUNED] > 0
     assert states[TrialState.COMPLETE] > 0
     assert study.best_value > 0.75
-    work(study, plan, Place("stub", tmp_path / "runs"), lambda trial: [0.0], 24, None)
+    work(study, search, Place("stub", tmp_path / "runs"), lambda trial: [0.0], 24, None)
     assert len(study.get_trials()) == 24
 
 
@@ -54,10 +54,10 @@ def test_an_error_fails_its_trial_with_a_reason_and_no_other(tmp_path):
 
 
 def test_a_value_that_is_no_number_fails_its_trial(tmp_path):
-    plan, place = made(tmp_path)
-    begin(plan, place, "d474")
-    study = resume(plan, place)
-    work(study, plan, place, lambda trial: [float("nan")], 1, None)
+    search, place = made(tmp_path)
+    begin(search, place, "d474")
+    study = resume(search, place)
+    work(study, search, place, lambda trial: [float("nan")], 1, None)
     assert study.get_trials()[0].state == TrialState.FAIL
     assert study.get_trials()[0].user_attrs["reason"] == "ValueError: its value is nan"
 
@@ -72,16 +72,16 @@ def test_every_pruner_and_sampler_works(tmp_path, pruner, sampler):
 
 
 def test_two_goals_have_a_front(tmp_path):
-    study, plan, _ = worked(tmp_path, 12, goal="both")
-    assert plan.pruner.name == "none"
+    study, search, _ = worked(tmp_path, 12, goal="both")
+    assert search.pruner.name == "none"
     assert len(study.best_trials) >= 2
 
 
 def test_no_trial_begins_after_its_time(tmp_path):
-    plan, place = made(tmp_path)
-    begin(plan, place, "d474")
-    study = resume(plan, place)
-    work(study, plan, place, stub_objective(plan, place), 5, time.time() - 1)
+    search, place = made(tmp_path)
+    begin(search, place, "d474")
+    study = resume(search, place)
+    work(study, search, place, stub_objective(search, place), 5, time.time() - 1)
     assert [t.state for t in study.get_trials()] == [TrialState.WAITING]
 
 
@@ -89,17 +89,17 @@ SLOW_WORKER = """
 import sys, time
 sys.path[:0] = {paths!r}
 from pathlib import Path
-from benchmark.tune.study_file import load_plan
+from benchmark.tune.study_file import load_search
 from benchmark.tune.search import Place, resume
 from benchmark.tune.worker import work
-name, plan = load_plan(sys.argv[1])
+name, search = load_search(sys.argv[1])
 place = Place(name, Path(sys.argv[2]))
 
 def forever(trial):
     print("begun", flush=True)
     time.sleep(600)
 
-work(resume(plan, place), plan, place, forever, 5, None)
+work(resume(search, place), search, place, forever, 5, None)
 """
 
 
@@ -113,9 +113,9 @@ def kill_a_worker(plan_file, runs):
 
 
 def test_a_killed_workers_trial_fails_is_queued_again_and_counts_once(tmp_path):
-    plan, place = made(tmp_path)
-    begin(plan, place, "d474")
-    study = resume(plan, place)
+    search, place = made(tmp_path)
+    begin(search, place, "d474")
+    study = resume(search, place)
     process = kill_a_worker(tmp_path / "stub.yaml", place.runs)
     try:
         assert give_up_lost(study, place) == []
@@ -126,7 +126,7 @@ def test_a_killed_workers_trial_fails_is_queued_again_and_counts_once(tmp_path):
     assert give_up_lost(study, place) == [0]
     assert [t.state for t in study.get_trials()] == [TrialState.FAIL, TrialState.WAITING]
     assert counted(study.get_trials()) == 0
-    work(study, plan, place, stub_objective(plan, place), 3, None)
+    work(study, search, place, stub_objective(search, place), 3, None)
     trials = study.get_trials()
     assert [t.state.name for t in trials][:2] == ["FAIL", "COMPLETE"]
     assert trials[1].params == trials[0].params
@@ -135,9 +135,9 @@ def test_a_killed_workers_trial_fails_is_queued_again_and_counts_once(tmp_path):
 
 
 def test_what_kills_its_workers_is_not_tried_for_ever(tmp_path):
-    plan, place = made(tmp_path)
-    begin(plan, place, "d474")
-    study = resume(plan, place)
+    search, place = made(tmp_path)
+    begin(search, place, "d474")
+    study = resume(search, place)
     for _ in range(RETRIES + 1):
         trial = study.ask()
         trial.set_user_attr("worker", "gone")
@@ -148,20 +148,20 @@ def test_what_kills_its_workers_is_not_tried_for_ever(tmp_path):
 
 
 def test_a_worker_of_which_nothing_is_known_is_left_alone(tmp_path):
-    plan, place = made(tmp_path)
-    begin(plan, place, "d474")
-    study = resume(plan, place)
+    search, place = made(tmp_path)
+    begin(search, place, "d474")
+    study = resume(search, place)
     study.ask().set_user_attr("worker", "another-machine")
     assert give_up_lost(study, place) == []
 
 
 def test_a_study_goes_on_only_as_it_was_begun(tmp_path):
-    plan, place = made(tmp_path)
-    begin(plan, place, "d474")
-    begin(plan, place, "d474")
-    assert len(resume(plan, place).get_trials()) == 1
+    search, place = made(tmp_path)
+    begin(search, place, "d474")
+    begin(search, place, "d474")
+    assert len(resume(search, place).get_trials()) == 1
     with pytest.raises(InputError, match="begun with data d474, the store now holds beef"):
-        begin(plan, place, "beef")
+        begin(search, place, "beef")
     other, _ = made(tmp_path, base={"train": {"epochs": 5}})
     with pytest.raises(InputError, match="begun with another base"):
         begin(other, place, "d474")
@@ -169,31 +169,61 @@ def test_a_study_goes_on_only_as_it_was_begun(tmp_path):
     begin(pruned_otherwise, place, "d474")
 
 
+def test_a_cut_last_line_of_the_journal_is_dropped_and_its_trial_runs_again(tmp_path, capsys):
+    _, search, place = worked(tmp_path, 4)
+    journal = place.own / "journal.log"
+    whole = journal.read_bytes()
+    last = whole.rstrip(b"\n").rfind(b"\n") + 1
+    journal.write_bytes(whole[: last + 5])
+    begin(search, place, "d474")
+    assert journal.read_bytes().startswith(whole[:last])
+    assert f"{journal}: dropped a last line" in capsys.readouterr().err
+    study = resume(search, place)
+    give_up_lost(study, place)
+    work(study, search, place, stub_objective(search, place), 5, None)
+    trials = resume(search, place).get_trials()
+    assert counted(trials) == 5
+    assert {t.state for t in trials} <= {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
+
+
+@pytest.mark.parametrize(
+    "line", ['{"op_code": 99, "worker_id": "a"}', "{cut in the middle", '{"op_code": 5}']
+)
+def test_a_damaged_journal_is_named(tmp_path, line):
+    _, search, place = worked(tmp_path, 2)
+    journal = place.own / "journal.log"
+    *before, last = journal.read_text().splitlines()
+    journal.write_text("\n".join([*before, line, last, ""]))
+    for opens in (lambda: resume(search, place), lambda: begin(search, place, "d474")):
+        with pytest.raises(InputError, match=r"journal.log is damaged, or of a newer Optuna \("):
+            opens()
+
+
 def test_a_study_in_a_database(tmp_path):
-    plan, place = made(tmp_path)
+    search, place = made(tmp_path)
     place = Place("stub", place.runs, f"sqlite:///{tmp_path}/study.db")
-    begin(plan, place, "d474")
-    study = resume(plan, place)
-    work(study, plan, place, stub_objective(plan, place), 4, None)
+    begin(search, place, "d474")
+    study = resume(search, place)
+    work(study, search, place, stub_objective(search, place), 4, None)
     assert len(optuna.load_study(study_name="stub", storage=place.storage).trials) == 4
 
 
 @pytest.mark.parametrize("storage", [None, "sqlite:///{}/other.db"])
 def test_a_study_that_is_not_there_is_not_made_by_a_worker(tmp_path, storage):
-    plan, place = made(tmp_path)
+    search, place = made(tmp_path)
     with pytest.raises(InputError, match="no study stub"):
-        resume(plan, Place("stub", place.runs, storage and storage.format(tmp_path)))
+        resume(search, Place("stub", place.runs, storage and storage.format(tmp_path)))
 
 
 def test_a_storage_that_cannot_be_opened_is_named(tmp_path):
-    plan, place = made(tmp_path)
+    search, place = made(tmp_path)
     with pytest.raises(InputError, match="cannot be opened"):
-        begin(plan, Place("stub", place.runs, "nosql://nowhere"), "d474")
+        begin(search, Place("stub", place.runs, "nosql://nowhere"), "d474")
 
 
 def test_workers_on_one_study_do_not_overshoot(tmp_path):
-    plan, place = made(tmp_path)
-    begin(plan, place, "d474")
+    search, place = made(tmp_path)
+    begin(search, place, "d474")
     script = textwrap.dedent(
         f"""
         import sys
@@ -202,17 +232,17 @@ def test_workers_on_one_study_do_not_overshoot(tmp_path):
         from stub_study import made, stub_objective
         from benchmark.tune.search import resume
         from benchmark.tune.worker import work
-        plan, place = made(Path({str(tmp_path)!r}))
-        work(resume(plan, place), plan, place, stub_objective(plan, place), 12, None)
+        search, place = made(Path({str(tmp_path)!r}))
+        work(resume(search, place), search, place, stub_objective(search, place), 12, None)
         """
     )
     processes = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(2)]
     assert [p.wait() for p in processes] == [0, 0]
-    trials = resume(plan, place).get_trials()
+    trials = resume(search, place).get_trials()
     assert len(trials) == 12
     assert all(t.state.is_finished() for t in trials)
 
 
-def test_load_plan_is_what_a_worker_reads(tmp_path):
-    plan, _ = made(tmp_path)
-    assert load_plan(str(tmp_path / "stub.yaml"))[1] == plan
+def test_load_search_is_what_a_worker_reads(tmp_path):
+    search, _ = made(tmp_path)
+    assert load_search(str(tmp_path / "stub.yaml"))[1] == search

@@ -28,8 +28,8 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def outcome(finished):
-    study, plan, place = finished
-    return {str(p.relative_to(place.folder / "outcome")): p for p in write_outcome(study, plan, place)}
+    study, search, place = finished
+    return {str(p.relative_to(place.folder / "outcome")): p for p in write_outcome(study, search, place)}
 
 
 def test_every_file_is_there(outcome):
@@ -65,8 +65,8 @@ def test_the_best_parameters_are_those_of_the_best_trial(finished, outcome):
 
 
 def test_importances_see_what_matters(finished):
-    study, plan, _ = finished
-    found = importance(study, plan, 0)
+    study, search, _ = finished
+    found = importance(study, search, 0)
     assert next(iter(found)) in ("objective.tau", "objective.lambda1")
     assert abs(sum(found.values()) - 1) < 1e-9
 
@@ -96,14 +96,14 @@ def test_outcome_before_anything_is_complete(tmp_path):
     def fail(trial):
         raise ValueError("no")
 
-    study, plan, place = worked(tmp_path, 2, fail)
-    names = {p.name for p in write_outcome(study, plan, place)}
+    study, search, place = worked(tmp_path, 2, fail)
+    names = {p.name for p in write_outcome(study, search, place)}
     assert names == {"tuning.html", "trials.csv", "importances.csv"}
 
 
 def test_outcome_of_two_goals(tmp_path):
-    study, plan, place = worked(tmp_path, 12, goal="both")
-    names = {p.name for p in write_outcome(study, plan, place)}
+    study, search, place = worked(tmp_path, 12, goal="both")
+    names = {p.name for p in write_outcome(study, search, place)}
     front = [t.number for t in study.best_trials]
     assert {"best.yaml", "front.png", "history-mean.png", "history-worst.png"} <= names
     assert sum(name.startswith("best") for name in names) == len(front)
@@ -112,8 +112,8 @@ def test_outcome_of_two_goals(tmp_path):
 def test_choices_have_tables_and_figures(tmp_path):
     space = {"objective.variant": ["released", "paper"], "objective.tau": {"low": 1, "high": 8}}
     space["objective.lambda1"] = {"low": 0.1, "high": 1.0}
-    study, plan, place = worked(tmp_path, 12, space=space)
-    names = {p.name for p in write_outcome(study, plan, place)}
+    study, search, place = worked(tmp_path, 12, space=space)
+    names = {p.name for p in write_outcome(study, search, place)}
     assert {"stub-variant.md", "stub-tau.md", "stub-lambda1.md", "contour.png"} <= names
 
 
@@ -124,18 +124,18 @@ def shown_text(renderable):
 
 
 def test_the_table_in_the_terminal(finished):
-    study, plan, _ = finished
+    study, search, _ = finished
     trials = study.get_trials()
-    text = shown_text(trial_table(plan, trials))
+    text = shown_text(trial_table(search, trials))
     for word in ("tau", "mean Dice", "pruned at", "epoch 1: ", "complete", "failed", "a <bad> trial"):
         assert word in text
     assert f"best so far: trial {study.best_trial.number}" in summary(study, trials)
 
 
 def test_the_view_tells_of_each_trial_once(finished):
-    study, plan, _ = finished
+    study, search, _ = finished
     console = Console(file=StringIO(), width=200)
-    with TrialView(study, plan, console, 30, 2, None) as view:
+    with TrialView(study, search, console, 30, 2, None) as view:
         view._told.clear()
         view.refresh()
         view.refresh()
@@ -146,9 +146,9 @@ def test_the_view_tells_of_each_trial_once(finished):
 
 
 def test_the_live_view_has_a_table_and_what_is_left(finished):
-    study, plan, _ = finished
+    study, search, _ = finished
     console = Console(file=StringIO(), width=160, height=20, force_terminal=True)
-    with TrialView(study, plan, console, 30, 2, None):
+    with TrialView(study, search, console, 30, 2, None):
         pass
     text = console.file.getvalue()
     assert "24 of 30" in text

@@ -16,7 +16,7 @@ from single_test import single_test
 
 from benchmark.run_folder.folder import RunFolder
 from benchmark.tune.search import Place, resume
-from benchmark.tune.study_file import Plan, load_plan
+from benchmark.tune.study_file import Search, load_search
 
 STUDY = "tune-smoke"
 
@@ -62,9 +62,9 @@ def test_a_killed_worker_is_replaced_and_its_trial_queued_again(studied):
     command = [sys.executable, "-m", "benchmark", "tune", "--study", STUDY, "--trials", "6"]
     command += ["--workers", "1", "--device", "cpu", "--no-track"]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    _, plan = load_plan(STUDY)
+    _, search = load_search(STUDY)
     place = Place(STUDY, folder / "runs")
-    os.kill(_worker(plan, place), signal.SIGKILL)
+    os.kill(_worker(search, place), signal.SIGKILL)
     output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert "trial 4 failed" in errors
@@ -75,9 +75,9 @@ def test_a_killed_worker_is_replaced_and_its_trial_queued_again(studied):
     assert "7 trials" in output
 
 
-def _worker(plan: Plan, place: Place) -> int:
+def _worker(search: Search, place: Place) -> int:
     """Wait for a running trial of number 4; return the process id of its worker."""
-    study = resume(plan, place)
+    study = resume(search, place)
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         for trial in study.get_trials()[4:]:
@@ -89,9 +89,9 @@ def _worker(plan: Plan, place: Place) -> int:
 
 def test_the_pages_study_file_is_one():
     content = yaml.safe_load(block("tuning.md", "yaml"))
-    plan = Plan.model_validate(content)
-    plan.check("mine")
-    assert set(plan.first("mine")) == set(plan.space)
+    search = Search.model_validate(content)
+    search.check("mine")
+    assert set(search.first("mine")) == set(search.space)
 
 
 @pytest.mark.parametrize("command", [["tune", "--help"], ["tune", "report", "--help"], ["list"]])

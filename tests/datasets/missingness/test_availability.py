@@ -149,6 +149,7 @@ def test_a_released_csv(tmp_path):
         ("case,flair,t1ce,t1,t2\n", "has no cases"),
         ("case,flair,t1ce,t1,t2\na,1,2,1,1\n", "line 2: expected a case and 0 or 1"),
         ("case,flair,t1ce,t1,t2\na,1,1,1\n", "line 2: expected"),
+        ("case,flair,t1ce,t1,t2\n=1+1,1,1,1,1\n", "line 2: found case name '=1\\+1', which a spreadsheet"),
         ("case,flair,t1ce,t1,t2\na,0,0,0,0\n", "not all 0"),
         ("case,flair,t1ce,t1,t2\na,1,1,1,1\na,1,1,1,1\n", "line 3: case a stands there twice"),
         ('data_name,mask_id,mask,pos_mask_ids\na,1,"[True, False]",[1]\n', "line 2: expected"),

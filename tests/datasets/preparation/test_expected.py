@@ -1,11 +1,10 @@
 """What stands for a study that is not prepared yet."""
 
-import numpy as np
 import pytest
 
 from datasets.batches.split import published_cases, split
 from datasets.missingness.availability import store_availability
-from datasets.preparation.expected import NOISE, expected_store, noise_store
+from datasets.preparation.expected import expected_store
 from datasets.studies.brats import BRATS2020
 from datasets.studies.myops import MYOPS2020
 
@@ -24,13 +23,3 @@ def test_a_published_study_is_split_and_masked_as_the_real_one(description, size
 
 def test_other_studies_are_not_known():
     assert published_cases("brats2021") is None
-
-
-@pytest.mark.parametrize(("description", "shape"), [(BRATS2020, (20, 24, 16)), (MYOPS2020, (32, 40, 3))])
-def test_noise_is_read_like_a_case(description, shape, tmp_path):
-    store = noise_store(description, shape, tmp_path)
-    volumes, labels = np.asarray(store.volumes(NOISE)), np.asarray(store.labels(NOISE))
-    assert volumes.shape == (len(description.modalities), *shape)
-    assert volumes.std() == pytest.approx(3**0.5, rel=0.05)  # uniform within 3 standard deviations
-    assert sorted(np.unique(labels)) == list(range(len(description.classes)))
-    assert store.labelled(NOISE) == tuple(np.count_nonzero(labels, axis=(1, 2)))

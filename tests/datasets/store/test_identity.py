@@ -29,6 +29,7 @@ SAME = {
     "name": "mine",
     "layouts": (Layout.named("{site}/{case}", BRATS2020.suffixes, "_label"),),
     "channels": (3, 2, 1, 0),
+    "ignore": ("*/old/*",),
     "case_names": ".*",
 }
 

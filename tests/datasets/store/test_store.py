@@ -1,6 +1,7 @@
 """A store gives back what was prepared, notices damage, and refuses what is no store."""
 
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -160,3 +161,14 @@ def test_refused_names(name):
 @pytest.mark.parametrize("name", ["BraTS20_Training_001", "Müller, Jürgen (2)", "患者 7", "a b", "..x"])
 def test_accepted_names(name):
     assert check_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["=HYPERLINK(A1)", "+cmd|calc", "-2+3", "@SUM(A1)", " =1", "\uff1d1+1"])
+def test_names_that_a_spreadsheet_would_compute_are_refused(tmp_path, name):
+    with pytest.raises(InputError, match="which a spreadsheet takes for a formula: rename it, or describe"):
+        check_name(name)
+    write_study(tmp_path / "study", BRATS2020, (name, "two"))
+    with pytest.raises(InputError, match="takes for a formula"):
+        prepare(tmp_path / "study", BRATS2020, tmp_path / "store")
+    named = replace(BRATS2020, layouts=(replace(BRATS2020.layouts[0], name="c{case}"),))
+    assert set(prepare(tmp_path / "study", named, tmp_path / "store").cases) == {f"c{name}", "ctwo"}

@@ -2,8 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
-from nifti_study import write_case
+from nifti_study import head, rewrite, write_case, write_image
 
 from bench_errors import InputError
 from datasets.preparation.check import check_study
@@ -11,8 +12,9 @@ from datasets.preparation.find import find_cases
 from datasets.preparation.prepare import prepare
 from datasets.studies.brats import TABLE_ORDER
 from datasets.studies.from_yaml import read_description
+from datasets.studies.msd import MSD01
 from datasets.studies.names import DATASETS
-from datasets.vocabulary import Description, Normalisation, Region, table_subsets
+from datasets.vocabulary import Description, Layout, Normalisation, Region, table_subsets
 
 STROKE = """\
 modalities:
@@ -100,6 +102,97 @@ def test_several_modalities_in_a_file(tmp_path):
     assert check_study(tmp_path / "study", description) == []
 
 
+def test_two_of_the_channels_of_a_file(tmp_path):
+    text = "modalities:\n"
+    for name, channel in (("flair", 0), ("t1ce", 2)):
+        text += f'  {name}: {{file: "imagesTr/{{case}}.nii.gz", channel: {channel}}}\n'
+    text += 'label: "labelsTr/{case}.nii.gz"\nlabels: {a: 1, b: 2, c: 3}\nregions: {a: a}\n'
+    description = read_description(written(tmp_path, text))
+    paths = write_case(tmp_path / "study", MSD01, "BRATS_001")
+    (note,) = check_study(tmp_path / "study", description)
+    assert (note.severity, note.file) == ("note", "imagesTr/BRATS_001.nii.gz")
+    assert note.message == "found 4 volumes along the fourth axis, no modality takes 1, 3 (from 0)"
+    store = prepare(tmp_path / "study", description, tmp_path / "store")
+    whole = prepare(tmp_path / "study", MSD01, tmp_path / "whole")
+    for m, modality in enumerate(("flair", "t1ce")):
+        expected = whole.volumes("BRATS_001")[MSD01.modalities.index(modality)]
+        # The head, and so the mean, is that of the modalities that are taken: a straight line between both.
+        assert np.corrcoef(store.volumes("BRATS_001")[m].ravel(), expected.ravel())[0, 1] > 1 - 1e-6
+    rewrite(paths["flair"], lambda array, affine: (array[..., :2], affine))
+    (error,) = check_study(tmp_path / "study", description)
+    assert "(12x10x8x2), expected 4 with 3 or more volumes along the last" in error.message
+
+
+def test_files_of_several_modalities_each_with_channels_of_its_own(tmp_path):
+    text = """\
+modalities:
+  a: {file: "{case}/ab.nii.gz", channel: 0}
+  b: {file: "{case}/ab.nii.gz", channel: 1}
+  c: {file: "{case}/c.nii.gz", channel: 0}
+label: "{case}/label.nii.gz"
+labels: {x: 1}
+regions: {x: x}
+"""
+    description = read_description(written(tmp_path, text))
+    volumes, labels = head("one", ("a", "b", "c"), file_labels=(0, 1))
+    folder = tmp_path / "study" / "one"
+    write_image(folder / "ab.nii.gz", np.stack([volumes["a"], volumes["b"]], axis=-1))
+    write_image(folder / "c.nii.gz", volumes["c"][..., None])
+    write_image(folder / "label.nii.gz", labels)
+    assert check_study(tmp_path / "study", description) == []
+
+
+LISTS = (
+    PLAIN.replace('"{case}_0001.nii.gz"', '["a/{case}_0001.nii.gz", "b/{when}/{case}_1.nii.gz"]')
+    .replace('"{case}_0000.nii.gz"', '["a/{case}_0000.nii.gz", "b/{when}/{case}_0.nii.gz"]')
+    .replace('"labels/{case}.nii.gz"', '["a/{case}.nii.gz", "b/{when}/{case}.nii.gz"]')
+)
+
+
+def test_lists_of_patterns_are_layouts(tmp_path):
+    description = read_description(written(tmp_path, LISTS))
+    assert description.layouts == (
+        Layout(("a/{case}_0001", "a/{case}_0000"), "a/{case}"),
+        Layout(("b/{when}/{case}_1", "b/{when}/{case}_0"), "b/{when}/{case}"),
+    )
+    text = LISTS + 'case: ["{case}", "{when}-{case}"]\nignore: ["c/*"]\n'
+    description = read_description(written(tmp_path, text))
+    assert [layout.name for layout in description.layouts] == ["{case}", "{when}-{case}"]
+    assert description.ignore == ("c/*",)
+    one_label = PLAIN.replace('"{case}_0001.nii.gz"', '["{case}_0001.nii.gz", "{case}_1.nii.gz"]')
+    one_label = one_label.replace('"{case}_0000.nii.gz"', '["{case}_0000.nii.gz", "{case}_0.nii.gz"]')
+    description = read_description(written(tmp_path, one_label))
+    assert [layout.label for layout in description.layouts] == ["labels/{case}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            ', "b/{when}/{case}_1.nii.gz"',
+            ', "b/{case}_1.nii.gz"',
+            "line 1: modalities.t1: expected the words",
+        ),
+        (', "b/{when}/{case}_1.nii.gz"', ', "a.nii", "b.nii"', "t1: found 3 patterns, expected 1 or 2"),
+        (
+            "b/{when}/{case}_1.nii.gz",
+            "../x.nii",
+            "modalities.t1, entry 2: expected a path below the study's folder",
+        ),
+        ("labels:", "case: x\nlabels:", "line 3: case: expected words in braces that the patterns have"),
+        ("labels:", 'case: "{site}_{case}"\nlabels:', "label: expected {site} in the pattern"),
+        ("labels:", 'case: "{when}"\nlabels:', "modalities.t1: expected {when} in the pattern, found 'a/"),
+        ("labels:", 'case: "{a}/{case}"\nlabels:', "case: expected words in braces"),
+        ("labels:", "ignore: imagesTs\nlabels:", "line 3: ignore: expected a list, found 'imagesTs'"),
+    ],
+)
+def test_what_is_wrong_with_lists_of_patterns(tmp_path, old, new, says):
+    assert old in LISTS
+    with pytest.raises(InputError) as caught:
+        read_description(written(tmp_path, LISTS.replace(old, new, 1)))
+    assert says in str(caught.value)
+
+
 IMAGES = """\
 mask: "{site}/{case}/{case}_brain.nii"
 background: -1024
@@ -122,22 +215,22 @@ def test_mask_background_and_normalisation(tmp_path):
 
 WRONG_IMAGES = {
     # kind: (what stands after STROKE, what is said of it)
-    "mask elsewhere": ('mask: "../{case}.nii"', "line 13, mask: expected a path below the study"),
+    "mask elsewhere": ('mask: "../{case}.nii"', "line 13: mask: expected a path below the study"),
     "mask is the label": (
         'mask: "{site}/{case}/{case}_msk.nii.gz"',
-        "line 13, mask: the same file as another",
+        "line 13: mask: the same file as another",
     ),
     "mask of other words": ('mask: "{case}.nii"', "mask: expected the words in braces that label has"),
-    "background word": ("background: air", "line 13, background: expected a number, found 'air'"),
-    "background infinite": ("background: .inf", "line 13, background: expected a number, found inf"),
-    "background truth": ("background: yes", "line 13, background: expected a number, found True"),
+    "background word": ("background: air", "line 13: background: expected a number, found 'air'"),
+    "background infinite": ("background: .inf", "line 13: background: found .inf, expected "),
+    "background truth": ("background: yes", "line 13: background: found yes, expected true, false, a finite"),
     "no rules": (
         "normalise: none",
-        "line 13, normalise: expected a mapping of modalities to rules, found 'none'",
+        "line 13: normalise: expected a mapping, found 'none'",
     ),
     "unknown modality": (
         "normalise: {adx: none}",
-        "line 13, normalise.adx: unknown modality 'adx': did you mean adc",
+        "line 13: normalise.adx: unknown modality 'adx': did you mean adc",
     ),
     "unknown rule": (
         "normalise: {adc: minmax}",
@@ -182,51 +275,81 @@ WRONG = {
     "unknown key": (
         "spatial_dims",
         "spatial",
-        "line 12, spatial: unknown key 'spatial': did you mean",
+        "line 12: spatial: no such option here, did you mean spatial_dims?",
     ),
-    "missing key": ("label:", "labe:", "line 1, label: is missing"),
-    "key twice": ("profile_order: [dwi, adc]", "spatial_dims: 2", "line 12, spatial_dims: is given twice"),
-    "one modality": (f"  adc: {ADC}\n", "", "line 1, modalities: found 1, expected 2 to 8 modalities"),
+    "missing key": ("label:", "labe:", "line 1: label is missing"),
+    "key twice": ("profile_order: [dwi, adc]", "spatial_dims: 2", "line 12: spatial_dims stands there twice"),
+    "one modality": (f"  adc: {ADC}\n", "", "line 1: modalities: expected 2 or more entries, found {'dwi'"),
     "not a mapping": (
         STROKE[: STROKE.index("label:")],
         "modalities: [a]\n",
-        "expected a mapping of names",
+        "line 1: modalities: expected a mapping, found ['a']",
     ),
-    "name with plus": ("  adc:", "  a+b:", "line 2, modalities.a+b: expected another name"),
-    "reserved name": ("  adc:", "  label:", "line 2, modalities.label: expected another name"),
+    "word some take for false": (
+        "dims: 3",
+        "dims: no",
+        "line 12: spatial_dims: found no, expected true, false",
+    ),
+    "name too long": (
+        "  adc:",
+        f"  {'a' * 33}:",
+        "expected another name, of at most 32 letters, digits, - and _",
+    ),
+    "region too long": ("  lesion:", f"  {'a' * 65}:", "expected a name of at most 64 letters and digits"),
+    "dims true": ("dims: 3", "dims: true", "line 12: spatial_dims: expected 2 or 3, found True"),
+    "value true": ("core: 1,", "core: true,", "line 5: labels.core: expected a whole number, found True"),
+    "value with a point": ("core: 1,", "core: 1.0,", "labels.core: expected a whole number, found 1.0"),
+    "name with plus": ("  adc:", "  a+b:", "line 2: modalities.a+b: expected another name"),
+    "reserved name": ("  adc:", "  label:", "line 2: modalities.label: expected another name"),
     "no ending": (
         "_adc.nii.gz",
         "_adc.mha",
-        "line 2, modalities.adc: expected a pattern that ends",
+        "line 2: modalities.adc: expected a pattern that ends",
     ),
-    "no case": (ADC, '"{site}/adc.nii.gz"', "line 2, modalities.adc: expected {case} in the pattern"),
-    "outside": (ADC, '"../{case}_adc.nii.gz"', "line 2, modalities.adc: expected a path below the study"),
-    "absolute": (MASK, '"/{case}_msk.nii.gz"', "line 4, label: expected a path below the study"),
+    "no case": (ADC, '"{site}/adc.nii.gz"', "line 2: modalities.adc: expected {case} in the pattern"),
+    "outside": (ADC, '"../{case}_adc.nii.gz"', "line 2: modalities.adc: expected a path below the study"),
+    "absolute": (MASK, '"/{case}_msk.nii.gz"', "line 4: label: expected a path below the study"),
     "braces": (ADC, '"{site/{case}_adc.nii.gz"', "modalities.adc: expected braces around single words"),
     "other words": (MASK, '"{case}.nii"', "modalities.adc: expected the words in braces that label has"),
-    "same file": ("scans/{case}_dwi", "{case}_adc", "line 3, modalities.dwi: the same file as adc, expected"),
-    "label as modality": ("_msk", "_adc", "line 4, label: the same file as a modality"),
+    "same file": ("scans/{case}_dwi", "{case}_adc", "line 3: modalities.dwi: the same file as adc, expected"),
+    "label as modality": ("_msk", "_adc", "line 4: label: the same file as a modality"),
     "channel for one": (ADC, f"{{file: {ADC}, channel: 0}}", "a channel for every modality or for none"),
-    "channel word": (ADC, f"{{file: {ADC}, channel: x}}", "modalities.adc.channel: expected 0 or more"),
-    "file without channel": (ADC, f"{{file: {ADC}}}", "expected a pattern, or file and channel, found file"),
-    "pattern as number": (ADC, "7", "line 2, modalities.adc: expected a file pattern such as"),
-    "label value": ("core: 1,", "core: one,", "line 5, labels.core: expected whole numbers of 0 or more"),
-    "label twice": ("[2, 7]", "[1, 7]", "line 5, labels.penumbra: value 1 stands for core too"),
-    "label zero": ("core: 1,", "core: 0,", "line 5, labels.core: value 0 stands for background too"),
+    "channel word": (
+        ADC,
+        f"{{file: {ADC}, channel: x}}",
+        "adc.channel: expected a whole number, found 'x'",
+    ),
+    "key of a modality": (
+        ADC,
+        f"{{fil: {ADC}}}",
+        "modalities.adc.fil: no such option here, did you mean f",
+    ),
+    "pattern as number": (ADC, "7", "line 2: modalities.adc: expected a file pattern such as"),
+    "label value": ("core: 1,", "core: one,", "line 5: labels.core: expected a whole number, found 'one'"),
+    "label twice": ("[2, 7]", "[1, 7]", "line 5: labels.penumbra: value 1 stands for core too"),
+    "label zero": ("core: 1,", "core: 0,", "line 5: labels.core: value 0 stands for background too"),
     "unknown class": (
         "core, penumbra]\n",
         "penumbre]\n",
-        "line 7, regions.lesion: unknown class 'penumbre'",
+        "line 7: regions.lesion: unknown class 'penumbre'",
     ),
-    "no class": ("[core, penumbra]", "[]", "line 7, regions.lesion: expected a class at least"),
-    "region key": ("min_voxels", "min", "line 8, regions.core: expected classes, and min_voxels or not"),
-    "region size": ("50", "-1", "line 8, regions.core.min_voxels: expected 0 or more, found -1"),
-    "patient": ('"([^-]+)-.*"', '".*"', "line 10, patient: expected a pattern with one group"),
-    "no expression": ('"([^-]+)-.*"', '"(("', "line 10, patient: is no regular expression"),
-    "profile order": ("[dwi, adc]", "[dwi, dwi]", "line 11, profile_order: expected each of adc, dwi once"),
-    "dims": ("dims: 3", "dims: 4", "line 12, spatial_dims: expected 2 or 3, found 4"),
-    "too deep": ('"([^-]+)-.*"', "&a [*a]", "line 10, patient.0.0.0.0: expected nothing so deep"),
-    "tag": ("dims: 3", "dims: !!python/name:os.system 3", "line 12, spatial_dims: cannot be understood"),
+    "no class": ("[core, penumbra]", "[]", "line 7: regions.lesion: expected 1 or more entries, found []"),
+    "region key": (
+        "min_voxels",
+        "min",
+        "line 8: regions.core.min: no such option here, remove it; known are c",
+    ),
+    "region size": ("50", "-1", "line 8: regions.core.min_voxels: expected 0 or more, found -1"),
+    "patient": ('"([^-]+)-.*"', '".*"', "line 10: patient: expected a pattern with one group"),
+    "no expression": ('"([^-]+)-.*"', '"(("', "line 10: patient is no regular expression"),
+    "profile order": ("[dwi, adc]", "[dwi, dwi]", "line 11: profile_order: expected each of adc, dwi once"),
+    "dims": ("dims: 3", "dims: 4", "line 12: spatial_dims: expected 2 or 3, found 4"),
+    "too deep": ('"([^-]+)-.*"', "&a [*a]", "line 10: expected at most 32 levels"),
+    "tag": (
+        "dims: 3",
+        "dims: !!python/name:os.system 3",
+        "line 12: spatial_dims has the tag tag:",
+    ),
 }
 
 
@@ -237,15 +360,20 @@ def test_what_is_wrong_is_named_by_line_and_field(tmp_path, kind):
     path = written(tmp_path, STROKE.replace(old, new))
     with pytest.raises(InputError) as caught:
         read_description(path)
-    assert str(caught.value).startswith(str(path))
+    assert str(caught.value).startswith(f"dataset {path}")
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_everything_that_is_wrong_is_said_at_once(tmp_path):
     text = STROKE.replace("spatial_dims: 3", "spatial_dims: 4").replace("core: 1,", "core: x,")
-    with pytest.raises(InputError, match=r"line 5, labels\.core: .*; line 12, spatial_dims: "):
+    with pytest.raises(InputError, match=r"line 5: labels\.core: .*; line 12: spatial_dims: "):
         read_description(written(tmp_path, text))
+
+
+def test_a_file_without_channel_is_a_pattern(tmp_path):
+    short = read_description(written(tmp_path, STROKE))
+    assert read_description(written(tmp_path, STROKE.replace(ADC, f"{{file: {ADC}}}"))) == short
 
 
 def test_names_and_files(tmp_path):
@@ -253,6 +381,8 @@ def test_names_and_files(tmp_path):
         DATASETS.get(str(tmp_path / "nowhere.yaml"))
     with pytest.raises(InputError, match="would be called 'brats2020'"):
         read_description(written(tmp_path, STROKE, "brats2020.yaml"))
+    with pytest.raises(InputError, match=r"would be called 'a{65}'.* up to 64 letters"):
+        read_description(written(tmp_path, STROKE, f"{'a' * 65}.yaml"))
     with pytest.raises(InputError, match="would be called 'my study'"):
         read_description(written(tmp_path, STROKE, "my study.yaml"))
     with pytest.raises(InputError, match="custom is one that you describe"):

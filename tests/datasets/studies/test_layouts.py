@@ -126,7 +126,8 @@ def test_cases_side_by_side_keep_spare_files_apart(tmp_path):
     first, second = find_cases(tmp_path, MYOPS2020)
     assert first.spare == ()
     assert second.spare == ("train25/myops_training_102_T2w.nii.gz",)
-    (problem,) = check_study(tmp_path)
+    unused, problem = check_study(tmp_path)
+    assert "no pattern takes (train25/myops_training_102_T2w.nii.gz)" in unused.message
     assert problem.file == "train25/myops_training_102_T2.nii.gz"
     assert "found also train25/myops_training_102_T2w.nii.gz" in problem.message
 

@@ -22,9 +22,9 @@ from rich.console import Console
 from benchmark.launch.devices import Slot
 from benchmark.launch.stopping import StopRequests, kill_group, stop
 from benchmark.launch.view import View, make_view
-from benchmark.launch.worker import Job, longest_first, worker_command
+from benchmark.launch.worker_command import Job, longest_first, worker_command
 from benchmark.run_folder.reasons import exit_reason, memory_kills
-from benchmark.training.worker import HELD, STOPPED, WRONG_INPUT
+from benchmark.training.exit_codes import HELD, STOPPED, WRONG_INPUT
 
 POLL_SECONDS = 0.5
 

@@ -12,11 +12,11 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from benchmark.launch import local, stopping
+from benchmark.launch import run_locally, stopping
 from benchmark.launch.devices import Slot
-from benchmark.launch.local import launch_here
+from benchmark.launch.run_locally import launch_here
 from benchmark.launch.view import make_view
-from benchmark.launch.worker import Job
+from benchmark.launch.worker_command import Job
 from benchmark.run_folder.folder import RunFolder
 
 CPU = [Slot("cpu", 1)]
@@ -25,10 +25,12 @@ DONE = "touch done"
 
 @pytest.fixture(autouse=True)
 def signals():
-    """A test that was started in the background would ignore Ctrl-C."""
+    """A test that was started in the background would ignore Ctrl-C, and one under nohup SIGHUP."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before_hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGHUP, before_hangup)
 
 
 class Workers:
@@ -37,8 +39,8 @@ class Workers:
     def __init__(self, folder, monkeypatch):
         self.folder, self.scripts, self.started = folder, {}, []
         self.console = Console(file=StringIO(), width=200)
-        monkeypatch.setattr(local, "worker_command", self._command)
-        monkeypatch.setattr(local, "POLL_SECONDS", 0.01)
+        monkeypatch.setattr(run_locally, "worker_command", self._command)
+        monkeypatch.setattr(run_locally, "POLL_SECONDS", 0.01)
 
     def job(self, name, script, teacher=None, work=0.0):
         self.scripts[name] = script
@@ -108,7 +110,7 @@ def test_a_run_that_dies_is_retried_and_its_reason_kept(workers, script, reason)
 
 def test_memory_that_ran_out_is_named(workers, monkeypatch):
     counts = iter([4, 5])
-    monkeypatch.setattr(local, "memory_kills", lambda: next(counts))
+    monkeypatch.setattr(run_locally, "memory_kills", lambda: next(counts))
     monkeypatch.setattr("benchmark.run_folder.reasons.memory_kills", lambda: next(counts))
     killed = workers.job("killed", "kill -KILL $$")
     workers.launch(killed)
@@ -147,8 +149,8 @@ def test_a_run_that_another_process_executes_is_left_to_it(workers, monkeypatch,
             other.end(ends)
         return next_job(*arguments)
 
-    next_job = local._next
-    monkeypatch.setattr(local, "_next", look)
+    next_job = run_locally._next
+    monkeypatch.setattr(run_locally, "_next", look)
     workers.launch(run, student, workers.job("free", DONE), retries=3)
     assert f"run: pid {os.getpid()} on {socket.gethostname()} executes it, waiting" in workers.said
     assert workers.said.count("executes it") == 1
@@ -236,10 +238,10 @@ def test_the_first_ctrl_c_gives_time_for_a_checkpoint(workers):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_sigterm_stops_like_ctrl_c(workers):
-    run = workers.job(
-        "run", "trap 'touch saved; exit 130' TERM; kill -TERM $PPID; while :; do sleep 0.01; done"
-    )
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_stop_like_ctrl_c(workers, number):
+    script = f"trap 'touch saved; exit 130' TERM; kill -{number} $PPID; while :; do sleep 0.01; done"
+    run = workers.job("run", script)
     with pytest.raises(KeyboardInterrupt):
         workers.launch(run)
     assert (run.folder.path / "saved").exists()
@@ -267,7 +269,7 @@ def test_a_launcher_that_cannot_print_leaves_nobody_behind(workers, monkeypatch)
         until(lambda: (run.folder.path / "child").exists())
         raise BrokenPipeError
 
-    monkeypatch.setattr(local, "make_view", lambda *_: make_view([], workers.console))
+    monkeypatch.setattr(run_locally, "make_view", lambda *_: make_view([], workers.console))
     monkeypatch.setattr(workers.console, "print", broken)
     monkeypatch.setattr("benchmark.launch.view._PlainView.refresh", broken)
     with pytest.raises(BrokenPipeError):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from nifti_study import AFFINE, write_image
 
-from datasets.preparation.grids import disagreement, resampled, same_grid
 from datasets.preparation.nifti import read_nifti, turned
+from datasets.preparation.voxel_grids import disagreement, resampled, same_grid
 
 TURN = 0.3
 OBLIQUE = np.array(

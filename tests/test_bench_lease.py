@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import pytest
 
-from benchmark.run_folder import lease
-from benchmark.run_folder.lease import (
+import bench_lease
+from bench_lease import (
     HEARTBEAT_SECONDS,
     SILENT_SECONDS,
     LeaseLost,
@@ -47,7 +47,7 @@ def clock(monkeypatch):
             self.on_sleep()
 
     made = Clock()
-    monkeypatch.setattr(lease, "time", made)
+    monkeypatch.setattr(bench_lease, "time", made)
     return made
 
 
@@ -80,7 +80,7 @@ def test_one_owner_at_a_time_and_nothing_is_left(path):
 
 def kill_holder(path):
     code = (
-        "import os, signal, sys; from pathlib import Path; from benchmark.run_folder.lease import hold\n"
+        "import os, signal, sys; from pathlib import Path; from bench_lease import hold\n"
         "with hold(Path(sys.argv[1])) as mine:\n"
         "    assert mine; os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -98,7 +98,7 @@ def test_a_killed_owner_on_this_machine_is_dead_at_once(path):
 def test_a_dead_owner_that_nobody_has_waited_for_is_dead(path):
     process = subprocess.Popen(["sleep", "100"])
     file = place(path, **{**vars(Owner.this_process()), "pid": process.pid, "token": "abc"})
-    owner = replace(Owner(**json.loads(file.read_text())), started=lease._started(process.pid))
+    owner = replace(Owner(**json.loads(file.read_text())), started=bench_lease._started(process.pid))
     file.write_text(json.dumps(vars(owner)))
     assert living_owner(path) == owner
     process.kill()
@@ -131,7 +131,7 @@ def test_who_may_not_be_seen_is_alive(path, monkeypatch):
         raise PermissionError
 
     monkeypatch.setattr(os, "kill", hidden)
-    monkeypatch.setattr(lease, "_started", lambda pid: 0)
+    monkeypatch.setattr(bench_lease, "_started", lambda pid: 0)
     assert living_owner(path) == owner
 
 
@@ -159,7 +159,7 @@ def test_who_asks_again_and_again_learns_of_silence(path, clock):
         clock.now += HEARTBEAT_SECONDS / 2
     assert SILENT_SECONDS < clock.now - 1000 < SILENT_SECONDS + HEARTBEAT_SECONDS
     assert file.exists()
-    lease.remove_dead(path)
+    bench_lease.remove_dead(path)
     assert not file.exists()
 
 
@@ -210,8 +210,16 @@ def test_an_owner_that_lost_its_lease_knows_and_leaves_the_new_one_alone(path):
     assert file.exists()
 
 
+def test_what_killed_takers_left_is_removed_by_the_next(path):
+    (path.parent / f".{path.name}.abc.partial").mkdir()
+    (path.parent / f".{path.name}.abc.partial" / "abc").write_text("{}")
+    with hold(path) as mine:
+        assert mine
+        assert list(path.parent.iterdir()) == [path]
+
+
 def test_the_heartbeat_sets_the_time_of_the_file_until_the_end(path, monkeypatch):
-    monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(bench_lease, "HEARTBEAT_SECONDS", 0.01)
     with hold(path):
         file = next(path.iterdir())
         for _ in range(3):
@@ -224,7 +232,7 @@ def test_the_heartbeat_sets_the_time_of_the_file_until_the_end(path, monkeypatch
     assert threading.active_count() == 1 or not [
         t
         for t in threading.enumerate()
-        if t._target is lease._beat  # its thread has ended
+        if t._target is bench_lease._beat  # its thread has ended
     ]
 
 
@@ -237,7 +245,7 @@ def test_waiting_for_ones_turn(path, clock):
 
     file = place(path, **vars(Owner.this_process()))
     clock.on_sleep = lambda: (order.append("waited"), other())
-    with lease.hold_in_turn(path):
+    with bench_lease.hold_in_turn(path):
         order.append("mine")
     assert order == ["waited", "mine"]
 
@@ -245,7 +253,7 @@ def test_waiting_for_ones_turn(path, clock):
 RACER = """
 import os, sys, time
 from pathlib import Path
-from benchmark.run_folder.lease import hold
+from bench_lease import hold
 path, log, rounds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 def say(what):
     with open(log, "a") as file:

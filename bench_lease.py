@@ -115,6 +115,8 @@ def hold(path: Path, stop: Callable[[], bool] = lambda: False) -> Iterator[bool]
     if not _take(path, owner, stop):
         yield False
         return
+    for left in path.parent.glob(f".{path.name}.*.partial"):  # by takers that were killed, or come too late
+        shutil.rmtree(left, ignore_errors=True)
     ended = Event()
     beats = Thread(target=_beat, args=(path / owner.token, ended), daemon=True)
     beats.start()
@@ -138,7 +140,7 @@ def hold_in_turn(path: Path) -> Iterator[None]:
             if mine:
                 yield
                 return
-        time.sleep(POLL_SECONDS)
+        time.sleep(POLL_SECONDS / 10)
 
 
 def check(path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.launch.devices import Slot
-from benchmark.launch.worker import Job, longest_first, worker_command
+from benchmark.launch.worker_command import Job, longest_first, worker_command
 from benchmark.run_folder.folder import RunFolder
 
 

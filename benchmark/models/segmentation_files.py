@@ -1,0 +1,98 @@
+"""Segmentations as files: ``write_segmentation(segmentation, description, out)``, and a table of volumes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench_errors import InputError
+from benchmark.report.tables.csv_text import csv_text
+from benchmark.run_folder.files import write_atomically
+from datasets.preparation.nifti import Image, write_like
+from datasets.vocabulary import ENDINGS, Description
+
+VOLUMES = "volumes.csv"
+"""The table of a study's volumes, beside its segmentations."""
+
+
+@dataclass(frozen=True)
+class PatientSegmentation:
+    """One patient's segmentation, on the grid of the first image.
+
+    Attributes:
+        subset: the modalities it was made from, such as ``flair+t2``.
+        classes: the most probable class, uint8 [X, Y, Z].
+        probabilities: float32 [X, Y, Z, C], 1 for the background outside the crop; None if not asked for.
+        volumes: region -> its volume in mL, 0 where it has fewer voxels than its `min_voxels`.
+        like: the image whose grid and header it has.
+        warnings: what may make it worthless, one line each.
+        notes: what was done to the images beyond what training does.
+    """
+
+    subset: str
+    classes: NDArray[np.uint8]
+    probabilities: NDArray[np.float32] | None
+    volumes: dict[str, float]
+    like: Image
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def output_files(out: Path, probabilities: bool) -> list[Path]:
+    """Return the files of a segmentation that is to be `out`; `InputError` if that is no name of an image."""
+    ending = next((ending for ending in ENDINGS if out.name.endswith(ending)), None)
+    if ending is None:
+        raise InputError(f"--out {out}: expected a name that ends in {' or '.join(ENDINGS)}")
+    beside = out.with_name(f"{out.name.removesuffix(ending)}_probabilities{ending}")
+    return [out, beside] if probabilities else [out]
+
+
+def labelled_as(trained: Description, dataset: Description) -> Description:
+    """Return `trained` with the values of another dataset's label files, where that has all its classes."""
+    if not set(trained.classes) <= set(dataset.classes):
+        return trained
+    values = {
+        value: trained.classes.index(dataset.classes[index])
+        for value, index in dataset.file_labels.items()
+        if dataset.classes[index] in trained.classes
+    }
+    return replace(trained, name=dataset.name, file_labels=values)
+
+
+def class_values(description: Description) -> list[int]:
+    """Return the value that stands for each class in a label file: the first of several."""
+    of_class: dict[int, int] = {}
+    for value, index in description.file_labels.items():
+        of_class.setdefault(index, value)
+    return [of_class[index] for index in range(len(description.classes))]
+
+
+def values_text(description: Description) -> str:
+    """Say which values a segmentation has: ``labels as in brats2020: 0 background, 1 necrosis, ...``."""
+    pairs = zip(class_values(description), description.classes, strict=True)
+    return f"labels as in {description.name}: {', '.join(f'{value} {name}' for value, name in pairs)}"
+
+
+def write_segmentation(segmentation: PatientSegmentation, description: Description, out: Path) -> list[Path]:
+    """Write a segmentation in the values of a dataset's label files, and what probabilities it has."""
+    values = np.array(class_values(description))
+    labels = values.astype(np.min_scalar_type(int(values.max())))[segmentation.classes]
+    written = output_files(out, segmentation.probabilities is not None)
+    write_like(out, labels, segmentation.like)
+    if segmentation.probabilities is not None:
+        write_like(written[1], segmentation.probabilities, segmentation.like)
+    return written
+
+
+def write_volumes(folder: Path, regions: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write the table of a study's volumes: rows of case, images, a volume in mL for each region, remarks."""
+    text = csv_text(["case", "images", *(f"{region}_ml" for region in regions), "remarks"], rows)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / VOLUMES, text.encode())
+    except OSError as error:
+        raise InputError(
+            f"{folder / VOLUMES} cannot be written ({error.strerror}): choose another --out"
+        ) from None

@@ -1,0 +1,124 @@
+"""What a run has to do: `Shape` decides how long a step and a test window take, `Work` is how many there are.
+
+    shape, work = Shape.of(points, description), work_of(points, store)
+
+The points of a run are its configurations, which differ in the test alone: a training once and its tests.
+Runs that differ in seed, profile, learning rate, epochs or an objective's weights share their shape.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from benchmark.config.run_config import RunConfig, TestConfig
+from benchmark.evaluation.sliding_window import count_windows
+from benchmark.training.inputs import Inputs
+from datasets.store.store import Store
+from datasets.vocabulary import Description
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What decides how long a step and a window take: shapes with equal `facts` (JSON) are equal.
+
+    The points and description are an example to time.
+    """
+
+    facts: str
+    points: tuple[RunConfig, ...] = field(compare=False)
+    description: Description = field(compare=False)
+
+    @classmethod
+    def of(cls, points: Sequence[RunConfig], description: Description) -> "Shape":
+        """Return the shape of a run."""
+        config, tests = points[0], [point.test.model_dump() for point in points]
+        facts = config.model_dump(mode="json", include={"dataset", "backbone", "objective", "precision"})
+        options = {k: v for k, v in facts["objective"].items() if not isinstance(v, float)}
+        facts["objective"] = {k: v for k, v in options.items() if k != "warmup_epochs"}
+        facts["train"] = {k: getattr(config.train, k) for k in ("crop", "batch_size", "recompute")}
+        facts["test"] = {}
+        for key in TestConfig.model_fields:
+            values = [str(test.get(key)) for test in tests]
+            facts["test"][key] = ", ".join(values if len(set(values)) > 1 else values[:1])
+        return cls(json.dumps(facts, sort_keys=True), tuple(points), description)
+
+    @property
+    def config(self) -> RunConfig:
+        """The first of the points."""
+        return self.points[0]
+
+    @property
+    def voxels(self) -> int:
+        """Of a batch, of all modalities."""
+        samples = self.config.train.batch_size * len(self.description.modalities)
+        return int(samples * self.config.train.crop**self.description.spatial_dims)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run has to do.
+
+    Attributes:
+        samples: of an epoch: cases, or slices of a 2-D study.
+        modalities: of a sample that training sees, on average.
+        tested: number of test cases.
+        windows: of all of them, in the test of each point.
+        voxels: of all of them.
+        validation_windows: of all validation cases.
+    """
+
+    samples: int
+    modalities: float
+    tested: int
+    windows: tuple[int, ...]
+    voxels: int
+    validation_windows: int
+
+
+def work_of(points: Sequence[RunConfig], store: Store) -> Work:
+    """Return what a run on a store has to do, which may be one that is only expected."""
+    config = points[0]
+    inputs, dims = Inputs.of(config, store), store.description.spatial_dims
+    shapes = {case: store.record(case).shape for case in store.cases}
+    samples, seen = 0, 0.0
+    for case, row in zip(inputs.table.cases, inputs.table.table, strict=True):
+        units = 1 if dims == 3 else shapes[case][-1]
+        shown = float(len(row) if config.objective.policy == "pdt" else row.sum())
+        if config.objective.policy == "idt_drop":  # the mean over its subsets, without the empty one
+            shown *= 2 ** (shown - 1) / (2**shown - 1)
+        samples, seen = samples + units, seen + units * shown
+
+    def windows(cases: Sequence[str], edge: int) -> int:
+        return sum(count_windows(shapes[case], edge, dims) for case in cases)
+
+    test = inputs.split.test
+    tested = tuple(windows(test, point.window) for point in points)
+    voxels = sum(prod(shapes[case]) for case in test)
+    looked = windows(inputs.split.val, config.train.crop)
+    return Work(samples, seen / samples, len(test), tested, voxels, looked)
+
+
+def labels(shapes: Sequence[Shape]) -> dict[Shape, str]:
+    """Name shapes by dataset, backbone and objective, and by what tells those of one name apart."""
+    facts = {shape: _flat(json.loads(shape.facts)) for shape in shapes}
+    names = {
+        shape: " ".join(of[k] for k in ("dataset", "backbone.name", "objective.name"))
+        for shape, of in facts.items()
+    }
+    found = {}
+    for shape, of in facts.items():
+        alike = [facts[other] for other in facts if names[other] == names[shape]]
+        varying = [
+            f"{key} {of[key]}" for key in sorted(of) if any(other.get(key) != of[key] for other in alike)
+        ]
+        found[shape] = names[shape] + (f" ({', '.join(varying)})" if varying else "")
+    return found
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: str(value)}
+    return flat

@@ -1,0 +1,240 @@
+"""What is made of a patient's images, with a network that is plain: class 1 where a voxel is bright."""
+
+import csv
+from dataclasses import replace
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from nifti_study import AFFINE, write_image
+
+from benchmark.commands.predict import check_orientation
+from benchmark.models import predict
+from benchmark.models.segmentation_files import (
+    class_values,
+    labelled_as,
+    output_files,
+    values_text,
+    write_segmentation,
+)
+from datasets.preparation.find import Case
+from datasets.preparation.likeness import Likeness
+from datasets.preparation.nifti import read_nifti
+from datasets.studies.brats import BRATS2020, BRATS2023, BRATS2024
+from datasets.studies.from_yaml import read_description
+from datasets.studies.msd import MSD01
+
+SHAPE = (12, 10, 8)
+
+
+def bright(volumes, subset, device):
+    """Sums [C, *space]: class 1 where the first volume of the subset is above its mean, else background."""
+    sums = torch.zeros(4, *volumes.shape[1:])
+    there = volumes[BRATS2020.modalities.index(subset[0])] > 0
+    sums[0], sums[1] = (~there).float() + 0.1, there.float()
+    return sums
+
+
+def model(orientation="LPS", sums=bright):
+    likeness = Likeness(orientation, ((1.0, 1.0),) * 3, (0.001, 2000.0))
+    return SimpleNamespace(
+        name="RUN", description=BRATS2020, likeness=likeness, box="full", unseen=(), class_sums=sums
+    )
+
+
+def volume():
+    """A head [X, Y, Z] with nothing alike on its two sides: bright towards the end of the first axis."""
+    array = np.zeros(SHAPE, dtype=np.int16)
+    array[1:-1, 1:-1, 1:-1] = 100
+    array[7:-1, 1:4, 1:3] = 900
+    return array
+
+
+def case(path):
+    return Case("patient", path.parent, {"flair": path}, None, (), {}, {})
+
+
+def segment(path, like=None, **options):
+    return predict.segment_patient([like or model()], case(path), BRATS2020, torch.device("cpu"), **options)
+
+
+def silent(path, array):
+    """Write a file whose header does not say where its axes point."""
+    image = nib.Nifti1Image(array, None)
+    image.header["pixdim"][1:4] = 1
+    image.set_qform(None, 0)
+    image.set_sform(None, 0)
+    nib.save(image, path)
+    return path
+
+
+def test_a_header_that_does_not_say_where_axes_point(tmp_path):
+    said = segment(write_image(tmp_path / "said.nii.gz", volume(), AFFINE))
+    assert np.array_equal(said.classes, volume() == 900)
+    assert not any("orientation" in warning for warning in said.warnings)
+    path = silent(tmp_path / "silent.nii.gz", volume())
+    # nibabel takes such a file for LAS.
+    assert nib.aff2axcodes(nib.load(path).affine) == ("L", "A", "S")
+    made = segment(path)
+    assert np.array_equal(made.classes, said.classes)
+    assert made.notes == ()
+    (warning,) = [text for text in made.warnings if "orientation" in text]
+    assert "silent.nii.gz does not say where its axes point" in warning
+    assert "taken as LPS, as in training; say it with --orientation" in warning
+
+
+def test_orientation_says_what_the_header_does_not(tmp_path):
+    seen = []
+
+    def remembered(volumes, subset, device):
+        seen.append(np.asarray(volumes[0]))
+        return bright(volumes, subset, device)
+
+    turned = np.flip(volume(), (0, 1))
+    made = segment(silent(tmp_path / "s.nii.gz", turned), model(sums=remembered), orientation="RAS")
+    assert np.array_equal(made.classes, turned == 900)
+    assert made.notes == ("turned from RAS to LPS, as in training, and the segmentation back",)
+    assert not any("orientation" in warning for warning in made.warnings)
+    segment(write_image(tmp_path / "v.nii.gz", volume(), AFFINE), model(sums=remembered))
+    assert np.array_equal(*seen)
+
+
+def test_where_training_does_not_say_either_a_silent_image_is_taken_as_it_lies(tmp_path):
+    made = segment(silent(tmp_path / "s.nii.gz", volume()), model(orientation=""))
+    assert np.array_equal(made.classes, volume() == 900)
+    assert any("taken as LAS; say it" in warning for warning in made.warnings)
+
+
+@pytest.mark.parametrize(("text", "fits"), [
+    ("", True), ("LPS", True), ("SAR", True), ("LPI", True),
+    ("lps", False), ("LP", False), ("LPSS", False), ("LRS", False), ("LPX", False),
+])  # fmt: skip
+def test_three_letters(text, fits):
+    if fits:
+        check_orientation(text)
+    else:
+        with pytest.raises(predict.InputError, match="such as LPS"):
+            check_orientation(text)
+
+
+def test_a_segmentation_outside_the_head_gets_a_warning(tmp_path):
+    """A tenth outside is a soft edge; two thirds are not, and there it is larger than the head."""
+    path = write_image(tmp_path / "f.nii.gz", volume(), AFFINE)
+    assert not segment(path).warnings
+
+    def everywhere(volumes, subset, device):
+        return torch.stack([torch.zeros(volumes.shape[1:]), *[torch.ones(volumes.shape[1:])] * 3])
+
+    made = segment(path, model(sums=everywhere))
+    inside, whole = 10 * 8 * 6, int(np.prod(SHAPE))
+    assert made.classes.all()
+    (warning,) = made.warnings
+    assert warning.startswith(
+        f"{(whole - inside) / whole:.0%} of the segmentation, which fills {whole / 1000:.4g} mL, lies "
+        f"outside the head of {inside / 1000:.4g} mL"
+    )
+
+    def moved_by_a_voxel(volumes, subset, device):
+        sums = torch.zeros(4, *volumes.shape[1:])
+        sums[0], sums[1, 2:, 1:-1, 1:-1] = 0.5, 1
+        return sums
+
+    assert not segment(path, model(sums=moved_by_a_voxel)).warnings
+
+
+def test_what_the_header_says_of_values_and_time_is_left_out(tmp_path):
+    image = nib.Nifti1Image(volume(), AFFINE)
+    image.header.set_intent("t test", (7.0,), name="p")
+    image.header.set_xyzt_units("mm", "sec")
+    image.header["pixdim"][4] = 2.5
+    image.header["toffset"] = 3
+    nib.save(image, tmp_path / "f.nii.gz")
+    made = segment(tmp_path / "f.nii.gz", probabilities=True)
+    for path in write_segmentation(made, BRATS2020, tmp_path / "seg.nii"):
+        header = nib.load(path).header
+        assert header.get_intent() == ("none", (), "")
+        assert header.get_xyzt_units() == ("mm", "unknown")
+        assert header["toffset"] == 0
+        assert np.array_equal(header.get_zooms(), [1, 1, 1, 1][: len(header.get_zooms())])
+    assert nib.load(tmp_path / "seg_probabilities.nii").shape == (*SHAPE, 4)
+
+
+def test_of_several_values_of_a_class_the_first_is_written(tmp_path):
+    (tmp_path / "d.yaml").write_text(
+        'modalities: {flair: "{case}/f.nii", t1: "{case}/t.nii"}\nlabel: "{case}/l.nii"\n'
+        "labels: {background: [0, 4], core: [7, 2]}\nregions: {core: core}\n"
+    )
+    description = read_description(tmp_path / "d.yaml")
+    assert class_values(description) == [0, 7]
+    classes = np.zeros((4, 4, 4), np.uint8)
+    classes[1, 1, 1] = 1
+    like = read_nifti(write_image(tmp_path / "like.nii.gz", np.ones((4, 4, 4), np.int16)))
+    made = predict.Segmentation("flair", classes, None, {}, like, (), ())
+    write_segmentation(made, description, tmp_path / "out.nii.gz")
+    values, counts = np.unique(np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj), return_counts=True)
+    assert (values.tolist(), counts.tolist()) == ([0, 7], [63, 1])
+
+
+@pytest.mark.parametrize(
+    ("dataset", "values", "name"),
+    [
+        (BRATS2020, [0, 1, 2, 4], "brats2020"),
+        (BRATS2023, [0, 1, 2, 3], "brats2023"),
+        (BRATS2024, [0, 1, 2, 3], "brats2024"),
+        (MSD01, [0, 2, 1, 3], "msd01"),
+        (replace(BRATS2023, name="other", classes=("background", "a", "b", "c")), [0, 1, 2, 4], "brats2020"),
+    ],
+)
+def test_a_study_gets_the_values_of_its_own_labels(dataset, values, name):
+    labelled = labelled_as(BRATS2020, dataset)
+    assert class_values(labelled) == values
+    assert values_text(labelled) == (
+        f"labels as in {name}: {values[0]} background, {values[1]} necrosis, {values[2]} oedema, "
+        f"{values[3]} enhancing"
+    )
+
+
+def test_a_study_of_another_dataset(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(predict, "_load", lambda *_: [model()])
+    for name in ("BraTS-GLI-00001-000", "=HYPERLINK(A1)"):
+        for suffix in ("t2f", "t1n"):
+            write_image(tmp_path / "study" / name / f"{name}-{suffix}.nii.gz", volume() + (suffix == "t1n"))
+    out = tmp_path / "out"
+    failed = predict.predict_study(
+        "RUN", tmp_path / "study", out, tmp_path, device="cpu", dataset="brats2023"
+    )
+    printed, errors = capsys.readouterr()
+    assert failed == 1
+    assert "which a spreadsheet takes for a formula: rename it" in errors
+    assert printed.splitlines()[-1].startswith(
+        "labels as in brats2023: 0 background, 1 necrosis, 2 oedema, 3 "
+    )
+    assert sorted(path.name for path in out.iterdir()) == ["BraTS-GLI-00001-000.nii.gz", "volumes.csv"]
+    with (out / "volumes.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert [row[0] for row in rows] == ["case", "'=HYPERLINK(A1)", "BraTS-GLI-00001-000"]
+
+
+def test_files_of_too_few_or_more_volumes_are_named(tmp_path, monkeypatch, capsys):
+    """Of the Decathlon: four contrasts along the fourth axis."""
+    monkeypatch.setattr(predict, "_load", lambda *_: [model()])
+    volumes = np.stack([volume() + i * (volume() > 0) for i in range(5)], axis=-1).astype(np.int16)
+    for name, channels in (("few", 3), ("four", 4), ("more", 5)):
+        write_image(tmp_path / "imagesTr" / f"{name}.nii.gz", volumes[..., :channels])
+    failed = predict.predict_study("RUN", tmp_path, tmp_path / "out", tmp_path, device="cpu", dataset="msd01")
+    printed, errors = capsys.readouterr()
+    assert failed == 1
+    assert errors.startswith(
+        "few: imagesTr/few.nii.gz: found 4 dimensions (12x10x8x3), expected 4 with 4 or more volumes along"
+    )
+    four, more, *_ = printed.splitlines()
+    assert four == "four from flair+t1ce+t1+t2"
+    assert more.endswith("more.nii.gz found 5 volumes along the fourth axis, no modality takes 4 (from 0)")
+
+
+def test_names_of_files(tmp_path):
+    assert output_files(tmp_path / "a.nii", True) == [tmp_path / "a.nii", tmp_path / "a_probabilities.nii"]
+    with pytest.raises(predict.InputError, match=r"ends in \.nii\.gz or \.nii"):
+        output_files(tmp_path / "a.png", False)
