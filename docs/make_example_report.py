@@ -6,18 +6,19 @@ its run folders beside the report, so that the report's links lead somewhere, an
 
 import shutil
 import sys
+import tarfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmark.config.grid import load_grid
-from benchmark.evaluation.example_slices import FILE
 from benchmark.launch.execute_grid import Launch, execute_grid
+from benchmark.models.archive import export_run
 from benchmark.report.write import write_report
 from benchmark.run_folder.folder import run_folders
 
 DOCS = Path(__file__).parent
 REPORT = DOCS / "example-report"
 RUNS = DOCS.parent / "runs"
-KEPT = ("config.yaml", "environment.json", "model.json", "log.jsonl", "cases.csv", FILE, "done")
 
 
 def main() -> None:
@@ -26,13 +27,14 @@ def main() -> None:
     if execute_grid(grid, RUNS, {}, Launch("cpu", track=False)):
         sys.exit(1)
     shutil.rmtree(REPORT, ignore_errors=True)
-    copies = REPORT / "runs" / grid.name
+    copies = REPORT / "runs"
     for run in run_folders(RUNS / grid.name):
-        copy = copies / run.path.name
-        copy.mkdir(parents=True)
-        for name in KEPT:
-            shutil.copyfile(run.path / name, copy / name)
-    write_report([copies], REPORT, formats=["png"])
+        with TemporaryDirectory() as folder:
+            archive = export_run(str(run.path), RUNS, Path(folder) / "run.tar.gz")
+            with tarfile.open(archive) as shared:
+                small = [file for file in shared if not file.name.endswith("weights.safetensors")]
+                shared.extractall(copies, small, filter="data")
+    write_report([copies / grid.name], REPORT, formats=["png"])
     size = sum(path.stat().st_size for path in REPORT.rglob("*") if path.is_file())
     print(f"wrote {REPORT} ({size / 1e6:.1f} MB)")
 
