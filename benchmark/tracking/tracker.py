@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -111,6 +111,8 @@ class Tracker:
     def _give_up(self, error: Exception) -> None:
         later = f"; upload the rest later with: {command(self._folder.path)}" if self._address else ""
         _warn(f"tracking ends here, the run goes on{later} ({in_one_line(error)})")
+        with suppress(OSError):  # of a full disk, say
+            Uploaded.note(self._folder.path, in_one_line(error))
         self._run = None
 
 
@@ -138,7 +140,7 @@ def start(run_folder: Path, config: Mapping[str, Any]) -> Tracker:
             reason = in_one_line(error)
             server.forget_settings()
         _warn(f"{reason}, so this run is tracked offline; upload it later with: {command(run_folder)}")
-        replace(Uploaded.of(run_folder), offline=reason).save(run_folder)
+        Uploaded.note(run_folder, reason)
         # What earlier offline starts wrote: this one logs all of it again, as W&B cannot add to it.
         for part in (run_folder / FOLDER).glob("offline-run-*"):
             shutil.rmtree(part, ignore_errors=True)

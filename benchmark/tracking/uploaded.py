@@ -6,7 +6,7 @@ Imports neither wandb nor anything else that is slow.
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmark.run_folder.files import write_atomically
@@ -26,7 +26,7 @@ class Uploaded:
         epochs: how many epochs.
         results: of how many tests, or validations of a trial, it has what is logged at the end.
         weights: whether it has the weights.
-        offline: why the run was last tracked offline; empty where it was not.
+        offline: why the run was last tracked offline, or not to its end; empty where it was.
     """
 
     address: str = ""
@@ -42,6 +42,11 @@ class Uploaded:
             return cls(**json.loads((folder / FOLDER / "uploaded.json").read_text()))
         except (OSError, ValueError, TypeError):
             return cls()
+
+    @classmethod
+    def note(cls, folder: Path, reason: str) -> None:
+        """Keep why a run is not online, for `waiting_text`."""
+        replace(cls.of(folder), offline=reason).save(folder)
 
     @classmethod
     def all_of(cls, folder: RunFolder, address: str) -> "Uploaded":

@@ -154,28 +154,6 @@ def test_offline_on_request_is_told_too(folder, tmp_path):
     assert warning.startswith(f"W&B: WANDB_MODE is offline, {ADVICE}")
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "said"),
-    [
-        ("WANDB_MODE", "Online", "Input should be 'online'"),
-        ("WANDB_PROJECT", "my/project", "Invalid project name 'my/project'"),
-        ("WANDB_BASE_URL", "127.0.0.1:9", "Input should be a valid URL"),
-    ],
-)
-def test_a_setting_that_wandb_refuses_means_offline_and_is_told_in_one_line(
-    folder, tmp_path, variable, value, said
-):
-    output, (warning,) = track(folder, tmp_path / "home", WANDB_API_KEY=KEY, **{variable: value})
-    assert output == "tracked\n"
-    assert said in warning
-    assert ADVICE in warning
-    assert len(epochs(records(folder))) == 3
-    text = waiting_text([folder])
-    assert text.startswith("1 tracked offline (")
-    assert said in text
-    assert "\n" not in text
-
-
 class Never:
     """An HTTP server that answers the first `answers` requests and lets the others wait."""
 
@@ -207,6 +185,31 @@ class Never:
     def __exit__(self, *_):
         self._over.set()
         self._server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("WANDB_MODE", "Online", "Input should be 'online'"),
+        ("WANDB_PROJECT", "my/project", "Invalid project name 'my/project'"),
+        ("WANDB_BASE_URL", "127.0.0.1:9", "Input should be a valid URL"),
+        ("WANDB_API_KEY", "a key", "WANDB_API_KEY invalid"),
+    ],
+)
+def test_a_setting_that_wandb_refuses_means_offline_and_is_told_in_one_line(
+    folder, tmp_path, variable, value, said
+):
+    with Never(answers=9) as there:
+        variables = {"WANDB_BASE_URL": there.url, "WANDB_API_KEY": KEY, variable: value}
+        output, (warning,) = track(folder, tmp_path / "home", **variables)
+    assert output == "tracked\n"
+    assert said in warning
+    assert ADVICE in warning
+    assert len(epochs(records(folder))) == 3
+    text = waiting_text([folder])
+    assert text.startswith("1 tracked offline (")
+    assert said in text
+    assert "\n" not in text
 
 
 def test_no_server_means_offline(folder, tmp_path):
@@ -264,6 +267,7 @@ def test_trouble_is_one_warning_and_no_error(folder, caplog):
     assert [r.getMessage() for r in caplog.records] == [
         "W&B: tracking ends here, the run goes on (disk full)"
     ]
+    assert waiting_text([folder]).startswith("1 tracked offline (disk full), upload with")
 
 
 def test_a_trial_is_one_of_its_study_with_the_scores_of_its_validation(folder, tmp_path):
