@@ -141,20 +141,20 @@ def _print_wall_times(
     """Print when the runs would be done in so many slots."""
     threads = f"{slot.threads} thread{'s' * (slot.threads > 1)}"
     table = Table("GPUs" if slot.device == "cuda" else f"workers of {threads}", "wall time", "likely")
-    for number in numbers:
-        walls = []
-        for bound in range(3):
-            jobs = []
-            for run, seconds in lengths.items():
-                teacher = run_folder(grid, run.config.teacher, runs) if run.config.teacher else None
-                jobs.append(Job(run.folder, Path(), 0, 0, teacher, float(seconds[bound])))
-            walls.append(duration(wall_time(jobs, number)))
-        table.add_row(str(number), walls[0], f"{walls[1]} to {walls[2]}")
-    console.print(table)
-    name = environment(device_text(slot.device), slot.threads, "")[
-        "cpu" if slot.device == "cpu" else "device"
+    teachers = {
+        run: run_folder(grid, run.config.teacher, runs) if run.config.teacher else None for run in lengths
+    }
+    jobs = [
+        [Job(run.folder, Path(), 0, 0, teachers[run], float(times[bound])) for run, times in lengths.items()]
+        for bound in range(3)
     ]
-    console.print(f"Timed on this machine ({name}, {threads}), {NOTES}")
+    for number in numbers:
+        likely, least, most = (duration(wall_time(of, number)) for of in jobs)
+        table.add_row(str(number), likely, f"{least} to {most}")
+    console.print(table)
+    here = environment(device_text(slot.device), slot.threads, "")
+    machine = here["cpu" if slot.device == "cpu" else "device"]
+    console.print(f"Timed on this machine ({machine}, {threads}), {NOTES}")
 
 
 def _hours(lengths: Sequence[Bounds], slot: Slot) -> tuple[str, str]:
