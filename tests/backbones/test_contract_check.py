@@ -133,8 +133,9 @@ class OnlySinglePrecision(Sound):
 
 
 def test_a_network_of_single_precision_alone_is_compared_in_that() -> None:
+    network = OnlySinglePrecision(2, 2, Sound.Options(name="sound")).double()
     with pytest.raises(RuntimeError):
-        OnlySinglePrecision(2, 2).double().encode(torch.ones(1, 2, 8, 8, 8), torch.ones(1, 2).bool())
+        network.encode(torch.ones(1, 2, 8, 8, 8), torch.ones(1, 2).bool())
     lines = list(check_backbone(f"{__name__}:OnlySinglePrecision", crop=8))
     assert any("a batch of subsets equals one at a time" in line for line in lines)
 

@@ -35,3 +35,9 @@ def bench(*arguments, cwd="."):
     for number, handler in handlers.items():
         signal.signal(number, handler)
     return subprocess.CompletedProcess(texts, code, out.getvalue(), errors.getvalue())
+
+
+def bench_apart(*arguments):
+    """The same in a process of its own, for what a library keeps for the life of one."""
+    command = [sys.executable, "-m", "benchmark", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)

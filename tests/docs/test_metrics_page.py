@@ -4,7 +4,7 @@ import re
 
 import yaml
 from docs_page import DOCS, block, commands, run
-from single_test import single_test
+from lone_test_folder import single_test
 
 from benchmark.evaluation.metrics import METRICS, POLICIES
 from benchmark.run_folder.folder import run_folders

@@ -169,7 +169,7 @@ def our_trajectory(net: Backbone, variant: str, crop: int) -> tuple[list[float],
     return curve, betas
 
 
-@pytest.mark.parametrize("variant", ["released", "paper"])
+@pytest.mark.parametrize("variant", ["released", pytest.param("paper", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name == "rfnet" else pytest.mark.long) for name in BACKBONES]
 )

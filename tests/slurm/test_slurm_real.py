@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from docs_page import block
-from single_test import single_test
+from lone_test_folder import single_test
 
 from benchmark.run_folder.folder import RunFolder
 

@@ -43,8 +43,7 @@ def forest(answers: Sequence[Answer], methods: Sequence[str]) -> Figure:
             axis.axvline(0, color=NEUTRAL, linewidth=0.8, zorder=1)
             axis.grid(axis="x", color="#e6e6e6", linewidth=0.6)
             axis.set_axisbelow(True)
-            title = f"{answer.scores.study.dataset}, {answer.scores.study.title}"
-            axis.set_title(title, loc="left", fontweight="bold")
+            axis.set_title(answer.scores.study.title, loc="left", fontweight="bold")
         for axis in axes.flat[len(answers) :]:
             axis.set_visible(False)
         axes[0, 0].set_yticks(range(len(lines)), [label for label, _ in lines])
@@ -121,16 +120,17 @@ def _draw_gain(axis: Axes, y: float, gain: Gain) -> None:
 
 
 def _explain(figure: Figure, every: Sequence[Gain]) -> None:
-    handles = []
-    for label, face in (
-        (f"p < {LEVEL:g} after Holm", COLOURS[0]),
-        ("no such p, or too few trainings for one", "white"),
-    ):
-        if any((gain.p < LEVEL) == (face != "white") for gain in every):
-            handles.append(
-                Line2D([], [], color=COLOURS[0], marker="o", markersize=5, markerfacecolor=face, label=label)
-            )
-    figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
+    labels = {
+        f"p < {LEVEL:g} after Holm": (COLOURS[0], any(gain.p < LEVEL for gain in every)),
+        f"p from {LEVEL:g} on": ("white", any(gain.p >= LEVEL for gain in every)),
+        "too few trainings for a test": ("white", any(math.isnan(gain.p) for gain in every)),
+    }
+    handles = [
+        Line2D([], [], color=COLOURS[0], marker="o", markersize=5, markerfacecolor=face, label=label)
+        for label, (face, occurs) in labels.items()
+        if occurs
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
 
 
 def _bars(ranks: Sequence[float], critical: float) -> list[tuple[float, float]]:

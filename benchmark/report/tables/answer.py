@@ -64,7 +64,7 @@ def answer_table(
             Column(AVERAGE, "Mean", higher_is_better=up),
         ],
         lines=lines,
-        lead=_lead(scores, margin if primary else None, primary, bool(perfect)),
+        lead=_lead(scores, margin if tested else None, primary, bool(perfect)),
     )
     columns = [
         Column("gain", "Gain", higher_is_better=up),

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from bench_program import bench
-from single_test import single_test
+from lone_test_folder import single_test
 
 from benchmark.config.run_config import read_config
 from benchmark.evaluation.example_slices import ROLES, load

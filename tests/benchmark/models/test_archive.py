@@ -6,8 +6,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from lone_test_folder import single_test
 from recorded_runs import record
-from single_test import single_test
 
 from bench_errors import InputError
 from benchmark.models.archive import FILES, archive_path, export_run

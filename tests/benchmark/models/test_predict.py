@@ -10,7 +10,7 @@ import torch
 import yaml
 from bench_program import bench
 from docs_page import block
-from single_test import single_test
+from lone_test_folder import single_test
 
 from benchmark.evaluation.sliding_window import segment_case
 from benchmark.models.trained_model import load_trained

@@ -171,7 +171,7 @@ def test_of_several_values_of_a_class_the_first_is_written(tmp_path):
     classes = np.zeros((4, 4, 4), np.uint8)
     classes[1, 1, 1] = 1
     like = read_nifti(write_image(tmp_path / "like.nii.gz", np.ones((4, 4, 4), np.int16)))
-    made = predict.Segmentation("flair", classes, None, {}, like, (), ())
+    made = predict.PatientSegmentation("flair", classes, None, {}, like, (), ())
     write_segmentation(made, description, tmp_path / "out.nii.gz")
     values, counts = np.unique(np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj), return_counts=True)
     assert (values.tolist(), counts.tolist()) == ([0, 7], [63, 1])

@@ -4,8 +4,8 @@ import json
 import shutil
 
 import pytest
+from lone_test_folder import single_test
 from recorded_runs import ENVIRONMENT, POLICY, TEST, change, record
-from single_test import single_test
 
 from bench_errors import InputError
 from benchmark.report.data.collect import collect

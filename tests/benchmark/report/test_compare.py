@@ -2,8 +2,8 @@
 
 import pandas as pd
 import pytest
+from lone_test_folder import single_test
 from recorded_runs import record
-from single_test import single_test
 
 from bench_errors import InputError
 from benchmark.report.compare import print_comparison

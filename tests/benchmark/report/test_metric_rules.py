@@ -4,8 +4,8 @@ import csv
 import shutil
 
 import pytest
+from lone_test_folder import single_test
 from recorded_runs import POLICY, record
-from single_test import single_test
 
 from bench_errors import InputError
 from benchmark.evaluation.metrics import Scoring, find_policy

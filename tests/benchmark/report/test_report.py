@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from lone_test_folder import single_test
 from matplotlib.image import imread
 from recorded_runs import POLICY, change, record
-from single_test import single_test
 
 from bench_errors import InputError
 from benchmark.report.data.collect import collect

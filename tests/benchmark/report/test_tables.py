@@ -6,8 +6,8 @@ import math
 
 import pandas as pd
 import pytest
+from lone_test_folder import single_test
 from recorded_runs import record
-from single_test import single_test
 
 from benchmark.report.data.collect import collect
 from benchmark.report.data.names import method_titles

@@ -8,11 +8,10 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-import wandb
-from bench_program import bench
+from bench_program import bench, bench_apart
+from lone_test_folder import single_test
 from PIL import Image
 from recorded_runs import record
-from single_test import single_test
 from tracked_runs import ID, environment, epochs, finished_run, inspect, records, track, trained_run
 
 from benchmark.config.grid import load_grid
@@ -352,8 +351,7 @@ def test_sync_says_what_it_lacks(tmp_path, monkeypatch, variables, said):
     (tmp_path / "home").mkdir()
     for name, value in environment(tmp_path / "home", **variables).items():
         monkeypatch.setenv(name, value)
-    wandb.teardown()  # it keeps the settings of its first use in this process
-    result = bench("sync", "--grid", "tiny", "--runs", tmp_path / "runs")
+    result = bench_apart("sync", "--grid", "tiny", "--runs", tmp_path / "runs")
     assert result.returncode == 2
     assert said in result.stderr
     assert "1 run can not be uploaded now" in result.stderr
@@ -367,8 +365,7 @@ def test_sync_and_status_say_what_wandb_refuses(tmp_path, monkeypatch):
     status = bench("status", "--grid", "smoke", "--runs", tmp_path / "runs")
     assert "1 tracked offline (no such mode), upload with: bench sync --grid smoke" in status.stdout
     monkeypatch.setenv("WANDB_MODE", "Online")
-    wandb.teardown()
-    result = bench("sync", "--grid", "smoke", "--runs", tmp_path / "runs")
+    result = bench_apart("sync", "--grid", "smoke", "--runs", tmp_path / "runs")
     assert result.returncode == 2
     assert "Input should be 'online'" in result.stderr
     assert "correct W&B's variables (WANDB_...)" in result.stderr

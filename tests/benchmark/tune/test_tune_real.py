@@ -12,7 +12,7 @@ import pytest
 import yaml
 from bench_program import bench
 from docs_page import block
-from single_test import single_test
+from lone_test_folder import single_test
 
 from benchmark.run_folder.folder import RunFolder
 from benchmark.tune.search import Place, resume
