@@ -13,6 +13,7 @@ from benchmark.config.grid import Grid
 from benchmark.launch.slurm_queue import job_of, queued
 from benchmark.launch.view import duration
 from benchmark.run_folder.folder import STATES, RunFolder
+from benchmark.tracking.uploaded import waiting_text
 
 
 def print_status(grid: Grid, runs: Path) -> None:
@@ -33,6 +34,8 @@ def print_status(grid: Grid, runs: Path) -> None:
     console.print(table)
     name_teachers(grid, console)
     console.print(count_states(states))
+    if waiting := waiting_text(set(folders.values())):
+        console.print(waiting, soft_wrap=True)
 
 
 def count_states(states: list[str]) -> str:

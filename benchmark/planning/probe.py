@@ -1,34 +1,30 @@
 """Time a step and a test window of each shape within some seconds.
 
-    with prober(slot) as probe:                     # what it needs is imported meanwhile
-        timed, start = probe(shapes, 60.0)
+    start(slot)                                     # what processes need is imported meanwhile
+    timed = probe(shapes, slot, 60.0)
 
-One process is started, which imports what it needs once and forks another for each shape: so the memory is
-that of the shape, and one that cannot run takes nothing with it. The seconds are shared out: each shape is
-timed at two small crops first, then at the largest that its share allows, up to its own. When the seconds are
-over, the processes are killed, and what they have said by then counts.
+Each shape gets a process, forked from one which has imported what all need: so the memory is that of the
+shape, and one that cannot run takes nothing with it. The seconds are shared out: each shape is timed at two
+small crops first, then at the largest that its share allows, up to its own. A process whose seconds are over
+is killed, and what it has said by then counts.
 """
 
-import json
 import multiprocessing
 import os
-import pickle
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod, sqrt
-from typing import Any
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench_console import messages
 from benchmark.launch.devices import Slot
-from benchmark.launch.stopping import kill_group
 from benchmark.launch.worker_command import malloc_variables
 from benchmark.planning.work import Shape
 from benchmark.run_folder.reasons import OUT_OF_MEMORY, error_reason, memory_kills
@@ -62,112 +58,61 @@ class Timed:
     reason: str = ""
 
 
-Probe = Callable[[Sequence[Shape], float], tuple[dict[Shape, Timed], float]]
+def start(slot: Slot) -> None:
+    """Begin to import what processes in `slot` need, in one from which they are forked; wait for nothing."""
+    os.environ.update({**malloc_variables(), **slot.environment()})
+    forkserver.set_forkserver_preload(["benchmark.speed.tasks", "torch._dynamo"])
+    forkserver.ensure_running()
 
 
-@contextmanager
-def prober(slot: Slot) -> Iterator[Probe]:
-    """Start what times shapes in `slot`, and yield what asks it to, for at most so many seconds.
-
-    It says on standard error which shape is at work, and returns what was timed of each, and how many seconds
-    a process takes to start (0 where it did not in time).
-    """
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmark.planning.probe"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, **malloc_variables(), **slot.environment()},
-        start_new_session=True,
-    )
-
-    def probe(shapes: Sequence[Shape], seconds: float) -> tuple[dict[Shape, Timed], float]:
-        timed = {shape: Timed() for shape in sorted(shapes, key=lambda shape: shape.voxels)}
-        try:
-            request = pickle.dumps((list(timed), slot, time.time() + seconds))
-            output, _ = process.communicate(request, timeout=seconds)
-        except subprocess.TimeoutExpired:
-            kill_group(process)
-            output, _ = process.communicate()
-        return timed, _read(output.decode(), list(timed.values()))
-
-    try:
-        yield probe
-    finally:
-        kill_group(process)
-        process.wait()
-
-
-def _read(output: str, timed: Sequence[Timed]) -> float:
-    """Enter what the processes have said, and return how long the first took to start."""
-    start = 0.0
-    for line in output.splitlines(keepends=True):
-        if not line.endswith("\n"):  # cut off when the seconds were over
-            break
-        said = json.loads(line)
-        if "start" in said:
-            start = said["start"]
-        elif "reason" in said:
-            timed[said["shape"]].reason = said["reason"]
-        else:
-            point = Point(said["edge"], said["seconds"], said["peak_bytes"])
-            timed[said["shape"]].points.append(point)
-    return start
-
-
-def main(asked: float) -> None:
-    """Time what `prober` asks for on standard input, and say what was timed as lines of JSON.
-
-    What all need is imported before processes are forked, none of which then takes the time for it.
-    """
-    import torch
-
-    from backbones import BACKBONES
-    from benchmark.speed import tasks  # noqa: F401
-    from passion import OBJECTIVES
-
-    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])  # the first imports the most
-    _say(start=time.time() - asked)
-    shapes, slot, end = pickle.load(sys.stdin.buffer)
-    for shape in shapes:
-        with suppress(Exception):  # what is wrong with them is said where they are timed
-            BACKBONES.get(shape.config.backbone.name)
-            OBJECTIVES.get(shape.config.objective.name)
-    for i, shape in enumerate(shapes):
-        left, config = end - time.time(), shape.config
+def probe(shapes: Sequence[Shape], slot: Slot, seconds: float) -> dict[Shape, Timed]:
+    """Time shapes, the smallest first, for at most so many seconds; say which is at work."""
+    end, context, console = time.monotonic() + seconds, multiprocessing.get_context("forkserver"), messages()
+    timed = {shape: Timed() for shape in sorted(shapes, key=lambda shape: shape.voxels)}
+    for i, (shape, of) in enumerate(timed.items()):
+        left, config = max(0.0, end - time.monotonic()), shape.config
         name = f"{config.dataset} {config.backbone.name} {config.objective.name}"
-        print(f"timing {i + 1} of {len(shapes)}: {name}, {left:.0f} s left", file=sys.stderr, flush=True)
-        killed, share = memory_kills(), left / (len(shapes) - i)
-        arguments = (i, shape, slot, share, max(share, left / 2))
-        process = multiprocessing.get_context("fork").Process(target=_time, args=arguments)
+        console.print(f"timing {i + 1} of {len(timed)}: {name}, {left:.0f} s left", soft_wrap=True)
+        killed, share = memory_kills(), left / (len(timed) - i)
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_time, args=(shape, slot, share, sender), daemon=True)
         process.start()
+        sender.close()
+        process.join(max(share, left / 2))
+        over = process.is_alive()
+        process.kill()
         process.join()
+        with suppress(EOFError):
+            while receiver.poll():
+                said = receiver.recv()
+                if isinstance(said, Point):
+                    of.points.append(said)
+                else:
+                    of.reason = said
         if memory_kills() > killed:
-            _say(shape=i, reason=f"{OUT_OF_MEMORY}: the system killed its process")
-        elif process.exitcode not in (0, -signal.SIGALRM):
-            _say(shape=i, reason=f"its process ended with code {process.exitcode}")
+            of.reason = f"{OUT_OF_MEMORY}: the system killed its process"
+        elif process.exitcode and not over:
+            of.reason = f"its process ended with code {process.exitcode}"
+    return timed
 
 
-def _time(number: int, shape: Shape, slot: Slot, share: float, limit: float) -> None:
-    """Time a shape at two small crops, and at the largest that takes no more than `share` of seconds in all.
-
-    The process ends by SIGALRM after `limit` seconds, whatever it does.
-    """
-    signal.setitimer(signal.ITIMER_REAL, limit)
+def _time(shape: Shape, slot: Slot, share: float, sender: Connection) -> None:
+    """Time a shape at two small crops, and at the largest that takes no more than `share` seconds in all."""
     end, own = time.monotonic() + share, shape.config.train.crop
     points: list[Point] = []
     for edge in sorted({max(STEP, STEP * round(part * own / STEP)) for part in SMALL} - {own}):
         with suppress(Exception):  # some networks take no small crops
             points.append(_time_at(shape, edge, slot))
-            _say(shape=number, **vars(points[-1]))
+            sender.send(points[-1])
     left = end - time.monotonic()
     edges = range(points[-1].edge + STEP, own + 1, STEP) if points else [own]
     fitting = [edge for edge in edges if not points or REPEATS * at_edge(points, shape, edge)[0].sum() < left]
     if fitting:
         try:
-            _say(shape=number, **vars(_time_at(shape, fitting[-1], slot)))
+            sender.send(_time_at(shape, fitting[-1], slot))
         except Exception as error:  # whatever a network says to what it cannot do
             if fitting[-1] == own:
-                _say(shape=number, reason=error_reason(error))
+                sender.send(error_reason(error))
 
 
 def _time_at(shape: Shape, edge: int, slot: Slot) -> Point:
@@ -214,11 +159,3 @@ def at_edge(points: Sequence[Point], shape: Shape, edge: int) -> tuple[NDArray[n
     slope = max(0.0, (seconds.sum() - np.sum(smaller.seconds)) / max(voxels - small, 1))
     growth = wanted / voxels, 1 + slope * (wanted - voxels) / seconds.sum()
     return seconds * sqrt(prod(growth)), sqrt(max(growth) / min(growth))
-
-
-def _say(**content: Any) -> None:
-    print(json.dumps(content), flush=True)
-
-
-if __name__ == "__main__":
-    main(time.time())

@@ -7,7 +7,6 @@ print_plan(load_grid("demo"), Path("runs"), {}, slots, [1, 8], time.monotonic() 
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from statistics import mean
 
@@ -25,7 +24,7 @@ from benchmark.launch.view import duration
 from benchmark.launch.worker_command import Job
 from benchmark.planning.estimate import Bounds, case_seconds, rates_of, run_seconds, step_seconds
 from benchmark.planning.plan import Plan, PlannedRun, plan_grid
-from benchmark.planning.probe import Timed, prober
+from benchmark.planning.probe import Timed, probe, start
 from benchmark.planning.work import Shape, labels
 from benchmark.training.device import device_text
 from benchmark.training.provenance import environment
@@ -34,8 +33,8 @@ from datasets.store.store import Store
 NOTES = (
     "on noise, one process at a time; (at 48 of 80): at crops of 48 voxels, and taken to grow with the "
     "voxels; (as others): not timed, and taken to be as fast for its size. More --probe-seconds make it "
-    "surer. The bounds know nothing of a machine that is busier later, of runs that slow each other down, or "
-    "of waiting for data."
+    "surer. The bounds know nothing of a machine that is busier later, of runs that slow each other down, of "
+    "waiting for data, or of the seconds that a process takes to start."
 )
 
 
@@ -58,14 +57,15 @@ def print_plan(
         end: when timing has to end, by `time.monotonic`; None: nothing is timed.
     """
     console = output()
-    with prober(slots[0]) if end else nullcontext() as probe:
-        plan = plan_grid(grid, runs, stores)
-        _print_counts(grid, plan, console)
-        if not (probe and end and plan.left):
-            return
-        shapes = list(dict.fromkeys(run.shape for run in plan.left))
-        timed, start = probe(shapes, max(0.0, end - time.monotonic()))
-    if lengths := _print_hours(plan.left, timed, start, slots[0], console):
+    if end:
+        start(slots[0])
+    plan = plan_grid(grid, runs, stores)
+    _print_counts(grid, plan, console)
+    if not (end and plan.left):
+        return
+    shapes = list(dict.fromkeys(run.shape for run in plan.left))
+    timed = probe(shapes, slots[0], end - time.monotonic())
+    if lengths := _print_hours(plan.left, timed, slots[0], console):
         _print_wall_times(grid, runs, lengths, slots[0], numbers, console)
 
 
@@ -100,7 +100,7 @@ def _assumed(store: Store | None) -> str:
 
 
 def _print_hours(
-    runs: Sequence[PlannedRun], timed: Mapping[Shape, Timed], start: float, slot: Slot, console: Console
+    runs: Sequence[PlannedRun], timed: Mapping[Shape, Timed], slot: Slot, console: Console
 ) -> dict[PlannedRun, Bounds]:
     """Print how long the runs of each shape take, and all; return how long each does, where that is known."""
     rates, names = rates_of(timed), labels(list(timed))
@@ -116,7 +116,7 @@ def _print_hours(
             why = f"cannot run here: {reason}" if reason else "nothing was timed: give more --probe-seconds"
             console.print(f"{names[shape]}: {len(group)} runs are in no figure of time, {why}")
             continue
-        lengths |= {run: start + run_seconds(run, rate) for run in group}
+        lengths |= {run: run_seconds(run, rate) for run in group}
         step, case = (mean(f(run, rate) for run in group) for f in (step_seconds, case_seconds))
         peak = "" if rate.note else f"{timed[shape].points[-1].peak_bytes / 2**30:.1f} GiB"
         hours = _hours([lengths[run] for run in group], slot)
@@ -141,20 +141,20 @@ def _print_wall_times(
     """Print when the runs would be done in so many slots."""
     threads = f"{slot.threads} thread{'s' * (slot.threads > 1)}"
     table = Table("GPUs" if slot.device == "cuda" else f"workers of {threads}", "wall time", "likely")
-    for number in numbers:
-        walls = []
-        for bound in range(3):
-            jobs = []
-            for run, seconds in lengths.items():
-                teacher = run_folder(grid, run.config.teacher, runs) if run.config.teacher else None
-                jobs.append(Job(run.folder, Path(), 0, 0, teacher, float(seconds[bound])))
-            walls.append(duration(wall_time(jobs, number)))
-        table.add_row(str(number), walls[0], f"{walls[1]} to {walls[2]}")
-    console.print(table)
-    name = environment(device_text(slot.device), slot.threads, "")[
-        "cpu" if slot.device == "cpu" else "device"
+    teachers = {
+        run: run_folder(grid, run.config.teacher, runs) if run.config.teacher else None for run in lengths
+    }
+    jobs = [
+        [Job(run.folder, Path(), 0, 0, teachers[run], float(times[bound])) for run, times in lengths.items()]
+        for bound in range(3)
     ]
-    console.print(f"Timed on this machine ({name}, {threads}), {NOTES}")
+    for number in numbers:
+        likely, least, most = (duration(wall_time(of, number)) for of in jobs)
+        table.add_row(str(number), likely, f"{least} to {most}")
+    console.print(table)
+    here = environment(device_text(slot.device), slot.threads, "")
+    machine = here["cpu" if slot.device == "cpu" else "device"]
+    console.print(f"Timed on this machine ({machine}, {threads}), {NOTES}")
 
 
 def _hours(lengths: Sequence[Bounds], slot: Slot) -> tuple[str, str]:

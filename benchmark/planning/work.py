@@ -10,7 +10,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+
+import pandas as pd
 
 from benchmark.config.run_config import RunConfig, TestConfig
 from benchmark.evaluation.sliding_window import count_windows
@@ -102,23 +103,11 @@ def work_of(points: Sequence[RunConfig], store: Store) -> Work:
 
 def labels(shapes: Sequence[Shape]) -> dict[Shape, str]:
     """Name shapes by dataset, backbone and objective, and by what tells those of one name apart."""
-    facts = {shape: _flat(json.loads(shape.facts)) for shape in shapes}
-    names = {
-        shape: " ".join(of[k] for k in ("dataset", "backbone.name", "objective.name"))
-        for shape, of in facts.items()
-    }
-    found = {}
-    for shape, of in facts.items():
-        alike = [facts[other] for other in facts if names[other] == names[shape]]
-        varying = [
-            f"{key} {of[key]}" for key in sorted(of) if any(other.get(key) != of[key] for other in alike)
-        ]
-        found[shape] = names[shape] + (f" ({', '.join(varying)})" if varying else "")
-    return found
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: str(value)}
-    return flat
+    facts = pd.json_normalize([json.loads(shape.facts) for shape in shapes]).astype(str)
+    names = facts["dataset"] + " " + facts["backbone.name"] + " " + facts["objective.name"]
+    result = {}
+    for shape, name, row in zip(shapes, names, facts.to_dict("records"), strict=True):
+        alike = facts[names == name]
+        varying = [f"{key} {row[key]}" for key in sorted(map(str, row)) if alike[key].nunique() > 1]
+        result[shape] = name + (f" ({', '.join(varying)})" if varying else "")
+    return result

@@ -1,8 +1,8 @@
 """What `bench speed` does: measure, print, save, compare.
 
     report = measure(["rfnet"], Measurement())
-    print_figures(figures(report), console)
-    print_comparison(report, json.loads(Path("before.json").read_text()), console)
+    print_report(report, None, console)
+    print_report(report, read_report(Path("before.json")), console)
 
 A ratio to the machine's own limit says how much of a step is left to gain: the time its convolutions and
 matrix products would take at the rate of the best large ones here, over the time it takes.
@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from math import nan
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -54,29 +55,22 @@ def run_speed(
     device = chosen_device(device)
     check_precision(precision, torch.device(device))
     chosen = [BACKBONES.check(name) for name in names] if names else list(BACKBONES)
-    console = output(120)
     setting = Measurement(device, threads or available_cores(), repeats)
-    report = measure(chosen, setting, precision, recompute, messages().print)
+    report = measure(chosen, setting, precision, recompute)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(report, indent=1), encoding="utf-8")
-    print_figures(figures(report), console)
-    if other:
-        print_comparison(report, other, console)
+    print_report(report, other, output(120))
 
 
 def measure(
-    names: Sequence[str],
-    setting: Measurement,
-    precision: str = "fp32",
-    recompute: bool = False,
-    note: Callable[[str], object] = lambda text: None,
+    names: Sequence[str], setting: Measurement, precision: str = "fp32", recompute: bool = False
 ) -> dict[str, Any]:
-    """Measure the named backbones, each task in a fresh process; `note` is told what comes next."""
+    """Measure the named backbones, each task in a fresh process; say on standard error what comes next."""
     os.environ.update({**MALLOC, "OMP_NUM_THREADS": str(setting.threads)} | os.environ)
 
     def run(label: str, task: Callable[..., Any], *arguments: Any) -> Any:
-        note(label)
+        messages().print(label)
         return alone(task, *arguments, setting)
 
     report: dict[str, Any] = {
@@ -161,23 +155,19 @@ def figures(report: dict[str, Any]) -> dict[str, tuple[float, str]]:
     return rows
 
 
-def print_figures(rows: dict[str, tuple[float, str]], console: Console) -> None:
-    """Print the figures of one report."""
-    table = Table("figure", "value", "unit")
-    for name, (value, unit) in rows.items():
-        table.add_row(name, f"{value:.3g}", unit)
+def print_report(report: dict[str, Any], other: dict[str, Any] | None, console: Console) -> None:
+    """Print the figures of a report, beside those of another with its ratio to this one if there is one."""
+    theirs = figures(other) if other else {}
+    table = Table("figure", "here", *(["against", "ratio"] if other else []), "unit")
+    for name, (value, unit) in figures(report).items():
+        cells = [f"{value:.3g}"]
+        if other:
+            before = theirs.get(name, (nan,))[0]
+            cells += [f"{before:.3g}", f"{before / value:.2f}" if value else ""]
+        table.add_row(name, *cells, unit)
     console.print(table)
-
-
-def print_comparison(report: dict[str, Any], other: dict[str, Any], console: Console) -> None:
-    """Print two reports side by side, with the ratio of the other to this one."""
-    ours, theirs = figures(report), figures(other)
-    table = Table("figure", "here", "against", "ratio", "unit")
-    for name in [n for n in ours if n in theirs]:
-        value, unit = ours[name]
-        before = theirs[name][0]
-        table.add_row(name, f"{value:.3g}", f"{before:.3g}", f"{before / value:.2f}" if value else "", unit)
-    console.print(table)
+    if not other:
+        return
     for key in ("cpu", "device", "threads", "precision", "torch"):
         here, there = report["environment"].get(key), other["environment"].get(key)
         if here != there:

@@ -52,7 +52,7 @@ def their_step(
 ) -> dict[str, Any]:
     """Time a training step of the released code, as its `train.py` composes it (policy idt, w = beta = 1)."""
     device, network = _their_network(clone, backbone, setting)
-    criterions = import_module("utils.criterions")
+    criterions = _their(clone, "utils.criterions")
     network.use_passion = objective == "passion"
     network.is_training = True
     network.train()
@@ -100,8 +100,7 @@ def their_window(clone: Path, backbone: str, setting: Measurement) -> dict[str, 
 def their_metrics(clone: Path, setting: Measurement) -> dict[str, Any]:
     """Time Dice and HD95 of the released code (medpy's) for 15 predictions of one case."""
     device = tasks.begin(setting)
-    _import_from(clone)
-    module = _their_predict()
+    module = _their(clone, "utils.predict")
     labels, maps = tasks.blobs(BRATS2020, tasks.CASE)
 
     def one() -> None:
@@ -177,22 +176,18 @@ def _options(way: str) -> dict[str, Any]:
 
 def _their_network(clone: Path, name: str, setting: Measurement) -> tuple[torch.device, Any]:
     device = tasks.begin(setting)
-    _import_from(clone)
-    network = import_module(f"models.{name}").Model(num_cls=len(BRATS2020.classes))
+    network = _their(clone, f"models.{name}").Model(num_cls=len(BRATS2020.classes))
     network.mask_type = "idt"
     return device, network.to(device)
 
 
-def _import_from(clone: Path) -> None:
+def _their(clone: Path, module: str) -> Any:
+    """Import a module of theirs, whose unused import of `scipy.misc` today's SciPy no longer has."""
     sys.path.insert(0, str(clone / "code"))
+    sys.modules.setdefault("scipy.misc", ModuleType("scipy.misc"))
     if not torch.cuda.is_available():
         torch.Tensor.cuda = torch.nn.Module.cuda = lambda self, *_, **__: self  # type: ignore[method-assign,assignment]
-
-
-def _their_predict() -> Any:
-    """Their evaluation, whose unused import of `scipy.misc` today's SciPy no longer has."""
-    sys.modules.setdefault("scipy.misc", ModuleType("scipy.misc"))
-    return import_module("utils.predict")
+    return import_module(module)
 
 
 def main() -> None:

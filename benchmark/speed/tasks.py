@@ -14,10 +14,12 @@ peak memory that of the task.
 import gc
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -32,10 +34,11 @@ from benchmark.evaluation.metrics import Scoring, score_case
 from benchmark.evaluation.sliding_window import predict
 from benchmark.evaluation.surface_distances import nearest
 from benchmark.training.build import build_backbone
+from benchmark.training.device import prepare_device
 from benchmark.training.memory import peak
 from benchmark.training.precision import DTYPES, autocast
-from benchmark.training.train import fill_gradients, make_optimiser
-from datasets.batches.loader import LoadedBatch
+from benchmark.training.train import Training, train_step
+from datasets.batches.loader import LoadedBatch, Loader
 from datasets.vocabulary import Description, table_subsets
 
 CASE = (150, 180, 150)
@@ -68,53 +71,38 @@ class TrainingStep:
     """The training steps of a run, each called with a batch; their stages' seconds add up in `stages`."""
 
     def __init__(self, config: RunConfig, description: Description, device: torch.device):
-        self._precision, self._device = config.precision, device
-        self.network = build_backbone(config, description).to(device).train()
-        teacher = build_backbone(config, description).to(device) if config.teacher else None
-        self._objective = passion.create(
+        self.stages: dict[str, float] = defaultdict(float)
+        self._device = device
+        self.network = network = build_backbone(config, description).to(device).train()
+        objective = passion.create(
             config.objective,
             len(description.modalities),
             len(description.classes),
             batch_size=config.train.batch_size,
-            teacher=teacher,
+            teacher=build_backbone(config, description).to(device) if config.teacher else None,
         )
-        self._objective.left_out(self.network)
-        self._objective.epoch = config.objective.warmup_epochs  # what most epochs compute
-        self._optimiser = make_optimiser(config, self.network, self._objective, device)
-        self._weights = [p for p in self.network.parameters() if p.requires_grad]
-        self.stages: dict[str, float] = {}
-        for name in ("encode", "unimodal", "fuse"):
-            setattr(self.network, name, self._timed(getattr(self.network, name), name))
-        self._trained = Recomputed(self.network) if config.train.recompute else self.network
+        objective.left_out(network)
+        objective.epoch = config.objective.warmup_epochs  # what most epochs compute
+        self._training = Training(config, network, objective, cast(Loader, None), device)
+        for part, name in (
+            *((network, name) for name in ("encode", "unimodal", "fuse")),
+            *((objective, name) for name in ("loss", "backward")),
+        ):
+            stage = "losses" if name == "loss" else name
+            setattr(part, name, self._stage(stage)(getattr(part, name)))
+        self._trained = Recomputed(network) if config.train.recompute else network
 
     def __call__(self, batch: LoadedBatch) -> None:
-        """Do forward pass, backward pass and the optimiser's step."""
+        """Do a step: forward pass, losses, backward pass, and the optimiser's, which is all the rest."""
+        with self._stage("optimiser"):
+            train_step(self._training, self._trained, batch)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        """Add the time of what is done to a stage, without that of the stages within it."""
         began, inner = now(self._device), sum(self.stages.values())
-        with autocast(self._precision, self._device):
-            losses = self._objective.loss(self._trained, batch)
-        forward = now(self._device)
-        self._add("losses", forward - began - (sum(self.stages.values()) - inner))
-        self._optimiser.zero_grad(set_to_none=True)
-        inner = sum(self.stages.values())
-        self._objective.backward(losses, self._weights)
-        backward = now(self._device)
-        again = sum(self.stages.values()) - inner  # recomputed stages count as themselves
-        fill_gradients(self._optimiser)
-        self._optimiser.step()
-        self._add("backward", backward - forward - again)
-        self._add("optimiser", now(self._device) - backward)
-
-    def _add(self, stage: str, seconds: float) -> None:
-        self.stages[stage] = self.stages.get(stage, 0.0) + seconds
-
-    def _timed(self, function: Callable[..., Any], stage: str) -> Callable[..., Any]:
-        def timed(*arguments: Any, **options: Any) -> Any:
-            began = now(self._device)
-            result = function(*arguments, **options)
-            self._add(stage, now(self._device) - began)
-            return result
-
-        return timed
+        yield
+        self.stages[name] += now(self._device) - began - (sum(self.stages.values()) - inner)
 
 
 def step(config: RunConfig, description: Description, count: int, setting: Measurement) -> dict[str, Any]:
@@ -210,33 +198,26 @@ def scoring(
 
 def blobs(description: Description, space: Sequence[int]) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return labels [X, Y, Z], nested blobs of all classes, and a prediction of them for each subset."""
-    axes = np.ogrid[tuple(slice(0, n) for n in space)][: description.spatial_dims]
-    edge = min(space[: description.spatial_dims])
-    classes = range(1, len(description.classes))
+    dims, classes = description.spatial_dims, range(1, len(description.classes))
+    axes, edge = np.ogrid[tuple(slice(0, n) for n in space)][:dims], min(space[:dims])
     wobble = 1 + 0.15 * np.sin(20 * axes[0] / edge) * np.cos(15 * axes[1] / edge)
-
-    def blob(shift: float, radius: float) -> np.ndarray:
-        centre = [(0.48 + shift) * n for n in space]
-        distance = np.sqrt(sum((axis - c) ** 2 for axis, c in zip(axes, centre, strict=False))) * wobble
-        labels = np.zeros(space, dtype=np.uint8)
-        for i, value in enumerate((*classes[1:], *classes[:1])):  # oedema around the core, in BraTS
-            labels[np.broadcast_to(distance < radius * edge * (1 - i / len(classes)), space)] = value
-        return labels
-
+    distance = np.sqrt(sum((axis - 0.48 * n) ** 2 for axis, n in zip(axes, space, strict=False))) * wobble
+    labels = np.zeros(space, dtype=np.uint8)
+    for i, value in enumerate((*classes[1:], *classes[:1])):  # oedema around the core, in BraTS
+        labels[np.broadcast_to(distance < 0.2 * edge * (1 - i / len(description.classes)), space)] = value
     count = len(table_subsets(description))
-    return blob(0.0, 0.2), [blob(0.005 * (k % 5), 0.17 + 0.1 * k / count) for k in range(count)]
+    return labels, [np.roll(labels, 1 + k % 5, axis=k % dims) for k in range(count)]
 
 
 def begin(setting: Measurement) -> torch.device:
     """Set the process up as a run does; return the device."""
-    torch.set_num_threads(setting.threads)
-    torch.set_flush_denormal(True)
+    device = prepare_device(setting.device, setting.threads)
     torch.manual_seed(0)
     if setting.device == "cuda":
         gc.collect()  # what the task before it has left in cycles
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    return torch.device(setting.device)
+    return device
 
 
 def space_of(edge: int, description: Description) -> tuple[int, int, int]:

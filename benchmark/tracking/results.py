@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmark.evaluation.example_slices import ROLES
 from benchmark.evaluation.metrics import METRICS
-from benchmark.run_folder.case_rows import WORDS, read_frame
+from benchmark.run_folder.case_rows import read_rows
 from benchmark.run_folder.folder import VALIDATED, RunFolder
 from datasets.vocabulary import Description
 
@@ -52,13 +52,9 @@ def _parts(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
     """The scores of the tests and of the validation, where there are such; of several tests, each by name."""
     tests = [test for test in RunFolder(folder).tests() if test.done]
     for test in tests:
-        yield "test" if len(tests) == 1 else f"test-{test.path.name}", _words(read_frame(test.cases))
-    if (folder / VALIDATED).exists():
-        yield "validation", _words(read_frame(folder / VALIDATED))
-
-
-def _words(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.astype(dict.fromkeys(WORDS, str))
+        yield "test" if len(tests) == 1 else f"test-{test.path.name}", pd.DataFrame(read_rows(test.cases))
+    if rows := read_rows(folder / VALIDATED):
+        yield "validation", pd.DataFrame(rows)
 
 
 def _means(part: str, rows: pd.DataFrame) -> Iterator[tuple[str, float]]:

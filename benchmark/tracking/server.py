@@ -1,22 +1,29 @@
-"""Whether a run can be tracked online: ``why_offline()`` is empty, or says what speaks against it.
+"""The W&B run of a run folder, and whether it can be online.
+
+    settings = settings_for(folder / "wandb", limits)
+    run = open_run(folder, config, "offline" if why_offline(settings) else "online", folder)
 
 Online needs a key and a server that answers a query within `PROBE_SECONDS`. Which server and which key is
 W&B's own business: its variables, its settings files, the user's netrc.
 """
 
 import os
+import re
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmark.run_folder.folder import RunFolder, is_of_study
+
 PROJECT = "passion-bench"
 PROBE_SECONDS = 2.0
-OFFLINE = ("offline", "dryrun")
+LENGTH = 64
+"""The longest tag that the service takes, and the longest id."""
 OF_USER = frozenset(os.environ)
 """Variables that were set before any run was tracked."""
+STEERING = ("WANDB_MODE", "WANDB_BASE_URL", "WANDB_PROJECT", "WANDB_ENTITY", "WANDB_API_KEY")
 
 
 def settings_for(folder: Path, limits: Mapping[str, int]) -> Any:
@@ -40,26 +47,32 @@ def settings_for(folder: Path, limits: Mapping[str, int]) -> Any:
     return wandb.setup().settings
 
 
+def forget_settings() -> None:
+    """End W&B's service, which may hold a run's id, and go offline in this process for good.
+
+    Variables that W&B refuses, such as a server without `http://`, would keep it from offline runs too.
+    """
+    import wandb
+
+    wandb.teardown()
+    for name in STEERING:
+        os.environ.pop(name, None)
+    os.environ["WANDB_MODE"] = "offline"
+
+
 def why_offline(settings: Any) -> str:
     """Say why nothing can be uploaded now; the empty string if it can."""
     from wandb.sdk.lib.wbauth import read_netrc_auth
 
     if not (settings.api_key or settings.identity_token_file or read_netrc_auth(host=settings.base_url)):
         return f"there is no key for {settings.base_url} (wandb login)"
-    if not answers(settings.base_url):
-        return f"{settings.base_url} does not answer"
-    return ""
+    return "" if answers(settings.base_url) else f"{settings.base_url} does not answer"
 
 
 def address(settings: Any) -> str:
     """Return where runs go: server, entity if one is set, project."""
-    parts = (settings.base_url, settings.entity, project())
+    parts = (settings.base_url, settings.entity, os.environ.get("WANDB_PROJECT", PROJECT))
     return "/".join(part.rstrip("/") for part in parts if part)
-
-
-def project() -> str:
-    """Return the project's name."""
-    return os.environ.get("WANDB_PROJECT", PROJECT)
 
 
 def answers(base_url: str, seconds: float = PROBE_SECONDS) -> bool:
@@ -74,15 +87,57 @@ def answers(base_url: str, seconds: float = PROBE_SECONDS) -> bool:
         )
         try:
             urllib.request.urlopen(request, timeout=seconds).close()
-        except urllib.error.HTTPError as error:
-            if error.code < 500:
-                answered.set()
-        except (OSError, ValueError):
-            return
-        else:
-            answered.set()
+        except (OSError, ValueError) as error:
+            if getattr(error, "code", 500) >= 500:  # below: it answers that it wants a key
+                return
+        answered.set()
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(seconds)
     return answered.is_set()
+
+
+def open_run(run_folder: Path, config: Mapping[str, Any], mode: str, files: Path) -> Any:
+    """Open the W&B run of a run folder; online it goes on where the server has it already.
+
+    Args:
+        run_folder: the run folder; the environments of its sessions become part of the W&B run's config.
+        config: the content of its `config.yaml`.
+        mode: `online` or `offline`.
+        files: folder that receives W&B's `wandb/`.
+    """
+    import wandb
+
+    choice = config["config"]
+    tags = [choice["dataset"], choice["backbone"]["name"], choice["objective"]["name"], choice["profile"]]
+    run = wandb.init(
+        project=os.environ.get("WANDB_PROJECT", PROJECT),
+        dir=files,
+        mode=mode,  # type: ignore[arg-type]
+        id=run_id(config),
+        resume="allow" if mode == "online" else None,
+        group=config["grid"],
+        job_type="trial" if is_of_study(run_folder) else "train",
+        name=run_folder.name,
+        tags=[tag[-LENGTH:] for tag in tags],
+        config={**config, "environments": RunFolder(run_folder).environments()},
+        settings=wandb.Settings(
+            silent=True,
+            console="off",
+            save_code=False,
+            disable_code=True,
+            disable_git=True,
+            symlink=False,
+            reinit="finish_previous",  # a worker of a study has one run after the other
+            finish_timeout_raises=True,
+        ),
+    )
+    run.define_metric("epoch", hidden=True)
+    run.define_metric("*", step_metric="epoch")
+    return run
+
+
+def run_id(config: Mapping[str, Any]) -> str:
+    """Return the W&B run's id, hash and grid: two grids may have a run in common and each shows its own."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", f"{config['hash']}-{config['grid']}")[:LENGTH]

@@ -13,9 +13,8 @@ from bench_errors import InputError
 from benchmark.report.tables.captions import counted
 from benchmark.run_folder.folder import RunFolder, run_folders
 from benchmark.tracking import server
-from benchmark.tracking.tracker import FAILED, WandbTracker, in_one_line
+from benchmark.tracking.tracker import FAILED, Tracker, in_one_line
 from benchmark.tracking.uploaded import Uploaded
-from benchmark.tracking.wandb_run import open_run
 
 LIMITS = {"WANDB_INIT_TIMEOUT": 30, "WANDB_FINISH_TIMEOUT": 600, "WANDB_HTTP_TIMEOUT": 20}
 """More patience than a run has, see `benchmark.tracking.tracker.LIMITS`."""
@@ -36,7 +35,10 @@ def sync_grid(grid_folder: Path) -> int:
     console = output()
     wrong = 0
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        settings = server.settings_for(Path(scratch), LIMITS)
+        try:
+            settings = server.settings_for(Path(scratch), LIMITS)
+        except ValueError as error:
+            raise InputError(f"{in_one_line(error)}: correct W&B's variables (WANDB_...)") from None
         for i, folder in enumerate(folders):
             if reason := server.why_offline(settings):
                 raise InputError(f"{reason}: {counted(len(folders) - i, 'run')} can not be uploaded now")
@@ -58,8 +60,8 @@ def _sync(folder: RunFolder, address: str, scratch: Path) -> str:
         return "has nothing to upload yet"
     if not Uploaded.of(folder.path).lacks(wanted):
         return "was uploaded before"
-    run = open_run(folder.path, folder.config(), "online", scratch)
-    tracker = WandbTracker(run, folder, address)
+    run = server.open_run(folder.path, folder.config(), "online", scratch)
+    tracker = Tracker(run, folder, address)
     for line in folder.log():
         tracker.log_epoch(line)
     tracker.finish(FAILED if folder.state() == "failed" else 0)

@@ -6,7 +6,7 @@ Imports neither wandb nor anything else that is slow.
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmark.run_folder.files import write_atomically
@@ -26,12 +26,14 @@ class Uploaded:
         epochs: how many epochs.
         results: of how many tests, or validations of a trial, it has what is logged at the end.
         weights: whether it has the weights.
+        offline: why the run was last tracked offline, or not to its end; empty where it was.
     """
 
     address: str = ""
     epochs: int = 0
     results: int = 0
     weights: bool = False
+    offline: str = ""
 
     @classmethod
     def of(cls, folder: Path) -> "Uploaded":
@@ -40,6 +42,11 @@ class Uploaded:
             return cls(**json.loads((folder / FOLDER / "uploaded.json").read_text()))
         except (OSError, ValueError, TypeError):
             return cls()
+
+    @classmethod
+    def note(cls, folder: Path, reason: str) -> None:
+        """Keep why a run is not online, for `waiting_text`."""
+        replace(cls.of(folder), offline=reason).save(folder)
 
     @classmethod
     def all_of(cls, folder: RunFolder, address: str) -> "Uploaded":
@@ -62,18 +69,18 @@ class Uploaded:
 
     def lacks(self, wanted: "Uploaded") -> bool:
         """Say whether the server lacks any of `wanted`, or is another one."""
-        return (
-            self.address != wanted.address
-            or self.epochs < wanted.epochs
-            or self.results < wanted.results
-            or (wanted.weights and not self.weights)
-        )
+        counts = ("epochs", "results", "weights")
+        return self.address != wanted.address or any(getattr(self, n) < getattr(wanted, n) for n in counts)
 
 
 def waiting_text(folders: Iterable[RunFolder]) -> str:
-    """Say how many tracked runs are not wholly uploaded and how that is done; empty where there are none."""
-    left = [folder for folder in folders if _waits(folder)]
-    return f"{len(left)} tracked offline, upload with: {command(left[0].path)}" if left else ""
+    """Say how many tracked runs are not wholly uploaded, why, and how that is done; empty where all are."""
+    left = {folder: there for folder in folders if (there := _waits(folder))}
+    if not left:
+        return ""
+    why = "; ".join(dict.fromkeys(there.offline for there in left.values() if there.offline))
+    several = f"{len(left)} tracked offline" + (f" ({why})" if why else "")
+    return f"{several}, upload with: {command(next(iter(left)).path)}"
 
 
 def command(run_folder: Path) -> str:
@@ -83,7 +90,8 @@ def command(run_folder: Path) -> str:
     return f"bench sync --grid {grid.name}{where}"
 
 
-def _waits(folder: RunFolder) -> bool:
+def _waits(folder: RunFolder) -> Uploaded | None:
+    """Return what the server has of a tracked run, if that is not all."""
     there = Uploaded.of(folder.path)
     tracked = (folder.path / FOLDER).exists() and folder.state() != "running"
-    return tracked and there.lacks(Uploaded.all_of(folder, there.address))
+    return there if tracked and there.lacks(Uploaded.all_of(folder, there.address)) else None

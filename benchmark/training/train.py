@@ -209,7 +209,7 @@ def steps(training: Training) -> Generator[None, None, None]:
     for step, batch in enumerate(loader.batches(training.epoch, progress.step), progress.step):
         # Dropout draws depend on the step alone, so a resumed run repeats them.
         torch.manual_seed(torch_seed(config.seed, f"step {step}", training.epoch))
-        terms, showed = _step(training, network, batch, idle=training.team.idle(loader.cases_in(step)))
+        terms, showed = train_step(training, network, batch, idle=training.team.idle(loader.cases_in(step)))
         for name, value in terms.items():
             progress.totals[name] = progress.totals.get(name, torch.zeros(())) + value.cpu()
         progress.seen += showed
@@ -220,8 +220,8 @@ def steps(training: Training) -> Generator[None, None, None]:
         yield
 
 
-def _step(
-    training: Training, network: Any, batch: LoadedBatch, idle: bool
+def train_step(
+    training: Training, network: Any, batch: LoadedBatch, idle: bool = False
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Change the weights by one batch; return the terms of the loss and what each modality showed of it.
 

@@ -25,7 +25,7 @@ with tracking.start(folder.path, folder.config()) as tracker:
     if end == "asks":
         print("logged", flush=True)
         sys.stdin.readline()
-print(type(tracker).__name__)
+print("tracked" if tracker._run else "not tracked")
 """
 PATIENT = {"WANDB_INIT_TIMEOUT": "60", "WANDB_FINISH_TIMEOUT": "60", "WANDB_HTTP_TIMEOUT": "60"}
 """Limits for a server that answers, on a machine that may be busy."""

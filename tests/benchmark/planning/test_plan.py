@@ -1,4 +1,3 @@
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -106,16 +105,17 @@ def test_a_network_that_cannot_be_built_is_named_and_no_obstacle(tmp_path, monke
 def timed(monkeypatch):
     """A step of all modalities takes 72 s, of one 0 s; a window and the scores of a case 18 s each."""
 
-    def probe(shapes, seconds):
+    def probe(shapes, slot, seconds):
         found = {}
         for shape in shapes:
             times = [[72.0, 0.0], *[[18.0, 18.0]] * len(shape.points)]
             failed = shape.config.objective.name == "dwa"
             point = Point(shape.config.train.crop, times, 2**30)
             found[shape] = Timed([] if failed else [point], "out of memory" * failed)
-        return found, 0.0
+        return found
 
-    monkeypatch.setattr(show, "prober", lambda slot: nullcontext(probe))
+    monkeypatch.setattr(show, "start", lambda slot: None)
+    monkeypatch.setattr(show, "probe", probe)
 
 
 def test_hours_and_wall_times(tmp_path, timed):
@@ -145,7 +145,8 @@ def test_shapes_that_cannot_run_are_named(tmp_path, timed):
 
 @pytest.mark.parametrize("command", [["plan"], ["run", "--dry-run"]])
 def test_no_seconds_are_for_counting_alone(monkeypatch, command):
-    monkeypatch.setattr(show, "prober", None)
+    monkeypatch.setattr(show, "start", None)
+    monkeypatch.setattr(show, "probe", None)
     result = CliRunner().invoke(app, [*command, "--grid", "smoke", "--probe-seconds", "0"])
     assert result.exit_code == 0, result.output
     assert "2 runs of grid smoke" in result.output

@@ -1,6 +1,6 @@
 """The probe: what it times within its seconds, and what becomes of shapes that cannot run."""
 
-import sys
+import os
 import time
 
 import numpy as np
@@ -10,7 +10,7 @@ from benchmark.config.run_config import RunConfig
 from benchmark.evaluation.metrics import METRICS
 from benchmark.launch.devices import Slot
 from benchmark.planning import probe
-from benchmark.planning.probe import Point, Timed, prober
+from benchmark.planning.probe import Point, Timed
 from benchmark.planning.work import Shape
 from datasets.studies.brats import BRATS2020
 from datasets.studies.myops import MYOPS2020
@@ -25,13 +25,10 @@ def shape(description=BRATS2020, crop=16, tests=({},), **changes):
     return Shape.of([RunConfig.model_validate({**content, "test": test}) for test in tests], description)
 
 
-@pytest.fixture
-def said(monkeypatch):
-    """What is said instead of being written to standard output."""
-    lines = []
-    monkeypatch.setattr(probe, "_say", lambda **content: lines.append(content))
-    monkeypatch.setattr(probe.signal, "setitimer", lambda *_: None)
-    return lines
+class Said(list):
+    """What is sent."""
+
+    send = list.append
 
 
 @pytest.mark.parametrize("objective", list(OBJECTIVES))
@@ -50,7 +47,7 @@ def test_every_test_is_timed_whatever_its_metrics():
 
 
 @pytest.fixture
-def grows(monkeypatch, said):
+def grows(monkeypatch):
     """A second for a million voxels, which passes at once; the edges that were timed, and those that fail."""
     clock, bad, edges = [0.0], set(), []
 
@@ -71,52 +68,61 @@ def grows(monkeypatch, said):
     ("share", "expected"), [(9.0, [16, 32, 80]), (1.3, [16, 32, 64]), (0.1, [16, 32]), (0.0, [16, 32])]
 )
 def test_a_shape_is_timed_at_small_crops_and_the_largest_that_its_share_allows(grows, share, expected):
-    probe._time(0, shape(crop=80), SLOT, share, 99.0)
+    probe._time(shape(crop=80), SLOT, share, Said())
     assert grows[0] == expected
 
 
-def test_a_network_that_takes_no_small_crops_is_timed_at_its_own(grows, said):
+def test_a_network_that_takes_no_small_crops_is_timed_at_its_own(grows):
     edges, bad = grows
     bad |= {16, 32}
-    probe._time(0, shape(crop=80), SLOT, 0.0, 99.0)
+    said = Said()
+    probe._time(shape(crop=80), SLOT, 0.0, said)
     assert edges == [16, 32, 80]
-    assert [line["edge"] for line in said] == [80]
+    assert [point.edge for point in said] == [80]
 
 
-def test_what_fails_at_its_own_crop_cannot_run(grows, said):
+def test_what_fails_at_its_own_crop_cannot_run(grows):
     grows[1].update({16, 32, 80})
-    probe._time(3, shape(crop=80), SLOT, 9.0, 99.0)
-    assert said == [{"shape": 3, "reason": "ValueError: not at 80"}]
+    said = Said()
+    probe._time(shape(crop=80), SLOT, 9.0, said)
+    assert said == ["ValueError: not at 80"]
 
 
-def test_points_and_reasons_are_read_and_a_cut_line_is_dropped():
-    line = '{"shape": 1, "edge": %d, "seconds": [[2.0, 1.0], [3.0, 4.0]], "peak_bytes": 5}\n'
-    output = '{"start": 3.5}\n' + line % 16 + line % 32 + '{"shape": 0, "reason": "no"}\n{"sha'
-    timed = [Timed(), Timed()]
-    assert probe._read(output, timed) == 3.5
-    points = [Point(edge, [[2.0, 1.0], [3.0, 4.0]], 5) for edge in (16, 32)]
-    assert timed == [Timed([], "no"), Timed(points)]
+def dies(shape, slot, share, sender):
+    sender.send(Point(16, [[1.0, 1.0]], 0))
+    os._exit(7)
 
 
-def test_processes_of_their_own_time_shapes_and_say_what_cannot_run(capfd):
+def hangs(shape, slot, share, sender):
+    sender.send(Point(16, [[1.0, 1.0]], 0))
+    time.sleep(60)
+
+
+@pytest.fixture
+def started():
+    """What processes are forked from; the variables that this sets are gone afterwards."""
+    before = dict(os.environ)
+    probe.start(SLOT)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_processes_time_shapes_and_say_what_cannot_run(started, capfd):
     right, wrong = shape(), shape(precision="fp16")
-    with prober(SLOT) as ask:
-        timed, start = ask([right, wrong], 300.0)
-    assert start > 0
+    timed = probe.probe([right, wrong], SLOT, 300.0)
     assert [point.edge for point in timed[right].points] == [16]
     assert timed[wrong].points == []
     assert "precision fp16 needs CUDA" in timed[wrong].reason
     assert "timing 2 of 2" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("program", ["import time; time.sleep(60)", "print('{', end='', flush=True)"])
-def test_the_seconds_are_kept_whatever_the_processes_do(monkeypatch, program):
-    popen = probe.subprocess.Popen
-    monkeypatch.setattr(
-        probe.subprocess, "Popen", lambda _, **options: popen([sys.executable, "-c", program], **options)
-    )
+@pytest.mark.parametrize(
+    ("process", "reason"), [(dies, "its process ended with code 7"), (hangs, "")], ids=["dies", "hangs"]
+)
+def test_the_seconds_are_kept_whatever_the_processes_do(started, monkeypatch, process, reason):
+    monkeypatch.setattr(probe, "_time", process)
     began = time.monotonic()
-    with prober(SLOT) as ask:
-        timed, start = ask([shape()], 2.0)
-    assert time.monotonic() - began < 30
-    assert (start, list(timed.values())) == (0.0, [Timed()])
+    timed = probe.probe([shape()], SLOT, 20.0)
+    assert time.monotonic() - began < 50
+    assert list(timed.values()) == [Timed([Point(16, [[1.0, 1.0]], 0)], reason)]

@@ -83,7 +83,7 @@ def test_reports_compare_by_name_and_say_what_is_not_alike(report, tmp_path):
     path = tmp_path / "before.json"
     path.write_text(json.dumps(other))
     console = Console(width=120, record=True)
-    bench.print_comparison(report, bench.read_report(path), console)
+    bench.print_report(report, bench.read_report(path), console)
     text = console.export_text()
     assert "2.00" in next(line for line in text.splitlines() if "metrics of a case" in line)
     assert "threads is 1 here, 64 there" in text

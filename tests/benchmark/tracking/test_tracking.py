@@ -14,13 +14,13 @@ from PIL import Image
 from recorded_runs import record
 from tracked_runs import ID, environment, epochs, finished_run, inspect, records, track, trained_run
 
+from benchmark.config.grid import load_grid
 from benchmark.run_folder.folder import RunFolder
 from benchmark.run_folder.reasons import Pruned
 from benchmark.tracking import server, tracker
 from benchmark.tracking.results import summary
 from benchmark.tracking.tracker import LIMITS
 from benchmark.tracking.uploaded import Uploaded, command, waiting_text
-from benchmark.tracking.wandb_run import run_id
 
 KEY = "a" * 40
 ABSENT = "http://127.0.0.1:9"
@@ -62,7 +62,7 @@ def test_an_offline_run_says_what_it_is(offline):
     assert whole["config"]["config"] == folder.config()["config"]
     assert whole["config"]["environments"][0]["commit"] == "c0ffee1234"
     assert whole["state"] == "finished"
-    assert output == "WandbTracker\n"
+    assert output == "tracked\n"
     (warning,) = warnings
     assert warning.startswith("W&B: there is no key for http")
     assert ADVICE in warning
@@ -130,21 +130,21 @@ def test_a_run_that_was_cut_off_goes_on_with_no_epoch_twice(folder, tmp_path):
 
 def test_epochs_that_were_logged_are_left_out(folder):
     run = Run(epoch=1)
-    own = tracker.WandbTracker(run, folder, "")
+    own = tracker.Tracker(run, folder, "")
     for line in folder.log():
         own.log_epoch(line)
     assert [item["epoch"] for item in run.logged] == [2]
 
 
 def test_more_epochs_on_the_server_than_in_the_folder_are_told(folder, caplog):
-    tracker.WandbTracker(Run(epoch=7), folder, "")
+    tracker.Tracker(Run(epoch=7), folder, "")
     (warning,) = [r.getMessage() for r in caplog.records]
     assert f"the server has 8 epochs of run {ID}, more than its folder" in warning
 
 
 def test_disabled_writes_nothing(folder, tmp_path):
     output, warnings = track(folder, tmp_path / "home", WANDB_MODE="disabled")
-    assert (output, warnings) == ("Tracker\n", [])
+    assert (output, warnings) == ("not tracked\n", [])
     assert not (folder.path / "wandb").exists()
 
 
@@ -184,6 +184,31 @@ class Never:
     def __exit__(self, *_):
         self._over.set()
         self._server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("WANDB_MODE", "Online", "Input should be 'online'"),
+        ("WANDB_PROJECT", "my/project", "Invalid project name 'my/project'"),
+        ("WANDB_BASE_URL", "127.0.0.1:9", "Input should be a valid URL"),
+        ("WANDB_API_KEY", "a key", "WANDB_API_KEY invalid"),
+    ],
+)
+def test_a_setting_that_wandb_refuses_means_offline_and_is_told_in_one_line(
+    folder, tmp_path, variable, value, said
+):
+    with Never(answers=9) as there:
+        variables = {"WANDB_BASE_URL": there.url, "WANDB_API_KEY": KEY, variable: value}
+        output, (warning,) = track(folder, tmp_path / "home", **variables)
+    assert output == "tracked\n"
+    assert said in warning
+    assert ADVICE in warning
+    assert len(epochs(records(folder))) == 3
+    text = waiting_text([folder])
+    assert text.startswith("1 tracked offline (")
+    assert said in text
+    assert "\n" not in text
 
 
 def test_no_server_means_offline(folder, tmp_path):
@@ -234,13 +259,14 @@ class Run:
 
 
 def test_trouble_is_one_warning_and_no_error(folder, caplog):
-    own = tracker.WandbTracker(Run(broken=True), folder, "")
+    own = tracker.Tracker(Run(broken=True), folder, "")
     for line in folder.log():
         own.log_epoch(line)
     own.finish()
     assert [r.getMessage() for r in caplog.records] == [
         "W&B: tracking ends here, the run goes on (disk full)"
     ]
+    assert waiting_text([folder]).startswith("1 tracked offline (disk full), upload with")
 
 
 def test_a_trial_is_one_of_its_study_with_the_scores_of_its_validation(folder, tmp_path):
@@ -263,14 +289,14 @@ def test_a_trial_is_one_of_its_study_with_the_scores_of_its_validation(folder, t
 def test_however_a_run_ends_its_tracking_is_closed(folder, error, code):
     run = Run()
     ends = contextlib.nullcontext() if error is None else pytest.raises(type(error))
-    with ends, tracker.WandbTracker(run, folder, ""):
+    with ends, tracker.Tracker(run, folder, ""):
         if error:
             raise error
     assert run.exit_codes == [code]
 
 
 def test_an_id_is_one_for_each_grid_and_without_what_wandb_refuses():
-    ids = [run_id({"hash": "0123456789", "grid": grid}) for grid in ("tiny", "what?/:ever", "g" * 99)]
+    ids = [server.run_id({"hash": "0123456789", "grid": grid}) for grid in ("tiny", "what?/:ever", "g" * 99)]
     assert ids == ["0123456789-tiny", "0123456789-what---ever", f"0123456789-{'g' * 53}"]
 
 
@@ -292,6 +318,8 @@ def test_what_is_uploaded_is_remembered(folder):
     there = Uploaded("http://here/p", 3, results=True, weights=False)
     (folder.path / "wandb").mkdir()
     assert waiting_text([folder, RunFolder(folder.path / "absent")]).startswith("1 tracked offline, upload")
+    Uploaded(offline="there is no key").save(folder.path)
+    assert waiting_text([folder]).startswith("1 tracked offline (there is no key), upload")
     assert Uploaded.of(folder.path).lacks(Uploaded("http://here/p", 3, results=True))
     there.save(folder.path)
     assert Uploaded.of(folder.path) == there
@@ -327,6 +355,20 @@ def test_sync_says_what_it_lacks(tmp_path, monkeypatch, variables, said):
     assert result.returncode == 2
     assert said in result.stderr
     assert "1 run can not be uploaded now" in result.stderr
+
+
+def test_sync_and_status_say_what_wandb_refuses(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path / "runs" / "smoke" / load_grid("smoke").configs[0].folder)
+    folder.write_config({})
+    folder.append_log({"epoch": 0})
+    Uploaded(offline="no such mode").save(folder.path)
+    status = bench("status", "--grid", "smoke", "--runs", tmp_path / "runs")
+    assert "1 tracked offline (no such mode), upload with: bench sync --grid smoke" in status.stdout
+    monkeypatch.setenv("WANDB_MODE", "Online")
+    result = bench_apart("sync", "--grid", "smoke", "--runs", tmp_path / "runs")
+    assert result.returncode == 2
+    assert "Input should be 'online'" in result.stderr
+    assert "correct W&B's variables (WANDB_...)" in result.stderr
 
 
 def test_sync_of_no_runs_is_an_error(tmp_path):

@@ -130,7 +130,7 @@ def whole(server):
 def test_online_has_everything_and_sync_nothing_to_do(server, tmp_path):
     folder, home = finished_run(tmp_path / "runs" / "tiny"), tmp_path / "home"
     output, warnings = track(folder, home, **PATIENT, **server.variables, WANDB_LOG_MODEL="end")
-    assert (output, warnings) == ("WandbTracker\n", [])
+    assert (output, warnings) == ("tracked\n", [])
     assert whole(server)
     assert server.state() == "finished"
     assert server.artifacts() == {"model", "run_table"}
@@ -167,7 +167,7 @@ def test_a_server_that_dies_half_way_costs_seconds_and_sync_mends_it(server, tmp
     output, errors = process.communicate("\n", timeout=300)
     print(f"{end}: {time.monotonic() - began:.1f} s from its end to that of the run")
     assert time.monotonic() - began < NO_LIMIT
-    assert (process.returncode, output) == (0, "WandbTracker\n")
+    assert (process.returncode, output) == (0, "tracked\n")
     assert errors.startswith("W&B: not all is uploaded, do it later with: bench sync --grid tiny --runs")
     assert Uploaded.of(folder.path) == Uploaded()
 
