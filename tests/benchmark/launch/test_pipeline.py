@@ -233,6 +233,7 @@ def test_poor_quality_in_training_and_testing(smoke, tmp_path):
     assert "1 absent" in bench("status", *arguments).stdout
 
 
+@pytest.mark.long
 def test_failed_run_leaves_its_reason_and_the_rest_goes_on(smoke, tmp_path):
     grid = tmp_path / "broken.yaml"
     grid.write_text(

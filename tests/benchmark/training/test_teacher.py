@@ -26,6 +26,7 @@ def taught(tmp_path_factory):
     return grid, folder, result
 
 
+@pytest.mark.long
 def test_the_teacher_is_trained_first_and_named(taught):
     grid, folder, result = taught
     teacher, student = run_folders(folder / "taught")
