@@ -1,5 +1,6 @@
 """A study's life with an objective that costs nothing: order, pruning, failures, kills, resuming."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -14,7 +15,9 @@ from optuna.trial import TrialState
 from stub_study import made, stub_objective, worked
 
 from bench_errors import InputError
-from benchmark.tune.search import RETRIES, Place, begin, counted, give_up_lost, resume
+from benchmark.training.exit_codes import DISK_FULL
+from benchmark.tune import command, worker
+from benchmark.tune.search import RETRIES, Place, begin, counted, ended, give_up_lost, next_trial, resume
 from benchmark.tune.study_file import load_search
 from benchmark.tune.worker import work
 
@@ -197,6 +200,36 @@ def test_a_damaged_journal_is_named(tmp_path, line):
     for opens in (lambda: resume(search, place), lambda: begin(search, place, "d474")):
         with pytest.raises(InputError, match=r"journal.log is damaged, or of a newer Optuna \("):
             opens()
+
+
+def test_a_trial_under_way_has_begun_and_not_ended(tmp_path):
+    study, plan, place = worked(tmp_path, 2)
+    next_trial(study, plan, place, 4, "me")
+    trials = study.get_trials()
+    assert (counted(trials), ended(trials)) == (3, 2)
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    def no_space(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    plan, place = made(tmp_path)
+    study = begin(plan, place, "d474")
+    monkeypatch.setattr(worker, "resume", no_space)
+    monkeypatch.setattr(sys, "argv", ["worker", str(tmp_path / "stub.yaml"), "--store", "s", "--trials", "1"])
+    with pytest.raises(SystemExit) as end:
+        worker.main()
+    assert end.value.code == DISK_FULL
+
+    class Pool:
+        def __len__(self):
+            return 1
+
+        fill = stop = staticmethod(lambda *_: None)
+        ended = staticmethod(lambda: [(DISK_FULL, tmp_path / "worker-0.txt")])
+
+    with pytest.raises(InputError, match=r"the disk of .* is full: make space"):
+        command._run(study, place, Pool(), None, 1, None)
 
 
 def test_a_study_in_a_database(tmp_path):
