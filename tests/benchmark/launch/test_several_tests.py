@@ -61,6 +61,7 @@ def test_an_evaluation_is_one_more_test_and_stands_in_the_report(folder):
     assert "outside=noise-2" in text
     assert "outside=lowres-2" in text
     run(folder, merged(GRID, {"axes": {"test.outside": ["slab-3"]}}))
-    assert bench("report", "--grid", "mine.yaml", "--out", "report", cwd=folder).returncode == 0
+    result = bench("report", "--grid", "mine.yaml", "--out", "report", "--overwrite", cwd=folder)
+    assert result.returncode == 0, result.stderr
     text = (folder / "report" / "report.md").read_text()
     assert f"{one.path.name}/{one.tests()[1].path.name}: its grid does not have it any more" in text
