@@ -55,9 +55,10 @@ def test_four_launchers_share_a_grid(place):
     assert [folder.state() for folder in folders] == ["done"] * 3
     for folder in folders:
         # One session each, ended by the process that began it: nothing was begun twice, let alone at once.
-        begun, done = sessions(folder)
-        assert (begun["event"], done["event"]) == ("begun", "done")
-        assert begun["pid"] == done["pid"]
+        begun, computing, done = sessions(folder)
+        events = [session["event"] for session in (begun, computing, done)]
+        assert events == ["begun", "computing", "done"]
+        assert begun["pid"] == computing["pid"] == done["pid"]
         assert len(folder.log()) == 1
         assert not (folder.path / "holder").exists()
     assert len({session["pid"] for folder in folders for session in sessions(folder)}) == 3
