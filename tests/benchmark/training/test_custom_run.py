@@ -68,7 +68,7 @@ def test_two_folds_make_one_table_of_seven_subsets(folder):
     assert [row.split("|")[1].strip() for row in rows] == ["whole", "enhancing"]
     assert rows[0].count("|") == 2 + 1 + 7 + 1
     assert "the test cases of each fold" in table
-    assert "over 2 runs of different seed or fold" in table
+    assert "over 2 trainings of different fold." in table
 
 
 def test_a_store_of_another_description_is_refused(folder):
