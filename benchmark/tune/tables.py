@@ -83,15 +83,13 @@ def _table(
     for trial in sorted(trials, key=lambda t: (-t.values[0], t.number)):
         best.setdefault(tuple(_part(search.space[key], trial.params[key]) for key in keys), trial)
     description = Description.from_dict(validated.content["dataset"])  # type: ignore[arg-type]
-    plain = {region.classes: region.name for region in reversed(description.regions)}
-    plain_names = [region.name for region in description.regions if region.name in plain.values()]
-    names = [region.name for region in description.regions]
+    names = description.plain_regions
     order = sorted(best)
     values = np.array(
         [
             [
                 *(100 * validated.regions[best[place].number][name] for name in names),
-                100 * float(np.mean([validated.regions[best[place].number][name] for name in plain_names])),
+                100 * float(np.mean([validated.regions[best[place].number][name] for name in names])),
             ]
             for place in order
         ]
@@ -125,7 +123,7 @@ def _table(
             f"on {description.name}, validation: of each value of {what} the best of the study's trials that "
             f"have it, whose other parameters the study chose; mean over the subsets of modalities and over "
             f"{counted(validated.cases, 'validation case')}; average: plain mean over "
-            f"{', '.join(plain_names)}. {counted(len(trials), 'complete trial')} of study "
+            f"{', '.join(names)}. {counted(len(trials), 'complete trial')} of study "
             f"{validated.study}. {VALIDATION.conditions(description.spatial_dims)['text']}"
         ),
         heading=f"Dice (%) against {what}",

@@ -10,6 +10,7 @@ from benchmark.run_folder.reasons import Pruned
 from benchmark.tune.search import Place, begin, resume
 from benchmark.tune.study_file import load_search
 from benchmark.tune.worker import work
+from datasets.studies.brats import PHANTOM
 
 CONTENT = {
     "space": {
@@ -61,7 +62,7 @@ def stub_objective(search, place, on_trial=lambda trial: None):
         with (folder.path / VALIDATED).open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["case", "subset", "region", "metric", "policy", "value"])
-            for region in ("WT", "TC", "ET", "ETpp"):
+            for region in PHANTOM.plain_regions:  # as validation writes them
                 writer.writerow(["case 1", "flair", region, "dice", "passion", value])
         return [value] if len(search.goals) == 1 else [value, trial.params["objective.lambda1"] / 5]
 

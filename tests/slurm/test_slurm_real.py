@@ -169,7 +169,7 @@ def test_a_study_has_its_trials_from_workers_on_the_cluster(cluster, tmp_path):
     ("options", "says"),
     [
         (["--slurm", "partition=none"], "sbatch refused the jobs: invalid partition specified: none"),
-        (["--slurm", "gres=gpu:9"], "sbatch refused the jobs: LoadedBatch job submission failed"),
+        (["--slurm", "gres=gpu:9"], "sbatch refused the jobs: Batch job submission failed"),
         (["--slurm", "colour=red"], "sbatch refused the jobs: unrecognized option '--colour=red'"),
     ],
 )
