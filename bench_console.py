@@ -11,9 +11,11 @@ from rich.console import Console
 
 def output(width: int = 200) -> Console:
     """Return a console on standard output; `width`: in characters where it is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else width, markup=False, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else width, markup=False, emoji=False, highlight=False)
 
 
 def messages(width: int | None = None) -> Console:
     """Return a console on standard error; `width`: in characters where it is no terminal."""
-    return Console(stderr=True, width=None if sys.stderr.isatty() else width, markup=False, highlight=False)
+    return Console(
+        stderr=True, width=None if sys.stderr.isatty() else width, markup=False, emoji=False, highlight=False
+    )

@@ -212,7 +212,7 @@ def _place(path: Path, owner: Owner) -> bool:
     except OSError as error:
         if (path / owner.token).exists():  # NFS repeats a call whose answer was lost
             return True
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, *_GONE):
             raise
         return False
     finally:

@@ -17,6 +17,7 @@ import typer
 
 from bench_errors import InputError
 from benchmark.commands import clean, data, lists, plan, predict, profile, report, run, tune, weights
+from benchmark.training.exit_codes import STOPPED
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -82,7 +83,8 @@ def main() -> NoReturn:
             raise
         print(f"error: the name {error.filename} is too long for a file: shorten it", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted: run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == STOPPED:  # as Typer ends on KeyboardInterrupt
+            print("interrupted: run the same command again to go on", file=sys.stderr)
+        raise
     sys.exit(0)

@@ -78,8 +78,10 @@ def speed(
     out: Annotated[Path | None, typer.Option("--out", help="Save the figures as JSON.")] = None,
     against: Annotated[Path | None, typer.Option("--against", help="Compare with a saved file.")] = None,
     overwrite: OverwriteOption = False,
+    plugin: PluginOption = None,
 ) -> None:
     """Measure what a step, a test and a wait for data cost here, and how far from the limit that is."""
+    register(plugin)
     from benchmark.speed.bench import run_speed
 
     if out:

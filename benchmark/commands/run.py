@@ -66,7 +66,7 @@ def run(
     no_track: Annotated[bool, typer.Option("--no-track", help="Do not log to Weights & Biases.")] = False,
     log_weights: LogWeightsOption = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be run, as bench search does; run nothing.")
+        bool, typer.Option("--dry-run", help="Say what would be run, as bench plan does; run nothing.")
     ] = False,
     probe_seconds: ProbeSecondsOption = None,
     settings: SetOption = None,

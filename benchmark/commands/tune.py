@@ -107,8 +107,10 @@ def dashboard(
     storage: StorageOption = None,
     host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8080,
+    plugin: PluginOption = None,
 ) -> None:
     """Serve a study to a browser with optuna-dashboard."""
+    register(plugin)
     from benchmark.tune.command import serve_dashboard
 
     serve_dashboard(study, runs, storage, host, port)

@@ -87,12 +87,12 @@ def execute_grid(grid: Grid, runs: Path, stores: dict[str, Path], launch: Launch
         check_networks([c for configs in missing.values() for c in configs], located)
         record_owner(grid, runs)
         jobs = _begin(grid, missing, runs, located, launch.cadence)
-        if launch.cluster:
+        if launch.cluster and jobs:
             submit(jobs, grid.name, launch.cluster, slots[0], launch.track, console, launch.retries)
             if not launch.cluster.wait:
                 return 0
             wait(jobs, grid.name, console)
-        else:
+        elif jobs:
             launch_here(jobs, slots, launch.track, console, launch.retries)
     states = [folder.state(config.test_name) for config, folder in folders.items()]
     console.print(f"{count_states(states)} of grid {grid.name}")

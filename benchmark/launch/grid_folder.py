@@ -33,5 +33,10 @@ def record_owner(grid: Grid, runs: Path) -> None:
     """Write which file the grid's folder is of."""
     if grid.file is not None:
         folder = (runs / grid.name).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / RECORD, os.path.relpath(grid.file.resolve(), folder).encode())
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / RECORD, os.path.relpath(grid.file.resolve(), folder).encode())
+        except OSError as error:
+            raise InputError(
+                f"{folder} cannot be written ({error.strerror}): choose another place with --runs"
+            ) from None

@@ -79,7 +79,7 @@ class Task:
 
 def _progress(folder: RunFolder) -> list[int]:
     """What changes when a run gets on: when its checkpoint was written, and how much of it is tested."""
-    paths = [folder.path / name for name in ("checkpoint.pt", "cases.csv")]
+    paths = [folder.path / "checkpoint.pt", *(test.cases for test in folder.tests())]
     return [path.stat().st_mtime_ns if path.exists() else 0 for path in paths]
 
 

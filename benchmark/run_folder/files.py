@@ -52,9 +52,18 @@ def append_line(path: Path, line: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
+def ends_whole(path: Path) -> bool:
+    """Whether a file of lines is absent, empty, or ends with a whole line."""
+    if not path.exists() or not path.stat().st_size:
+        return True
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
+
+
 def drop_cut_line(path: Path) -> bool:
     """Remove a last line that a crash or a full disk cut off; return whether there was one."""
-    if not path.exists():
+    if ends_whole(path):
         return False
     with path.open("rb+") as file:
         content = file.read()
@@ -71,8 +80,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
     try:
+        lines = path.read_text(encoding="utf-8").split("\n")
         return [json.loads(line) for line in lines[:-1]]
     except ValueError as error:
         raise InputError(
@@ -87,7 +96,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         if not isinstance(content, dict):
             raise ValueError(f"found {type(content).__name__}, expected a mapping")
         return content
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, OSError) as error:
         raise InputError(
             f"{path} is damaged ({' '.join(str(error).split())}): restore it, or remove its folder"
         ) from None

@@ -164,7 +164,7 @@ class RunFolder:
     def lease(self, stop: Callable[[], bool] = lambda: False) -> AbstractContextManager[bool]:
         """Hold the run for this process; yields False if another living process holds it.
 
-        `stop` is asked while it is not known yet whether that process lives; see `lease.hold`.
+        `stop` is asked while it is not known yet whether that process lives; see `bench_lease.hold`.
         """
         return hold(self.path / HOLDER, stop)
 

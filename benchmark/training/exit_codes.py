@@ -1,5 +1,6 @@
 """What a launcher and a worker agree on: signals and exit codes."""
 
+import errno
 import signal
 import sys
 from threading import Event
@@ -9,6 +10,11 @@ WRONG_INPUT, DISK_FULL, HELD, STOPPED = 2, 74, 75, 130
 another try goes on."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 """Ctrl-C, being told to end, a terminal that closes, and what SLURM sends before a job is out of time."""
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that no space is left, or none that the user may use."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def stop_signals() -> Event:

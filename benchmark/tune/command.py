@@ -111,12 +111,13 @@ def _run(
                 if not len(pool) and not give_up_lost(study, place):
                     return
                 time.sleep(POLL_SECONDS)
-                if (failed := pool.ended()) and not give_up_lost(study, place):
+                failed = pool.ended()
+                if any(code == DISK_FULL for code, _ in failed):
+                    raise InputError(
+                        f"the disk of {place.folder} is full: make space, and give the command again"
+                    )
+                if failed and not give_up_lost(study, place):
                     for code, output in failed:
-                        if code == DISK_FULL:
-                            raise InputError(
-                                f"the disk of {place.folder} is full: make space, and give the command again"
-                            )
                         if code != STOPPED:  # a cluster may take back a job that has only just begun
                             raise InputError(
                                 f"a worker ended with exit code {code} and had no trial: see {output}"

@@ -29,12 +29,11 @@ from optuna.distributions import (
 )
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock, JournalStorage
-from optuna.storages.journal._file import get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
 from bench_errors import InputError
 from bench_lease import hold_in_turn
-from benchmark.run_folder.files import drop_cut_line
+from benchmark.run_folder.files import drop_cut_line, ends_whole
 from benchmark.run_folder.folder import STUDY, RunFolder
 from benchmark.tune.study_file import HalvingPruning, MedianPruning, Range, Search
 from datasets.randomness import generator
@@ -83,12 +82,8 @@ class Place:
 
     def _open_journal(self) -> JournalStorage:
         path = self.own / "journal.log"
-        lock = JournalFileSymlinkLock(str(path))
-        with get_lock_file(lock):  # nobody is appending
-            if drop_cut_line(path):
-                print(f"{path}: dropped a last line that was cut off; its trial runs again", file=sys.stderr)
         try:
-            return JournalStorage(JournalFileBackend(str(path), lock))
+            return JournalStorage(_Journal(path))
         except (ValueError, LookupError, AssertionError) as error:  # what Optuna meets where it replays
             raise InputError(
                 f"{path} is damaged, or of a newer Optuna ({type(error).__name__}: {first_line(error)}): "
@@ -104,6 +99,32 @@ class Place:
     def worker(self, name: str) -> RunFolder:
         """The folder whose lease a worker holds while it lives."""
         return RunFolder(self.own / "workers" / name)
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's journal file, of which a kill or a full disk may have cut off the last line."""
+
+    def __init__(self, path: Path):
+        # Optuna's lock is a link to the file: only by its whole path can it be seen to be held by nobody.
+        self._path = path.resolve()
+        self._link = JournalFileSymlinkLock(str(self._path))
+        super().__init__(str(self._path), self._link)
+        self._drop_cut_line()
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Add records, after whole ones."""
+        self._drop_cut_line()
+        super().append_logs(logs)
+
+    def _drop_cut_line(self) -> None:
+        if ends_whole(self._path):
+            return
+        self._link.acquire()  # nobody is appending
+        try:
+            if drop_cut_line(self._path):
+                print(f"{self._path}: dropped a last line that was cut off", file=sys.stderr, flush=True)
+        finally:
+            self._link.release()
 
 
 def begin(search: Search, place: Place, data: str) -> optuna.Study:

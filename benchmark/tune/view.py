@@ -131,7 +131,7 @@ class TrialView:
         workers: int,
         until: float | None,
     ):
-        self._study, self._plan, self._console = study, search, console
+        self._study, self._search, self._console = study, search, console
         self._total, self._workers, self._until = total, workers, until
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._told = {t.number for t in study.get_trials(deepcopy=False) if t.state.is_finished()}
@@ -154,7 +154,7 @@ class TrialView:
         if self._live:
             last = trials[-max(3, self._console.height - 6) :]
             line = Text(f"{summary(self._study, trials)}; {ended(trials)} of {self._total}{end}")
-            self._live.update(Group(trial_table(self._plan, last), line), refresh=True)
+            self._live.update(Group(trial_table(self._search, last), line), refresh=True)
             return
         for trial in trials:
             if trial.state.is_finished() and trial.number not in self._told:
@@ -162,7 +162,6 @@ class TrialView:
                 self._console.print(
                     f"{self._line(trial, queued_again(trials))}; {ended(trials)} of {self._total}{end}",
                     soft_wrap=True,
-                    markup=False,
                 )
 
     def _line(self, trial: FrozenTrial, again: set[int]) -> str:

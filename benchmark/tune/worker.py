@@ -6,7 +6,6 @@ that is not there yet is begun by `bench tune`.
 """
 
 import argparse
-import errno
 import os
 import socket
 import sys
@@ -25,7 +24,7 @@ from benchmark.launch.execute_grid import begin_run
 from benchmark.run_folder.case_rows import read_rows
 from benchmark.run_folder.folder import VALIDATED, RunFolder
 from benchmark.run_folder.reasons import Pruned, error_reason
-from benchmark.training.exit_codes import DISK_FULL, WRONG_INPUT, stop_signals
+from benchmark.training.exit_codes import DISK_FULL, WRONG_INPUT, is_disk_full, stop_signals
 from benchmark.training.inputs import Inputs
 from benchmark.training.run import Execution, execute
 from benchmark.training.trial import Trial
@@ -63,6 +62,8 @@ def work(
             except Pruned:
                 study.tell(trial, state=TrialState.PRUNED)
             except Exception as error:
+                if is_disk_full(error):  # which is no fault of the trial: another worker goes on with it
+                    raise
                 trial.set_user_attr("reason", error_reason(error))
                 study.tell(trial, state=TrialState.FAIL)
                 traceback.print_exc()
@@ -144,7 +145,7 @@ def main() -> NoReturn:
         sys.exit(130)
     except Exception as error:
         traceback.print_exc()
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = is_disk_full(error)
         sys.exit(WRONG_INPUT if isinstance(error, InputError) else DISK_FULL if full else 1)
     sys.exit(0)
 

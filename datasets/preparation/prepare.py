@@ -28,7 +28,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from bench_errors import InputError
-from bench_lease import hold
+from bench_lease import LeaseLost, check, hold
 from datasets.preparation.check import duplicates, sort_problems
 from datasets.preparation.crop import CENTRAL, SLICE_EDGE, BoxRule, crop
 from datasets.preparation.examine import Examined, Problem, examine
@@ -141,9 +141,14 @@ def update_store(
                 _refuse(errors, root, len(sound), len(bad))
             records = {name: case.record for name, case in sound.items() if case.record}
             preparation = {"version": VERSION, "box": rule}
+            check(folder / LOCK / "lease")
             Store(folder, description, preparation, records, bad).save_index()
             _remove_unnamed(folder, records)
             store = Store.open(out)
+    except LeaseLost:
+        raise InputError(
+            f"another bench data prepare has taken over {out}, as this one was away for too long: wait for it"
+        ) from None
     except OSError as error:
         raise InputError(
             f"{out} cannot be written ({error.strerror}): choose another folder with --out"
@@ -320,8 +325,8 @@ def _alone(out: Path) -> Iterator[Path]:
                     with suppress(OSError):
                         case.rmdir()  # succeeds on empty folders only
     finally:
-        if [path.name for path in folder.iterdir()] == [LOCK]:
-            with suppress(OSError):  # another caller is at work
+        with suppress(OSError):  # another caller is at work
+            if [path.name for path in folder.iterdir()] == [LOCK]:
                 (folder / LOCK).rmdir()
                 folder.rmdir()
 

@@ -44,15 +44,16 @@ def test_jobs_carry_the_work_that_is_left(place, launched):
     assert (slots, retries) == ([Slot("cpu", 2)] * 4, 1)
 
 
+@pytest.mark.parametrize("content", [b"case,subset,region\n[one: two\n{\n", b"\xff\xfe\n\n"])
 @pytest.mark.parametrize("file", ["config.yaml", "log.jsonl", "sessions.jsonl", "test.yaml", "cases.csv"])
-def test_a_damaged_folder_is_named_and_the_others_go_on(place, launched, capsys, tmp_path, file):
+def test_a_damaged_folder_is_named_and_the_others_go_on(place, launched, capsys, tmp_path, file, content):
     grid = load_grid(str(place / "small.yaml"))
     launch = Launch("cpu", track=False)
     execute_grid(grid, tmp_path, {"phantom": place / "small" / "data" / "phantom"}, launch)
     bad = launched[0][0][2].folder
     bad.append_log({"epoch": 0})
     path = bad.tests()[0].path / file if file in ("test.yaml", "cases.csv") else bad.path / file
-    path.write_text("case,subset,region\n[one: two\n{\n")
+    path.write_bytes(content)
     capsys.readouterr()
     assert execute_grid(grid, tmp_path, {"phantom": place / "small" / "data" / "phantom"}, launch) == 4
     assert [job.folder.path.name for job in launched[1][0]] == [
@@ -61,6 +62,11 @@ def test_a_damaged_folder_is_named_and_the_others_go_on(place, launched, capsys,
     said = capsys.readouterr().err
     assert f"failed {bad.path.name}: {path} is damaged" in said
     assert "or remove" in said or "remove the folder" in said
+    for job in launched[0][0]:
+        (job.folder.path / "config.yaml").write_bytes(content)
+    stores = {"phantom": place / "small" / "data" / "phantom"}
+    assert execute_grid(grid, tmp_path, stores, launch) == 4
+    assert len(launched) == 2  # there was nothing left to launch
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from pathlib import Path
 
 import optuna
 import pytest
@@ -202,6 +203,18 @@ def test_a_damaged_journal_is_named(tmp_path, line):
             opens()
 
 
+def test_a_lock_is_seen_wherever_a_study_lies(tmp_path, monkeypatch):
+    """A lock whose link leads nowhere could not be seen to be silent, and would be waited for without end."""
+    plan, _ = made(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    place = Place("stub", Path("runs"))
+    begin(plan, place, "d474")
+    lock = place.open_storage()._backend._link
+    lock.acquire()
+    assert (place.own / "journal.log.lock").exists()
+    lock.release()
+
+
 def test_a_trial_under_way_has_begun_and_not_ended(tmp_path):
     study, plan, place = worked(tmp_path, 2)
     next_trial(study, plan, place, 4, "me")
@@ -220,6 +233,9 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as end:
         worker.main()
     assert end.value.code == DISK_FULL
+    with pytest.raises(OSError, match="No space left"):
+        work(study, plan, place, no_space, 1, None)
+    assert [trial.state for trial in study.get_trials()] == [TrialState.RUNNING]
 
     class Pool:
         def __len__(self):
