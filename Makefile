@@ -10,7 +10,7 @@ comma := ,
 TORCH_VERSION := 2.13.0
 PIP := $(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 INSTALL_TORCH_cpu := $(PIP) "torch==$(TORCH_VERSION)+cpu" || { \
-	echo "no CPU build of torch offered to pip: taking its default build (see TORCH_INDEX in the README)"; \
+	echo "no CPU build of torch offered to pip: taking its default build (TORCH_INDEX=URL names another index)"; \
 	$(PIP) "torch>=2.8,<2.14,!=2.9.*"; }
 # PyPI's build without a local version is the CUDA one; === keeps an offered CPU build out.
 INSTALL_TORCH_cuda := $(PIP) "$(if $(TORCH_INDEX),torch>=2.8$(comma)<2.14$(comma)!=2.9.*,torch===$(TORCH_VERSION))"

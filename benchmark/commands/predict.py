@@ -84,7 +84,7 @@ def evaluate(
     runs: RunsOption = Path("runs"),
     plugin: PluginOption = None,
 ) -> None:
-    """Test a finished run again, on other data or in other quality, into a run folder of its own."""
+    """Test a finished run again, on other data or in other quality: one more test in its folder."""
     from benchmark.models.evaluate_on import evaluate_run
 
     register(plugin)

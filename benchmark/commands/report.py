@@ -32,7 +32,7 @@ def report(
         float | None,
         typer.Option(
             "--margin",
-            help="Call methods equivalent whose mean (points of Dice) differs by less than this.",
+            help="Test whether methods are equivalent within so many points of Dice.",
             show_default=False,
         ),
     ] = None,

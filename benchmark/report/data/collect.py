@@ -44,6 +44,8 @@ SAME: dict[str, tuple[str, Callable[[Run], str]]] = {
     **SPLITS,
     "split": ("split", lambda run: str(run.content.get("identity", {}).get("split", ""))),
     "description": ("description of the study", lambda run: str(run.config.get("description", ""))),
+    "backbone": ("source of the backbone", lambda run: _source(run, "backbone")),
+    "objective": ("source of the objective", lambda run: _source(run, "objective")),
 }
 """The same, and what they may not differ in at all; runs that do not say differ from none."""
 
@@ -305,6 +307,8 @@ def _check_comparable(study: Study) -> None:
     within: dict[str, Callable[[Run], Any]] = {
         "availability": lambda run: (run.fold, run.config["table_seed"]),
         "split": lambda run: run.fold,
+        "backbone": lambda run: run.config["backbone"]["name"],
+        "objective": lambda run: run.config["objective"]["name"],
     }
     for name, (what, value) in SAME.items():
         groups: dict[Any, dict[str, list[str]]] = {}
@@ -322,6 +326,11 @@ def _check_comparable(study: Study) -> None:
                     f"runs on {study.dataset} under {study.profile} differ in their {what} ({parts}): they "
                     f"cannot be averaged, {advice} or move one kind elsewhere"
                 )
+
+
+def _source(run: Run, kind: str) -> str:
+    """The hash of the file that a plugin's class stands in; empty for what is ours."""
+    return str(run.content.get("plugins", {}).get(kind, {}).get("sha256", ""))
 
 
 def _named(folders: Sequence[str]) -> str:

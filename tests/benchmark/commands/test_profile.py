@@ -22,7 +22,7 @@ from datasets.vocabulary import presence, subset_name, table_subsets
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "availability_brats2020.json"
-FACTS = ROOT.parent / "shared" / "facts" / "availability_brats2020.json"
+FACTS = ROOT.parent / "shared" / "facts"
 RELEASED = json.loads(GOLDEN.read_text())
 
 
@@ -71,7 +71,14 @@ def test_the_released_tables_and_their_counts(tmp_path, name):
 def test_the_golden_tables_are_the_facts():
     if not FACTS.exists():
         pytest.skip("the facts of the protocol are not beside this checkout")
-    assert json.loads(FACTS.read_text()) == RELEASED
+    facts = json.loads((FACTS / "availability_brats2020.json").read_text())
+    golden = dict(RELEASED["profiles"])
+    for path in FACTS.glob("hga_*.csv"):
+        with path.open(newline="") as file:
+            rows = {row["data_name"]: row["mask"] for row in csv.DictReader(file)}
+        table = golden.pop(path.stem.removeprefix("hga_"))
+        assert table == ["".join("01"[has] for has in json.loads(rows[c].lower())) for c in facts["cases"]]
+    assert (RELEASED["cases"], golden) == (facts["cases"], facts["profiles"])
 
 
 def test_the_seed_changes_the_table(tmp_path):

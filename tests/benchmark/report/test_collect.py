@@ -182,6 +182,20 @@ def test_runs_on_other_descriptions_of_a_study_are_refused(tmp_path):
         collect([tmp_path / "g"])
 
 
+@pytest.mark.parametrize("kind", ["backbone", "objective"])
+def test_runs_of_a_plugin_whose_file_has_changed_are_refused(tmp_path, kind):
+    names = {"backbone": {"backbone": "mine:Net"}, "objective": {"objective": "mine:Goal"}}[kind]
+    for seed, digest in ((1037, "0ne"), (1038, "0ther")):
+        given = {"objective": "passion", **names}
+        plugin = {kind: {"origin": names[kind], "sha256": digest}}
+        folder = record(tmp_path / "g", given.pop("objective"), seed, name=f"run-{seed}", **given)
+        change(folder, plugins=plugin)
+    with pytest.raises(InputError, match=f"differ in their source of the {kind}"):
+        collect([tmp_path / "g"])
+    change(folder, plugins={kind: {"origin": names[kind], "sha256": "0ne"}})
+    collect([tmp_path / "g"])
+
+
 def test_only_runs_of_the_grid_are_taken_and_others_named(tmp_path):
     kept, left = record(tmp_path / "g", "baseline"), record(tmp_path / "g", "baseline", seed=1)
     elsewhere = kept.test("on-other-data")
