@@ -41,6 +41,7 @@ def create(
     classes: int,
     crop: int | None = None,
     spatial_dims: int = 3,
+    regions: tuple[tuple[int, ...], ...] = (),
     **keywords: Any,
 ) -> "Backbone":
     """Build a backbone for `modalities` input channels and `classes` output classes.
@@ -52,15 +53,22 @@ def create(
         classes: number of classes, background included.
         crop: edge of the training volumes in voxels; None: the network's default.
         spatial_dims: 3, or 2 for studies treated slice by slice.
+        regions: the classes of each region that is scored, for networks that segment regions; empty: each
+            class is one.
 
     Raises `InputError` for an unknown name, a wrong option, or a class that is no backbone of that many
-    dimensions. A network that takes no `crop` or `spatial_dims` is not given them.
+    dimensions. A network that takes no `crop`, `spatial_dims` or `regions` is not given them.
     """
     from backbones.contract import Backbone
     from bench_options import KeywordOptions, build, options_of
 
     options: MethodOptions = options_of(BACKBONES, KeywordOptions, backbone, keywords)
-    facts = {"modalities": modalities, "classes": classes, "spatial_dims": spatial_dims}
+    facts = {
+        "modalities": modalities,
+        "classes": classes,
+        "spatial_dims": spatial_dims,
+        "regions": regions or tuple((c,) for c in range(1, classes)),
+    }
     net: Backbone = build(BACKBONES, Backbone, options, facts if crop is None else {**facts, "crop": crop})
     made_for = (net.modalities, net.classes, net.spatial_dims)
     if made_for != (modalities, classes, spatial_dims):

@@ -12,6 +12,7 @@ import copy
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -150,20 +151,20 @@ def check_shapes(net: Backbone, setting: CheckedNetwork) -> str:
         levels = net.eval().encode(volumes, available).levels
     for i, level in enumerate(levels):
         _expect(f"levels[{i}]", level, [*available.shape, None, None, None, None], "[B, M, C, *space_l]")
-    rows, space = len(volumes), setting.space
+    rows, space, channels = len(volumes), setting.space, net.heads.channels
     sides = []
     for training in (False, True):
         found = _outcome(net.train(training), volumes, available)
         sides.append(sum(name.startswith("side_logits") for name in found))
         for name, value in found.items():
             if name == "unimodal":
-                _expect(name, value, [*available.shape, CLASSES, *space], "[B, M, classes, *space]")
+                _expect(name, value, [*available.shape, channels, *space], "[B, M, channels, *space]")
             elif name == "decoder_features":
                 _expect(name, value, [rows, None, *space], "[K, C, *space]")
             elif name == "logits":
-                _expect(name, value, [rows, CLASSES, *space], "[K, classes, *space]")
+                _expect(name, value, [rows, channels, *space], "[K, channels, *space]")
             else:
-                _expect(name, value, [rows, CLASSES, None, None, None], "[K, classes, *space_l]")
+                _expect(name, value, [rows, channels, None, None, None], "[K, channels, *space_l]")
             if not value.isfinite().all():
                 raise Broken(f"{name} has values that are not finite")
     if net.has_unimodal and found["unimodal"][~available].any():
@@ -196,7 +197,9 @@ def check_gradients(net: Backbone, setting: CheckedNetwork) -> str:
     features = net.encode(volumes, available)
     fused = net.fuse(features, available)
     outputs = [fused.logits, *fused.side_logits, *([net.unimodal(features)] if net.has_unimodal else [])]
-    torch.stack([value.square().mean() for value in outputs]).sum().backward()
+    losses = [value.square().mean() for value in outputs]
+    losses += [term.loss for term in net.auxiliary(features, fused, _batch(volumes, available)).values()]
+    torch.stack(losses).sum().backward()
     for name, parameter in net.named_parameters():
         if parameter.requires_grad and parameter.grad is None:
             raise Broken(f"no gradient reaches {name}: use it, remove it, or set its requires_grad to False")
@@ -205,6 +208,26 @@ def check_gradients(net: Backbone, setting: CheckedNetwork) -> str:
     net.zero_grad(set_to_none=True)
     frozen = sum(not parameter.requires_grad for parameter in net.parameters())
     return f"{frozen} parameters are frozen" if frozen else ""
+
+
+def _batch(volumes: Tensor, present: Tensor) -> SimpleNamespace:
+    """What a network's own losses see: the fields of `passion.objective.Batch`."""
+    target = torch.arange(volumes[:, 0].numel()).view(volumes[:, 0].shape) % CLASSES
+    names = [f"case {b}" for b in range(len(volumes))]
+    return SimpleNamespace(volumes=volumes, available=present, present=present, target=target, cases=names)
+
+
+def check_auxiliary(net: Backbone, setting: CheckedNetwork) -> str:
+    """Losses of its own are finite scalars, whatever absent channels hold."""
+    volumes, available = _volumes(setting)
+    batch = _batch(volumes.where(available[:, :, None, None, None], torch.nan), available)
+    with torch.no_grad():
+        features = net.eval().encode(batch.volumes, available)
+        terms = net.auxiliary(features, net.fuse(features, available), batch)
+    for name, term in terms.items():
+        if term.loss.dim() or not term.loss.isfinite():
+            raise Broken(f"{name} is {term.loss}, expected a finite scalar: leave absent channels out")
+    return ", ".join(f"{name} at {term.weight:g}" for name, term in terms.items()) or "none"
 
 
 def check_absent(net: Backbone, setting: CheckedNetwork) -> str:
@@ -285,7 +308,15 @@ def check_state(net: Backbone, setting: CheckedNetwork) -> str:
     return ""
 
 
-CHECKS = (check_shapes, check_gradients, check_absent, check_independence, check_rows, check_state)
+CHECKS = (
+    check_shapes,
+    check_gradients,
+    check_auxiliary,
+    check_absent,
+    check_independence,
+    check_rows,
+    check_state,
+)
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

@@ -11,12 +11,13 @@ students are one batched `fuse`.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from backbones.heads import Heads
 from bench_options import MethodOptions
 
 
@@ -40,15 +41,34 @@ class Fused:
     """What `fuse` made of K subsets.
 
     Attributes:
-        logits: [K, classes, *space].
-        side_logits: deep-supervision outputs, finest first, each [K, classes, *space_l] at its own scale;
+        logits: [K, channels, *space]; see `Heads` for channels, which most often are the classes.
+        side_logits: deep-supervision outputs, finest first, each [K, channels, *space_l] at its own scale;
             empty where the network has none.
         decoder_features: the finest decoder features [K, C, *space], which prototypes are made of.
+        extra: further tensors [K, ...] a backbone keeps for its `auxiliary` (latents, say).
     """
 
     logits: Tensor
     side_logits: list[Tensor]
     decoder_features: Tensor
+    extra: dict[str, Tensor] = field(default_factory=dict)
+
+    def select(self, rows: Tensor) -> "Fused":
+        """Return the outputs of some `rows`, int64 [R]."""
+        where = rows.to(self.logits.device)
+        return Fused(
+            self.logits.index_select(0, where),
+            [side.index_select(0, where) for side in self.side_logits],
+            self.decoder_features.index_select(0, where),
+            {name: tensor.index_select(0, where) for name, tensor in self.extra.items()},
+        )
+
+
+class Auxiliary(NamedTuple):
+    """A loss that a network trains beside its segmentation, summed over the cases, and its weight."""
+
+    loss: Tensor
+    weight: float
 
 
 class Backbone(nn.Module, ABC):
@@ -57,6 +77,7 @@ class Backbone(nn.Module, ABC):
     Attributes:
         modalities: number of modalities M.
         classes: number of classes, background included.
+        heads: what the channels of all logits are: the classes, or the regions that a network was built for.
         spatial_dims: 3, or 2 for studies treated slice by slice.
         has_unimodal: whether there is an auxiliary decoder. Without one `unimodal` raises, and objectives
             leave out what they make of it: `sep`, or a warm-up.
@@ -67,8 +88,15 @@ class Backbone(nn.Module, ABC):
     Options: ClassVar[type[MethodOptions]] = MethodOptions
     has_unimodal: bool = True
 
-    def __init__(self, modalities: int, classes: int, spatial_dims: int = 3):
+    def __init__(
+        self,
+        modalities: int,
+        classes: int,
+        spatial_dims: int = 3,
+        regions: tuple[tuple[int, ...], ...] = (),
+    ):
         super().__init__()
+        self.heads = Heads(classes, regions)
         self.modalities = modalities
         self.classes = classes
         self.spatial_dims = spatial_dims
@@ -95,13 +123,27 @@ class Backbone(nn.Module, ABC):
     def unimodal(self, features: Features) -> Tensor:
         """Decode each available modality alone with the shared auxiliary decoder.
 
-        Returns logits [B, M, classes, *space]; zeros where a modality is absent. Only asked for where
+        Returns logits [B, M, channels, *space]; zeros where a modality is absent. Only asked for where
         `has_unimodal`, where every network overrides it.
         """
         raise NotImplementedError(f"{type(self).__name__} has no auxiliary decoder: ask has_unimodal first")
 
+    def auxiliary(self, features: Features, fused: Fused, batch: Any) -> dict[str, Auxiliary]:
+        """Return what the network trains beside its segmentation, by name: always the same names.
+
+        A KL of latents, say, the reconstruction of images, the classification of a domain. Every objective
+        adds them to its own losses, but for a warm-up without fused outputs.
+
+        Args:
+            features: from `encode`.
+            fused: from `fuse`, row b of batch item b with the subset `batch.present[b]`.
+            batch: `volumes` [B, M, *space], `present` bool [B, M], `target` int [B, *space], `cases`; see
+                `passion.objective.Batch`. Channels of absent modalities may hold anything, NaN too.
+        """
+        return {}
+
     def forward(self, volumes: Tensor, present: Tensor) -> Tensor:
-        """Return the fused logits [B, classes, *space] of `volumes` [B, M, *space] for `present` [B, M]."""
+        """Return the fused logits [B, channels, *space] of `volumes` [B, M, *space] for `present` [B, M]."""
         return self.fuse(self.encode(volumes, present), present).logits
 
 

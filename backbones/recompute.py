@@ -7,19 +7,20 @@ the first drew, but subsets one at a time draw other masks than all at once.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from backbones.contract import Backbone, Features, Fused
+from backbones.contract import Auxiliary, Backbone, Features, Fused
 
 
 class Recomputed(Backbone):
     """Any backbone, with the same outputs; its parameters are those of `backbone`."""
 
     def __init__(self, backbone: Backbone):
-        super().__init__(backbone.modalities, backbone.classes, backbone.spatial_dims)
+        super().__init__(backbone.modalities, backbone.classes, backbone.spatial_dims, backbone.heads.regions)
         self.backbone = backbone
         self.has_unimodal = backbone.has_unimodal
 
@@ -40,7 +41,12 @@ class Recomputed(Backbone):
             torch.cat([row.logits for row in rows]),
             [torch.cat(side) for side in sides],
             torch.cat([row.decoder_features for row in rows]),
+            {name: torch.cat([row.extra[name] for row in rows]) for name in rows[0].extra},
         )
+
+    def auxiliary(self, features: Features, fused: Fused, batch: Any) -> dict[str, Auxiliary]:
+        """Return the network's own losses; see `Backbone.auxiliary`."""
+        return checkpoint(self.backbone.auxiliary, features, fused, batch, use_reentrant=False)
 
     def unimodal(self, features: Features) -> Tensor:
         """Decode each available modality alone, one after the other; see `Backbone.unimodal`."""

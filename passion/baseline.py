@@ -14,7 +14,16 @@ from torch import Tensor
 
 from backbones.contract import Backbone, Features, Fused
 from passion.losses import CaseLabels, deep_supervision, output_loss
-from passion.objective import Batch, Losses, Objective, Tasks, labels_of, unimodal_losses
+from passion.objective import (
+    Batch,
+    Losses,
+    Objective,
+    Tasks,
+    labels_of,
+    unimodal_losses,
+    unweighted,
+    weighted_sum,
+)
 
 
 @dataclass
@@ -43,8 +52,9 @@ class Baseline(Objective):
         logits = self.unimodal_logits(backbone, features, taught)
         fused = None if self.warming_up else backbone.fuse(features, batch.present)
         observed = None if self.warming_up else self.observe(backbone, features, batch, taught)
+        auxiliary = {} if fused is None else backbone.auxiliary(features, fused, batch)
         with torch.autocast(device.type, enabled=False):
-            labels = labels_of(batch, self.classes)
+            labels = labels_of(batch, backbone)
             sep = torch.stack(unimodal_losses(logits, taught, labels)).sum(dim=0)
             fuse, prm = sep.new_zeros(()), sep.new_zeros(())
             further = self._nothing(sep)
@@ -55,9 +65,10 @@ class Baseline(Objective):
                     sides = [side[b : b + 1] for side in fused.side_logits]
                     prm = prm + deep_supervision(sides, case_labels, size).sum()
                 further = self.further(further, fused, observed, labels, size)
-            total = fuse + prm + self.weigh(sep, taught) + further.total
-        terms = {"fuse": fuse, "prm": prm, "sep": sep, **further.terms}
-        tasks = Tasks(fuse + prm + further.total, sep, taught.sum(dim=0))
+            shared = fuse + prm + further.total + weighted_sum(auxiliary)
+            total = shared + self.weigh(sep, taught)
+        terms = {"fuse": fuse, "prm": prm, "sep": sep, **further.terms, **unweighted(auxiliary)}
+        tasks = Tasks(shared, sep, taught.sum(dim=0))
         return Losses(total, {name: value.detach() for name, value in terms.items()}, tasks)
 
     def weigh(self, sep: Tensor, taught: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from passion.losses import FLOOR, CaseLabels, full_precision, probabilities
+from backbones.heads import Heads, full_precision
+from passion.losses import FLOOR, SOFTMAX, CaseLabels, probabilities
 from passion.row_losses import at_once
 
 NORM_FLOOR = 1e-5
@@ -24,31 +25,41 @@ NORM_FLOOR = 1e-5
 COUNT_EPSILON = 1e-5
 
 
-def temperature_kl(student: Tensor, teacher: Tensor, tau: float, size: Sequence[int]) -> Tensor:
+def temperature_kl(
+    student: Tensor, teacher: Tensor, tau: float, size: Sequence[int], heads: Heads = SOFTMAX
+) -> Tensor:
     """tau^2 times the mean over classes and voxels of q_t (log q_t - log q_s): [R].
 
     q are the softened probabilities at full size, clamped to [0.005, 1], so the result can be
-    slightly negative.
+    slightly negative. Regions and their complements count as classes.
 
     Args:
         student: logits [R, classes, *space_l].
         teacher: logits [1, classes, *space_l]; detached here.
         tau: the temperature.
         size: the space to compare at.
+        heads: what the channels of the logits are.
     """
-    q_teacher = probabilities(teacher.detach(), size, tau).clamp(FLOOR, 1).flatten()
+
+    def softened(logits: Tensor) -> Tensor:
+        return heads.outcomes(probabilities(logits, size, tau, heads)).clamp(FLOOR, 1).flatten(1)
+
+    q_teacher = softened(teacher.detach())[0]
     log_teacher = q_teacher.log()
 
     def compare(rows: Tensor) -> Tensor:
-        log_student = probabilities(rows, size, tau).clamp(FLOOR, 1).log().flatten(1)
-        return tau**2 * ((log_teacher - log_student) @ q_teacher) / len(q_teacher)
+        return tau**2 * ((log_teacher - softened(rows).log()) @ q_teacher) / len(q_teacher)
 
     kl: Tensor = at_once(compare, student)
     return kl
 
 
 def pixel_distillation(
-    student: list[Tensor], teacher: list[Tensor], tau: float, size: Sequence[int]
+    student: list[Tensor],
+    teacher: list[Tensor],
+    tau: float,
+    size: Sequence[int],
+    heads: Heads = SOFTMAX,
 ) -> Tensor:
     """Temperature KL of the fused output plus those of the side outputs weighted 1/2, 1/4, ...: [R].
 
@@ -56,7 +67,7 @@ def pixel_distillation(
     [R, classes, *space_l], with R = 1 for the teacher.
     """
     terms = [
-        temperature_kl(s, t, tau, size) / 2**level
+        temperature_kl(s, t, tau, size, heads) / 2**level
         for level, (s, t) in enumerate(zip(student, teacher, strict=True))
     ]
     return torch.stack(terms).sum(dim=0)
@@ -97,13 +108,13 @@ def semantic_distillation(student: Tensor, teacher: Tensor, labels: CaseLabels) 
     return proto, distance
 
 
-def dice_distance(student: Tensor, teacher: Tensor) -> Tensor:
+def dice_distance(student: Tensor, teacher: Tensor, heads: Heads = SOFTMAX) -> Tensor:
     """1 - mean over classes of the soft Dice of two outputs, 0 where they are equal: [R].
 
     Soft Dice with squared sums, 2 sum(p q) / (sum p^2 + sum q^2) (V-Net, Milletari et al., 3DV 2016); 1 for a
     class that neither gives a probability above zero.
     `student` logits [R, classes, *space], `teacher` [1, classes, *space].
     """
-    p, q = probabilities(student).flatten(2), probabilities(teacher).flatten(2)
+    p, q = (heads.probabilities(logits).flatten(2) for logits in (student, teacher))
     sizes = (p.square() + q.square()).sum(dim=2)
     return 1 - torch.where(sizes > 0, 2 * (p * q).sum(dim=2) / sizes, 1).mean(dim=1)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from backbones.cpu import interpolate
+from backbones.heads import Heads
 from passion.row_losses import at_once
 
 FLOOR = 0.005
@@ -21,37 +22,50 @@ FLOOR = 0.005
 
 DICE_EPSILON = 1e-7
 
+SOFTMAX = Heads(0)
+"""Of any number of classes."""
+
 
 class CaseLabels:
     """What the losses need of one case's target, worked out once.
 
     Attributes:
+        heads: what the channels of the outputs are.
+        members: float [channels, V], which voxels belong to each channel, of regions too.
         index: int64 [V], the class of each of the case's V voxels.
         one_hot: float [classes, V].
         count: float [classes], voxels of each class.
         voxel_weights: float [V], 1 - share of the voxel's class in the case.
     """
 
-    def __init__(self, target: Tensor, classes: int, dtype: torch.dtype):
-        """Take the integer target [*space], values 0 to classes - 1; `dtype` is that of the float tensors."""
+    def __init__(
+        self,
+        target: Tensor,
+        classes: int,
+        dtype: torch.dtype,
+        regions: tuple[tuple[int, ...], ...] = (),
+    ):
+        """Take the integer target [*space], values 0 to classes - 1; `dtype` is that of the float tensors.
+
+        `regions`: the classes of each, of networks whose channels are regions; see `backbones.heads`.
+        """
+        self.heads = Heads(classes, regions)
         self.index = target.reshape(-1).long()
-        members = self.index == torch.arange(classes, device=target.device).unsqueeze(1)
-        self.one_hot = members.to(dtype)
-        self.count = members.sum(dim=1).to(dtype)
+        of_class = Heads(classes).members(self.index)
+        self.one_hot = of_class.to(dtype)
+        self.count = of_class.sum(dim=1).to(dtype)
+        self.members = self.heads.members(self.index).to(dtype) if regions else self.one_hot
         self.voxel_weights = (1 - self.count / len(self.index))[self.index]
 
 
-def full_precision(values: Tensor) -> Tensor:
-    """Return half-precision `values` as float32, others as they are."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+def probabilities(
+    logits: Tensor, size: Sequence[int] | None = None, tau: float = 1.0, heads: Heads = SOFTMAX
+) -> Tensor:
+    """Softmax of logits / tau (sigmoid of regions), then enlarged to `size` (trilinear, aligned corners).
 
-
-def probabilities(logits: Tensor, size: Sequence[int] | None = None, tau: float = 1.0) -> Tensor:
-    """Softmax of logits / tau over the classes, then enlarged to `size` (trilinear, aligned corners).
-
-    `logits` [R, classes, *space] -> [R, classes, *size]; `size` None keeps the space.
+    `logits` [R, channels, *space] -> [R, channels, *size]; `size` None keeps the space.
     """
-    p = torch.softmax(full_precision(logits) / tau, dim=1)
+    p = heads.probabilities(logits, tau)
     if size is None or p.shape[2:] == tuple(size):
         return p
     if p.device.type == "cpu":
@@ -76,16 +90,35 @@ def dice_loss(p: Tensor, p_true: Tensor, labels: CaseLabels) -> Tensor:
     return 1 - (2 * overlap / (p.sum(dim=2) + labels.count + DICE_EPSILON)).mean(dim=1)
 
 
+def region_loss(p: Tensor, labels: CaseLabels) -> Tensor:
+    """Binary cross entropy plus Dice of the regions' probabilities `p` [R, regions, V], means over them: [R].
+
+    As in nnU-Net's region-based training (Isensee et al., Nature Methods 2021).
+    """
+    inside = labels.members.expand_as(p)
+    entropy = F.binary_cross_entropy(p, inside, reduction="none").mean(dim=(1, 2))
+    overlap = (p * inside).sum(dim=2)
+    sizes = p.sum(dim=2) + labels.members.sum(dim=1)
+    return entropy + 1 - (2 * overlap / (sizes + DICE_EPSILON)).mean(dim=1)
+
+
 def task_loss(p: Tensor, labels: CaseLabels) -> Tensor:
-    """Weighted cross entropy plus Dice of the probabilities `p` [R, classes, *space]: [R]."""
+    """Weighted cross entropy plus Dice of the probabilities `p` [R, channels, *space]: [R].
+
+    Of regions: `region_loss`.
+    """
     p = p.flatten(2)
+    if labels.heads.regions:
+        return region_loss(p, labels)
     p_true = p.gather(1, labels.index.expand(len(p), 1, -1)).squeeze(1)
     return cross_entropy(p_true, labels) + dice_loss(p, p_true, labels)
 
 
 def output_loss(logits: Tensor, labels: CaseLabels, size: Sequence[int] | None = None) -> Tensor:
     """Task loss of the outputs `logits` [R, classes, *space], enlarged to `size` where it is given: [R]."""
-    loss: Tensor = at_once(lambda rows: task_loss(probabilities(rows, size), labels), logits)
+    loss: Tensor = at_once(
+        lambda rows: task_loss(probabilities(rows, size, heads=labels.heads), labels), logits
+    )
     return loss
 
 

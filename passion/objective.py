@@ -15,9 +15,10 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from backbones.contract import Backbone, Features, Fused
+from backbones.contract import Auxiliary, Backbone, Features, Fused
+from backbones.heads import full_precision
 from bench_errors import InputError
-from passion.losses import CaseLabels, full_precision, output_loss
+from passion.losses import CaseLabels, output_loss
 from passion.options import ObjectiveOptions
 
 
@@ -59,8 +60,8 @@ class Losses:
     Attributes:
         total: scalar to back-propagate.
         terms: what it is made of, before any weight, summed over the batch and detached: scalars (`fuse`,
-            `prm`) and one value per modality (`sep`, ...), [M] in modality order, 0 where a modality takes no
-            part.
+            `prm`, a network's own) and one value per modality (`sep`, ...), [M] in modality order, 0 where a
+            modality takes no part.
         tasks: the unweighted parts, from objectives that weigh tasks.
     """
 
@@ -180,10 +181,20 @@ class Objective(ABC):
         return torch.ones_like(present) if available is None else available.detach().cpu().bool() | present
 
 
-def labels_of(batch: Batch, classes: int) -> list[CaseLabels]:
-    """Prepare the labels of each case of the batch, at the precision of the losses."""
+def labels_of(batch: Batch, backbone: Backbone) -> list[CaseLabels]:
+    """Prepare the labels of each case for the outputs of a network, at the precision of the losses."""
     dtype = full_precision(batch.volumes.new_empty(0)).dtype
-    return [CaseLabels(target, classes, dtype) for target in batch.target]
+    return [CaseLabels(target, backbone.classes, dtype, backbone.heads.regions) for target in batch.target]
+
+
+def weighted_sum(auxiliary: dict[str, Auxiliary]) -> Tensor | float:
+    """Return the share of the total of what a network trains beside its segmentation."""
+    return sum((term.weight * term.loss for term in auxiliary.values()), 0.0)
+
+
+def unweighted(auxiliary: dict[str, Auxiliary]) -> dict[str, Tensor]:
+    """Return the same terms for the record."""
+    return {name: term.loss.detach() for name, term in auxiliary.items()}
 
 
 def unimodal_losses(logits: Tensor | None, taught: Tensor, labels: list[CaseLabels]) -> list[Tensor]:

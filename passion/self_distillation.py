@@ -14,11 +14,20 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from backbones.contract import Backbone, Features, Fused, has_dropout
+from backbones.contract import Auxiliary, Backbone, Features, Fused, has_dropout
 from bench_schema import refuse
 from passion.distillation import dice_distance, pixel_distillation, semantic_distillation
 from passion.losses import CaseLabels, deep_supervision, output_loss
-from passion.objective import Batch, Losses, Objective, labels_of, per_modality, unimodal_losses
+from passion.objective import (
+    Batch,
+    Losses,
+    Objective,
+    labels_of,
+    per_modality,
+    unimodal_losses,
+    unweighted,
+    weighted_sum,
+)
 from passion.options import ObjectiveOptions
 from passion.preference import GradientBalance, relative_preference
 from passion.teacher_and_students import CaseOutputs, plan_rows, split_rows
@@ -115,19 +124,20 @@ class Passion(Objective):
         """Return the losses of `batch`, from one `encode`, one `unimodal` and one `fuse` of all rows."""
         taught = self.taught(batch)
         features = backbone.encode(batch.volumes, taught.to(batch.volumes.device))
-        labels = labels_of(batch, self.classes)
+        labels = labels_of(batch, backbone)
         if self.warming_up:
             return self._warmup_losses(self._sep(backbone, features, labels, taught, taught).sum(dim=0))
-        terms = self._fused_terms(backbone, features, batch, labels, taught)
+        terms, auxiliary = self._fused_terms(backbone, features, batch, labels, taught)
         delta = torch.ones_like(terms["preference"])
         if self.options.delta:
             delta = (terms["preference"] < 0).to(delta)
         gate = delta if self.options.variant == "released" else torch.ones_like(delta)
         terms["sep"] = self._sep(backbone, features, labels, taught, taught & gate.cpu().bool())
-        total = self._total(terms, delta, gate)
+        total = self._total(terms, delta, gate) + weighted_sum(auxiliary)
         if self.options.distance is None:
             del terms["distance"], terms["preference"]
-        return Losses(total, {name: term.detach().sum(dim=0) for name, term in terms.items()})
+        recorded = {name: term.detach().sum(dim=0) for name, term in terms.items()}
+        return Losses(total, {**recorded, **unweighted(auxiliary)})
 
     def end_epoch(self) -> dict[str, list[float]] | None:
         """Move beta; return the `preference`, `beta` and `distance` of the epoch, if any."""
@@ -154,12 +164,16 @@ class Passion(Objective):
 
     def _fused_terms(
         self, backbone: Backbone, features: Features, batch: Batch, labels: list[CaseLabels], taught: Tensor
-    ) -> dict[str, Tensor]:
-        """Return all terms but `sep`, of each case: [B] or [B, M]; count the distances of a training step."""
+    ) -> tuple[dict[str, Tensor], dict[str, Auxiliary]]:
+        """Return all terms but `sep`, of each case, [B] or [B, M], and the network's own, of the teachers.
+
+        Counts the distances of a training step.
+        """
         device, size = batch.volumes.device, batch.target.shape[1:]
         lone_students = self.options.variant == "released" and has_dropout(backbone)
         rows = plan_rows(batch.present.detach().cpu().bool(), taught, lone_students)
         fused = backbone.fuse(features, rows.present.to(device), rows.case.to(device))
+        auxiliary = backbone.auxiliary(features, fused.select(rows.teachers), batch)
         cases = []
         with torch.autocast(device.type, enabled=False):
             for b, outputs in enumerate(split_rows(fused, rows)):
@@ -168,7 +182,7 @@ class Passion(Objective):
                 cases.append(terms)
                 if torch.is_grad_enabled():
                     self._count(terms["distance"], taught[b], outputs.modality)
-        return {name: torch.stack([terms[name] for terms in cases]) for name in cases[0]}
+        return {name: torch.stack([terms[name] for terms in cases]) for name in cases[0]}, auxiliary
 
     def _case_terms(self, outputs: CaseOutputs, labels: CaseLabels, size: torch.Size) -> dict[str, Tensor]:
         """Return a case's `fuse` and `prm`, scalars, and `kl`, `proto` and `distance` of its students [M]."""
@@ -195,13 +209,13 @@ class Passion(Objective):
                 terms["proto"] = proto
         if options.pixel or options.distance == "kl":
             outputs = [students.logits, *students.side_logits], [teacher.logits, *teacher.side_logits]
-            kl = pixel_distillation(*outputs, options.tau, size)
+            kl = pixel_distillation(*outputs, options.tau, size, labels.heads)
             if options.pixel:
                 terms["kl"] = kl
             if options.distance == "kl":
                 terms["distance"] = kl.detach().clamp(min=0)
         if options.distance == "dice":
-            terms["distance"] = dice_distance(students.logits.detach(), teacher.logits.detach())
+            terms["distance"] = dice_distance(students.logits.detach(), teacher.logits.detach(), labels.heads)
         return terms
 
     def _sep(

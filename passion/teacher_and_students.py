@@ -31,6 +31,12 @@ class Rows:
     case: Tensor
     students: list[Tensor]
 
+    @property
+    def teachers(self) -> Tensor:
+        """Which rows are teachers, int64 [B]."""
+        sizes = torch.tensor([1 + len(students) for students in self.students])
+        return sizes.cumsum(0) - sizes
+
 
 @dataclass
 class CaseOutputs:

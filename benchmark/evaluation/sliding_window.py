@@ -155,7 +155,7 @@ def class_sums(
     device: torch.device,
     poor: Tensor | None = None,
 ) -> Tensor:
-    """Sum the softmax probabilities of one case over the windows, for several subsets.
+    """Sum the probabilities of one case's classes over the windows, for several subsets.
 
     Args:
         backbone: any backbone; used in evaluation mode, left in the mode it was.
@@ -168,7 +168,8 @@ def class_sums(
             is in none of the subsets stays absent.
 
     Returns float32 [S, C, *space], on `device` where they fit there; divided by their sum over the classes,
-    which is the number of windows at a voxel, they are probabilities.
+    which is the number of windows at a voxel, they are probabilities. Of a network that segments regions, the
+    mean over the windows decides: it comes as `Heads.class_probabilities` has it.
     """
     present = torch.tensor([presence(s, modalities) for s in subsets], device=device)
     shown = torch.stack([volumes] if poor is None else [volumes, poor])
@@ -193,7 +194,7 @@ def _sliding_windows(
     space = tuple(shown.shape[2:])
     padded = torch.stack([pad_to(volumes, window) for volumes in shown])
     whole = padded.shape[2:]
-    totals = _zeros((len(present), backbone.classes, *whole), device)
+    totals = _zeros((len(present), backbone.heads.channels, *whole), device)
     corners = product(*(window_starts(n, w) for n, w in zip(whole, window, strict=True)))
     places = [tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True)) for corner in corners]
     rows, together = _batch_sizes(device, prod(window), len(shown), max(present.shape))
@@ -219,7 +220,12 @@ def _sliding_windows(
         done += len(group)
         del found  # before the next windows are encoded
     kept = tuple(slice(n) for n in space)
-    return totals[(slice(None), slice(None), *kept)]
+    totals = totals[(slice(None), slice(None), *kept)]
+    if not backbone.heads.regions:
+        return totals
+    per_axis = [_coverage(n, w) for n, w in zip(whole, window, strict=True)]
+    number = torch.einsum("i,j,k->ijk", *per_axis)[kept].to(totals)
+    return torch.stack([backbone.heads.class_probabilities(each[None] / number)[0] for each in totals])
 
 
 def _rows(
@@ -277,7 +283,7 @@ def _probabilities(
         logits = backbone.fuse(mixed, mixed.available).logits
     else:
         logits = backbone.fuse(features, chosen, rows // len(present)).logits
-    return logits.softmax(dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    return backbone.heads.probabilities(logits)
 
 
 def _zeros(shape: tuple[int, ...], device: torch.device) -> Tensor:
@@ -312,6 +318,14 @@ def window_starts(length: int, window: int) -> list[int]:
     if starts[-1] + window < length:
         starts.append(length - window)
     return starts
+
+
+def _coverage(length: int, window: int) -> Tensor:
+    """How many windows cover each voxel along an axis: float32 [length]."""
+    number = torch.zeros(length)
+    for start in window_starts(length, window):
+        number[start : start + window] += 1
+    return number
 
 
 def count_windows(shape: Sequence[int], window: int, spatial_dims: int) -> int:

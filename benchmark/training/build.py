@@ -30,6 +30,7 @@ def build_backbone(config: RunConfig, description: Description) -> "Backbone":
         classes=len(description.classes),
         crop=config.train.crop,
         spatial_dims=description.spatial_dims,
+        regions=tuple(dict.fromkeys(region.classes for region in description.regions)),
     )
 
 

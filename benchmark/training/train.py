@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from backbones import noise
 from backbones.contract import Backbone
 from backbones.recompute import Recomputed
 from benchmark.config.run_config import RunConfig
@@ -209,7 +210,9 @@ def steps(training: Training) -> Generator[None, None, None]:
     for step, batch in enumerate(loader.batches(training.epoch, progress.step), progress.step):
         # Dropout draws depend on the step alone, so a resumed run repeats them.
         torch.manual_seed(torch_seed(config.seed, f"step {step}", training.epoch))
-        terms, showed = train_step(training, network, batch, idle=training.team.idle(loader.cases_in(step)))
+        idle = training.team.idle(loader.cases_in(step))
+        with noise.step(f"{config.seed} epoch {training.epoch} step {step}", batch.cases):
+            terms, showed = train_step(training, network, batch, idle)
         for name, value in terms.items():
             progress.totals[name] = progress.totals.get(name, torch.zeros(())) + value.cpu()
         progress.seen += showed

@@ -81,19 +81,14 @@ class Distillation(Baseline):
     ) -> Further:
         """Return lambda1 (kd + sum of kl)."""
         kd, kl = nothing.terms["kd"], nothing.terms["kl"]
-        for b in range(len(labels)):
-            guide = _rows(observed.teacher, torch.tensor([b]))
-            kd = kd + self._guide(_rows(fused, torch.tensor([b])), guide, size).sum()
+        for b, case_labels in enumerate(labels):
+            guide = observed.teacher.select(torch.tensor([b]))
+            kd = kd + self._guide(fused.select(torch.tensor([b])), guide, size, case_labels).sum()
             rows = (observed.case == b).nonzero().squeeze(1)
-            values = self._guide(_rows(observed.alone, rows), guide, size)
+            values = self._guide(observed.alone.select(rows), guide, size, case_labels)
             kl = kl + per_modality(values, observed.modality[rows].to(values.device), self.modalities)
         return Further(self.options.lambda1 * (kd + kl.sum()), {"kd": kd, "kl": kl})
 
-    def _guide(self, student: list[Tensor], teacher: list[Tensor], size: torch.Size) -> Tensor:
-        return pixel_distillation(student, teacher, self.options.tau, size)
-
-
-def _rows(outputs: Fused, rows: Tensor) -> list[Tensor]:
-    """The fused and the side logits of some rows, int64 [R] on the CPU."""
-    where = rows.to(outputs.logits.device)
-    return [logits.index_select(0, where) for logits in (outputs.logits, *outputs.side_logits)]
+    def _guide(self, student: Fused, teacher: Fused, size: torch.Size, labels: CaseLabels) -> Tensor:
+        ours, theirs = ([rows.logits, *rows.side_logits] for rows in (student, teacher))
+        return pixel_distillation(ours, theirs, self.options.tau, size, labels.heads)

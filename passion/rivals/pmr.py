@@ -21,8 +21,9 @@ from pydantic import Field
 from torch import Tensor
 
 from backbones.contract import Backbone, Features, Fused
+from backbones.heads import full_precision
 from passion.baseline import Baseline, Further
-from passion.losses import FLOOR, CaseLabels, full_precision
+from passion.losses import FLOOR, CaseLabels
 from passion.objective import Batch, fuse_alone, per_modality
 from passion.options import ObjectiveOptions
 

@@ -1,5 +1,7 @@
 """Every backbone keeps the contract, and the check finds what a broken one does not keep."""
 
+from typing import Any
+
 import pytest
 import torch
 from docs_page import block
@@ -7,7 +9,7 @@ from torch import Tensor, nn
 
 from backbones import BACKBONES
 from backbones.check import check_backbone
-from backbones.contract import Features, Fused
+from backbones.contract import Auxiliary, Features, Fused
 from bench_errors import InputError
 from bench_options import MethodOptions
 from bench_registry import PLUGINS
@@ -27,8 +29,8 @@ def plugins(monkeypatch):
 @pytest.mark.parametrize("name", list(BACKBONES))
 def test_every_backbone_keeps_the_contract(name: str, modalities: int) -> None:
     lines = list(check_backbone(name, crop=32, modalities=modalities, width=2))
-    assert sum(line.startswith("volumes") for line in lines) == 7
-    assert sum(line.startswith("slices") for line in lines) == 7
+    assert sum(line.startswith("volumes") for line in lines) == 8
+    assert sum(line.startswith("slices") for line in lines) == 8
 
 
 class MultipliesByPresence(Sound):
@@ -91,6 +93,11 @@ class SidesInTrainingAlone(Sound):
         return Fused(fused.logits, fused.side_logits if self.training else [], fused.decoder_features)
 
 
+class AddsWhatIsNotFinite(Sound):
+    def auxiliary(self, features: Features, fused: Fused, batch: Any) -> dict[str, Auxiliary]:
+        return {"image": Auxiliary((batch.volumes - fused.logits[:, :1]).square().mean(), 1.0)}
+
+
 class HasAMistake(Sound):
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
         raise RuntimeError("no\nluck")
@@ -115,8 +122,9 @@ class Other(nn.Module):
         (MixesALittle, r"levels\[0\] of modality 0 changes with what else is available"),
         (HasAnIdleLayer, "no gradient reaches idle.weight"),
         (HidesAWeight, "logits differs after load_state_dict"),
-        (HalvesTheSize, r"logits has shape \(3, 3, 8, 8, 4\), expected \[K, classes, \*space\]"),
+        (HalvesTheSize, r"logits has shape \(3, 3, 8, 8, 4\), expected \[K, channels, \*space\]"),
         (SidesInTrainingAlone, "0 side outputs in evaluation, 1 in training"),
+        (AddsWhatIsNotFinite, "image is nan, expected a finite scalar: leave absent channels out"),
         (HasAMistake, "RuntimeError in fuse, .*test_contract_check.py.*: no luck"),
         (IgnoresTheStudy, "let its __init__ take and pass on"),
         (Other, "Other is no backbone: derive a class"),

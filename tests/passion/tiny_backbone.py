@@ -1,13 +1,16 @@
 """Networks of a few weights that keep the contract, and batches for them, to test the objectives with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import passion
-from backbones.contract import Backbone, Features, Fused, encode_packed
+from backbones import noise
+from backbones.contract import Auxiliary, Backbone, Features, Fused, encode_packed
+from backbones.heads import Heads
 from passion.objective import Objective
 from passion.options import ObjectiveOptions
 
@@ -53,6 +56,28 @@ class TinyBackbone(Backbone):
         level = features.levels[0]
         logits = self.unimodal_head(level.flatten(0, 1)).unflatten(0, level.shape[:2])
         return logits * features.available[:, :, None, None, None, None].to(logits)
+
+
+class RegionBackbone(TinyBackbone):
+    """Nested regions for channels, a latent that is sampled, and an image to rebuild beside the labels."""
+
+    def __init__(self, regions: tuple[tuple[int, ...], ...] = ((1, 2, 3), (1, 3), (3,))):
+        super().__init__(classes=len(regions))
+        self.classes, self.heads = 4, Heads(4, regions)
+        self.image = nn.Conv3d(5, 1, 1)
+
+    def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
+        items = torch.arange(len(present)) if case is None else case
+        with noise.rows(items, [str(row.tolist()) for row in present]):
+            fused = super().fuse(features, present, case)
+            latent = fused.decoder_features + 0.1 * noise.normal(fused.decoder_features, "latent")
+        return replace(fused, extra={"latent": latent})
+
+    def auxiliary(self, features: Features, fused: Fused, batch: Any) -> dict[str, Auxiliary]:
+        shown = batch.present[:, :, None, None, None]
+        image = torch.where(shown, batch.volumes, 0).sum(dim=1, keepdim=True)
+        error = (self.image(fused.extra["latent"]) - image).square().mean(dim=(1, 2, 3, 4))
+        return {"image": Auxiliary(error.sum(), 0.25)}
 
 
 class EarlyFusion(Backbone):

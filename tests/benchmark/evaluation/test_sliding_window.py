@@ -8,6 +8,7 @@ from benchmark.evaluation import sliding_window as evaluate
 from benchmark.evaluation.sliding_window import pad_to, predict, window_starts
 from benchmark.training.train import learning_rate
 from datasets.vocabulary import subsets
+from tests.passion.tiny_backbone import RegionBackbone
 
 CPU = torch.device("cpu")
 NAMES = ("flair", "t1ce", "t1", "t2")
@@ -171,3 +172,23 @@ def test_a_row_that_no_memory_holds_is_an_error(net, monkeypatch):
     monkeypatch.setattr(net, "fuse", no_memory)
     with pytest.raises(torch.OutOfMemoryError):
         predict(net, noise(4, 16, 16, 16), [NAMES], NAMES, 16, CPU)
+
+
+def test_regions_are_averaged_over_windows_and_decided_at_a_half():
+    net = RegionBackbone().double().eval()
+    volumes, chosen = 4 * noise(4, 24, 16, 16), [("flair", "t1ce"), ("t2",)]
+    expected = torch.zeros(2, 3, 24, 16, 16, dtype=torch.float64)
+    present = torch.tensor([[name in subset for name in NAMES] for subset in chosen])
+    with torch.no_grad():
+        for start in (0, 8):
+            window = volumes[None, :, start : start + 16].expand(2, -1, -1, -1, -1)
+            expected[:, :, start : start + 16] += net(window, present).sigmoid()
+    expected[:, :, 8:16] /= 2
+    maps = predict(net, volumes, chosen, NAMES, 16, CPU).long()
+    sums = evaluate.class_sums(net, volumes, chosen, NAMES, 16, CPU)
+    assert torch.equal(sums.argmax(dim=1), maps)
+    torch.testing.assert_close(sums.sum(dim=1), torch.ones(2, 24, 16, 16))
+    whole, core, enhancing = (expected > 0.5).unbind(dim=1)
+    decided = torch.where(enhancing, 3, torch.where(core, 1, torch.where(whole, 2, 0)))
+    assert (decided == maps).double().mean() > 0.999  # sums are in single precision
+    assert len(maps.unique()) == 4
