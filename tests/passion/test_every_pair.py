@@ -1,7 +1,8 @@
 """Plug and play: every objective trains every backbone, whatever its number of modalities and dimensions.
 
 Two training steps each: losses and gradients are finite, and every parameter that the plain task losses move
-is moved. The registries say what there is, so a new backbone or objective comes in by itself.
+is moved. The registries say what there is, so a new backbone or objective comes in by itself; the fast tests
+take a sample of the pairs, the marked ones all.
 """
 
 from itertools import product
@@ -20,6 +21,13 @@ from passion.objective import Objective
 
 CLASSES, CROP, WIDTH = 4, 32, 2
 PAIRS = list(product(OBJECTIVES, BACKBONES))
+SAMPLE = [
+    (objective, backbone)
+    for o, objective in enumerate(OBJECTIVES)
+    for b, backbone in enumerate(BACKBONES)
+    if objective in ("baseline", "passion") or (o + b) % 4 == 0
+]
+"""A fourth of the pairs, each network and each objective in several, and all of the two main objectives."""
 
 
 def network(name: str, modalities: int, dims: int, seed: int = 0) -> Backbone:
@@ -117,10 +125,9 @@ def train_two_steps(name: str, backbone: str, modalities: int, dims: int, make=o
         assert torch.tensor(values).isfinite().all()
 
 
-@pytest.mark.parametrize(("name", "backbone"), PAIRS)
-def test_every_objective_trains_every_backbone(name: str, backbone: str) -> None:
-    place = PAIRS.index((name, backbone))
-    train_two_steps(name, backbone, modalities=2 + place % 3, dims=2 + (place % 7 == 0))
+@pytest.mark.parametrize(("name", "backbone"), SAMPLE)
+def test_objectives_train_backbones(name: str, backbone: str) -> None:
+    train_two_steps(name, backbone, modalities=2 + PAIRS.index((name, backbone)) % 3, dims=2)
 
 
 @pytest.mark.parametrize("name", list(OBJECTIVES))
@@ -131,14 +138,13 @@ def test_edge_cases_stay_finite(name: str, make) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize(("name", "backbone"), PAIRS)
-@pytest.mark.parametrize("modalities", [1, 2, 3, 4])
-@pytest.mark.parametrize("dims", [2, 3])
-def test_the_full_product(name: str, backbone: str, modalities: int, dims: int) -> None:
-    train_two_steps(name, backbone, modalities, dims)
+def test_every_objective_trains_every_backbone(name: str, backbone: str) -> None:
+    place = PAIRS.index((name, backbone))
+    train_two_steps(name, backbone, modalities=1 + place % 4, dims=2 + place % 3 % 2)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("name", "backbone"), PAIRS)
-@pytest.mark.parametrize("make", EDGE_CASES)
-def test_edge_cases_on_every_pair(name: str, backbone: str, make) -> None:
+def test_edge_cases_on_every_pair(name: str, backbone: str) -> None:
+    make = EDGE_CASES[PAIRS.index((name, backbone)) % len(EDGE_CASES)]
     train_two_steps(name, backbone, modalities=4, dims=2, make=make)
