@@ -23,7 +23,7 @@ def stop_signals() -> Event:
 
     def ask(number: int, _frame: object) -> None:
         if asked.is_set() and number == signal.SIGINT:
-            sys.exit(130)
+            sys.exit(STOPPED)
         asked.set()
 
     for number in SIGNALS:

@@ -39,7 +39,7 @@ from benchmark.run_folder.tests import TestFolder
 from benchmark.training.build import build_backbone, build_objective
 from benchmark.training.data_parallel import check_team, follow, lead
 from benchmark.training.device import device_text, prepare_device
-from benchmark.training.exit_codes import HELD, SIGNALS, stop_signals
+from benchmark.training.exit_codes import HELD, SIGNALS, STOPPED, WRONG_INPUT, stop_signals
 from benchmark.training.inputs import Inputs
 from benchmark.training.network_size import model_size
 from benchmark.training.precision import autocast, check_precision, use_precision
@@ -370,10 +370,10 @@ def main() -> NoReturn:
     try:
         done = execute(folder, replace(execution, stop=asked.is_set))
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(STOPPED)
     except Exception as error:
         traceback.print_exc()
-        sys.exit(2 if isinstance(error, InputError) else 1)
+        sys.exit(WRONG_INPUT if isinstance(error, InputError) else 1)
     sys.exit(0 if done else HELD)
 
 

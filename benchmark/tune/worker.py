@@ -24,7 +24,7 @@ from benchmark.launch.execute_grid import begin_run
 from benchmark.run_folder.case_rows import read_rows
 from benchmark.run_folder.folder import VALIDATED, RunFolder
 from benchmark.run_folder.reasons import Pruned, error_reason
-from benchmark.training.exit_codes import DISK_FULL, WRONG_INPUT, is_disk_full, stop_signals
+from benchmark.training.exit_codes import DISK_FULL, STOPPED, WRONG_INPUT, is_disk_full, stop_signals
 from benchmark.training.inputs import Inputs
 from benchmark.training.run import Execution, execute
 from benchmark.training.trial import Trial
@@ -142,7 +142,7 @@ def main() -> NoReturn:
         study = resume(search, place)
         work(study, search, place, run_objective(search, place, execution), options.trials, options.until)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(STOPPED)
     except Exception as error:
         traceback.print_exc()
         full = is_disk_full(error)

@@ -17,7 +17,7 @@ from benchmark.report.tables.by_subset import OVER_SUBSETS, make_table
 from benchmark.report.tables.captions import conditions, intervals
 from benchmark.report.tables.gains import Gain, listed, network_of
 from benchmark.report.tables.rows import Line, policy
-from benchmark.report.tables.table import Cell, Column, Row, Table
+from benchmark.report.tables.table import P_PLACES, Cell, Column, Row, Table
 
 EMPTY = Cell(math.nan)
 
@@ -68,8 +68,12 @@ def answer_table(
     )
     columns = [
         Column("gain", "Gain", higher_is_better=up),
-        *([Column("p", "p (Holm)", decimals=4)] if tested else []),
-        *([Column("equivalent", "p (equivalent)", decimals=4)] if tested and margin is not None else []),
+        *([Column("p", "p (Holm)", decimals=P_PLACES)] if tested else []),
+        *(
+            [Column("equivalent", "p (equivalent)", decimals=P_PLACES)]
+            if tested and margin is not None
+            else []
+        ),
         Column("superiority", "P(better)"),
         Column("detectable", "Detectable"),
         Column("trainings", "Trainings", decimals=0),

@@ -16,7 +16,7 @@ from benchmark.report.data.scores import Scores
 from benchmark.report.tables.captions import NETWORKS_ONLY, conditions
 from benchmark.report.tables.gains import listed
 from benchmark.report.tables.rows import policy
-from benchmark.report.tables.table import Block, Cell, Column, Row, Table
+from benchmark.report.tables.table import P_PLACES, Block, Cell, Column, Row, Table
 
 LEAST = 3
 """Methods, and blocks, from which on there is something to rank."""
@@ -129,7 +129,7 @@ def places_table(every: Sequence[Scores]) -> Table | None:
         labels=("Study", "Method"),
         columns=(
             Column("rank", "Mean rank", higher_is_better=False),
-            Column("p", "p to the next", decimals=4),
+            Column("p", "p to the next", decimals=P_PLACES),
         ),
         blocks=(Block(first.study.title, rows),),
         caption=f"on {first.study.dataset} as in the BraTS challenge: methods ranked for each patient, "

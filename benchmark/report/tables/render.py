@@ -17,7 +17,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from benchmark.report.tables.csv_text import csv_text
-from benchmark.report.tables.table import Block, Cell, Column, Difference, Row, Table
+from benchmark.report.tables.table import P_PLACES, Block, Cell, Column, Difference, Row, Table
 
 PRESENT, ABSENT, CHECK = "●", "○", "✓"
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
@@ -180,9 +180,14 @@ def escape_markdown(text: Any) -> str:
 
 
 def number(value: float, decimals: int = 2) -> str:
-    """Return a value as printed in tables, with a true minus; a dash where there is none."""
+    """Return a value as printed in tables, with a true minus; a dash where there is none.
+
+    With the four places of a p, one that would be rounded to nothing is ``< 0.0001``.
+    """
     if math.isnan(value):
         return DASH
+    if decimals == P_PLACES and 0 <= value < 0.5 * 10**-P_PLACES:
+        return f"< {10**-P_PLACES:.{P_PLACES}f}"
     text = f"{abs(value):.{decimals}f}"
     return MINUS + text if value < 0 and float(text) else text
 

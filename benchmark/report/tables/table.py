@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 
 DECIMALS = 2
+P_PLACES = 4
+"""Places after the point of a p, which nothing else has as many of."""
 SECOND_FROM = 3
 """Number of methods from which on the second best is marked too."""
 

@@ -312,3 +312,9 @@ def test_every_renderer_gets_through_odd_cells():
     assert f'data-value="-1.5" class="second"><u>{MINUS}1.5</u>' in html(table)
     lines = list(csv.reader(io.StringIO(wide_csv(table))))
     assert [line[6] for line in lines[1:]] == ["mean", "sd", "low", "high"]
+
+
+def test_a_p_is_never_printed_as_nothing():
+    found = [render.number(p, 4) for p in (0.00004, 0.00006, 0.0, 0.25)]
+    assert found == ["< 0.0001", "0.0001", "< 0.0001", "0.2500"]
+    assert [render.number(v) for v in (0.0, 0.001, -0.001)] == ["0.00", "0.00", "0.00"]
