@@ -61,6 +61,8 @@ def create(
     cases: int | None = None,
     batch_size: int = 1,
     teacher: "Backbone | None" = None,
+    subsets: Sequence[tuple[bool, ...]] | None = None,
+    epochs: int = 1,
     **keywords: Any,
 ) -> "Objective":
     """Build an objective for networks of `modalities` inputs and `classes` outputs.
@@ -74,6 +76,8 @@ def create(
         cases: training cases.
         batch_size: training cases of a step.
         teacher: a trained network, for objectives whose options ask for one (`ObjectiveOptions.teacher`).
+        subsets: those that a training case can show, each a bool per modality; None: all.
+        epochs: of the training.
 
     Raises `InputError` for an unknown name, a wrong option, or a class that is no objective.
     """
@@ -88,6 +92,8 @@ def create(
         "counts": counts,
         "cases": cases,
         "batch_size": batch_size,
+        "subsets": subsets,
+        "epochs": epochs,
     }
     if options.teacher:
         facts["teacher"] = teacher

@@ -22,6 +22,8 @@ from backbones.contract import Backbone
 from passion.objective import Losses, Objective
 
 MODALITIES, CLASSES, CROP = 3, 3, 16
+SUBSETS = [(False, True, False), (True, True, False), (True, True, True)]
+"""What the training cases can show: fewer than the steps of two epochs, so that a round ends within them."""
 
 
 @dataclass
@@ -50,6 +52,8 @@ def check_objective(name: str, **options: Any) -> Iterator[str]:
     with naming(f"{name}: built for {MODALITIES} modalities and {CLASSES} classes"):
         _objective(name, options)
     yield f"built for {MODALITIES} modalities and {CLASSES} classes"
+    with naming(f"{name}: the subsets that its steps show"):
+        yield _check_subsets(name, options)
     for title, subsets in BATCHES.items():
         with naming(f"{name}: two steps on a batch of {title}"):
             _train(_objective(name, options), _network(), _batch(subsets, empty=title == "no foreground"))
@@ -63,8 +67,15 @@ def check_objective(name: str, **options: Any) -> Iterator[str]:
 
 
 def _objective(name: str, options: dict[str, Any]) -> Objective:
-    teacher = _network(seed=1)
-    return passion.create(name, MODALITIES, CLASSES, [4, 3, 2], 5, batch_size=2, teacher=teacher, **options)
+    facts: dict[str, Any] = {
+        "counts": [4, 3, 2],
+        "cases": 5,
+        "batch_size": 2,
+        "subsets": SUBSETS,
+        "epochs": 2,
+        "teacher": _network(seed=1),
+    }
+    return passion.create(name, MODALITIES, CLASSES, **facts, **options)
 
 
 def _network(seed: int = 0) -> Backbone:
@@ -90,6 +101,8 @@ def _train(objective: Objective, net: Backbone, batch: RandomBatch) -> list[floa
     before = [weight.detach().clone() for weight in weights]
     totals = []
     for _ in range(2):
+        with torch.no_grad():
+            objective.outer_step(weights)
         losses = objective.loss(net.train(), batch)
         _check_losses(losses)
         optimiser.zero_grad(set_to_none=True)
@@ -149,6 +162,18 @@ def _check_state(name: str, options: dict[str, Any]) -> None:
             "it does not go on alike: put all that training changes into state_dict, and let load_state_dict "
             "take it back"
         )
+
+
+def _check_subsets(name: str, options: dict[str, Any]) -> str:
+    """Ask twice for the subset of each step, the second time another objective and backwards."""
+    objective, again = _objective(name, options), _objective(name, options)
+    drawn = [objective.subset(seed, step) for seed in (0, 1) for step in range(8)]
+    if drawn != [again.subset(seed, step) for seed in (1, 0) for step in reversed(range(8))][::-1]:
+        raise Broken("subset gives two answers for one step: make it a function of seed and step alone")
+    if wrong := [mask for mask in drawn if mask is not None and mask not in SUBSETS]:
+        raise Broken(f"subset gives {wrong[0]}, which no training case can show: choose among self.subsets")
+    kinds = len(set(drawn) - {None})
+    return f"each step shows one subset, of {kinds}" if kinds else "the policy says what each case shows"
 
 
 def equal_states(one: Any, other: Any) -> bool:

@@ -10,6 +10,7 @@ All losses are per case and summed over the batch.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -76,9 +77,10 @@ class Objective(ABC):
     `Options` says what a user may choose: an objective with further options declares a class of its own by
     this name, derived from `ObjectiveOptions`, and takes an instance as `options`.
 
-    `counts` (training cases that have each modality), `cases` (training cases) and `batch_size` are facts of
-    the training data; an objective uses those it needs. `loss` works without gradient and in evaluation mode,
-    and leaves the backbone's mode to the caller.
+    `counts` (training cases that have each modality), `cases` (training cases), `batch_size`, `epochs` and
+    `subsets` (those that a training case can show, each a bool per modality; None: all) are facts of the
+    training; an objective uses those it needs. `loss` works without gradient and in evaluation mode, and
+    leaves the backbone's mode to the caller.
 
     `summed` names those tensors of `state_dict` that each case adds to: devices that share a batch add them
     up. An objective with its own `backward` needs the whole batch, so that devices cannot share it.
@@ -99,6 +101,8 @@ class Objective(ABC):
         counts: Sequence[int] | None = None,
         cases: int | None = None,
         batch_size: int = 1,
+        subsets: Sequence[tuple[bool, ...]] | None = None,
+        epochs: int = 1,
     ):
         if counts is not None and (len(counts) != modalities or cases is None):
             raise ValueError(
@@ -110,6 +114,9 @@ class Objective(ABC):
         self.counts = counts
         self.cases = cases
         self.batch_size = batch_size
+        every = sorted(product((True, False), repeat=modalities), key=sum)[1:]
+        self.subsets = every if subsets is None else list(subsets)
+        self.epochs = epochs
         self.epoch = 0
 
     @property
@@ -120,6 +127,21 @@ class Objective(ABC):
     @abstractmethod
     def loss(self, backbone: Backbone, batch: Batch) -> Losses:
         """Return the losses of `batch`; raise ValueError for a case without any modality."""
+
+    def subset(self, seed: int, step: int) -> tuple[bool, ...] | None:
+        """Return the one of `subsets` that a training step shows of all its cases; None: `policy` decides.
+
+        `step` counts from the start of the training. A function of its arguments and the facts alone; the
+        batch is drawn from the cases that can show the subset.
+        """
+        return None
+
+    def outer_step(self, weights: list[nn.Parameter]) -> None:
+        """Change the network's `weights` in place, without gradient, as a training step begins.
+
+        For meta-learning: what the optimiser has done since an earlier step can be taken back in part.
+        """
+        return
 
     def parameters(self) -> list[nn.Parameter]:
         """What the objective itself learns, stepped by the network's optimiser without weight decay."""

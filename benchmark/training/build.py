@@ -46,6 +46,8 @@ def build_objective(
         cases=loader.units,
         batch_size=config.train.batch_size,
         teacher=teacher,
+        subsets=loader.masks(),
+        epochs=config.train.epochs,
     )
 
 

@@ -8,6 +8,7 @@ lets a killed run go on from the step after it, to the same bits.
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -207,7 +208,8 @@ def steps(training: Training) -> Generator[None, None, None]:
         torch.zeros(training.backbone.modalities) if progress.seen is None else progress.seen.cpu()
     )
     network = Recomputed(training.backbone) if config.train.recompute else training.backbone
-    for step, batch in enumerate(loader.batches(training.epoch, progress.step), progress.step):
+    subset = partial(training.objective.subset, config.seed)
+    for step, batch in enumerate(loader.batches(training.epoch, progress.step, subset), progress.step):
         # Dropout draws depend on the step alone, so a resumed run repeats them.
         torch.manual_seed(torch_seed(config.seed, f"step {step}", training.epoch))
         idle = training.team.idle(loader.cases_in(step))
@@ -232,6 +234,9 @@ def train_step(
     """
     config, objective, team = training.config, training.objective, training.team
     moved = batch.to(training.device)
+    weights = [p for p in training.backbone.parameters() if p.requires_grad]
+    with torch.no_grad():
+        objective.outer_step(weights)
     before = objective.state_dict() if team.size > 1 else {}
     with autocast(config.precision, training.device):
         losses = objective.loss(network, moved)
@@ -249,7 +254,6 @@ def train_step(
         )
     training.optimiser.zero_grad(set_to_none=True)
     if losses.total.requires_grad:
-        weights = [p for p in training.backbone.parameters() if p.requires_grad]
         objective.backward(_scaled(losses, training.scaler), weights)
         if team.size > 1:
             team.sum_gradients([p for g in training.optimiser.param_groups for p in g["params"]], idle)

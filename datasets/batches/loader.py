@@ -6,14 +6,15 @@
 
 One epoch is every sample once: a random crop of every case, or of every slice of every case in a 2-D study.
 Order, crops, subsets and augmentation are functions of (seed, epoch, case), so any epoch can be made again by
-itself; batches are made ahead in one background thread, which changes none of them.
+itself; batches are made ahead in one background thread, which changes none of them. An objective may name the
+subset that a step shows: its batch is then drawn from the cases that can show it.
 """
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -27,8 +28,11 @@ from datasets.missingness.availability import Availability
 from datasets.randomness import generator
 from datasets.store.store import Store
 from datasets.store.voxels import Voxels
+from datasets.vocabulary import presence, subsets
 
 BATCHES_AHEAD = 2
+Mask = tuple[bool, ...]
+"""A subset, one bool per modality."""
 
 
 @dataclass
@@ -62,14 +66,19 @@ class LoadedBatch:
 
 @dataclass(frozen=True)
 class _Unit:
-    """One sample of an epoch: a case (`slice_` None), or one slice of it."""
+    """One sample of an epoch: a case (`slice_` None), or one slice of it.
+
+    `shown`: the subset that its step shows, where the objective names one; `draw` tells its draws apart.
+    """
 
     case: str
     slice_: int | None
+    shown: Mask | None = None
+    draw: str = ""
 
     @property
     def key(self) -> str:
-        return self.case if self.slice_ is None else f"{self.case}#{self.slice_}"
+        return self.case + ("" if self.slice_ is None else f"#{self.slice_}") + self.draw
 
 
 class Loader:
@@ -126,7 +135,7 @@ class Loader:
         self._dims = store.description.spatial_dims
         self._available = {case: self._what_training_sees(case, availability) for case in cases}
         self._units = [unit for case in cases for unit in self._units_of(case)]
-        self._minima: dict[tuple[str, int], float] = {}
+        self._minima: dict[tuple[str, int | None, int], float] = {}
 
     @property
     def units(self) -> int:
@@ -137,6 +146,12 @@ class Loader:
         """Samples per epoch that have each modality."""
         return np.sum([self._available[unit.case] for unit in self._units], axis=0).tolist()
 
+    def masks(self) -> list[Mask]:
+        """Subsets that a case can show, fewest modalities first."""
+        had = np.array(list({tuple(self._available[unit.case].tolist()) for unit in self._units}))
+        every = [presence(subset, self.modalities) for subset in subsets(self.modalities)]
+        return [mask for mask in every if (had | ~np.array(mask)).all(axis=1).any()]
+
     def cases_in(self, step: int) -> int:
         """Samples of the batch of a step, those of all its parts."""
         return min(self._batch_size, len(self._units) - step * self._batch_size)
@@ -145,11 +160,16 @@ class Loader:
         """Batches per epoch."""
         return -(-len(self._units) // self._batch_size)
 
-    def batches(self, epoch: int, first_step: int = 0) -> Iterator[LoadedBatch]:
-        """Yield the batches of an epoch from `first_step` on, equal each time they are asked for."""
+    def batches(
+        self, epoch: int, first_step: int = 0, subset: Callable[[int], Mask | None] = lambda step: None
+    ) -> Iterator[LoadedBatch]:
+        """Yield the batches of an epoch from `first_step` on, equal each time they are asked for.
+
+        `subset`: what all cases of a batch show, by its step counted from the start of the training; None:
+        what the policy says of each case. Raises `InputError` for a subset that no case can show.
+        """
         self.wait = 0.0
-        order = generator(self._seed, "order", epoch).permutation(len(self._units))
-        units = [self._units[i] for i in order]
+        units = self._drawn(epoch, subset)
         with ThreadPoolExecutor(1, "loader") as thread:
             ahead: deque[Future[LoadedBatch]] = deque()
             try:
@@ -163,6 +183,25 @@ class Loader:
                     yield self._next(ahead)
             finally:
                 thread.shutdown(cancel_futures=True)
+
+    def _drawn(self, epoch: int, subset: Callable[[int], Mask | None]) -> list[_Unit]:
+        """Return the samples of an epoch in their order; those of a subset come again when all have come."""
+        drawn: list[_Unit] = []
+        waiting: dict[Mask, list[_Unit]] = {}
+        for i, k in enumerate(generator(self._seed, "order", epoch).permutation(len(self._units))):
+            mask = subset(epoch * len(self) + i // self._batch_size)
+            if mask is None:
+                drawn.append(self._units[k])
+                continue
+            if not waiting.get(mask):
+                able = [unit for unit in self._units if self._available[unit.case][list(mask)].all()]
+                if not able:
+                    shown = "+".join(np.array(self.modalities)[list(mask)])
+                    raise InputError(f"no training case can show {shown}: name another subset")
+                order = generator(self._seed, "order of a subset", epoch, str(i)).permutation(len(able))
+                waiting[mask] = [able[j] for j in order]
+            drawn.append(replace(waiting[mask].pop(), shown=mask, draw=f"@{i}"))
+        return drawn
 
     def _next(self, ahead: "deque[Future[LoadedBatch]]") -> LoadedBatch:
         began = time.perf_counter()
@@ -253,12 +292,15 @@ class Loader:
 
     def _minimum(self, unit: _Unit, volumes: Voxels, m: int) -> float:
         """The value that pads a volume: its minimum, read once per run."""
-        if (unit.key, m) not in self._minima:
+        key = unit.case, unit.slice_, m
+        if key not in self._minima:
             whole = _extent(unit, volumes.shape[1:])
-            self._minima[unit.key, m] = float(volumes[m, *whole].min())
-        return self._minima[unit.key, m]
+            self._minima[key] = float(volumes[m, *whole].min())
+        return self._minima[key]
 
     def _subset(self, unit: _Unit, epoch: int) -> NDArray[np.bool_]:
+        if unit.shown:
+            return np.array(unit.shown)
         available = self._available[unit.case]
         if self._policy == "idt":
             return available

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from backbones.contract import Backbone
 from bench_errors import InputError
 from bench_registry import PLUGINS
-from passion import OBJECTIVES
+from passion import OBJECTIVES, check
 from passion.baseline import Baseline
 from passion.check import check_objective, equal_states
 from passion.objective import Batch, Losses
@@ -29,7 +29,7 @@ def plugins(monkeypatch):
     "name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.long) for n in OBJECTIVES]
 )
 def test_every_objective_keeps_the_contract(name: str) -> None:
-    assert len(list(check_objective(name))) == 7
+    assert len(list(check_objective(name))) == 8
 
 
 class TakesALogarithm(Baseline):
@@ -116,6 +116,48 @@ class SwitchesTheMode(Baseline):
         return super().loss(backbone.train(), batch)
 
 
+class ShowsWhatNobodyHas(Baseline):
+    def subset(self, seed: int, step: int) -> tuple[bool, ...]:
+        return (True, False, False)
+
+
+class CountsItsSubsets(Baseline):
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.asked = 0
+
+    def subset(self, seed: int, step: int) -> tuple[bool, ...]:
+        self.asked += 1
+        return self.subsets[self.asked % len(self.subsets)]
+
+
+class ForgetsItsOuterStep(Baseline):
+    """Goes back to the weights of three steps ago, which it does not save."""
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.steps, self.start = 0, []
+
+    def outer_step(self, weights: list[nn.Parameter]) -> None:
+        if self.steps % 3 == 0:
+            for weight, old in zip(weights, self.start, strict=False):
+                weight.copy_(old)
+            self.start = [weight.clone() for weight in weights]
+        self.steps += 1
+
+
+class SavesItsOuterStep(ForgetsItsOuterStep):
+    def subset(self, seed: int, step: int) -> tuple[bool, ...]:
+        return self.subsets[(seed + step) % 3]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "steps": self.steps, "start": self.start}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.steps, self.start = state["steps"], state["start"]
+
+
 class NotAnObjective:
     def loss(self, total: Tensor) -> Tensor:
         return total
@@ -133,10 +175,14 @@ class NotAnObjective:
         (RemembersEvaluations, "state_dict changes without gradient"),
         (ForgetsOnLoading, "does not go on alike"),
         (SwitchesTheMode, "training mode"),
+        (ShowsWhatNobodyHas, r"\(True, False, False\), which no training case can show"),
+        (CountsItsSubsets, "subset gives two answers for one step"),
+        (ForgetsItsOuterStep, "does not go on alike"),
         (NotAnObjective, "NotAnObjective is no objective: derive a class"),
     ],
 )
-def test_what_is_broken_is_named(broken: type, says: str) -> None:
+def test_what_is_broken_is_named(broken: type, says: str, monkeypatch) -> None:
+    monkeypatch.setattr(check, "BATCHES", {"several subsets": check.BATCHES["several subsets"]})
     with pytest.raises(InputError, match=says):
         list(check_objective(f"{__name__}:{broken.__name__}"))
 
@@ -156,7 +202,9 @@ class ForgetsWhatItLearned(Baseline):
 
 
 def test_a_state_that_is_saved_and_loaded_is_sound() -> None:
-    assert "goes on alike" in list(check_objective(f"{__name__}:Remembers"))[-1]
+    lines = list(check_objective(f"{__name__}:SavesItsOuterStep"))
+    assert lines[1] == "each step shows one subset, of 3"
+    assert "goes on alike" in lines[-1]
 
 
 NAN = float("nan")

@@ -42,8 +42,8 @@ CASES, BATCH, EPOCHS = 3, 2, 2
 class Doubles(Loader):
     """Batches in double precision: sums in another order differ by nothing that training enlarges."""
 
-    def batches(self, epoch, first_step=0):
-        for batch in super().batches(epoch, first_step):
+    def batches(self, *asked):
+        for batch in super().batches(*asked):
             yield replace(batch, volumes=batch.volumes.double())
 
 
@@ -65,7 +65,8 @@ def train_all(store, folder, team):
         torch.manual_seed(7)
         teacher = backbones.create("rfnet", **network).double()
         counts = loader.units_per_modality()
-        objective = passion.create(config.objective, 4, 4, counts, CASES, BATCH, teacher)
+        facts = {"subsets": loader.masks(), "epochs": EPOCHS}
+        objective = passion.create(config.objective, 4, 4, counts, CASES, BATCH, teacher, **facts)
         torch.manual_seed(1)
         net = backbones.create("rfnet", **network).double()
         run = RunFolder(folder / name)

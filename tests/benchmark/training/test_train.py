@@ -32,7 +32,7 @@ class SmallLoader:
     def cases_in(self, step):
         return 2
 
-    def batches(self, epoch, first_step=0):
+    def batches(self, epoch, first_step, subset):
         for step in range(first_step, 2):
             generator = torch.Generator().manual_seed(10 * epoch + step)
             present = torch.rand(2, 3, generator=generator) > 0.4

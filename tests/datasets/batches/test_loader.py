@@ -11,6 +11,7 @@ from datasets.missingness.availability import Availability, availability
 from datasets.preparation.prepare import prepare
 from datasets.studies.brats import BRATS2020
 from datasets.studies.myops import MYOPS2020
+from datasets.vocabulary import presence, subsets
 
 CASES = [f"case{i}" for i in range(6)]
 
@@ -155,6 +156,54 @@ def test_random_drop_takes_every_subset_of_what_the_case_has():
     assert all(not key[1] for key in counts)
     assert min(counts.values()) > 60
     assert next(it.batches(0)).available.tolist() == [[True, False, True, True]]
+
+
+FLAIR, PAIR, ALL = (True, False, False, False), (True, False, False, True), (True,) * 4
+
+
+def halves():
+    """Six cases: four have FLAIR and T2, two of these all four, and two T1ce alone."""
+    rows = np.array([[1, 0, 0, 1]] * 2 + [[1, 1, 1, 1]] * 2 + [[0, 1, 0, 0]] * 2, dtype=bool)
+    return Availability("halves", BRATS2020.modalities, tuple(CASES), rows, None)
+
+
+def test_the_subsets_that_a_case_can_show():
+    masks = Loader(FakeStore(), CASES, halves(), crop=16).masks()
+    assert masks == [presence(subset, BRATS2020.modalities) for subset in subsets(BRATS2020.modalities)]
+    assert Loader(FakeStore(), CASES[:2], halves(), crop=16).masks() == [FLAIR, (False,) * 3 + (True,), PAIR]
+
+
+def test_a_step_shows_the_subset_that_the_objective_names():
+    it = Loader(FakeStore(), CASES, halves(), crop=16, augment=False, batch_size=2)
+    order = [PAIR, ALL, PAIR, ALL, PAIR, PAIR, None, None, None]
+    epochs = [list(it.batches(epoch, 0, order.__getitem__)) for epoch in range(3)]
+    shown = [batch for epoch in epochs for batch in epoch]
+    for batch, mask in zip(shown[:6], order, strict=False):
+        assert batch.present.tolist() == [list(mask)] * 2
+        assert (batch.present & ~batch.available).sum() == 0
+        assert set(batch.cases) <= set(CASES[2:4] if mask == ALL else CASES[:4])
+        assert torch.equal((batch.volumes != 0).any(dim=(2, 3, 4)), batch.available)
+    assert sorted(shown[0].cases + shown[2].cases) == CASES[:4]  # all that can, before one comes again
+    assert sorted(shown[1].cases) == sorted(shown[3].cases) == CASES[2:4]
+    again = {case: volume for case, volume in zip(shown[1].cases, shown[1].volumes, strict=True)}
+    assert not any(torch.equal(v, again[c]) for c, v in zip(shown[3].cases, shown[3].volumes, strict=True))
+    assert all(equal(one, other) for one, other in zip(epochs[2], it.batches(2), strict=True))
+
+
+def test_named_subsets_are_the_same_from_any_step_on_and_parted_between_devices():
+    it = Loader(FakeStore(), CASES, halves(), crop=16, batch_size=2)
+    parts = [Loader(FakeStore(), CASES, halves(), crop=16, batch_size=2, part=(k, 2)) for k in range(2)]
+    whole = list(it.batches(1, 0, lambda step: ALL if step == 4 else FLAIR))
+    rest = list(it.batches(1, 1, lambda step: ALL if step == 4 else FLAIR))
+    assert all(equal(one, other) for one, other in zip(whole[1:], rest, strict=True))
+    shared = [list(p.batches(1, 0, lambda step: ALL if step == 4 else FLAIR)) for p in parts]
+    assert [a.cases + b.cases for a, b in zip(*shared, strict=True)] == [b.cases for b in whole]
+
+
+def test_a_subset_that_no_case_can_show_is_refused():
+    it = Loader(FakeStore(), CASES[:2], halves(), crop=16)
+    with pytest.raises(InputError, match=r"no training case can show flair\+t1ce\+t1\+t2"):
+        next(it.batches(0, 0, lambda step: ALL))
 
 
 def test_pdt_shows_everything_and_draws_from_all_subsets():
