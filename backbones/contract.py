@@ -53,6 +53,11 @@ class Fused:
     decoder_features: Tensor
     extra: dict[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The logits, then the side logits from the finest."""
+        return [self.logits, *self.side_logits]
+
     def select(self, rows: Tensor) -> "Fused":
         """Return the outputs of some `rows`, int64 [R]."""
         where = rows.to(self.logits.device)

@@ -33,6 +33,14 @@ OBJECTIVES = Registry(
             "passion.rivals.kd:Distillation",
             "distillation from a separately trained, frozen teacher (Hinton et al., 2015)",
         ),
+        "gss": (
+            "passion.rivals.gss:GSS",
+            "each modality's own output learns from what those of a case agree on (Qiu et al., ICCV 2023)",
+        ),
+        "hga": (
+            "passion.rivals.hga:HGA",
+            "subsets in turn with a Reptile step, self-distillation within each (Shi et al., HGA)",
+        ),
         "gradnorm": (
             "passion.rivals.gradnorm:GradNorm",
             "weights that make the modalities' gradients equally large (Chen et al., ICML 2018)",

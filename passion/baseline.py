@@ -51,7 +51,7 @@ class Baseline(Objective):
         features = backbone.encode(batch.volumes, taught.to(device))
         logits = self.unimodal_logits(backbone, features, taught)
         fused = None if self.warming_up else backbone.fuse(features, batch.present)
-        observed = None if self.warming_up else self.observe(backbone, features, batch, taught)
+        observed = None if self.warming_up else self.observe(backbone, features, batch, taught, logits)
         auxiliary = {} if fused is None else backbone.auxiliary(features, fused, batch)
         with torch.autocast(device.type, enabled=False):
             labels = labels_of(batch, backbone)
@@ -78,8 +78,13 @@ class Baseline(Objective):
         """
         return sep.sum()
 
-    def observe(self, backbone: Backbone, features: Features, batch: Batch, taught: Tensor) -> Any:
-        """Run what `further` needs of networks, in the precision of the training step."""
+    def observe(
+        self, backbone: Backbone, features: Features, batch: Batch, taught: Tensor, logits: Tensor | None
+    ) -> Any:
+        """Run what `further` needs of networks, in the precision of the training step.
+
+        `logits`: from `unimodal_logits`.
+        """
         return None
 
     def further(

@@ -208,8 +208,7 @@ class Passion(Objective):
             if options.semantic:
                 terms["proto"] = proto
         if options.pixel or options.distance == "kl":
-            outputs = [students.logits, *students.side_logits], [teacher.logits, *teacher.side_logits]
-            kl = pixel_distillation(*outputs, options.tau, size, labels.heads)
+            kl = pixel_distillation(students.outputs, teacher.outputs, options.tau, size, labels.heads)
             if options.pixel:
                 terms["kl"] = kl
             if options.distance == "kl":

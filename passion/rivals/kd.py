@@ -63,7 +63,9 @@ class Distillation(Baseline):
         super().__init__(modalities, classes, options, **facts)
         self.teacher = teacher.eval().requires_grad_(False)
 
-    def observe(self, backbone: Backbone, features: Features, batch: Batch, taught: Tensor) -> _Observed:
+    def observe(
+        self, backbone: Backbone, features: Features, batch: Batch, taught: Tensor, logits: Tensor | None
+    ) -> _Observed:
         """Run the teacher on what each case has, and the network on each modality alone."""
         available = getattr(batch, "available", None)
         seen = batch.present if available is None else available
@@ -90,5 +92,4 @@ class Distillation(Baseline):
         return Further(self.options.lambda1 * (kd + kl.sum()), {"kd": kd, "kl": kl})
 
     def _guide(self, student: Fused, teacher: Fused, size: torch.Size, labels: CaseLabels) -> Tensor:
-        ours, theirs = ([rows.logits, *rows.side_logits] for rows in (student, teacher))
-        return pixel_distillation(ours, theirs, self.options.tau, size, labels.heads)
+        return pixel_distillation(student.outputs, teacher.outputs, self.options.tau, size, labels.heads)

@@ -42,7 +42,7 @@ class PMR(Baseline):
     modality_terms = ("pce", "score")
 
     def observe(
-        self, backbone: Backbone, features: Features, batch: Batch, taught: Tensor
+        self, backbone: Backbone, features: Features, batch: Batch, taught: Tensor, logits: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the decoder features of each modality alone [R, F, *space], each row's case and modality."""
         fused, case, modality = fuse_alone(backbone, features, taught)
@@ -62,7 +62,7 @@ class PMR(Baseline):
         for b, case_labels in enumerate(labels):
             rows = (case == b).nonzero().squeeze(1).to(features.device)
             maps = full_precision(features.index_select(0, rows)).flatten(2)
-            pce, score = prototype_scores(maps, case_labels)
+            pce, score, _ = prototype_scores(maps, case_labels)
             total = result.total + self.options.alpha * (imbalance(score) * pce).sum()
             where = modality.to(features.device).index_select(0, rows)
             terms = {
@@ -73,17 +73,22 @@ class PMR(Baseline):
         return result
 
 
-def prototype_scores(features: Tensor, labels: CaseLabels) -> tuple[Tensor, Tensor]:
-    """Prototypical cross entropy [R], and the mean probability of the true class [R] without gradient.
+def prototype_scores(
+    features: Tensor, labels: CaseLabels, learn_prototypes: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Prototypical cross entropy, the mean probability of the true class, the mean distance to its prototype.
 
-    `features` [R, F, V] of R outputs for the case of `labels`; its classes are those with at least one voxel.
+    Each [R]; the probability is without gradient. `features` [R, F, V] of R outputs for the case of `labels`;
+    its classes are those with at least one voxel. `learn_prototypes`: whether gradients flow through these.
     """
     occurring = labels.count > 0
     members = labels.one_hot[occurring]
-    prototypes = (features.detach() @ members.T) / (labels.count[occurring] + COUNT_EPSILON)
+    source = features if learn_prototypes else features.detach()
+    prototypes = (source @ members.T) / (labels.count[occurring] + COUNT_EPSILON)
     distance = torch.cdist(features.transpose(1, 2), prototypes.transpose(1, 2))
     p_true = (torch.softmax(-distance, dim=2) * members.T).sum(dim=2)
-    return -p_true.clamp(FLOOR, 1).log().mean(dim=1), p_true.detach().mean(dim=1)
+    to_own = (distance * members.T).sum(dim=2).mean(dim=1)
+    return -p_true.clamp(FLOOR, 1).log().mean(dim=1), p_true.detach().mean(dim=1), to_own
 
 
 def imbalance(score: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What GradNorm, DWA, uncertainty weighting and PCGrad share: the tasks they weigh, one per modality.
+"""What GradNorm, DWA, uncertainty weighting, PCGrad and GSS share: a task for each modality.
 
 The task of modality m is its own output's loss, `sep`. Where a network has no auxiliary decoder, it is the
 loss of the fused output with m alone. fuse and prm belong to no modality and keep the weight 1, as in the

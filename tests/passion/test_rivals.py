@@ -1,16 +1,21 @@
 """What the rivals add to the baseline, against their formulas written out."""
 
 import math
+from itertools import groupby
+from typing import get_args
 
 import pytest
 import torch
 from tiny_backbone import TinyBackbone, TinyBatch, create, tiny_batch
 from torch import Tensor
 
+from backbones.heads import Heads
 from passion.losses import CaseLabels
 from passion.objective import Losses, Objective, Tasks
 from passion.rivals.dwa import DynamicWeightAverage, average_weights
 from passion.rivals.gradnorm import GradNorm, norm_slope
+from passion.rivals.gss import group_teacher
+from passion.rivals.hga import Order
 from passion.rivals.kd import Distillation
 from passion.rivals.pcgrad import project
 from passion.rivals.pmr import imbalance, prototype_scores
@@ -174,7 +179,7 @@ def test_prototype_scores_against_the_formula_written_out() -> None:
     generator = torch.Generator().manual_seed(2)
     features = torch.randn(2, 3, 10, generator=generator).double()
     target = torch.tensor([0, 0, 0, 2, 2, 2, 2, 3, 3, 0])  # class 1 is absent
-    pce, score = prototype_scores(features, CaseLabels(target, 4, torch.float64))
+    pce, score, distance = prototype_scores(features, CaseLabels(target, 4, torch.float64))
     for r in range(2):
         centres = {k: features[r, :, target == k].sum(1) / ((target == k).sum() + 1e-5) for k in (0, 2, 3)}
         own = []
@@ -183,6 +188,8 @@ def test_prototype_scores_against_the_formula_written_out() -> None:
             own.append(near[int(target[v])] / sum(near.values()))
         assert score[r].item() == pytest.approx(sum(own) / 10)
         assert pce[r].item() == pytest.approx(-sum(math.log(max(p, 0.005)) for p in own) / 10)
+        far = [(features[r, :, v] - centres[int(target[v])]).norm().item() for v in range(10)]
+        assert distance[r].item() == pytest.approx(sum(far) / 10)
 
 
 def test_imbalance_of_two_modalities_is_the_papers() -> None:
@@ -225,3 +232,41 @@ def test_the_teacher_sees_what_the_case_has_and_stays_as_it_is() -> None:
     losses.total.backward()
     assert all(p.grad is None for p in teacher.parameters())
     assert objective.state_dict() == {"epoch": 0}
+
+
+def test_the_group_teacher_by_hand() -> None:
+    """Voxels: the leader is sure; the two others are; nobody is."""
+    p = torch.tensor([[[0.7, 0.3, 0.6]], [[0.1, 0.8, 0.9]], [[0.2, 0.9, 0.5]]])
+    regions = Heads(2, ((1,),))
+    torch.testing.assert_close(group_teacher(p, True, regions), torch.tensor([[0.7, 0.85, 0.5]]))
+    torch.testing.assert_close(group_teacher(p, False, regions), torch.tensor([[0.1, 0.3, 0.5]]))
+    torch.testing.assert_close(group_teacher(p[:1], True, regions), p[0])
+    two = torch.stack((p, 1 - p), dim=1).squeeze(2)
+    teacher = group_teacher(two, True, Heads(2))
+    torch.testing.assert_close(
+        teacher, torch.tensor([[0.7, 0.85, 0.5], [0.1, 0.1, 0.1]]) / torch.tensor([0.8, 0.95, 0.6])
+    )
+
+
+def test_hga_gates_the_prototypes_of_modalities_that_do_well() -> None:
+    net, batch = network(), tiny_batch("1110", "0001")
+    objective = create("hga", lambda2=2.0)
+    t = (losses := objective.loss(net, batch)).terms
+    lags = t["score"] < t["score"][:3].mean()
+    assert 0 < lags[:3].sum() < 3
+    lags[3] = False  # a lone modality lags behind none
+    expected = t["fuse"] + t["prm"] + t["sep"].sum() + 0.5 * t["kl"].sum() + 2 * (lags * t["proto"]).sum()
+    torch.testing.assert_close(losses.total, expected)
+    assert t["kl"][3].item() == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("order", get_args(Order))
+def test_a_round_is_every_subset_once_in_its_order(order: Order) -> None:
+    objective = create("hga", order=order)
+    rounds = [[objective.subset(3, 15 * turn + step) for step in range(15)] for turn in range(6)]
+    assert all(sorted(each) == sorted(objective.subsets) for each in rounds)
+    sizes = [[sum(subset) for subset in each] for each in rounds]
+    groups = [[size for size, _ in groupby(each)] for each in sizes]
+    assert (rounds[0] == rounds[1]) == (order == "fixed")
+    assert all(len(each) == 4 for each in groups) == (order != "random")
+    assert (groups == [[1, 2, 3, 4]] * 6) == (order in ("fixed", "group_fixed_order"))

@@ -21,6 +21,8 @@ NETWORKS_AND_METHODS = {
     "moddrop": "ModDrop",
     "pmr": "PMR",
     "kd": "KD",
+    "gss": "GSS",
+    "hga": "HGA",
     "gradnorm": "GradNorm",
     "dwa": "DWA",
     "uncertainty": "uncertainty weighting",

@@ -56,7 +56,8 @@ def small_network(seed):
 def run(name, folder, stop_after=None, stop=lambda: False, validation=None, cadence=AUTOMATIC):
     """Train, or go on training; return the weights, what the objective learnt, and the log."""
     config = RunConfig.model_validate({"objective": {"name": name}, "train": {"epochs": EPOCHS, "lr": 0.01}})
-    facts = {"counts": [4, 4, 4], "cases": 6, "batch_size": 2, "teacher": small_network(7)}
+    facts = {"counts": [4, 4, 4], "cases": 6, "batch_size": 2, "teacher": small_network(7), "epochs": EPOCHS}
+    facts["subsets"] = [(True, True, False), (True, False, True), (False, True, True)]
     objective = passion.create(config.objective, 3, 3, **facts)
     net = small_network(1)
 
@@ -85,7 +86,7 @@ def test_resuming_changes_nothing(name, tmp_path):
     assert len(log) == EPOCHS
 
 
-@pytest.mark.parametrize("name", ["baseline", "passion", "gradnorm"])
+@pytest.mark.parametrize("name", ["baseline", "passion", "gradnorm", "hga"])
 def test_resuming_within_an_epoch_changes_nothing(name, tmp_path):
     whole, broken = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "broken")
     for folder in (whole, broken):
