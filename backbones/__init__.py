@@ -25,6 +25,10 @@ BACKBONES = Registry(
             "backbones.transunet:TransUNet",
             "modalities fused before a vision transformer, cascaded decoder (Chen et al., 2021)",
         ),
+        "m3ae": (
+            "backbones.m3ae:M3AE",
+            "early fusion with a learnt image for what is absent (Liu et al., AAAI 2023)",
+        ),
     },
     families={
         "monai": (

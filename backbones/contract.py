@@ -115,6 +115,20 @@ class Backbone(nn.Module, ABC):
             available: bool [B, M].
         """
 
+    def encode_at(self, volumes: Tensor, available: Tensor, corners: Tensor | None) -> Features:
+        """Encode crops whose position in their cases is known: what objectives and tests call.
+
+        A network that makes use of the position overrides this; to any other it makes no difference.
+
+        Args:
+            volumes: as in `encode`.
+            available: as in `encode`.
+            corners: int64 [B, 2, 3], the voxels of the stored case at the crop's first and last voxel: along
+                an axis that was flipped, the first lies behind the last; padding lies beyond the case. None:
+                nobody knows.
+        """
+        return self.encode(volumes, available)
+
     @abstractmethod
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
         """Fuse K subsets of what was encoded.

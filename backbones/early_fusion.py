@@ -61,17 +61,11 @@ class EarlyFusion(Backbone):
 
     def encode(self, volumes: Tensor, available: Tensor) -> Features:
         """Keep the volumes [B, M, *space] of what is available as one level [B, M, 1, *space]."""
-        there = available[(...,) + (None,) * (volumes.dim() - 2)]
-        return Features([torch.where(there, volumes, 0).unsqueeze(2)], available)
+        return Features([shown(volumes, available).unsqueeze(2)], available)
 
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
         """Run the network on K subsets: see the contract."""
-        volumes = features.levels[0].squeeze(2)
-        if case is not None:
-            volumes = volumes.index_select(0, case)
-        elif len(volumes) != len(present):
-            raise ValueError(f"{len(present)} subsets for {len(volumes)} cases: give the case of each subset")
-        x = self._channels(volumes, present)
+        x = self._channels(rows_of(features.levels[0].squeeze(2), present, case), present)
         with calls_of(self._head) as calls:
             out = self.network(x.squeeze(-1) if self.spatial_dims == 2 else x)
         maps = maps_of(out, self.spatial_dims)
@@ -88,6 +82,20 @@ class EarlyFusion(Backbone):
             return x
         scale, shift = torch.einsum("km,mcn->ckn", weights, self.codes).unflatten(2, (-1, *ones)).unbind(0)
         return x * (1 + scale) + shift
+
+
+def shown(volumes: Tensor, available: Tensor) -> Tensor:
+    """Return the volumes [B, M, *space] with zeros for what is not available, whatever its channel holds."""
+    return torch.where(available[(...,) + (None,) * (volumes.dim() - 2)], volumes, 0)
+
+
+def rows_of(volumes: Tensor, present: Tensor, case: Tensor | None) -> Tensor:
+    """Return the volumes [K, ...] of each of K subsets, from those [B, ...] of the batch; see `fuse`."""
+    if case is not None:
+        return volumes.index_select(0, case)
+    if len(volumes) != len(present):
+        raise ValueError(f"{len(present)} subsets for {len(volumes)} cases: give the case of each subset")
+    return volumes
 
 
 def maps_of(out: Tensor | Sequence[Tensor], spatial_dims: int) -> list[Tensor]:

@@ -54,6 +54,22 @@ def normal(like: Tensor, label: str) -> Tensor:
     return _draw(torch.randn, like, label)
 
 
+def uniform(like: Tensor, label: str) -> Tensor:
+    """Return draws from [0, 1) of the shape [N, ...], type and device of `like`."""
+    return _draw(torch.rand, like, label)
+
+
+def subsets(available: Tensor, label: str) -> Tensor:
+    """Draw a subset of what each of N rows has, bool [N, M]: how many are dropped first, from none up.
+
+    At least one is left of a row that has any.
+    """
+    drawn = uniform(torch.empty(available.shape[0], available.shape[1] + 1, device=available.device), label)
+    number = (drawn[:, -1:] * available.sum(dim=1, keepdim=True)).long()
+    order = drawn[:, :-1].masked_fill(~available, 2.0).argsort(dim=1).argsort(dim=1)
+    return available & (order >= number)
+
+
 def _draw(function: Callable[..., Any], like: Tensor, label: str) -> Tensor:
     if _rows is None:
         drawn: Tensor = function(like.shape, dtype=like.dtype, device=like.device)

@@ -28,6 +28,10 @@ class Recomputed(Backbone):
         """Encode each available modality by itself; see `Backbone.encode`."""
         return checkpoint(self.backbone.encode, volumes, available, use_reentrant=False)
 
+    def encode_at(self, volumes: Tensor, available: Tensor, corners: Tensor | None) -> Features:
+        """Encode crops of known position; see `Backbone.encode_at`."""
+        return checkpoint(self.backbone.encode_at, volumes, available, corners, use_reentrant=False)
+
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
         """Fuse K subsets, one after the other; see `Backbone.fuse`."""
         if case is None:

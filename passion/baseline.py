@@ -19,6 +19,7 @@ from passion.objective import (
     Losses,
     Objective,
     Tasks,
+    corners_of,
     labels_of,
     unimodal_losses,
     unweighted,
@@ -48,7 +49,7 @@ class Baseline(Objective):
         """Return the losses of `batch`."""
         taught = self.taught(batch)
         device = batch.volumes.device
-        features = backbone.encode(batch.volumes, taught.to(device))
+        features = backbone.encode_at(batch.volumes, taught.to(device), corners_of(batch))
         logits = self.unimodal_logits(backbone, features, taught)
         fused = None if self.warming_up else backbone.fuse(features, batch.present)
         observed = None if self.warming_up else self.observe(backbone, features, batch, taught, logits)

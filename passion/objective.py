@@ -24,7 +24,10 @@ from passion.options import ObjectiveOptions
 
 
 class Batch(Protocol):
-    """What `loss` reads of a batch; a further `available` (bool [B, M], what each case has) is optional.
+    """What `loss` reads of a batch.
+
+    Two more are optional: `available` (bool [B, M], what each case has) and `corners` (int64 [B, 2, 3], where
+    the crops lie; see `Backbone.encode_at`).
 
     Attributes:
         volumes: float [B, M, *space].
@@ -201,6 +204,11 @@ class Objective(ABC):
             return present
         available = getattr(batch, "available", None)
         return torch.ones_like(present) if available is None else available.detach().cpu().bool() | present
+
+
+def corners_of(batch: Batch) -> Tensor | None:
+    """Return where the batch's crops lie in their cases, if it says so."""
+    return getattr(batch, "corners", None)
 
 
 def labels_of(batch: Batch, backbone: Backbone) -> list[CaseLabels]:

@@ -22,6 +22,7 @@ from passion.objective import (
     Batch,
     Losses,
     Objective,
+    corners_of,
     labels_of,
     per_modality,
     unimodal_losses,
@@ -123,7 +124,7 @@ class Passion(Objective):
     def loss(self, backbone: Backbone, batch: Batch) -> Losses:
         """Return the losses of `batch`, from one `encode`, one `unimodal` and one `fuse` of all rows."""
         taught = self.taught(batch)
-        features = backbone.encode(batch.volumes, taught.to(batch.volumes.device))
+        features = backbone.encode_at(batch.volumes, taught.to(batch.volumes.device), corners_of(batch))
         labels = labels_of(batch, backbone)
         if self.warming_up:
             return self._warmup_losses(self._sep(backbone, features, labels, taught, taught).sum(dim=0))

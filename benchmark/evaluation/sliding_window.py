@@ -179,7 +179,7 @@ def class_sums(
         if backbone.spatial_dims == 3:
             return _sliding_windows(backbone, shown, present, (window,) * 3, device)
         slices = [
-            _sliding_windows(backbone, shown[..., k : k + 1], present, (window, window, 1), device)
+            _sliding_windows(backbone, shown[..., k : k + 1], present, (window, window, 1), device, k)
             for k in range(volumes.shape[-1])
         ]
         return torch.cat(slices, dim=-1)
@@ -188,9 +188,17 @@ def class_sums(
 
 
 def _sliding_windows(
-    backbone: Backbone, shown: Tensor, present: Tensor, window: tuple[int, int, int], device: torch.device
+    backbone: Backbone,
+    shown: Tensor,
+    present: Tensor,
+    window: tuple[int, int, int],
+    device: torch.device,
+    slice_: int = 0,
 ) -> Tensor:
-    """Sum over windows of `shown` [1, M, *space], or [2, M, *space] with the poor volumes second."""
+    """Sum over windows of `shown` [1, M, *space], or [2, M, *space] with the poor volumes second.
+
+    `slice_`: the first voxel of `shown` along the third axis of the case.
+    """
     space = tuple(shown.shape[2:])
     padded = torch.stack([pad_to(volumes, window) for volumes in shown])
     whole = padded.shape[2:]
@@ -205,7 +213,7 @@ def _sliding_windows(
         group = places[done : done + together]
         crops = torch.cat([padded[(slice(None), slice(None), *place)] for place in group]).to(device)
         try:
-            found = _rows(backbone, crops, present, len(group), batches)
+            found = _rows(backbone, crops, _corners(group, slice_), present, batches)
         except torch.OutOfMemoryError:
             if len(group) > 1:
                 together = len(group) // 2
@@ -229,12 +237,23 @@ def _sliding_windows(
 
 
 def _rows(
-    backbone: Backbone, crops: Tensor, present: Tensor, windows: int, batches: "_Batches"
+    backbone: Backbone, crops: Tensor, corners: Tensor, present: Tensor, batches: "_Batches"
 ) -> list[Tensor]:
-    """Return the probabilities [C, *window] of all rows of some windows, all S of the first window first."""
-    features = backbone.encode(crops, present.any(dim=0, keepdim=True).expand(len(crops), -1))
+    """Return the probabilities [C, *window] of all rows of some windows, all S of the first window first.
+
+    `crops` [V, M, *window], one of each window, or two, good and poor; `corners` [W, 2, 3] of the windows.
+    """
+    windows, available = len(corners), present.any(dim=0, keepdim=True).expand(len(crops), -1)
+    corners = corners.repeat_interleave(len(crops) // windows, dim=0).to(crops.device)
+    features = backbone.encode_at(crops, available, corners)
     fuse = partial(_probabilities, backbone, features, present, len(crops) > windows)
     return list(batches.run(fuse, windows * len(present)))
+
+
+def _corners(places: Sequence[tuple[slice, ...]], slice_: int) -> Tensor:
+    """The corners of the windows at `places` of a slice, or of a volume (0): int64 [W, 2, 3]."""
+    each = [[[part.start for part in place], [part.stop - 1 for part in place]] for place in places]
+    return torch.tensor(each) + torch.tensor([0, 0, slice_])
 
 
 def _batch_sizes(device: torch.device, voxels: int, shown: int, per_window: int) -> tuple[int, int]:

@@ -45,6 +45,9 @@ class LoadedBatch:
         present: bool [B, M], the subset drawn for the fused output, within `available`.
         target: int64 [B, *space], class indices.
         cases: B names.
+        corners: int64 [B, 2, 3], the voxels of the stored case at the first and the last voxel of the crop.
+            Along an axis that was flipped, the first lies behind the last; padding lies beyond the case; a
+            rotation is not told.
     """
 
     volumes: Tensor
@@ -52,6 +55,7 @@ class LoadedBatch:
     present: Tensor
     target: Tensor
     cases: list[str]
+    corners: Tensor | None = None
 
     def to(self, device: torch.device) -> "LoadedBatch":
         """Return the batch with its tensors on `device`."""
@@ -61,6 +65,7 @@ class LoadedBatch:
             self.present.to(device),
             self.target.to(device),
             self.cases,
+            None if self.corners is None else self.corners.to(device),
         )
 
 
@@ -232,12 +237,12 @@ class Loader:
         samples = [self._sample(unit, epoch) for unit in units]
         available = torch.from_numpy(np.array([self._available[unit.case] for unit in units]))
         present = torch.from_numpy(np.array([self._subset(unit, epoch) for unit in units]))
-        volumes = torch.stack([volume for volume, _ in samples])
-        target = torch.stack([target for _, target in samples])
-        return LoadedBatch(volumes, available, present, target.long(), [unit.case for unit in units])
+        volumes, target, corners = (torch.stack(parts) for parts in zip(*samples, strict=True))
+        cases = [unit.case for unit in units]
+        return LoadedBatch(volumes, available, present, target.long(), cases, corners)
 
-    def _sample(self, unit: _Unit, epoch: int) -> tuple[Tensor, Tensor]:
-        """Crop and augment one sample: float32 [M, *space] and uint8 [*space]."""
+    def _sample(self, unit: _Unit, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Crop and augment one sample: float32 [M, *space], uint8 [*space], and its corners int64 [2, 3]."""
         volumes, labels = self._store.volumes(unit.case), self._store.labels(unit.case)
         available = self._available[unit.case]
         space = (self._crop,) * self._dims + (1,) * (3 - self._dims)
@@ -252,11 +257,15 @@ class Loader:
                 sample[m] = self._minimum(unit, volumes, m)
             sample[m][inner] = volumes[m, *place]
         result = torch.from_numpy(sample), torch.from_numpy(target)
+        first = torch.tensor([part.start for part in place])
+        last = first + torch.tensor(space) - 1
         if not self._augment:
-            return result
+            return *result, torch.stack([first, last])
         random = generator(self._seed, "augment", epoch, unit.key)
         change = augmentation.draw(random, len(available), space, self._dims, self._augment == "released")
-        return augmentation.apply(change, *result, available.tolist())
+        flipped = torch.tensor(change.flips)
+        corners = torch.stack([torch.where(flipped, last, first), torch.where(flipped, first, last)])
+        return *augmentation.apply(change, *result, available.tolist()), corners
 
     def _place(self, labels: Voxels, space: tuple[int, ...], unit: _Unit, epoch: int) -> tuple[slice, ...]:
         """Where the crop lies; a volume that is smaller than the crop is taken whole along that axis."""

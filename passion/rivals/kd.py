@@ -20,7 +20,7 @@ from backbones.contract import Backbone, Features, Fused
 from passion.baseline import Baseline, Further
 from passion.distillation import pixel_distillation
 from passion.losses import CaseLabels
-from passion.objective import Batch, fuse_alone, per_modality
+from passion.objective import Batch, corners_of, fuse_alone, per_modality
 from passion.options import ObjectiveOptions
 
 
@@ -70,7 +70,8 @@ class Distillation(Baseline):
         available = getattr(batch, "available", None)
         seen = batch.present if available is None else available
         with torch.no_grad():
-            guide = self.teacher.fuse(self.teacher.encode(batch.volumes, seen), seen)
+            features_of_all = self.teacher.encode_at(batch.volumes, seen, corners_of(batch))
+            guide = self.teacher.fuse(features_of_all, seen)
         return _Observed(guide, *fuse_alone(backbone, features, taught))
 
     def further(

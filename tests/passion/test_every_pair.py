@@ -18,8 +18,9 @@ from backbones import BACKBONES
 from backbones.contract import Backbone
 from passion import OBJECTIVES
 from passion.objective import Objective
+from tests.tiny_networks import tiny
 
-CLASSES, CROP, WIDTH = 4, 32, 2
+CLASSES, CROP = 4, 32
 PAIRS = list(product(OBJECTIVES, BACKBONES))
 SAMPLE = [
     (objective, backbone)
@@ -32,7 +33,7 @@ SAMPLE = [
 
 def network(name: str, modalities: int, dims: int, seed: int = 0) -> Backbone:
     torch.manual_seed(seed)
-    options = {"width": WIDTH, "crop": CROP, "spatial_dims": dims}
+    options = {"crop": CROP, "spatial_dims": dims, **tiny(name)}
     return backbones.create(name, modalities=modalities, classes=CLASSES, **options)
 
 

@@ -6,6 +6,7 @@ import backbones
 from backbones import cpu
 from backbones.contract import Backbone
 from benchmark.training.network_size import model_size
+from tests.tiny_networks import tiny
 
 
 class OneConvolution(Backbone):
@@ -42,7 +43,7 @@ def test_operations_are_the_networks_whatever_the_processor(monkeypatch):
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("name", list(backbones.BACKBONES))
 def test_size_of_volumes_and_slices(name, dims):
-    backbone = backbones.create(name, modalities=2, classes=3, width=2, crop=32, spatial_dims=dims)
+    backbone = backbones.create(name, modalities=2, classes=3, crop=32, spatial_dims=dims, **tiny(name))
     backbone.train()
     state = torch.random.get_rng_state()
     size = model_size(backbone, crop=32)

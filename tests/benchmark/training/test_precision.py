@@ -9,6 +9,7 @@ from backbones import BACKBONES
 from bench_errors import InputError
 from benchmark.training.precision import autocast, check_precision, scaler
 from datasets.batches.loader import LoadedBatch
+from tests.tiny_networks import tiny
 
 CPU = torch.device("cpu")
 
@@ -34,7 +35,7 @@ def test_bf16_trains_close_to_fp32(name):
     terms = {}
     for precision in ("fp32", "bf16"):
         torch.manual_seed(0)
-        network = backbones.create(name, modalities=4, classes=4, crop=32, width=4).eval()
+        network = backbones.create(name, modalities=4, classes=4, crop=32, **tiny(name, 4)).eval()
         objective = passion.create("passion", modalities=4, classes=4)
         leave_nan_in_freed_memory()
         with autocast(precision, CPU):

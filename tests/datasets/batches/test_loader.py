@@ -6,6 +6,7 @@ import torch
 from nifti_study import write_study
 
 from bench_errors import InputError
+from datasets.batches import augment as augmentation
 from datasets.batches.loader import Loader
 from datasets.missingness.availability import Availability, availability
 from datasets.preparation.prepare import prepare
@@ -62,7 +63,7 @@ def loader(store=None, profile="mr2468", **options):
 
 
 def equal(one, other):
-    tensors = ("volumes", "available", "present", "target")
+    tensors = ("volumes", "available", "present", "target", "corners")
     return one.cases == other.cases and all(torch.equal(getattr(one, t), getattr(other, t)) for t in tensors)
 
 
@@ -313,3 +314,33 @@ def test_to_moves_the_tensors():
     batch = next(loader().batches(0))
     assert equal(batch, batch.to(torch.device("cpu")))
     assert replace(batch, cases=["x"]).to(torch.device("meta")).volumes.is_meta
+
+
+def test_corners_say_where_a_crop_lies_and_which_axes_are_flipped(monkeypatch):
+    draw = augmentation.draw
+
+    def without_rotation(*arguments):
+        change = draw(*arguments)
+        ones, zeros = torch.ones_like(change.scale), torch.zeros_like(change.shift)
+        return replace(change, degrees=0, scale=ones, shift=zeros)
+
+    monkeypatch.setattr(augmentation, "draw", without_rotation)
+    store = FakeStore(space=(20, 24, 12))
+    flips = set()
+    for batch in loader(store, "complete", augment=True).batches(0):
+        ((first, last),) = batch.corners.tolist()
+        assert sorted([first[2], last[2]]) == [0, 15]  # four voxels of padding at the end
+        ways = [(a, b, 1 if b > a else -1) for a, b in zip(first, last, strict=True)]
+        index = [np.arange(a, b + way, way) for a, b, way in ways]
+        inside = index[2] < 12
+        expected = store.stacked[:, index[0]][:, :, index[1]][..., index[2][inside]]
+        assert np.array_equal(batch.volumes[0][..., inside].numpy(), expected)
+        flips |= {way < 0 for _, _, way in ways}
+    assert flips == {True, False}
+
+
+def test_the_corners_of_a_slice_name_the_slice():
+    it = loader(FakeStore(MYOPS2020, space=(20, 24, 3)), "complete", batch_size=3)
+    corners = torch.cat([batch.corners for batch in it.batches(0)])
+    assert torch.equal(corners[:, 0, 2], corners[:, 1, 2])
+    assert corners[:, 0, 2].unique().tolist() == [0, 1, 2]
