@@ -20,7 +20,7 @@ from bench_schema import Frozen, Location, refuse
 from bench_yaml import Document
 from benchmark.config.editions import current_layout
 from benchmark.evaluation.metrics import DEFAULT_METRICS, Scoring, find_policy
-from datasets.batches.split import check_policy
+from datasets.batches.split import check_policy, repeats
 from datasets.missingness.degrade import Degradation
 from datasets.missingness.quotas import RELEASED_SEED
 from datasets.vocabulary import profile_label
@@ -95,8 +95,9 @@ class RunConfig(Frozen):
     csv:FILE); grids follow a file by its digest, so that its content is part of the hash. `table_seed`: of
     the profile's draws, 1037 in the released tables.
     `split`: `auto` is the published split, or a seeded one where none is published; `published+rest` trains
-    on cases that the published one does not name; `random` is seeded; `fold0of5` to `fold4of5` are a
-    cross-validation's; `same` trains and tests on every case.
+    on cases that the published one does not name; `uhved1` and the like are published splits of one dataset;
+    `random` is seeded; `fold0of5` to `fold4of5` are a cross-validation's; `same` trains and tests on every
+    case.
     `precision`: of the networks, in training and testing; losses, softmax and weights are fp32 always. `tf32`
     lets a GPU round the factors of products to 10 bits, which `fp32` does not.
     """
@@ -198,7 +199,7 @@ class RunConfig(Frozen):
         chosen = self.objective.model_dump().get("policy", "idt")
         policy = {"idt": "", "idt_drop": "-drop", "pdt": "-pdt"}[chosen]
         profile = profile_label(self.profile)
-        if self.split.startswith("fold"):
+        if repeats(self.split):
             profile += f"-{self.split}"
         if self.table_seed != RELEASED_SEED:
             profile += f"-t{self.table_seed}"

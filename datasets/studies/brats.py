@@ -56,6 +56,9 @@ BRATS2019 = replace(BRATS2018, name="brats2019", patient=r"BraTS19_(.+)_\d+", ca
 
 BRATS2021 = replace(BRATS2020, name="brats2021", case_names=r"BraTS2021_\d+")
 
+FETS2024 = replace(BRATS2021, name="fets2024", case_names=r"FeTS20\d\d_\d+")
+"""BraTS 2021's patients by institution."""
+
 BRATS2023 = replace(
     BRATS2020,
     name="brats2023",

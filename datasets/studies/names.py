@@ -45,6 +45,7 @@ DATASETS = _Datasets(
         "brats2021": ("datasets.studies.brats:BRATS2021", "BraTS 2021"),
         "brats2023": ("datasets.studies.brats:BRATS2023", "BraTS-GLI 2023"),
         "brats2024": ("datasets.studies.brats:BRATS2024", "BraTS-GLI 2024, after treatment"),
+        "fets2024": ("datasets.studies.brats:FETS2024", "FeTS 2024, laid out like BraTS 2020"),
         "msd01": ("datasets.studies.msd:MSD01", "Medical Segmentation Decathlon, brain tumours"),
         "phantom": ("datasets.studies.brats:PHANTOM", "synthetic, laid out like BraTS 2020"),
         "myops2020": ("datasets.studies.myops:MYOPS2020", "MyoPS 2020, hearts"),

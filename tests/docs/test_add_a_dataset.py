@@ -1,12 +1,16 @@
 """The page on adding a dataset: its example, as a small study of two hospitals."""
 
+import re
+
 import yaml
-from docs_page import blocks, commands, run
+from docs_page import DOCS, blocks, commands, run
 from nifti_study import write_case
 
 from benchmark.config.grid import load_grid
 from benchmark.run_folder.folder import run_folders
+from datasets.batches.split import PARTS, named_splits, published_cases, split
 from datasets.studies.from_yaml import read_description
+from datasets.studies.names import DATASETS
 
 PAGE = "add-a-dataset.md"
 
@@ -36,3 +40,14 @@ def test_the_page_works_as_written(place, capsys):
     assert sum(folder.config()["data"]["cases"]["test"] for folder in runs) == 4
     assert "4 of 4 cases segmented" in said[-1]
     assert "| lesion" in (place / "report" / "strokes" / "report.md").read_text()
+
+
+def test_the_page_has_every_published_split():
+    rows = re.findall(
+        r"^\| (`\w.*`) \| `(\w+)` \| (\d+ / \d+ / \d+) \|", (DOCS / PAGE).read_text(), re.MULTILINE
+    )
+    said = {(name, dataset): sizes for names, dataset, sizes in rows for name in re.findall(r"\w+", names)}
+    assert set(named_splits().items()) == {key for key in said if key[0] != "auto"}
+    for (name, dataset), sizes in said.items():
+        parts = split(published_cases(dataset)[0], DATASETS.get(dataset), name, seed=0)
+        assert " / ".join(str(len(getattr(parts, part))) for part in PARTS) == sizes

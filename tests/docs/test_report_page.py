@@ -1,7 +1,11 @@
 """The page on reports, on recorded runs."""
 
-from docs_page import commands, run
+import re
+
+from docs_page import DOCS, commands, run
 from recorded_runs import record
+
+from benchmark.report.tables.reported import FOLDER, reported
 
 PAGE = "report.md"
 
@@ -17,3 +21,13 @@ def test_the_page_works_as_written(place):
     for report in ("mine", "both"):
         assert "RFNet" in (place / "report" / report / "report.md").read_text()
     assert (place / "differences.csv").read_text().count("\n") > 100
+
+
+def test_the_page_names_every_published_method():
+    def methods(dataset, metric):
+        return ", ".join(dict.fromkeys(row.method for row in reported(dataset, metric)))
+
+    shipped = [path.stem for path in sorted(FOLDER.glob("*.csv"))]
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) ?\|$", (DOCS / PAGE).read_text(), re.MULTILINE)
+    expected = [(d, methods(d, "dice"), methods(d, "hd95")) for d in shipped]
+    assert [(d, dice, dice if hd95 == "the same" else hd95) for d, dice, hd95 in rows] == expected

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from datasets.batches.split import repeats
+
 MODALITIES = {"t1ce": "T1ce", "bssfp": "bSSFP"}
 """Modalities whose title is not their name in capitals."""
 NETWORKS_AND_METHODS = {
@@ -89,7 +91,7 @@ def options(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in config.items():
         if isinstance(value, Mapping):
             leaves |= options(value, f"{prefix}{key}.")
-        elif f"{prefix}{key}" not in NO_METHOD and not (key == "split" and str(value).startswith("fold")):
+        elif f"{prefix}{key}" not in NO_METHOD and not (key == "split" and repeats(value)):
             leaves[f"{prefix}{key}"] = value
     return leaves
 

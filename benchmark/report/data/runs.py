@@ -13,6 +13,7 @@ from benchmark.evaluation.example_slices import FILE, Example, load
 from benchmark.evaluation.metrics import policy_name
 from benchmark.run_folder import sessions
 from benchmark.run_folder.folder import RunFolder
+from datasets.batches.split import repeats
 from datasets.vocabulary import Description, profile_label
 
 
@@ -83,9 +84,9 @@ class Run:
 
     @property
     def fold(self) -> str:
-        """The fold of a cross-validation that it was tested on, such as `fold0of5`; empty without one."""
-        split = str(self.config.get("split", ""))
-        return split if split.startswith("fold") else ""
+        """The fold, `fold0of5`, or published split, `uhved1`, that it was tested on; empty without one."""
+        split = str(self.config.get("split", "auto"))
+        return split if repeats(split) else ""
 
     @property
     def metric_policy(self) -> str:

@@ -25,7 +25,7 @@ def caption(study: Study, lead: str) -> str:
     """
     tested = counted(study.runs[0].content["data"]["cases"]["test"], "test case")
     several = len({run.fold for run in study.runs}) > 1
-    return f"on {study.dataset}{lead.format(tested='the test cases of each fold' if several else tested)}."
+    return f"on {study.dataset}{lead.format(tested='the test cases of each split' if several else tested)}."
 
 
 def conditions(every: Sequence[Scores], others: Sequence[Study] = ()) -> str:
@@ -142,7 +142,7 @@ def _repeated(runs: Sequence[Run]) -> list[str]:
     varied = {
         "seed": {run.config["seed"] for run in runs},
         "availability table": {run.config["table_seed"] for run in runs},
-        "fold": {run.fold for run in runs},
+        "split": {run.fold for run in runs},
     }
     differ = [name for name, values in varied.items() if len(values) > 1] or ["seed"]
     return [

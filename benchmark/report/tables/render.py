@@ -193,10 +193,10 @@ def number(value: float, decimals: int = 2) -> str:
 
 
 def label_texts(row: Row) -> list[str]:
-    """The labels of a row as words: a check mark or nothing for a switch, the source after the last."""
+    """The labels of a row as words: a check mark or nothing for a switch, the citation after the last."""
     texts = [(CHECK if label else "") if isinstance(label, bool) else label for label in row.labels]
-    if row.source:
-        texts[-1] += f" (reported by {row.source})"
+    if row.citation:
+        texts[-1] += f" [{row.citation}]"
     return texts
 
 

@@ -2,8 +2,9 @@
 
     add_reported(table, "brats2020", lambda column: ("complete", column))
 
-`results/published/<dataset>.csv` holds them, each with the setting it was obtained in and its source. They
-are shown, never computed with: no mark, no test and no average of ours knows them.
+`results/published/<dataset>.csv` holds them, each with the setting it was obtained in, its source, and a note
+where one must stand beside it. They are shown, never computed with: no mark, no test and no average of ours
+knows them.
 """
 
 import csv
@@ -12,46 +13,54 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark.report.tables.table import Block, Cell, Row, Table
+from benchmark.report.tables.table import Cell, Row, Table
 
 FOLDER = Path(__file__).parents[3] / "results" / "published"
 
 
 @dataclass(frozen=True)
 class Reported:
-    """One method as one source reports it.
+    """One row of a table as one source prints it.
 
     Attributes:
         method: as the source calls it.
+        region: that it is about.
         source: where the numbers stand.
-        settings: what they were obtained under.
-        values: by profile, subset (or `average`) and region, as the tables give them.
+        setting: what they were obtained under.
+        note: what must be said beside them, such as that their average is not theirs; often empty.
+        values: by profile and subset (or `average`), as the tables give them.
     """
 
     method: str
+    region: str
     source: str
-    settings: tuple[str, ...]
-    values: dict[tuple[str, str, str], float]
+    setting: str
+    note: str
+    values: dict[tuple[str, str], float]
 
     @property
-    def short(self) -> str:
-        """The source without remarks."""
-        return self.source.split(" (")[0].split(",")[0]
+    def origin(self) -> str:
+        """All that must be said of the numbers: source, setting and note."""
+        return "; ".join(filter(None, (f"{self.source}: {self.setting}", self.note)))
+
+    @property
+    def title(self) -> str:
+        """The method with the source without remarks."""
+        return f"{self.method} ({self.source.split(' (')[0].split(',')[0]})"
 
 
 def reported(dataset: str, metric: str) -> list[Reported]:
-    """Return what is shipped for a dataset and metric, by method and source in the order of the file."""
+    """Return what is shipped for a dataset and metric, in the order of the file."""
     path = FOLDER / f"{dataset}.csv"
     if not path.exists():
         return []
+    rows: dict[tuple[str, ...], dict[tuple[str, str], float]] = {}
     with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["metric"] == metric]
-    found = []
-    for method, source in dict.fromkeys((row["method"], row["source"]) for row in rows):
-        own = [row for row in rows if (row["method"], row["source"]) == (method, source)]
-        values = {(row["profile"], row["subset"], row["region"]): float(row["value"]) for row in own}
-        found.append(Reported(method, source, tuple(dict.fromkeys(row["setting"] for row in own)), values))
-    return found
+        for line in csv.DictReader(file):
+            if line["metric"] == metric:
+                row = tuple(line[key] for key in ("method", "region", "source", "setting", "note"))
+                rows.setdefault(row, {})[line["profile"], line["subset"]] = float(line["value"])
+    return [Reported(*row, values) for row, values in rows.items()]
 
 
 def add_reported(table: Table, dataset: str, place: Callable[[str], tuple[str, str]]) -> Table:
@@ -64,27 +73,22 @@ def add_reported(table: Table, dataset: str, place: Callable[[str], tuple[str, s
     """
     every = reported(dataset, table.metric)
     columns = [place(column.name) for column in table.columns]
-    used: list[Reported] = []
+    cited: dict[str, int] = {}
     blocks = []
     for block in table.blocks:
         rows = []
         for one in every:
-            values = [one.values.get((*where, block.region), math.nan) for where in columns]
-            if not all(map(math.isnan, values)):
-                rows.append(_row(one, values))
-                used += [one] if one not in used else []
-        blocks.append(Block(block.title, (*block.rows, *rows), block.region))
-    if not used:
+            cells = tuple(Cell(one.values.get(column, math.nan)) for column in columns)
+            if one.region == block.region and not all(math.isnan(cell.value) for cell in cells):
+                number = cited.setdefault(one.origin, len(cited) + 1)
+                rows.append(Row((one.method,), cells, one.title, 0, one.origin, number))
+        blocks.append(replace(block, rows=(*block.rows, *rows)))
+    if not cited:
         return table
-    sources = dict.fromkeys(f"{one.source}: {', '.join(one.settings)}" for one in used)
     return replace(
         table,
         blocks=tuple(blocks),
-        caption=f"{table.caption} Rows reported by others are set apart and have no part in marks and tests; "
-        "they may differ in split, training and metric, and their averages are as reported: "
-        f"{'; '.join(sources)}.",
+        caption=f"{table.caption} Numbered rows are reported by others and have no part in marks and tests; "
+        "they may differ in split, training and metric, and their averages are as reported. "
+        f"{' '.join(f'[{number}] {origin}.' for origin, number in cited.items())}",
     )
-
-
-def _row(one: Reported, values: list[float]) -> Row:
-    return Row((one.method,), tuple(map(Cell, values)), f"{one.method} ({one.short})", 0, one.short)

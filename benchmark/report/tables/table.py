@@ -62,6 +62,7 @@ class Row:
         method: title of the method, for those who sort and filter.
         runs: how many runs (seeds) the values are over.
         source: who reported the numbers, where they are not ours; such rows have no part in marks.
+        citation: number by which the caption names that source; 0 where they are ours.
     """
 
     labels: tuple[str | bool, ...]
@@ -69,6 +70,7 @@ class Row:
     method: str
     runs: int = 1
     source: str = ""
+    citation: int = 0
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,10 @@ def test_stating_a_default_does_not_make_another_run():
             "table_seed has no effect: profile complete draws nothing",
         ),
         ({"profile": "csv:a.csv", "table_seed": 3}, "table_seed has no effect"),
-        ({"split": "fold5of5"}, "unknown split 'fold5of5': choose auto, published+rest, random, same, or a"),
+        (
+            {"split": "fold5of5"},
+            "unknown split 'fold5of5': known are auto, published+rest, random, same",
+        ),
     ],
 )
 def test_wrong_options_are_named(content, says):
@@ -187,6 +190,8 @@ def test_name_says_what_the_run_is():
     assert config.name == "phantom-rfnet-baseline-drop-mr2468-s1037"
     fold = RunConfig.model_validate({"split": "fold0of5", "profile": "complete"})
     assert fold.name == "phantom-rfnet-passion-complete-fold0of5-s1037"
+    published = RunConfig.model_validate({"dataset": "brats2018", "split": "uhved1", "profile": "complete"})
+    assert published.name == "brats2018-rfnet-passion-complete-uhved1-s1037"
 
 
 def test_a_changed_copy_does_not_keep_the_hash_of_its_original():

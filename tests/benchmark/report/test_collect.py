@@ -175,6 +175,16 @@ def test_runs_of_any_fold_that_differ_are_refused(tmp_path, key, fold):
         collect([tmp_path / "g"])
 
 
+def test_runs_on_published_splits_are_trainings_of_one_method(tmp_path):
+    for number in (1, 2, 3):
+        folder = record(tmp_path / "g", "baseline", name=f"baseline-{number}")
+        change(folder, config={"split": f"uhved{number}"}, identity={"split": f"5p1it{number}"})
+    [study] = collect([tmp_path / "g"]).studies()
+    assert study.methods == ["RFNet baseline"]
+    table = contents(collect([tmp_path / "g"]))[-1].tables[0]
+    assert "over 3 trainings of different split." in table.conditions
+
+
 def test_runs_on_other_descriptions_of_a_study_are_refused(tmp_path):
     for objective, digest in (("baseline", "0123456789"), ("passion", "9876543210")):
         change(record(tmp_path / "g", objective), config={"description": digest})

@@ -16,12 +16,9 @@ from benchmark.report.tables import render
 from benchmark.report.tables.by_setting import ablation_tables, sweep_tables
 from benchmark.report.tables.by_subset import profile_table, subset_table
 from benchmark.report.tables.captions import conditions
-from benchmark.report.tables.contents import contents
 from benchmark.report.tables.render import CHECK, DASH, MINUS, html, latex, markdown, wide_csv
-from benchmark.report.tables.reported import FOLDER, reported
 from benchmark.report.tables.table import Block, Cell, Column, Row, Table
 from benchmark.report.tables.worth import marginal_table, marginal_weights, shapley_table, shapley_weights
-from datasets.studies.brats import BRATS2020
 from datasets.studies.myops import PHANTOM_HEART
 from datasets.vocabulary import subsets
 
@@ -212,82 +209,6 @@ def test_titles_leave_out_what_goes_without_saying():
         "RFNet + PASSION (tau=2)",
         "RFNet + PASSION (tau=8)",
     ]
-
-
-def test_published_rows_stand_apart_from_ours(tmp_path):
-    folder = tmp_path / "g"
-    for strength, options in ((0.0, {"policy": "idt"}), (0.1, {"policy": "pdt"})):
-        record(
-            folder,
-            "baseline",
-            strength=strength,
-            description=BRATS2020,
-            profile="complete",
-            cases=CASES,
-            options=options,
-        )
-    record(folder, "baseline", description=BRATS2020, cases=CASES)
-    collected = collect([folder])
-
-    def tables(published):
-        every = [table for section in contents(collected, published) for table in section.tables]
-        return {table.name: table for table in every}
-
-    ours, both = tables(False), tables(True)
-    name = "brats2020-complete-dice"
-    changed = {key for key in both if markdown(both[key]) != markdown(ours[key])}
-    assert changed == {name, "brats2020-profiles-dice"}
-    added = [row for row in both[name].rows if row.source]
-    assert [row.cells[0].mark for row in both[name].rows if not row.source] == [
-        row.cells[0].mark for row in ours[name].rows
-    ]
-    assert both[name].differences == ours[name].differences
-    assert {cell.mark for row in added for cell in row.cells} == {""}
-    rfnet = added[0]
-    assert (rfnet.method, rfnet.cells[0].value, rfnet.cells[-1].value) == (
-        "RFNet (kk42yy/DeMoSeg README result images)",
-        86.05,
-        86.98,
-    )
-    assert "reported by kk42yy/DeMoSeg README result images" in markdown(both[name])
-    assert both[name].caption.count("dyh127/RFNet README: complete training data") == 1
-    assert "\\addlinespace" in latex(both[name])
-    assert 'class="reported" data-source="kk42yy' in html(both[name])
-
-
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.csv")), ids=lambda path: path.stem)
-def test_published_numbers_have_a_source_a_setting_and_known_names(path):
-    with path.open() as file:
-        rows = list(csv.DictReader(file))
-    from datasets.studies.names import DATASETS
-
-    description = DATASETS.get(path.stem)
-    names = {"+".join(s) for s in subsets(description.modalities)} | {"average"}
-    regions = {region.name for region in description.regions}
-    keys = [(r["method"], r["profile"], r["subset"], r["region"], r["metric"], r["source"]) for r in rows]
-    assert len(set(keys)) == len(keys) > 0
-    for row in rows:
-        assert row["subset"] in names
-        assert row["region"] in regions
-        assert row["source"]
-        assert row["setting"]
-        assert 0 < float(row["value"]) < 100
-    assert reported(path.stem, "hd95") == reported("phantom", "dice") == []
-
-
-MISPRINTED = {("GSS", "ET"): 66.18, ("mmFormer", "TC"): 78.63, ("mmFormer", "ET"): 63.99}
-"""Means of the cells of BraTS 2020 where the source, kk42yy/DeMoSeg, prints another average."""
-
-
-def test_averages_of_published_tables_are_those_of_their_subsets():
-    """Sources that give all subsets: what was read off gives the average that they print."""
-    for one in reported("brats2020", "dice"):
-        for region in ("WT", "TC", "ET"):
-            own = [v for (_, subset, r), v in one.values.items() if r == region and subset != "average"]
-            if own:
-                assert len(own) == 15
-                mean = MISPRINTED.get((one.method, region), one.values["complete", "average", region])
-                assert sum(own) / 15 == pytest.approx(mean, abs=0.02), (one.method, region)
 
 
 def test_every_renderer_gets_through_odd_cells():

@@ -67,8 +67,8 @@ def test_two_folds_make_one_table_of_seven_subsets(folder):
     rows = [line for line in table.splitlines() if "RFNet baseline" in line]
     assert [row.split("|")[1].strip() for row in rows] == ["whole", "enhancing"]
     assert rows[0].count("|") == 2 + 1 + 7 + 1
-    assert "the test cases of each fold" in table
-    assert "over 2 trainings of different fold." in table
+    assert "the test cases of each split" in table
+    assert "over 2 trainings of different split." in table
 
 
 def test_a_store_of_another_description_is_refused(folder):

@@ -1,5 +1,7 @@
 """Published splits where they apply, seeded ones elsewhere; no case on two sides."""
 
+import itertools
+import re
 from dataclasses import replace
 
 import pytest
@@ -7,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench_errors import InputError
-from datasets.batches.split import check_policy, patient, split
-from datasets.studies.brats import BRATS2020, BRATS2023, PHANTOM
+from datasets.batches.split import PARTS, check_policy, named_splits, patient, published_cases, repeats, split
+from datasets.studies.brats import BRATS2018, BRATS2020, BRATS2023, PHANTOM
 from datasets.studies.myops import MYOPS2020
 
 BRATS = [f"BraTS20_Training_{number:03d}" for number in range(1, 370)]
@@ -54,7 +56,7 @@ def test_cases_that_the_published_split_does_not_name_train_if_asked_for():
     assert set(parts.train) == {*published.train, "mine", "BraTS20_Training_370"}
     assert list(parts.train) == sorted(parts.train)
     assert split(BRATS, BRATS2020, "published+rest", seed=1) == published
-    with pytest.raises(InputError, match="no split of phantom is published: use split: auto"):
+    with pytest.raises(InputError, match=r"no published split of phantom is taken unasked: use split: auto$"):
         split(names(40), PHANTOM, "published+rest", seed=0)
 
 
@@ -80,6 +82,49 @@ def test_published_myops2020(prefix):
     parts = split(cases, MYOPS2020, "auto", seed=0)
     assert sizes(parts) == (20, 0, 5)
     assert parts.test == tuple(f"{prefix}{number}" for number in (107, 111, 115, 117, 120))
+
+
+NAMED = [("uhved1", BRATS2018), ("uhved2", BRATS2018), ("uhved3", BRATS2018), ("imfuse", BRATS2023)]
+SIZES = {"brats2018": (199, 29, 57), "brats2023": (875, 125, 251)}
+
+
+def test_every_named_split_is_tested():
+    assert [(name, description.name) for name, description in NAMED] == list(named_splits().items())
+
+
+@pytest.mark.parametrize(("name", "description"), NAMED)
+def test_published_splits_by_name(name, description):
+    cases, _ = published_cases(description.name)
+    assert len(cases) == sum(SIZES[description.name])
+    assert all(re.fullmatch(description.case_names, case) for case in cases)
+    parts = split(cases[::-1], description, name, seed=0)
+    assert sizes(parts) == SIZES[description.name]
+    assert sorted(parts.train + parts.val + parts.test) == sorted(cases)
+    patients = [{patient(case, description) for case in getattr(parts, part)} for part in PARTS]
+    assert sum(map(len, patients)) == len(set.union(*patients))
+    assert parts == split(cases, description, check_policy(name), seed=1)
+    assert parts != split(cases, description, "auto", seed=0)
+    assert repeats(name)
+    with pytest.raises(InputError, match=rf"split {name}: found 1 of \d+ cases .*: leave them out, or"):
+        split([*cases, "mine"], description, name, seed=0)
+    with pytest.raises(InputError, match=f"split {name} is one of {description.name}, not of brats2020"):
+        split(BRATS, BRATS2020, name, seed=0)
+    with pytest.raises(InputError, match=rf"unasked: use split: auto or .*{name}"):
+        split(cases, description, "published+rest", seed=0)
+
+
+def test_the_splits_of_uhved_go_by_the_names_of_brats():
+    """Its HGG2, HGG210, LGG1 and LGG74, in its lists of the three splits."""
+    parts = [split(published_cases("brats2018")[0], BRATS2018, f"uhved{i}", seed=0) for i in (1, 2, 3)]
+    for case, expected in (
+        ("CBICA_AAG_1", ["val", "train", "train"]),
+        ("2013_4_1", ["val", "test", "test"]),
+        ("TCIA13_618_1", ["test", "train", "test"]),
+        ("TCIA10_261_1", ["train", "val", "train"]),
+    ):
+        found = [next(part for part in PARTS if f"Brats18_{case}" in getattr(of, part)) for of in parts]
+        assert found == expected, case
+    assert [len(set(a.test) & set(b.test)) for a, b in itertools.combinations(parts, 2)] == [14, 9, 14]
 
 
 @pytest.mark.parametrize(
@@ -145,8 +190,17 @@ def test_folds_leave_the_published_split_aside():
 
 @pytest.mark.parametrize("policy", ["fold5of5", "fold0of1", "fold0of0", "foldof5", "fold-1of5", "Auto", ""])
 def test_unknown_policies(policy):
-    with pytest.raises(InputError, match=f"unknown split '{policy}': choose auto, published"):
+    with pytest.raises(InputError, match=f"unknown split '{policy}': .*known are auto, published"):
         check_policy(policy)
+
+
+def test_a_misspelt_split_is_guessed():
+    with pytest.raises(InputError, match="did you mean uhved2 or uhved3 or uhved1"):
+        check_policy("u-hved2")
+    assert [repeats(policy) for policy in ("auto", "published+rest", "random", "same", "fold0of5")] == [
+        *[False] * 4,
+        True,
+    ]
 
 
 def test_too_few_patients():
@@ -160,5 +214,5 @@ def test_too_few_patients():
 def test_wrong_input():
     with pytest.raises(InputError, match=r"found 1 patient, expected at least 2.*split: same"):
         split(["one"], PHANTOM, "auto", seed=0)
-    with pytest.raises(InputError, match="unknown split 'official': choose auto, published"):
+    with pytest.raises(InputError, match="unknown split 'official': known are auto, published"):
         split(names(4), PHANTOM, "official", seed=0)

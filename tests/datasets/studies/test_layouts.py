@@ -24,6 +24,7 @@ OFFICIAL = {
     "brats2021": "BraTS2021_00000",
     "brats2023": "BraTS-GLI-00000-000",
     "brats2024": "BraTS-GLI-00005-100",
+    "fets2024": "FeTS2022_00000",
     "msd01": "BRATS_001",
     "myops2020": "myops_training_101",
     "phantom": "Phantom_001",
