@@ -21,6 +21,10 @@ BACKBONES = Registry(
             "backbones.m2ftrans:M2FTrans",
             "modality-masked fusion transformer with cross attention (Shi et al., JBHI 2024)",
         ),
+        "imfuse": (
+            "backbones.imfuse:IMFuse",
+            "Mamba along interleaved tokens of the modalities at every scale (Pipoli et al., MICCAI 2025)",
+        ),
         "transunet": (
             "backbones.transunet:TransUNet",
             "modalities fused before a vision transformer, cascaded decoder (Chen et al., 2021)",

@@ -5,8 +5,11 @@ transformer; an inter-modal transformer on the tokens of all modalities, the abs
 starts from its output and fuses the modalities' maps at each other level by 1-3-1 convolutions. Source: Zhang
 et al., "mmFormer: Multimodal Medical Transformer for Incomplete Multimodal Learning of Brain Tumor
 Segmentation", MICCAI 2022; facts of the version released with PASSION.
+
+`TokenNetwork` is what it shares with networks that fuse otherwise (IM-Fuse).
 """
 
+from abc import abstractmethod
 from typing import cast
 
 import torch
@@ -98,8 +101,10 @@ class MaskedFusion(nn.Module):
         return self.rest(mixed + bias.view(-1, 1, 1, 1))
 
 
-class MMFormer(Backbone):
-    """mmFormer: intra-modal and inter-modal transformers at the bottleneck; 4 side outputs (2, 4, 8, 16).
+class TokenNetwork(Backbone):
+    """Encoders with intra-modal transformers, a decoder from tokens; 4 side outputs (2, 4, 8, 16).
+
+    A subclass says how modalities are fused, by `level_fusion`, `fuse_levels` and `mix_tokens`.
 
     Args:
         modalities: number of modalities M.
@@ -107,6 +112,7 @@ class MMFormer(Backbone):
         options: see `TransformerOptions`; tokens have 64 times `width` channels.
         crop: edge of the volumes in voxels, a multiple of 16 from 32; the token grid has crop / 16 per axis.
         spatial_dims: 3, or 2 for volumes [B, M, crop, crop, 1].
+        mixed: channels of what `mix_tokens` makes, in tokens.
 
     Raises `InputError` for a `crop` that has no whole token grid.
     """
@@ -118,14 +124,16 @@ class MMFormer(Backbone):
         modalities: int,
         classes: int,
         options: TransformerOptions,
-        crop: int = 80,
-        spatial_dims: int = 3,
+        crop: int,
+        spatial_dims: int,
+        mixed: int,
     ):
         super().__init__(modalities, classes, spatial_dims)
         if crop < 2 * STRIDE or crop % STRIDE:
             raise InputError(
-                f"crop {crop} does not fit mmformer: give a multiple of {STRIDE} from {2 * STRIDE}"
+                f"crop {crop} does not fit {options.name}: give a multiple of {STRIDE} from {2 * STRIDE}"
             )
+        self.options = options
         self.space = crop, crop, crop if spatial_dims == 3 else 1
         self.grid = per_axis(crop // STRIDE, spatial_dims)
         tokens = self.grid[0] * self.grid[1] * self.grid[2]
@@ -135,16 +143,27 @@ class MMFormer(Backbone):
             TokenEncoder(options.width, dim, tokens, options.dropout, spatial_dims) for _ in range(modalities)
         )
         self.intermodal = TokenLayer(dim, HEADS, EXPANSION * dim, options.dropout)
-        self.reduce = PointConv(modalities * dim, modalities * deepest)
+        self.reduce = PointConv(mixed * dim, modalities * deepest)
         self.bottom = nn.Sequential(
             ConvBlock(modalities * deepest, deepest, 1, order=ORDER), *FusionTail(deepest, spatial_dims)
         )
-        self.fusions = nn.ModuleList(MaskedFusion(modalities, c, spatial_dims) for c in channels[:-1])
+        self.fusions = nn.ModuleList(self.level_fusion(level, c) for level, c in enumerate(channels[:-1]))
         self.stages = nn.ModuleList(DecoderStage(c, ORDER, spatial_dims) for c in channels[:-1])
         self.sides = nn.ModuleList(PointConv(c, classes) for c in channels[1:])
         self.head = PointConv(options.width, classes)
         self.unimodal_decoder = UnimodalDecoder(LEVELS, options.width, classes, ORDER, spatial_dims)
-        kaiming_init(self)
+
+    @abstractmethod
+    def level_fusion(self, level: int, channels: int) -> nn.Module:
+        """Return the part that fuses the modalities' maps of a level, 0 the finest, of `channels` channels."""
+
+    @abstractmethod
+    def fuse_levels(self, features: Features, present: Tensor, case: Tensor) -> list[Tensor]:
+        """Fuse all levels but the deepest, finest first: each [K, C_l, *space_l]; see `Backbone.fuse`."""
+
+    @abstractmethod
+    def mix_tokens(self, tokens: Tensor, present: Tensor, case: Tensor) -> Tensor:
+        """Fuse the tokens [B, M, P, dim] of K subsets: [K, P, mixed * dim]; see `Backbone.fuse`."""
 
     def encode(self, volumes: Tensor, available: Tensor) -> Features:
         """Encode each available modality, its intra-modal transformer included: see the contract.
@@ -154,7 +173,7 @@ class MMFormer(Backbone):
         """
         if tuple(volumes.shape[2:]) != self.space:
             raise ValueError(
-                f"volumes of {tuple(volumes.shape[2:])} voxels: this mmformer takes {self.space}"
+                f"volumes of {tuple(volumes.shape[2:])} voxels: this {self.options.name} takes {self.space}"
             )
         *levels, tokens = encode_packed(self.encoders, volumes, available)
         return Features(levels, available, {"tokens": tokens})
@@ -165,33 +184,58 @@ class MMFormer(Backbone):
             case = torch.arange(len(features.available), device=present.device)
         if len(case) != len(present):
             raise ValueError(f"{len(present)} subsets for {len(case)} cases: give the case of each subset")
-        item, modality = features.available.nonzero(as_tuple=True)
-        chosen = present.index_select(1, modality) & (case[:, None] == item)
-        selection = chosen.to(features.levels[0].dtype)
-
-        x = self.bottom(self._mix_tokens(features.extra["tokens"], present, case))
+        mixed = self.mix_tokens(features.extra["tokens"], present, case)
+        x = self.bottom(self.reduce(mixed.transpose(1, 2).unflatten(2, self.grid)))
         sides = [self.sides[-1](x)]
+        levels = self.fuse_levels(features, present, case)
         for level in reversed(range(LEVELS - 1)):
             stage = cast(DecoderStage, self.stages[level])
-            own = self.fusions[level](features.levels[level], features.available, selection)
-            x = stage.join(own, stage.rise(x))
+            x = stage.join(levels[level], stage.rise(x))
             if level > 0:
                 sides.append(self.sides[level - 1](x))
         return Fused(self.head(x), sides[::-1], x)
 
-    def _mix_tokens(self, tokens: Tensor, present: Tensor, case: Tensor) -> Tensor:
-        """Run the inter-modal transformer: tokens [B, M, P, dim] -> [K, M * 16 width, *grid]."""
+    def unimodal(self, features: Features) -> Tensor:
+        """Decode each available modality alone, from its encoder's maps: see the contract."""
+        return decode_packed(self.unimodal_decoder, features.levels, features.available)
+
+
+class MMFormer(TokenNetwork):
+    """mmFormer: intra-modal and inter-modal transformers at the bottleneck; see `TokenNetwork`."""
+
+    def __init__(
+        self,
+        modalities: int,
+        classes: int,
+        options: TransformerOptions,
+        crop: int = 80,
+        spatial_dims: int = 3,
+    ):
+        super().__init__(modalities, classes, options, crop, spatial_dims, mixed=modalities)
+        kaiming_init(self)
+
+    def level_fusion(self, level: int, channels: int) -> nn.Module:
+        """Return 1-3-1 convolutions of the concatenated maps."""
+        return MaskedFusion(self.modalities, channels, self.spatial_dims)
+
+    def fuse_levels(self, features: Features, present: Tensor, case: Tensor) -> list[Tensor]:
+        """Fuse all levels but the deepest; see `TokenNetwork.fuse_levels`."""
+        item, modality = features.available.nonzero(as_tuple=True)
+        chosen = present.index_select(1, modality) & (case[:, None] == item)
+        selection = chosen.to(features.levels[0].dtype)
+        return [
+            fusion(maps, features.available, selection)
+            for fusion, maps in zip(self.fusions, features.levels, strict=False)
+        ]
+
+    def mix_tokens(self, tokens: Tensor, present: Tensor, case: Tensor) -> Tensor:
+        """Run the inter-modal transformer; see `TokenNetwork.mix_tokens`."""
         own = tokens.index_select(0, case).masked_fill(~present[:, :, None, None], 0)
         positions = torch.cat([cast(TokenEncoder, e).position for e in self.encoders], dim=1)
         mixed = self.intermodal(own.flatten(1, 2) + positions)[0]
         # Tokens lie modality by modality and are read as if voxel by voxel, in mmFormer as published too, so
         # a voxel's M * dim channels are not its own M tokens. Published weights depend on it.
-        voxels = mixed.reshape(len(case), tokens.shape[2], -1)
-        return self.reduce(voxels.transpose(1, 2).unflatten(2, self.grid))
-
-    def unimodal(self, features: Features) -> Tensor:
-        """Decode each available modality alone, from its encoder's maps: see the contract."""
-        return decode_packed(self.unimodal_decoder, features.levels, features.available)
+        return mixed.reshape(len(case), tokens.shape[2], -1)
 
     def released_names(self, name: str) -> list[str]:
         """Return the released name of the parameter `name`; see `backbones.weights`."""
