@@ -60,7 +60,7 @@ def reported(dataset: str, metric: str) -> list[Reported]:
             if line["metric"] == metric:
                 row = tuple(line[key] for key in ("method", "region", "source", "setting", "note"))
                 rows.setdefault(row, {})[line["profile"], line["subset"]] = float(line["value"])
-    return [Reported(*row, values) for row, values in rows.items()]
+    return [Reported(*row, values=values) for row, values in rows.items()]
 
 
 def add_reported(table: Table, dataset: str, place: Callable[[str], tuple[str, str]]) -> Table:
