@@ -18,6 +18,10 @@ from benchmark.report.tables.table import Cell, Row, Table
 FOLDER = Path(__file__).parents[3] / "results" / "published"
 
 
+KEYS = ("method", "region", "source", "setting", "note")
+"""Columns that say which row of a table a number belongs to."""
+
+
 @dataclass(frozen=True)
 class Reported:
     """One row of a table as one source prints it.
@@ -58,9 +62,9 @@ def reported(dataset: str, metric: str) -> list[Reported]:
     with path.open(newline="", encoding="utf-8") as file:
         for line in csv.DictReader(file):
             if line["metric"] == metric:
-                row = tuple(line[key] for key in ("method", "region", "source", "setting", "note"))
+                row = tuple(line[key] for key in KEYS)
                 rows.setdefault(row, {})[line["profile"], line["subset"]] = float(line["value"])
-    return [Reported(*row, values=values) for row, values in rows.items()]
+    return [Reported(**dict(zip(KEYS, row, strict=True)), values=values) for row, values in rows.items()]
 
 
 def add_reported(table: Table, dataset: str, place: Callable[[str], tuple[str, str]]) -> Table:
