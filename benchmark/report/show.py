@@ -60,8 +60,8 @@ def print_answers(answers: Sequence[Answer]) -> None:
         for head in ("mean", "gain", "95 % interval", "p (Holm)", "trainings"):
             table.add_column(head, justify="right")
         scores, gains = answer.scores, {gain.method: gain for gain in answer.gains}
-        for method in scores.study.methods:
-            own = mean(scores.trainings(method, scores.endpoint))
+        for method, trainings in scores.trainings(scores.endpoint).items():
+            own = mean(trainings)
             about = [DASH] * 3
             if gain := gains.get(method):
                 value, low, high = map(number, gain.value())

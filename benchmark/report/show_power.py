@@ -56,8 +56,9 @@ def print_power(grid_folder: Path, gain: float) -> None:
 
 def _variances(scores: Scores) -> list[Variances]:
     """Of each method's gain over its baseline, where both have the same trainings."""
+    trainings = scores.trainings(scores.endpoint)
     every = (
-        variances(scores.trainings(method, scores.endpoint), scores.trainings(baseline, scores.endpoint))
+        variances(trainings[method], trainings[baseline])
         for method, baseline in references(scores.study.runs).items()
     )
     return [spread for spread in every if spread]

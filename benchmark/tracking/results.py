@@ -83,17 +83,19 @@ def _case_table(rows: pd.DataFrame) -> Any:
 
 def _slices(folder: Path) -> dict[str, tuple[Image.Image, str]]:
     """A picture and its caption by role: label, then the predictions for subsets that grow to the whole."""
-    from benchmark.report.data.collect import read_runs
+    from benchmark.report.data.collect import case_frame, read_runs
     from benchmark.report.data.runs import Study
+    from benchmark.report.data.scores import score
     from benchmark.report.figures.panel import PanelRow, panel
     from benchmark.report.figures.pictures import dice_by_subset
 
     run = read_runs(RunFolder(folder))[0]
     dataset, profile = run.config["dataset"], run.config["profile"]
     study = Study(dataset, profile, "", profile, (run,))
+    scores = score(case_frame([run]), study, "dice")
     pictures = {}
     for example in run.examples:
-        dice = dice_by_subset(run, example, study.description.plain_regions)
+        dice = dice_by_subset(scores, run, example)
         for role in example.roles:
             if role != ROLES[0]:
                 figure = panel([PanelRow(role, example, dice)], study)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench_errors import InputError
@@ -115,7 +116,7 @@ def collect(
         tuple(folder.name for folder in grid_folders),
         tuple(known.get(run.folder, run) for run in runs),
         tuple(repeated),
-        tuple(run for run in every if run not in ours),
+        tuple(run for run in every if not _is_wanted(run, (wanted or {}).get(run.grid))),
         case_frame(done),
     )
 
@@ -257,7 +258,7 @@ def _stopped(folder: RunFolder, content: dict[str, Any]) -> str:
 def case_frame(done: Sequence[Run]) -> pd.DataFrame:
     """Return all rows of finished runs, one run after the other.
 
-    Words are categories, or a thousand runs would not fit into the memory.
+    Words are categories and nothing is copied, or a thousand runs would not fit into the memory.
     """
     frames = [read_cases(run) for run in done]
     lengths = [len(frame) for frame in frames]
@@ -273,11 +274,11 @@ def case_frame(done: Sequence[Run]) -> pd.DataFrame:
     for name, words in values.items():
         columns[name] = pd.Categorical(words, categories=list(dict.fromkeys(words))).repeat(lengths)
     for name in ("seed", "table_seed"):
-        columns[name] = pd.Series([run.config[name] for run in done]).repeat(lengths).to_numpy()
+        columns[name] = np.repeat([run.config[name] for run in done], lengths)
     for name in WORDS:
         columns[name] = pd.api.types.union_categoricals([frame[name] for frame in frames])
-    columns["value"] = pd.concat([frame["value"] for frame in frames], ignore_index=True).to_numpy()
-    return pd.DataFrame(columns)
+    columns["value"] = np.concatenate([frame["value"] for frame in frames])
+    return pd.DataFrame(columns, copy=False)
 
 
 def read_cases(run: Run) -> pd.DataFrame:

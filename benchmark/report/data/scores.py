@@ -2,8 +2,8 @@
 
     scores = score(collected.cases, study, "dice")
     scores.of_runs("RFNet baseline")         # [runs, regions, subsets and their average]
-    scores.cases["RFNet baseline"]["WT"]     # a row per case, runs averaged
-    scores.trainings("RFNet baseline", scores.endpoint)     # what `effects` compares
+    scores.of_cases("RFNet baseline")        # [cases, regions, subsets and their average]
+    scores.trainings(scores.endpoint)["RFNet baseline"]     # what `effects` compares
 
 Metrics without a unit are in percent.
 """
@@ -23,8 +23,6 @@ from datasets.batches.split import patient
 from datasets.vocabulary import subset_name, table_subsets
 
 AVERAGE = "average"
-Frames = dict[str, dict[str, pd.DataFrame]]
-"""By method and region: a row per case, columns as `Scores.subsets` and the average."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,7 @@ class Scores:
 
     def of_runs(self, method: str) -> Array:
         """The mean over the cases of each of a method's runs, [runs, regions, subsets and their average]."""
-        means = _mean(self.values[self._rows[method]], axis=1)
-        return np.concatenate([means, means.mean(axis=2, keepdims=True)], axis=2)
+        return self._of_runs[self._rows[method]]
 
     def by_region(self, method: str, regions: Sequence[str]) -> Array:
         """A method's averages over the subsets, [runs, regions and the mean of the plain ones]."""
@@ -97,19 +94,12 @@ class Scores:
         mean = averages[:, places].mean(axis=1, keepdims=True)
         return np.hstack([averages[:, [self.regions.index(region) for region in regions]], mean])
 
-    @cached_property
-    def cases(self) -> Frames:
-        """The mean over the runs of each case; one without some modality lacks the subsets with it (nan)."""
-        columns = [*self.subsets, AVERAGE]
-        frames: Frames = {}
-        for method, rows in self._rows.items():
-            means = _mean(self.values[rows], axis=0)
-            whole = np.concatenate([means, means.mean(axis=2, keepdims=True)], axis=2)
-            frames[method] = {
-                region: pd.DataFrame(whole[:, i], list(self.names), columns)
-                for i, region in enumerate(self.regions)
-            }
-        return frames
+    def of_cases(self, method: str) -> Array:
+        """The mean over a method's runs of each case, [cases, regions, subsets and their average].
+
+        A case without some modality lacks the subsets with it (nan).
+        """
+        return _with_average(finite_mean(self.values[self._rows[method]], axis=0))
 
     @cached_property
     def patients(self) -> tuple[str, ...]:
@@ -125,20 +115,19 @@ class Scores:
         described = self.study.description
         of_cases = np.array([patient(name, described) for name in self.names])
         groups = [of_cases == one for one in self.patients]
-        return np.stack([_mean(self.values[:, group], axis=1) for group in groups], axis=1)
+        return np.stack([finite_mean(self.values[:, group], axis=1) for group in groups], axis=1)
 
-    def trainings(self, method: str, weights: Array) -> Trainings:
-        """Return sums of a method's scores by patient, weighted by [columns, regions, subsets].
+    def trainings(self, weights: Array) -> dict[str, Trainings]:
+        """Return sums of each method's scores by patient, weighted by [columns, regions, subsets].
 
         A patient without a score of weight has no value in that column.
         """
-        rows = self._rows[method]
-        values = self.by_patient[rows]
-        axes = ((2, 3), (1, 2))
-        sums = np.tensordot(np.nan_to_num(values), weights, axes)
-        lacking = np.tensordot(np.isnan(values).astype(float), (weights != 0).astype(float), axes) > 0
-        keys = tuple(training(self.study.runs[i]) for i in rows)
-        return Trainings(keys, np.where(lacking, np.nan, sums))
+        there, axes = np.isfinite(self.by_patient), ((2, 3), (1, 2))
+        sums = np.tensordot(np.where(there, self.by_patient, 0.0), weights, axes)
+        lacking = np.tensordot((~there).astype(float), (weights != 0).astype(float), axes) > 0
+        sums[lacking] = np.nan
+        keys = [training(run) for run in self.study.runs]
+        return {m: Trainings(tuple(keys[i] for i in rows), sums[rows]) for m, rows in self._rows.items()}
 
     def of_subsets(self, region: str) -> Array:
         """Weights of a column per subset of a region, and of their average."""
@@ -163,6 +152,11 @@ class Scores:
         weights = [(sizes == n) / (sizes == n).sum() for n in np.unique(sizes)]
         of_regions = np.isin(self.regions, regions) / len(regions)
         return np.array([of_regions[:, None] * own for own in weights])
+
+    @cached_property
+    def _of_runs(self) -> Array:
+        """`of_runs` of all methods."""
+        return _with_average(finite_mean(self.values, axis=1))
 
     @cached_property
     def _rows(self) -> dict[str, list[int]]:
@@ -207,28 +201,30 @@ def score(cases: pd.DataFrame, study: Study, metric: str) -> Scores:
     description = study.description
     subsets = tuple(subset_name(s, description.modalities) for s in table_subsets(description))
     regions = tuple(region.name for region in description.regions)
+    folders = [run.folder for run in study.runs]
     words = {name: cases[name].cat for name in ("run", "case", "region", "subset", "metric")}
     codes = {name: word.codes.to_numpy() for name, word in words.items()}
-    # The rows of a run follow each other, in the order of the categories.
-    place = pd.Index(words["run"].categories).get_indexer_for(pd.Index([run.folder for run in study.runs]))
-    begins, ends = (np.searchsorted(codes["run"], place, side) for side in ("left", "right"))
-    rows = np.concatenate([np.arange(*ends_of) for ends_of in zip(begins, ends, strict=True)])
-    tested, case = np.unique(codes["case"][rows], return_inverse=True)
-    region, subset = (
-        pd.Index(names).get_indexer_for(pd.Index(words[name].categories))[codes[name][rows]]
-        for name, names in (("region", regions), ("subset", subsets))
+    of_study = words["run"].categories.isin(folders)[codes["run"]]
+    tested = words["case"].categories[np.unique(codes["case"][of_study])]
+    rows = np.flatnonzero(of_study & (words["metric"].categories == metric)[codes["metric"]])
+    axes = {"run": folders, "case": tested, "region": regions, "subset": subsets}
+    values = np.full([len(names) for names in axes.values()], np.nan)
+    at = (
+        pd.Index(names).get_indexer_for(words[axis].categories)[codes[axis][rows]]
+        for axis, names in axes.items()
     )
-    at = np.stack([np.repeat(np.arange(len(place)), ends - begins), case, region, subset])
-    ours = words["metric"].categories[codes["metric"][rows]] == metric
-    values = np.full((len(place), len(tested), len(regions), len(subsets)), np.nan)
-    values[tuple(at[:, ours])] = metric_scale(metric) * cases["value"].to_numpy()[rows[ours]]
-    names = tuple(map(str, words["case"].categories[tested]))
+    values[tuple(at)] = metric_scale(metric) * cases["value"].to_numpy()[rows]
     asked = not METRICS[metric].higher_is_better and "dice" in metrics_of(cases)
     dice = score(cases, study, "dice") if asked else None
-    return Scores(study, metric, subsets, regions, names, values, dice)
+    return Scores(study, metric, subsets, regions, tuple(map(str, tested)), values, dice)
 
 
-def _mean(values: Array, axis: int) -> Array:
+def _with_average(values: Array) -> Array:
+    """The values and, as the last of the last axis, their mean along it."""
+    return np.concatenate([values, values.mean(axis=-1, keepdims=True)], axis=-1)
+
+
+def finite_mean(values: Array, axis: int) -> Array:
     """The mean along an axis of the values that are there; nan without one."""
     there = np.isfinite(values)
     with np.errstate(invalid="ignore"):

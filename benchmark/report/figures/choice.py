@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
 
+import numpy as np
+
 from benchmark.report.data.runs import Run
-from benchmark.report.data.scores import AVERAGE, Scores
+from benchmark.report.data.scores import Scores
 from benchmark.report.tables.table import Table
 
 
@@ -58,11 +60,6 @@ def only_rows(table: Table, methods: Sequence[str]) -> Table:
 
 def _rank(every: Sequence[Scores], run: Run) -> float:
     """The smaller, the better; without a value last."""
-    means = [
-        scores.cases[run.method][region][AVERAGE].mean()
-        for scores in every
-        if run.method in scores.cases
-        for region in scores.plain
-    ]
-    mean = sum(means) / len(means)
+    having = [scores for scores in every if run.method in scores.study.methods]
+    mean = np.mean([scores.by_region(run.method, ())[:, -1].mean() for scores in having])
     return math.inf if math.isnan(mean) else -mean if every[0].higher_is_better else mean

@@ -44,7 +44,7 @@ def heat_map(table: Table) -> Figure:
                 _write_values(axis, values, colours, scale)
             axis.set_title(title, loc="left", fontweight="bold", pad=3)
             axis.set_yticks(range(methods), [row.method for row in rows], size=9 if methods <= ROOMY else 7)
-            axis.tick_params(bottom=False, labelbottom=False)
+            axis.xaxis.set_visible(False)
         draw_presence(
             axes[-1],
             table.modalities,

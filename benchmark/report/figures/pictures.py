@@ -6,12 +6,12 @@ A figure is there only where the runs give it something to show: tests, records 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from benchmark.evaluation.example_slices import ROLES, Example
-from benchmark.report.data.collect import read_cases
 from benchmark.report.data.runs import Run, Study
-from benchmark.report.data.scores import Scores, under_several
+from benchmark.report.data.scores import Scores, finite_mean, under_several
 from benchmark.report.figures.answer import MOST as MOST_LINES
 from benchmark.report.figures.answer import forest, rank_diagram
 from benchmark.report.figures.choice import chosen, chosen_text, only_rows
@@ -241,9 +241,9 @@ def _panels(section: Section, study: Study, single: int) -> Iterator[Drawn]:
         ground += "The first is the one that training lacked most. "
     examples = {method: run.examples for method, run in kept.items()}
     common = [(m, e) for m, own in examples.items() for e in own if ROLES[0] in e.roles]
-    plain = study.description.plain_regions
+    dice = next((scores for scores in section.scores if scores.metric == "dice"), None)
     if common and len({example.case for _, example in common}) == 1:
-        rows = [PanelRow(m, e, dice_by_subset(kept[m], e, plain)) for m, e in common]
+        rows = [PanelRow(m, e, dice_by_subset(dice, kept[m], e)) for m, e in common]
         yield _drawn(
             f"{study.name}-slices",
             f"Case {common[0][1].case} by method",
@@ -264,7 +264,7 @@ def _panels(section: Section, study: Study, single: int) -> Iterator[Drawn]:
             if of
         )
         if len(found) > 1:  # a study of one test case has shown it above
-            rows = [PanelRow(title, e, dice_by_subset(run, e, plain)) for _, title, e in found]
+            rows = [PanelRow(title, e, dice_by_subset(dice, run, e)) for _, title, e in found]
             yield _drawn(
                 f"{study.name}-slices-{i + 1}",
                 f"Worst, median and best case of {method}",
@@ -276,12 +276,16 @@ def _panels(section: Section, study: Study, single: int) -> Iterator[Drawn]:
             )
 
 
-def dice_by_subset(run: Run, example: Example, regions: Sequence[str]) -> dict[str, str]:
-    """Return a case's Dice by name of the subset, mean over `regions`, as it is written into its slices."""
-    rows = read_cases(run)
-    rows = rows[(rows["case"] == example.case) & (rows["metric"] == "dice") & rows["region"].isin(regions)]
-    means = rows.groupby("subset", observed=True)["value"].mean()
-    return {str(subset): f"{100 * value:.1f} %" for subset, value in means.items()}
+def dice_by_subset(dice: Scores | None, run: Run, example: Example) -> dict[str, str]:
+    """Return a case's Dice by name of the subset, mean over the plain regions, as written into its slices.
+
+    Empty where no Dice was recorded.
+    """
+    if dice is None:
+        return {}
+    values = dice.values[dice.study.runs.index(run), dice.names.index(example.case)]
+    means = finite_mean(values[np.isin(dice.regions, dice.plain)], axis=0)
+    return {s: f"{v:.1f} %" for s, v in zip(dice.subsets, means, strict=True) if np.isfinite(v)}
 
 
 def _drawn(name: str, title: str, text: str, alt: str, figure: Figure, metric: str = "") -> Drawn:

@@ -87,12 +87,11 @@ def boxes(scores: Scores) -> Figure:
     modalities = scores.study.description.modalities
     look_of = looks(scores.study.methods)
     xs = places(len(scores.subsets) + 1, with_average=True)
-    regions = [region.name for region in scores.study.description.regions]
     with rc_context(STYLE):
-        figure, axes = _panels(len(regions), len(xs), len(look_of), len(modalities))
-        for axis, region in zip(axes, regions, strict=False):
+        figure, axes = _panels(len(scores.regions), len(xs), len(look_of), len(modalities))
+        for i, (axis, region) in enumerate(zip(axes, scores.regions, strict=False)):
             for (method, look), shift in zip(look_of.items(), offsets(len(look_of)), strict=True):
-                columns = scores.cases[method][region].to_numpy(float).T
+                columns = scores.of_cases(method)[:, i].T
                 values = [column[np.isfinite(column)] for column in columns]
                 at = [x + shift for x in xs]
                 if as_boxes:
@@ -114,8 +113,7 @@ def boxes(scores: Scores) -> Figure:
 
 def box_text(scores: Scores) -> str:
     """What `boxes` draws of the cases, for its caption."""
-    first = next(iter(scores.cases[scores.study.methods[0]].values()))
-    return BOXES if len(first) >= BOX_FROM else EACH_CASE
+    return BOXES if len(scores.names) >= BOX_FROM else EACH_CASE
 
 
 def _panels(regions: int, columns: int, methods: int, dots: int) -> tuple[Figure, Sequence[Axes]]:
@@ -125,7 +123,7 @@ def _panels(regions: int, columns: int, methods: int, dots: int) -> tuple[Figure
     figure = new_figure(width, sum(heights) + 0.35 * regions + 0.3)
     axes = figure.subplots(regions + 1, 1, sharex=True, gridspec_kw={"height_ratios": heights})
     for axis in axes[:-1]:
-        axis.tick_params(bottom=False, labelbottom=False)
+        axis.xaxis.set_visible(False)
         axis.grid(axis="y", color="#e6e6e6", linewidth=0.6)
         axis.set_axisbelow(True)
     axes[0].set_xlim(-0.6, places(columns, with_average=True)[-1] + 0.6)

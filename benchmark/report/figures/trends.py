@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from benchmark.report.data.effects import Effect, mean
 from benchmark.report.data.names import modality_title
-from benchmark.report.data.scores import Scores
+from benchmark.report.data.scores import Scores, finite_mean
 from benchmark.report.figures.style import (
     STYLE,
     WIDTH,
@@ -31,14 +31,14 @@ def over_number(scores: Scores) -> Figure:
     """Draw the mean over all subsets of a size against that size, a panel per region, with intervals."""
     look_of = looks(scores.study.methods)
     numbers = sorted({name.count("+") + 1 for name in scores.subsets})
+    trainings = {region: scores.trainings(scores.of_numbers([region])) for region in scores.regions}
     shifts = offsets(len(look_of), 0.24)
     with rc_context(STYLE):
         figure = new_figure(max(WIDTH, 1.8 * len(scores.regions)), PANEL + 0.7)
         axes = figure.subplots(1, len(scores.regions), sharex=True, sharey=True, squeeze=False)[0]
         for axis, region in zip(axes, scores.regions, strict=True):
             for (method, look), shift in zip(look_of.items(), shifts, strict=True):
-                found = mean(scores.trainings(method, scores.of_numbers([region])))
-                _draw_line(axis, [n + shift for n in numbers], found, look)
+                _draw_line(axis, [n + shift for n in numbers], mean(trainings[region][method]), look)
             axis.set_title(region, fontweight="bold")
             axis.set_xticks(numbers)
             axis.grid(axis="y", color="#e6e6e6", linewidth=0.6)
@@ -98,10 +98,11 @@ def _points(scores: Scores) -> list[dict[str, object]]:
             "rate": round(100 * realised[modality], 1),
             "method": method,
             "region": region,
-            "value": frame[modality].mean(),
+            "value": means[i, scores.subsets.index(modality)],
         }
         for method in scores.study.methods
-        for region, frame in scores.cases[method].items()
+        for means in [finite_mean(scores.of_cases(method), axis=0)]
+        for i, region in enumerate(scores.regions)
         for modality in scores.study.description.modalities
     ]
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmark.report.data.effects import Array
 from benchmark.report.data.names import modality_title
 from benchmark.report.data.runs import Study
-from benchmark.report.data.scores import AVERAGE, Scores
+from benchmark.report.data.scores import Scores, finite_mean
 from benchmark.report.tables.contents import Section
 from datasets.vocabulary import parse_subset, presence
 
@@ -122,19 +122,13 @@ def data_uri(kind: str, content: bytes) -> str:
 
 def _case_table(scores: Scores) -> CaseTable:
     study = scores.study
-    means = pd.DataFrame(
-        {
-            method: sum(scores.cases[method][region][AVERAGE] for region in scores.plain) / len(scores.plain)
-            for method in study.methods
-        }
-    )
-    shown = means.loc[natural(means.index)]
-    if len(shown) > CASES_LIMIT:
-        shown = shown.loc[shown.mean(axis=1).sort_values(kind="stable").index[:CASES_LIMIT]]
-    rows = tuple(
-        (str(case), tuple(values))
-        for case, values in zip(shown.index, shown.to_numpy(float).tolist(), strict=True)
-    )
+    plain = [scores.regions.index(region) for region in scores.plain]
+    means = np.stack([scores.of_cases(m)[:, plain, -1].mean(axis=1) for m in study.methods], axis=1)
+    order = [scores.names.index(name) for name in natural(scores.names)]
+    if len(order) > CASES_LIMIT:
+        of_cases = finite_mean(means[order], axis=1)
+        order = [order[i] for i in np.argsort(of_cases, kind="stable")[:CASES_LIMIT]]
+    rows = tuple((scores.names[i], tuple(means[i].tolist())) for i in order)
     return CaseTable(f"{study.dataset}, {study.title}", scores.title, tuple(study.methods), rows, len(means))
 
 
@@ -150,7 +144,8 @@ def _study(study: Study, scores: Sequence[Scores]) -> dict[str, Any]:
     description = study.description
     first = scores[0]
     subsets = first.subsets
-    cases = natural(first.cases[study.methods[0]][description.regions[0].name].index)
+    cases = natural(first.names)
+    order = [first.names.index(case) for case in cases]
     return {
         "title": f"{study.dataset}, {study.title}",
         "modalities": [modality_title(m) for m in description.modalities],
@@ -167,16 +162,16 @@ def _study(study: Study, scores: Sequence[Scores]) -> dict[str, Any]:
         "cases": cases,
         "values": [
             [
-                [_tenths(own.cases[method][r.name].reindex(cases)[list(subsets)]) for method in study.methods]
-                for r in description.regions
+                [_tenths(own.of_cases(method)[order, i, :-1]) for method in study.methods]
+                for i in range(len(first.regions))
             ]
             for own in scores
         ],
     }
 
 
-def _tenths(frame: pd.DataFrame) -> list[int | None]:
-    return [None if np.isnan(v) else round(10 * v) for v in frame.to_numpy(float).ravel().tolist()]
+def _tenths(values: Array) -> list[int | None]:
+    return [None if np.isnan(v) else round(10 * v) for v in values.ravel().tolist()]
 
 
 def _slices(

@@ -105,9 +105,9 @@ def number_table(scores: Scores, every: Sequence[Gain]) -> Table:
     weights = scores.of_numbers(scores.plain)
     numbers = [str(n + 1) for n in range(len(weights))]
     lines = []
-    for method in scores.study.methods:
+    for method, trainings in scores.trainings(weights).items():
         run = scores.study.first_run(method)
-        [means] = mean(scores.trainings(method, weights)).sides
+        [means] = mean(trainings).sides
         lines.append(Line(network_of(run), (_label(run),), method, means))
     up = scores.higher_is_better
     heads = ["1 modality", *(f"{n} modalities" for n in numbers[1:])]

@@ -8,7 +8,7 @@ one's post-processed twin. A table is made only of runs that differ in what it s
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmark.report.data.names import method_titles, network_title, options
 from benchmark.report.data.runs import Run
@@ -33,6 +33,7 @@ def ablation_tables(scores: Scores) -> list[Table]:
     """Return a table per objective whose parts were switched on and off: a row per combination."""
     study, tables = scores.study, []
     against = references(study.runs)
+    trainings = scores.trainings(scores.of_regions(scores.regions))
     for name, runs in _by_objective(study.runs).items():
         switches = [key for key, value in runs[0].config["objective"].items() if isinstance(value, bool)]
         lines: list[Line] = []
@@ -44,7 +45,11 @@ def ablation_tables(scores: Scores) -> list[Table]:
                 rows[baseline] = (False,) * len(switches)
             order = sorted(rows.items(), key=lambda row: (sum(row[1]), [not on for on in row[1]]))
             lines += [
-                _line(scores, group.title, on, method, "" if method == baseline else baseline or "")
+                replace(
+                    _line(scores, group.title, on, method),
+                    trainings=(trainings[method],),
+                    reference="" if method == baseline else baseline or "",
+                )
                 for method, on in order
             ]
         if lines:
@@ -133,13 +138,10 @@ def _columns(scores: Scores) -> list[Column]:
     ]
 
 
-def _line(
-    scores: Scores, block: str, labels: tuple[str | bool, ...], method: str, reference: str = ""
-) -> Line:
-    trainings = scores.trainings(method, scores.of_regions(scores.regions))
+def _line(scores: Scores, block: str, labels: tuple[str | bool, ...], method: str) -> Line:
     runs = scores.by_region(method, scores.regions)
     dice = scores.dice.by_region(method, scores.regions) if scores.dice else None
-    return Line(block, labels, method, runs, (trainings,), reference=reference, dice=dice)
+    return Line(block, labels, method, runs, dice=dice)
 
 
 def _over(scores: Scores) -> str:

@@ -26,13 +26,14 @@ def subset_table(scores: Scores) -> Table:
     study, better = scores.study, scores.higher_is_better
     description = study.description
     against = references(study.runs)
+    trainings = {region: scores.trainings(scores.of_subsets(region)) for region in scores.regions}
     lines = [
         Line(
             region.name,
             (method,),
             method,
             scores.of_runs(method)[:, i],
-            (scores.trainings(method, scores.of_subsets(region.name)),),
+            (trainings[region.name][method],),
             region.name,
             against.get(method, ""),
             dice=scores.dice.of_runs(method)[:, i] if scores.dice else None,
@@ -70,19 +71,21 @@ def profile_table(every: Sequence[Scores]) -> Table | None:
     better = every[0].higher_is_better
     runs = [run for scores in every for run in scores.study.runs]
     against = references(runs)
+    regions = every[0].regions
+    trainings = {region: [s.trainings(s.of_subsets(region)[-1:]) for s in every] for region in regions}
     dice = [scores.dice for scores in every if scores.dice]
     lines = [
         Line(
-            region.name,
+            region,
             (method,),
             method,
             _by_seed(every, method, i),
-            _across(every, method, region.name),
-            region.name,
+            _across(every, [of_study.get(method) for of_study in trainings[region]]),
+            region,
             against.get(method, ""),
             dice=_by_seed(dice, method, i) if len(dice) == len(every) else None,
         )
-        for i, region in enumerate(every[0].study.description.regions)
+        for i, region in enumerate(regions)
         for method in dict.fromkeys(run.method for run in runs if run.method in shown)
     ]
     return make_table(
@@ -146,11 +149,8 @@ def make_table(
     )
 
 
-def _across(every: Sequence[Scores], method: str, region: str) -> tuple[Trainings | None, ...]:
+def _across(every: Sequence[Scores], parts: Sequence[Trainings | None]) -> tuple[Trainings | None, ...]:
     """A method's averages under each profile and, over the seeds and folds that all have, their mean."""
-    parts = [
-        s.trainings(method, s.of_subsets(region)[-1:]) if method in s.study.methods else None for s in every
-    ]
     if None in parts or len({s.names for s in every}) > 1:
         return (*parts, None)
     by_seed = [{k._replace(table=""): v for k, v in zip(p.keys, p.values, strict=True)} for p in parts if p]

@@ -48,10 +48,10 @@ class Gain:
 
 def gains(scores: Scores) -> list[Gain]:
     """Return the gains of the study's methods over their baselines, in the order of the tables."""
-    weights = np.concatenate([scores.endpoint, scores.of_numbers(scores.plain)])
+    trainings = scores.trainings(np.concatenate([scores.endpoint, scores.of_numbers(scores.plain)]))
     against = references(scores.study.runs)
     effects = {
-        method: difference(scores.trainings(method, weights), scores.trainings(against[method], weights))
+        method: difference(trainings[method], trainings[against[method]])
         for method in scores.study.methods
         if method in against
     }

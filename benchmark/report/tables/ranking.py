@@ -49,14 +49,14 @@ def blocks(every: Sequence[Scores]) -> Blocks | None:
     """
     values: dict[str, dict[str, float]] = {}
     for scores in every:
-        for method in scores.study.methods:
+        for method, trainings in scores.trainings(scores.endpoint).items():
             run = scores.study.first_run(method)
             if policy(run) == "pdt":
                 continue
             network = run.config["backbone"]["name"]
             block = f"{network_title(network)}, {scores.study.title} ({scores.study.dataset})"
             label = without_network(method, network)
-            value = float(mean(scores.trainings(method, scores.endpoint)).mean[0])
+            value = float(mean(trainings).mean[0])
             if np.isfinite(value):
                 values.setdefault(block, {})[label] = value
     # A block with a single method ranks nothing, and would leave none that all blocks have.
@@ -144,5 +144,5 @@ def places_table(every: Sequence[Scores]) -> Table | None:
 def _by_patient(scores: Scores) -> Array:
     """Means over trainings and subsets, [methods, patients, plain regions], larger is better."""
     weights = np.concatenate([scores.of_subsets(region)[-1:] for region in scores.plain])
-    means = [scores.trainings(method, weights).values.mean(axis=0) for method in scores.study.methods]
+    means = [trainings.values.mean(axis=0) for trainings in scores.trainings(weights).values()]
     return np.array(means) * (1 if scores.higher_is_better else -1)

@@ -18,7 +18,7 @@ from math import factorial
 
 import numpy as np
 
-from benchmark.report.data.effects import Array, mean
+from benchmark.report.data.effects import Array, Effect, mean
 from benchmark.report.data.names import modality_title
 from benchmark.report.data.scores import Scores
 from benchmark.report.tables.captions import caption, intervals
@@ -101,7 +101,11 @@ def _table(
     modalities = study.description.modalities
     subsets = [parse_subset(name, modalities) for name in scores.subsets]
     weights = weigh(subsets, modalities)
-    blocks = tuple(_block(scores, region, weights) for region in scores.regions)
+    # All regions at once: [regions x modalities, regions, subsets].
+    of_regions = np.einsum("rs,mk->rmsk", np.eye(len(scores.regions)), weights)
+    trainings = scores.trainings(of_regions.reshape(-1, *of_regions.shape[2:]))
+    worth = [mean(trainings[method]) for method in study.methods]
+    blocks = tuple(_block(scores, i, worth) for i in range(len(scores.regions)))
     return Table(
         name=f"{study.name}-{kind}-{scores.metric}",
         kind=kind,
@@ -125,26 +129,17 @@ def _table(
     )
 
 
-def _block(scores: Scores, region: str, weights: Array) -> Block:
+def _block(scores: Scores, region: int, worth: Sequence[Effect]) -> Block:
+    """The rows of a region, from what the modalities are worth by method in all regions."""
     methods = scores.study.methods
-    of_region = np.zeros((len(weights), len(scores.regions), len(scores.subsets)))
-    of_region[:, scores.regions.index(region)] = weights
-    worth = [mean(scores.trainings(method, of_region)) for method in methods]
-    spreads = np.array([np.ptp(own.mean, keepdims=True) for own in worth])
+    ends = np.array([np.split(np.array([w.mean, w.low, w.high]), len(scores.regions), 1)[region] for w in worth])
+    spreads = np.ptp(ends[:, 0], axis=1, keepdims=True)
     marks = marked(spreads, [True] * len(methods), higher_is_better=False)
     rows = (
-        Row(
-            (method,),
-            (
-                *(_cell(*ends) for ends in zip(own.mean, own.low, own.high, strict=True)),
-                Cell(float(spread), mark=mark),
-            ),
-            method,
-            own.trainings,
-        )
-        for method, own, [spread], [mark] in zip(methods, worth, spreads, marks, strict=True)
+        Row((method,), (*map(_cell, *own), Cell(float(spread), mark=mark)), method, effect.trainings)
+        for method, own, effect, [spread], [mark] in zip(methods, ends, worth, spreads, marks, strict=True)
     )
-    return Block(region, tuple(rows), region)
+    return Block(scores.regions[region], tuple(rows), scores.regions[region])
 
 
 def _cell(middle: float, low: float, high: float) -> Cell:

@@ -93,12 +93,12 @@ def test_boxes_have_the_medians_of_the_cases(collected, study):
     scores = score(collected.cases, study, "dice")
     figure = boxes(scores)
     kinds = figure.axes[0].collections[:4], figure.axes[0].collections[4:]  # a method's boxes to medians
-    frames = [own["WT"] for own in scores.cases.values()]
-    for (bodies, _, _, medians), frame in zip(kinds, frames, strict=True):
+    of_methods = [scores.of_cases(method)[:, 0] for method in study.methods]
+    for (bodies, _, _, medians), values in zip(kinds, of_methods, strict=True):
         drawn = [path.vertices[0, 1] for path in medians.get_paths()]
-        assert drawn == pytest.approx(frame.median().to_list())
+        assert drawn == pytest.approx(np.median(values, axis=0))
         heights = [np.ptp(path.vertices[:, 1]) for path in bodies.get_paths()]
-        assert heights == pytest.approx((frame.quantile(0.75) - frame.quantile(0.25)).to_list())
+        assert heights == pytest.approx(np.ptp(np.quantile(values, [0.25, 0.75], axis=0), axis=0))
 
 
 def test_a_case_beyond_the_whiskers_is_a_dot(collected, study):
@@ -124,9 +124,9 @@ def test_contributions_are_those_of_the_tables(collected, study):
 def test_lines_over_the_number_of_modalities_are_means_by_size(collected, study):
     scores = score(collected.cases, study, "dice")
     drawn = [y for _, y, _ in points(over_number(scores).axes[0], "o")]
-    frame = scores.cases["RFNet baseline"]["WT"]
-    sizes = {n: [name for name in scores.subsets if name.count("+") == n - 1] for n in (1, 2, 3, 4)}
-    assert drawn[: len(sizes)] == pytest.approx([frame[names].to_numpy().mean() for names in sizes.values()])
+    values = scores.of_cases("RFNet baseline")[:, 0, :-1]
+    sizes = np.array([name.count("+") for name in scores.subsets])
+    assert drawn[:4] == pytest.approx([values[:, sizes == n].mean() for n in range(4)])
 
 
 def test_missing_rates_of_one_profile_and_of_several(collected, study):
@@ -135,8 +135,11 @@ def test_missing_rates_of_one_profile_and_of_several(collected, study):
     rates = study.runs[0].content["data"]["availability"]["realised"]
     order = sorted(rates, key=rates.get)
     assert line.get_xdata().tolist() == pytest.approx([round(100 * rates[m], 1) for m in order])
-    frame = score(collected.cases, study, "dice").cases["RFNet baseline"]["WT"]
-    assert line.get_ydata().tolist() == pytest.approx([frame[m].mean() for m in order])
+    scores = score(collected.cases, study, "dice")
+    values = scores.of_cases("RFNet baseline")[:, 0]
+    assert line.get_ydata().tolist() == pytest.approx(
+        [values[:, scores.subsets.index(m)].mean() for m in order]
+    )
     several = over_missing([score(collected.cases, s, "dice") for s in collected.studies()])
     assert len(several.axes) == 4 * 4
     assert several.axes[0].lines[0].get_xdata().tolist() == [20.0, 57.1]
