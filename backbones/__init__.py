@@ -25,6 +25,10 @@ BACKBONES = Registry(
             "backbones.imfuse:IMFuse",
             "Mamba along interleaved tokens of the modalities at every scale (Pipoli et al., MICCAI 2025)",
         ),
+        "uhemis": (
+            "backbones.uhemis:UHeMIS",
+            "mean and variance of the modalities' features in a U-Net (Dorent et al., MICCAI 2019)",
+        ),
         "transunet": (
             "backbones.transunet:TransUNet",
             "modalities fused before a vision transformer, cascaded decoder (Chen et al., 2021)",

@@ -96,18 +96,24 @@ class PaddedConv(nn.Conv3d):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, stride: int, spatial_dims: int, mode: PaddingMode = "reflect"
+        self,
+        inputs: int,
+        outputs: int,
+        stride: int,
+        spatial_dims: int,
+        mode: PaddingMode = "reflect",
+        bias: bool = True,
     ):
         kernel, strides = per_axis(3, spatial_dims), per_axis(stride, spatial_dims)
-        super().__init__(inputs, outputs, kernel, stride=strides)
+        super().__init__(inputs, outputs, kernel, stride=strides, bias=bias)
         self.mode = mode
         self.pads = (1, 1, 1 if spatial_dims == 3 else 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, *space] -> [N, outputs, *space / stride]."""
-        assert self.bias is not None
         if x.device.type == "cpu":
-            tensors = autocasted(x, self.weight, self.bias)
+            bias = self.weight.new_zeros(self.out_channels) if self.bias is None else self.bias
+            tensors = autocasted(x, self.weight, bias)
             return cpu.PaddedConvolution.apply(*tensors, self.stride, self.pads, self.mode)
         both_ends = [pad for pad in reversed(self.pads) for _ in range(2)]
         return super().forward(F.pad(x, both_ends, mode=self.mode))
