@@ -11,11 +11,12 @@ each, over `base`) and `data`: phantom studies that the grid makes for itself, n
 
 An entry of the backbone or objective axis is a name or a mapping with `name`. An entry of any axis may carry
 settings for its points under `with`: ``{value: myops2020, with: {train.crop: 256}}``. Axes stand above
-`base`, the command line above both; at one level a key is given once.
+`base`, the command line above both; at one level a key is given once. A point with `train.subset: all` is
+a run for each subset of modalities.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -32,10 +33,11 @@ from benchmark.config.grid_file import GridContent, Point, command_line_point, c
 from benchmark.config.run_config import RunConfig
 from datasets.missingness.availability import pinned
 from datasets.studies.names import DATASETS
-from datasets.vocabulary import Description
+from datasets.vocabulary import Description, subset_name, subsets
 from passion import OBJECTIVES
 
 GRIDS = Path(__file__).parent / "grids"
+SUBSET = ("train", "subset")
 LONGEST = 200
 """Bytes of a run folder's name: file systems take 255, and what is written beside it has a longer one."""
 
@@ -89,8 +91,8 @@ def make_grid(name: str, file: Document, settings: Sequence[str] = ()) -> Grid:
     points: dict[RunConfig, Point] = {}
     datasets: dict[str, Description] = {}
     check = _Checker(file)
-    for point in grid_points(file, content):
-        config, description = check.config(point | given)
+    for point in _each_subset([point | given for point in grid_points(file, content)]):
+        config, description = check.config(point)
         if config in points and not given:
             raise file.error(
                 _location_of_repeat(point, points[config]),
@@ -114,6 +116,23 @@ def make_grid(name: str, file: Document, settings: Sequence[str] = ()) -> Grid:
     )
 
 
+def _each_subset(points: Sequence[Point]) -> Iterator[Point]:
+    """Yield a point for each subset of its study's modalities where `train.subset` is `all`."""
+    for point in points:
+        setting, dataset = point.get(SUBSET), point.get(("dataset",))
+        if setting is None or setting.value != "all":
+            yield point
+            continue
+        name = dataset.value if dataset else RunConfig.model_fields["dataset"].default
+        try:
+            modalities = DATASETS.get(name).modalities
+        except InputError:
+            yield point  # whose dataset is told as wrong
+            continue
+        for subset in subsets(modalities):
+            yield {**point, SUBSET: replace(setting, value=subset_name(subset, modalities))}
+
+
 class _Checker:
     """Turns points into runs; a part that many points share is checked once, as a grid may have thousands."""
 
@@ -134,10 +153,14 @@ class _Checker:
             config = self._validated(document.content)
             blamed = [("dataset",)]
             description = DATASETS.get(config.dataset)
+            blamed = [SUBSET]
+            train = config.train
+            if subset := config.subset(description.modalities):
+                train = train.model_copy(update={"subset": subset_name(subset, description.modalities)})
             blamed = [("profile",), ("dataset",)]
             profile = self._pinned(config.profile, config.dataset)
             filled = {"dataset": description.name, "profile": profile, "description": description.digest}
-            config = config.model_copy(update=filled)
+            config = config.model_copy(update={**filled, "train": train})
             if (length := len(os.fsencode(config.folder))) > LONGEST:
                 raise InputError(
                     f"the run's folder would have a name of {length} bytes, expected at most {LONGEST}: give "

@@ -8,6 +8,7 @@ backbone or an objective does not have is an error, not ignored.
 """
 
 import json
+from collections.abc import Sequence
 from functools import cached_property, partial
 from hashlib import sha256
 from typing import Annotated, Any, Literal
@@ -23,7 +24,7 @@ from benchmark.evaluation.metrics import DEFAULT_METRICS, Scoring, find_policy
 from datasets.batches.split import check_policy, repeats
 from datasets.missingness.degrade import Degradation
 from datasets.missingness.quotas import RELEASED_SEED
-from datasets.vocabulary import profile_label
+from datasets.vocabulary import Subset, parse_subset, profile_label
 from passion import OBJECTIVES
 from passion.options import KeywordObjectiveOptions, ObjectiveOptions
 
@@ -39,6 +40,8 @@ class TrainConfig(Frozen):
     `recompute`: compute feature maps again in the backward pass instead of keeping them: slower, a fraction
     of the memory. `select`: `last` ends with the last epoch's weights, as published; `best` with those of the
     epoch with the highest mean Dice on the validation cases, looked at every `validate_every` epochs (10).
+    `subset`: leave it out for one network for all subsets; `flair+t1ce` trains one dedicated to this subset:
+    on the cases that have it, shown nothing else and tested on it alone. In a grid `all` is a run for each.
     """
 
     epochs: int = Field(300, ge=1)
@@ -51,6 +54,7 @@ class TrainConfig(Frozen):
     recompute: bool = Field(False, exclude_if=lambda value: value is False)
     select: Literal["last", "best"] = "last"
     validate_every: int | None = Field(None, ge=1)
+    subset: str | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class TestConfig(Frozen):
@@ -140,6 +144,11 @@ class RunConfig(Frozen):
             problems["train", "validate_every"] = (
                 "has no effect with select: last; use select: best or leave it out"
             )
+        if self.train.subset and self.objective.policy != "idt":
+            problems["train", "subset"] = (
+                f"a dedicated network is shown its subset alone, found policy {self.objective.policy}: leave "
+                "the policy out, or the subset"
+            )
         if self.objective.policy == "pdt" and self.profile != "complete":
             problems["objective", "policy"] = (
                 f"pdt trains on complete cases, found profile {self.profile}: set profile: complete"
@@ -174,7 +183,13 @@ class RunConfig(Frozen):
         taught = self.model_copy(update={"objective": objective})
         if objective.policy != "pdt":
             return taught
-        return taught.model_copy(update={"profile": "complete", "table_seed": RELEASED_SEED})
+        train = self.train.model_copy(update={"subset": None})
+        complete = {"profile": "complete", "table_seed": RELEASED_SEED, "train": train}
+        return taught.model_copy(update=complete)
+
+    def subset(self, modalities: Sequence[str]) -> Subset | None:
+        """Return the subset that the network is dedicated to; None: it is for all."""
+        return parse_subset(self.train.subset, modalities) if self.train.subset else None
 
     @cached_property
     def hash(self) -> str:
@@ -203,6 +218,8 @@ class RunConfig(Frozen):
             profile += f"-{self.split}"
         if self.table_seed != RELEASED_SEED:
             profile += f"-t{self.table_seed}"
+        if self.train.subset:
+            profile += f"-{self.train.subset}"
         backbone, objective = (s.name.rpartition(":")[2] for s in (self.backbone, self.objective))
         return f"{self.dataset}-{backbone}-{objective}{policy}-{profile}-s{self.seed}"
 

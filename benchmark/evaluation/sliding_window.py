@@ -63,15 +63,17 @@ def segment_case(
     device: torch.device,
     outside: Degradation | None = None,
     probabilities: bool = False,
+    dedicated: Subset | None = None,
 ) -> Segmentation:
     """Segment one case for every subset of what it has; `backbone` stays in its mode.
 
+    `dedicated`: the one subset that the network is for, which the case has; None: it is for all.
     `outside`: the quality in which the case's modalities outside a subset are shown; None: they are absent.
     `probabilities`: whether to return those of the foreground's voxels too.
     """
     description = store.description
     has = {m for m, there in zip(description.modalities, store.available(case), strict=True) if there}
-    subsets = [s for s in table_subsets(description) if has.issuperset(s)]
+    subsets = [dedicated] if dedicated else [s for s in table_subsets(description) if has.issuperset(s)]
     volumes = torch.from_numpy(np.array(store.volumes(case)))
     poor = None
     if outside:

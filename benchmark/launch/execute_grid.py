@@ -137,7 +137,7 @@ def begin_run(grid: str, inputs: Inputs, points: Sequence[RunConfig], runs: Path
     check_identity(folder.config(), inputs, folder.path)
     training = identity(inputs)["training"]
     for point in points:
-        test = test_conditions(point, training, inputs.store, inputs.split.test)
+        test = test_conditions(point, training, inputs.store, inputs.tested)
         folder.test(point.test_name).begin(test)
     return folder
 

@@ -65,6 +65,11 @@ def evaluate_run(
     cases, left_out = unseen_cases(model, store)
     warn_of_unlike(model, store, cases)
     table = store_availability(profile, store, cases) if profile else None
+    cases = list(store.having(cases, model.subset))
+    if table and model.subset:
+        cases = [case for case in cases if case in table.showing(model.subset).cases]
+    if not cases:
+        raise InputError(f"{dataset}: no case has {'+'.join(model.subset or ())}, which {model.name} is for")
     settings = _settings(model, store, cases, left_out, table, outside)
     folder = _folder(model, runs)
     test = folder.test(f"on-{store.description.name}-{settings['hash']}")
@@ -119,6 +124,7 @@ def _test(
                 device=device,
                 outside=outside,
                 probabilities=scoring.of_probabilities,
+                dedicated=model.subset,
             )
         return shown.turned_back(case, segmented)
 

@@ -16,8 +16,10 @@ from benchmark.report.data.names import method_titles, modality_title, network_t
 from benchmark.report.data.scores import metric_title
 from benchmark.run_folder.sessions import commits, hardware, precisions
 from datasets.preparation.likeness import Likeness
-from datasets.vocabulary import Description, subset_name, table_subsets
+from datasets.vocabulary import Description, parse_subset, subset_name, table_subsets
 
+ALL = "All of these modalities, and no others"
+ANY = "Any non-empty subset of the modalities does"
 RARE = 0.5
 """A modality that this share of the training cases lacks is named among the limits."""
 
@@ -40,14 +42,16 @@ def model_card(content: Mapping[str, Any], cases: Path, licence: str) -> str:
         "metrics": ["dice"],
     }
     title = _title(content)
+    only = content["config"]["train"].get("subset")
+    shown = parse_subset(only, description.modalities) if only else description.modalities
     parts = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {title} on {description.name}",
-        f"Segments {', '.join(description.classes[1:])} from any subset of "
-        f"{', '.join(map(modality_title, description.modalities))}. Made with passion-bench; "
+        f"Segments {', '.join(description.classes[1:])} from {'' if only else 'any subset of '}"
+        f"{', '.join(map(modality_title, shown))}. Made with passion-bench; "
         f"configuration {content['hash']}.",
-        f"## Use\n\n```sh\nbench predict THIS_FOLDER --image {description.modalities[0]}=FILE.nii.gz --out "
-        "segmentation.nii.gz\n```\n\nAny non-empty subset of the modalities does: `--image` once for each.",
+        f"## Use\n\n```sh\nbench predict THIS_FOLDER --image {shown[0]}=FILE.nii.gz --out "
+        f"segmentation.nii.gz\n```\n\n{ALL if only else ANY}: `--image` once for each.",
         f"## Input and output\n\n{_input(content, description)}",
         f"## Training\n\n{_training(content)}",
         f"## Scores\n\n{_scores(content, description, means)}",

@@ -82,8 +82,8 @@ def predict_images(
         for model in models:
             if modality in model.unseen:
                 raise InputError(
-                    f"--image {modality}: no training case of {model.name} had {modality} (missing rate "
-                    "100 %), so the network does not know it: leave it out, or use another run"
+                    f"--image {modality}: no training case of {model.name} showed {modality}, so the network "
+                    "does not know it: leave it out, or use another run"
                 )
     absolute = {modality: Path.cwd() / path for modality, path in images.items()}
     mask = absolute.pop(MASK, None)
@@ -139,7 +139,7 @@ def predict_study(
     failed = 0
     for case in find_cases(study, layout):
         used = {m: path for m, path in case.files.items() if m not in unseen}
-        left_out = [f"{m} left out: no training case had it" for m in case.files if m in unseen]
+        left_out = [f"{m} left out: no training case showed it" for m in case.files if m in unseen]
         try:
             made = segment_patient(
                 models, replace(case, files=used), layout, place, resample, probabilities, orientation
@@ -193,6 +193,12 @@ def segment_patient(
         m: turned(examined.volumes[m], held, wanted) for m in study.modalities if m in examined.volumes
     }
     subset = tuple(volumes)
+    for model in models:
+        if model.subset and model.subset != subset:
+            raise InputError(
+                f"{case.name}: found {'+'.join(subset)}, but {model.name} is dedicated to "
+                f"{'+'.join(model.subset)}: give all of these, or use another run"
+            )
     head = examined.head.turned(held, wanted)
     look = Appearance.of(head, turned_sizes(like.affine, held, wanted))
     warnings = [f"{p.file}: {p.message}" for p in examined.problems if p.severity == "warning"]

@@ -68,10 +68,16 @@ class Trained:
         return Likeness.from_dict(self.content["images"]) if "images" in self.content else None
 
     @property
+    def subset(self) -> Subset | None:
+        """The subset that the network is dedicated to; None: it is for all."""
+        return self.config.subset(self.description.modalities)
+
+    @property
     def unseen(self) -> tuple[str, ...]:
-        """Modalities that no training case had: what the network makes of them is chance."""
+        """Modalities that training showed of no case: what the network makes of them is chance."""
         realised = self.content.get("data", {}).get("availability", {}).get("realised", {})
-        return tuple(m for m in self.description.modalities if realised.get(m, 0) >= 1)
+        shown = self.subset or self.description.modalities
+        return tuple(m for m in self.description.modalities if realised.get(m, 0) >= 1 or m not in shown)
 
     def class_sums(self, volumes: Tensor, subset: Subset, device: torch.device) -> Tensor:
         """Return what `evaluate.class_sums` does for one subset [C, *space], on the CPU, as the test does."""

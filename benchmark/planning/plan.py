@@ -98,10 +98,12 @@ def plan_grid(grid: Grid, runs: Path, stores: dict[str, Path]) -> Plan:
             total += size * WEIGHT_BYTES * copies
         if store := opened[config.dataset] or expected[config.dataset]:
             windows = (config.train.crop, *(point.window for point in points))
-            key = (config.dataset, config.profile, config.split, config.objective.policy, windows)
+            only = config.train.subset
+            key = (config.dataset, config.profile, config.split, config.objective.policy, only, windows)
             if key not in works:
                 works[key] = work_of(points, store)
-            values = works[key].tested * len(table_subsets(description)) * len(description.regions)
+            subsets = 1 if only else len(table_subsets(description))
+            values = works[key].tested * subsets * len(description.regions)
             new = [point for point in points if not folder.test(point.test_name).path.exists()]
             total += sum(len(point.test.metrics) for point in new) * values * ROW_BYTES
             left.append(PlannedRun(tuple(points), folder, Shape.of(points, description), works[key]))

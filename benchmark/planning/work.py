@@ -84,7 +84,7 @@ def work_of(points: Sequence[RunConfig], store: Store) -> Work:
     inputs, dims = Inputs.of(config, store), store.description.spatial_dims
     shapes = {case: store.record(case).shape for case in store.cases}
     samples, seen = 0, 0.0
-    for case, row in zip(inputs.table.cases, inputs.table.table, strict=True):
+    for case, row in zip(inputs.shown.cases, inputs.shown.table, strict=True):
         units = 1 if dims == 3 else shapes[case][-1]
         shown = float(len(row) if config.objective.policy == "pdt" else row.sum())
         if config.objective.policy == "idt_drop":  # the mean over its subsets, without the empty one
@@ -94,7 +94,7 @@ def work_of(points: Sequence[RunConfig], store: Store) -> Work:
     def windows(cases: Sequence[str], edge: int) -> int:
         return sum(count_windows(shapes[case], edge, dims) for case in cases)
 
-    test = inputs.split.test
+    test = inputs.tested
     tested = tuple(windows(test, point.window) for point in points)
     voxels = sum(prod(shapes[case]) for case in test)
     looked = windows(inputs.split.val, config.train.crop)

@@ -102,7 +102,7 @@ def _write(
     tables: dict[str, str] = {}
     drawn: dict[str, list[Picture]] = {}
     with _drawing(sections, out / "figures", formats) as results:
-        runs = [(run, minutes(run)) for study in collected.studies() for run in study.runs]
+        runs = [(run, minutes(run)) for study in collected.studies() for run in study.every_run]
         for section, (own, paths) in zip(sections, results, strict=True):
             for table in section.tables:
                 files = _files(table)

@@ -11,7 +11,7 @@ import backbones
 import passion
 from bench_errors import InputError
 from benchmark.config.run_config import RunConfig
-from datasets.vocabulary import Description
+from datasets.vocabulary import Description, presence
 
 if TYPE_CHECKING:
     from backbones.contract import Backbone
@@ -38,15 +38,17 @@ def build_objective(
     config: RunConfig, description: Description, loader: "Loader", teacher: "Backbone | None" = None
 ) -> "Objective":
     """Build the run's objective for a study, its training data and, where it needs one, a teacher."""
+    modalities = description.modalities
+    dedicated = config.subset(modalities)
     return passion.create(
         config.objective,
-        modalities=len(description.modalities),
+        modalities=len(modalities),
         classes=len(description.classes),
         counts=loader.units_per_modality(),
         cases=loader.units,
         batch_size=config.train.batch_size,
         teacher=teacher,
-        subsets=loader.masks(),
+        subsets=[presence(dedicated, modalities)] if dedicated else loader.masks(),
         epochs=config.train.epochs,
     )
 

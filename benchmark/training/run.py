@@ -197,12 +197,12 @@ def _train(
 
 def set_up(inputs: Inputs, folder: RunFolder, device: torch.device, part: tuple[int, int]) -> Training:
     """Build the network, the objective and the loader of a `part` of each batch: rank and number of parts."""
-    config, store, table = inputs.config, inputs.store, inputs.table
+    config, store, table = inputs.config, inputs.store, inputs.shown
     torch.manual_seed(torch_seed(config.seed, "weights"))
     backbone = build_backbone(config, store.description).to(device)
     loader = Loader(
         DegradedStore.of(store, table.degraded, _degraded(folder)) if table.degraded else store,
-        inputs.split.train,
+        table.cases,
         table,
         crop=config.train.crop,
         policy=config.objective.policy,
@@ -229,13 +229,14 @@ def _validation(
     def look(cases: Iterable[str]) -> list[CaseRow]:
         return validate(config, inputs.store, backbone, device, cases)
 
+    val = inputs.store.having(inputs.split.val, inputs.subset)
     if config.train.select == "best":
-        if not inputs.split.val:
+        if not val:
             raise InputError(
                 "train.select: best needs validation cases and the split has none: use select: last"
             )
         every = config.train.validate_every or 10
-        validation = Validation(lambda: mean_dice(look(inputs.split.val)), every, keep_best=True)
+        validation = Validation(lambda: mean_dice(look(val)), every, keep_best=True)
     elif trial:
         validation = Validation(lambda: trial.score(look(trial.cases)), trial.every)
     else:
@@ -247,11 +248,12 @@ def validate(
     config: RunConfig, store: Store, backbone: Backbone, device: torch.device, cases: Iterable[str]
 ) -> list[CaseRow]:
     """Return the Dice of validation cases, of the regions that are no other one's twin, on training crops."""
+    dedicated = config.subset(store.description.modalities)
     segment = partial(segment_case, backbone, store, window=config.train.crop, device=device)
     rows = []
-    for case in cases:
+    for case in store.having(cases, dedicated):
         with autocast(config.precision, device):
-            segmented = segment(case)
+            segmented = segment(case, dedicated=dedicated)
         rows += score_maps(store, case, segmented, VALIDATION)
     return [row for row in rows if row.region in store.description.plain_regions]
 
@@ -276,9 +278,10 @@ def _test(
                 device=device,
                 outside=outside,
                 probabilities=scoring.of_probabilities,
+                dedicated=inputs.subset,
             )
 
-    score_cases(test, store, inputs.split.test, segment, scoring, stop, device)
+    score_cases(test, store, inputs.tested, segment, scoring, stop, device)
 
 
 def _degraded(folder: RunFolder) -> Path:

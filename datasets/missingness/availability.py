@@ -14,7 +14,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -29,7 +29,7 @@ from datasets.missingness.degrade import KINDS, Degradation
 from datasets.missingness.profile_file import ProfileFile, read_profile
 from datasets.missingness.quotas import RELEASED_SEED, independent, named_rates, quotas, released_name
 from datasets.store.store import Store, check_name
-from datasets.vocabulary import Description, nfc
+from datasets.vocabulary import Description, Subset, nfc, presence
 
 SHIPPED = Path(str(files("datasets.missingness") / "profiles"))
 PROFILES = (
@@ -66,6 +66,13 @@ class Availability:
     degraded: Mapping[tuple[str, str], Degradation] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     definition: dict[str, Any] | None = None
+
+    def showing(self, subset: Subset) -> "Availability":
+        """Return the cases that have all modalities of a subset, and nothing else of them."""
+        only = np.array(presence(subset, self.modalities))
+        kept = np.flatnonzero(self.table[:, only].all(axis=1))
+        cases = tuple(self.cases[i] for i in kept)
+        return replace(self, cases=cases, table=np.tile(only, (len(cases), 1)))
 
     @property
     def realised(self) -> dict[str, float]:

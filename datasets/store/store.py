@@ -16,6 +16,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from operator import ge
 from pathlib import Path
 from typing import Any
 from unicodedata import category
@@ -26,7 +27,7 @@ from nibabel.orientations import aff2axcodes
 
 from bench_errors import InputError
 from datasets.store.voxels import Voxels
-from datasets.vocabulary import FORMULA, Description
+from datasets.vocabulary import FORMULA, Description, Subset, presence
 
 FORMAT = 3
 INDEX = "store.json"
@@ -188,6 +189,11 @@ class Store:
     def available(self, case: str) -> tuple[bool, ...]:
         """Return, per modality, whether the case has it."""
         return self.record(case).available
+
+    def having(self, cases: Iterable[str], subset: Subset | None) -> tuple[str, ...]:
+        """Return those of `cases` that have all modalities of a subset; all of them where it is None."""
+        asked = presence(subset or (), self.description.modalities)
+        return tuple(case for case in cases if all(map(ge, self.available(case), asked)))
 
     def labelled(self, case: str) -> tuple[int, ...]:
         """Return the number of labelled voxels at each index of the first axis."""

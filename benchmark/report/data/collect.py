@@ -19,7 +19,7 @@ import pandas as pd
 from bench_errors import InputError
 from bench_registry import unknown
 from benchmark.config.editions import current_layout
-from benchmark.report.data.names import method_order, method_titles
+from benchmark.report.data.names import is_dedicated, method_order, method_titles
 from benchmark.report.data.runs import Run, Study, guarded
 from benchmark.run_folder.case_rows import ADVICE, WORDS, read_frame
 from benchmark.run_folder.folder import STATES, RunFolder, run_folders
@@ -72,7 +72,7 @@ class Collected:
 
     def studies(self) -> list[Study]:
         """The finished runs, one group per dataset and profile (and variant, where split)."""
-        return _studies([run for run in self.runs if run.state == "done"])
+        return _studies(_joined([run for run in self.runs if run.state == "done"]))
 
 
 def collect(
@@ -117,7 +117,7 @@ def collect(
         tuple(known.get(run.folder, run) for run in runs),
         tuple(repeated),
         tuple(run for run in every if not _is_wanted(run, (wanted or {}).get(run.grid))),
-        case_frame(done),
+        case_frame(_joined(done)),
     )
 
 
@@ -164,6 +164,17 @@ def _titled(done: Sequence[Run]) -> list[Run]:
         titles = method_titles([run.config for run in runs])
         titled += [replace(run, method=title) for run, title in zip(runs, titles, strict=True)]
     return titled
+
+
+def _joined(done: Sequence[Run]) -> list[Run]:
+    """Make one row of the networks that are dedicated to the subsets and alike in all else."""
+    rows: dict[tuple[str, ...], list[Run]] = {}
+    for run in done:
+        alike = [str(run.config.get(key)) for key in ("dataset", "profile", "seed", "table_seed", "split")]
+        test = run.test.name if run.test else ""
+        key = (*alike, run.variant, run.method, test) if is_dedicated(run.config) else (run.folder,)
+        rows.setdefault(key, []).append(run)
+    return [replace(runs[0], parts=tuple(runs) if len(key) > 1 else ()) for key, runs in rows.items()]
 
 
 def _studies(done: Sequence[Run]) -> list[Study]:
@@ -286,6 +297,11 @@ def read_cases(run: Run) -> pd.DataFrame:
 
     Raises `InputError` if the file is damaged, lacks cases or regions, or has a row twice.
     """
+    if run.parts:
+        parts = [read_cases(part) for part in run.parts]
+        words = {name: pd.api.types.union_categoricals([part[name] for part in parts]) for name in WORDS}
+        values = pd.concat([part["value"] for part in parts], ignore_index=True)
+        return pd.DataFrame({**words, "value": values.to_numpy()})
     if run.test is None:
         raise InputError(f"{run.path} has no test: run its grid, or bench evaluate")
     path = run.test / "cases.csv"

@@ -48,6 +48,11 @@ def network_title(name: str) -> str:
     return NETWORKS_AND_METHODS.get(name, name.rpartition(":")[2])
 
 
+def is_dedicated(config: Mapping[str, Any]) -> bool:
+    """Whether a run's network is for one subset alone."""
+    return bool(config.get("train", {}).get("subset"))
+
+
 def method_titles(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return one title per configuration; those that differ in more than the seed get different ones.
 
@@ -91,6 +96,8 @@ def options(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in config.items():
         if isinstance(value, Mapping):
             leaves |= options(value, f"{prefix}{key}.")
+        elif f"{prefix}{key}" == "train.subset":
+            leaves["train.subset"] = "dedicated"  # the networks of all subsets are one method
         elif f"{prefix}{key}" not in NO_METHOD and not (key == "split" and repeats(value)):
             leaves[f"{prefix}{key}"] = value
     return leaves
@@ -98,7 +105,9 @@ def options(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _title(config: Mapping[str, Any]) -> str:
     backbone, objective = (network_title(config[part]["name"]) for part in ("backbone", "objective"))
-    joint = " " if objective == "baseline" else " + "
+    joint = " " if config["objective"]["name"] == "baseline" else " + "
+    if is_dedicated(config):
+        objective = "dedicated" if joint == " " else f"{objective} (dedicated)"
     return f"{backbone}{joint}{objective}{POLICIES.get(config['objective'].get('policy', 'idt'), '')}"
 
 

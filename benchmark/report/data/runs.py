@@ -33,6 +33,7 @@ class Run:
         environments: where and with which code its sessions computed, each once; none before it began.
         model: of `model.json`: `parameters` (a number) and `gflops`; empty where the run has not said.
         method: what the tables call it; empty for a run that is not done.
+        parts: of a row that stands for the networks dedicated to each subset, their runs; else empty.
         variant: by what it stands apart from runs of the same dataset and profile (`split_by`); else empty.
     """
 
@@ -46,6 +47,7 @@ class Run:
     model: dict[str, Any]
     method: str = ""
     variant: str = ""
+    parts: "tuple[Run, ...]" = ()
 
     @property
     def is_old(self) -> bool:
@@ -64,8 +66,11 @@ class Run:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """The lines of `log.jsonl`, read anew each time: those of a thousand runs would fill the memory."""
-        return guarded(self.path, RunFolder(self.path).log)
+        """The lines of `log.jsonl`, read anew each time: those of a thousand runs would fill the memory.
+
+        None of a row for several networks.
+        """
+        return [] if self.parts else guarded(self.path, RunFolder(self.path).log)
 
     @cached_property
     def trained(self) -> tuple[int, float]:
@@ -79,8 +84,8 @@ class Run:
 
     @property
     def examples(self) -> list[Example]:
-        """The slices it kept, read anew each time; none in runs of older versions."""
-        return guarded(self.path, lambda: load(self.test / FILE) if self.test else [])
+        """The slices it kept, read anew each time; none in runs of older versions and of several networks."""
+        return guarded(self.path, lambda: load(self.test / FILE) if self.test and not self.parts else [])
 
     @property
     def fold(self) -> str:
@@ -146,6 +151,11 @@ class Study:
     def description(self) -> Description:
         """What the runs' `config.yaml` say of the dataset."""
         return Description.from_dict(self.runs[0].content["dataset"])
+
+    @property
+    def every_run(self) -> list[Run]:
+        """All its runs, each network of a row by itself."""
+        return [part for run in self.runs for part in run.parts or (run,)]
 
     @property
     def methods(self) -> list[str]:

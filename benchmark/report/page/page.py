@@ -80,7 +80,7 @@ def page(
             repeated=collected.repeated,
             others=collected.others,
             old=[run for run in collected.runs if run.is_old],
-            runs=[(run, _link(run, out), _conditions(run)) for study in studies for run in study.runs],
+            runs=[(run, _link(run, out), _conditions(run)) for study in studies for run in study.every_run],
         )
     )
 

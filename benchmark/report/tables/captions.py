@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmark.report.data.effects import LEAST
-from benchmark.report.data.names import modality_title
+from benchmark.report.data.names import is_dedicated, modality_title
 from benchmark.report.data.runs import Run, Study
 from benchmark.report.data.scores import Scores
 
@@ -39,6 +39,8 @@ def conditions(every: Sequence[Scores], others: Sequence[Study] = ()) -> str:
     sentences = [_training(study, several) for study in studies]
     sentences += _evaluated(runs)
     sentences += _outside(runs)
+    if any(is_dedicated(run.config) for run in runs):
+        sentences.append("Dedicated: a network for each subset, trained on the cases that have it.")
     if fewest := max(scores.fewest for scores in every):
         sentences.append(
             f"Not every test case has every modality: a subset has {counted(fewest, 'case')} or more."
@@ -50,7 +52,7 @@ def conditions(every: Sequence[Scores], others: Sequence[Study] = ()) -> str:
         if region.min_voxels
     ]
     sentences += dict.fromkeys(study.runs[0].metric_text for study in studies)
-    sentences.append(f"Code at commit {', '.join(sorted({run.commit for run in runs}))}.")
+    sentences.append(f"Code at commit {', '.join(sorted({r.commit for s in studies for r in s.every_run}))}.")
     return " ".join(sentences)
 
 

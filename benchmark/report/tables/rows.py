@@ -7,14 +7,13 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from benchmark.report.data.effects import Array, Trainings, difference
-from benchmark.report.data.names import options
+from benchmark.report.data.names import is_dedicated, options
 from benchmark.report.data.runs import Run
 from benchmark.report.tables.table import DECIMALS, SECOND_FROM, Block, Cell, Difference, Row
 
@@ -104,7 +103,7 @@ def references(runs: Sequence[Run]) -> dict[str, str]:
     """
     baselines: dict[str, dict[str, str]] = {}
     for run in runs:
-        if run.config["objective"]["name"] == "baseline":
+        if run.config["objective"]["name"] == "baseline" and not is_dedicated(run.config):
             baselines.setdefault(_setting(run), {}).setdefault(policy(run), run.method)
     found = {}
     for run in runs:
@@ -122,8 +121,9 @@ def policy(run: Run) -> str:
 
 
 def _setting(run: Run) -> str:
-    """What a run shares with its baseline: everything that is not of the objective."""
-    kept: dict[str, Any] = {k: v for k, v in options(run.config).items() if not k.startswith("objective.")}
+    """What a run shares with its baseline: all but the objective, and the subset that it is dedicated to."""
+    every = options(run.config).items()
+    kept = {k: v for k, v in every if not k.startswith("objective.") and k != "train.subset"}
     return json.dumps(kept, sort_keys=True)
 
 

@@ -2,6 +2,8 @@ import pytest
 
 from bench_errors import InputError
 from benchmark.config.grid import grid_names, load_grid
+from datasets.studies.myops import MYOPS2020
+from datasets.vocabulary import subset_name, subsets
 from passion import OBJECTIVES
 
 
@@ -37,6 +39,38 @@ def test_several_blocks_of_axes_are_put_together(tmp_path):
         "axes:\n- {dataset: [phantom], profile: [mr2468]}\n- {dataset: [myops2020], profile: [mr357]}\n"
     )
     assert [c.dataset for c in load_grid(str(path)).configs] == ["phantom", "myops2020"]
+
+
+def test_a_network_for_each_subset(tmp_path):
+    path = tmp_path / "dedicated.yaml"
+    path.write_text(
+        "axes:\n- {objective: [baseline]}\n- {train.subset: [t2+t1ce, t1]}\n"
+        "- {dataset: [myops2020], profile: [mr357], train.subset: [all]}\n"
+    )
+    grid = load_grid(str(path))
+    asked = [config.train.subset for config in grid.configs]
+    assert asked[:3] == [None, "t1ce+t2", "t1"]
+    assert asked[3:] == [subset_name(s, MYOPS2020.modalities) for s in subsets(MYOPS2020.modalities)]
+    assert len({config.hash for config in grid.configs}) == len(asked) == 10
+    assert "-mr2468-t1ce+t2-s1037-" in grid.configs[1].folder
+    assert len(load_grid("demo", ["train.subset=all"]).configs) == 15 * len(load_grid("demo").configs)
+
+
+@pytest.mark.parametrize(
+    ("axes", "says"),
+    [
+        ("{train.subset: [flair, t3]}", r"wrong.yaml, line 1: unknown modality 't3' in 't3'"),
+        ("{train.subset: [flair+flair]}", "modality given twice"),
+        ("{train.subset: [all], dataset: [brats2222]}", "unknown dataset 'brats2222'"),
+        ("{train.subset: [t2+flair, flair+t2]}", "are the same run"),
+        ("{train.subset: [flair], objective: [moddrop]}", "shown its subset alone, found policy idt_drop"),
+    ],
+)
+def test_wrong_subsets_are_told(tmp_path, axes, says):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(f"axes: {axes}\n")
+    with pytest.raises(InputError, match=says):
+        load_grid(str(path))
 
 
 def test_a_teacher_goes_before_its_students_and_is_a_run_of_the_grid(tmp_path):

@@ -131,6 +131,15 @@ def test_the_usual_table_seed_leaves_hashes_and_names_as_they_were():
     assert read_config(other.model_dump(), "run") == other
 
 
+def test_a_dedicated_network_is_another_training_and_no_subset_leaves_hashes_as_they_were():
+    usual, dedicated = RunConfig(), RunConfig.model_validate({"train": {"subset": "flair+t2"}})
+    assert "subset" not in usual.model_dump()["train"]
+    assert usual.hash != dedicated.hash
+    assert dedicated.subset(("flair", "t1ce", "t2")) == ("flair", "t2")
+    taught = {"objective": {"name": "kd", "teacher_data": "complete"}, "train": {"subset": "flair"}}
+    assert RunConfig.model_validate(taught).teacher.train.subset is None
+
+
 def test_records_of_before_edition_2_are_read():
     recorded = RunConfig().model_dump(exclude={"test"})
     old = {**recorded, "test": {"window": None, "metrics": "brats", "select": "best", "validate_every": 5}}

@@ -1,5 +1,7 @@
 """Testing over windows: every subset's own result, whatever is batched; in float64 but for the sums."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ import backbones
 from benchmark.evaluation import sliding_window as evaluate
 from benchmark.evaluation.sliding_window import pad_to, predict, window_starts
 from benchmark.training.train import learning_rate
+from datasets.studies.brats import BRATS2020
 from datasets.vocabulary import subsets
 from tests.passion.tiny_backbone import RegionBackbone
 from tests.tiny_networks import tiny
@@ -193,3 +196,16 @@ def test_regions_are_averaged_over_windows_and_decided_at_a_half():
     decided = torch.where(enhancing, 3, torch.where(core, 1, torch.where(whole, 2, 0)))
     assert (decided == maps).double().mean() > 0.999  # sums are in single precision
     assert len(maps.unique()) == 4
+
+
+def test_a_dedicated_network_gives_its_subset_alone(net):
+    store = SimpleNamespace(
+        description=BRATS2020,
+        available=lambda case: (True,) * 4,
+        volumes=lambda case: noise(4, 16, 16, 16).numpy(),
+    )
+    asked = {"window": 16, "device": CPU, "dedicated": ("flair", "t2")}
+    maps = evaluate.segment_case(net, store, "case", **asked).maps
+    assert list(maps) == ["flair+t2"]
+    whole = predict(net, noise(4, 16, 16, 16), [("flair", "t2")], NAMES, 16, CPU)
+    assert torch.equal(torch.from_numpy(maps["flair+t2"]), whole[0])

@@ -37,10 +37,16 @@ def bright(volumes, subset, device):
     return sums
 
 
-def model(orientation="LPS", sums=bright):
+def model(orientation="LPS", sums=bright, subset=None):
     likeness = Likeness(orientation, ((1.0, 1.0),) * 3, (0.001, 2000.0))
     return SimpleNamespace(
-        name="RUN", description=BRATS2020, likeness=likeness, box="full", unseen=(), class_sums=sums
+        name="RUN",
+        description=BRATS2020,
+        likeness=likeness,
+        box="full",
+        subset=subset,
+        unseen=(),
+        class_sums=sums,
     )
 
 
@@ -238,3 +244,11 @@ def test_names_of_files(tmp_path):
     assert output_files(tmp_path / "a.nii", True) == [tmp_path / "a.nii", tmp_path / "a_probabilities.nii"]
     with pytest.raises(predict.InputError, match=r"ends in \.nii\.gz or \.nii"):
         output_files(tmp_path / "a.png", False)
+
+
+def test_a_dedicated_network_takes_its_subset_alone(tmp_path):
+    path = tmp_path / "flair.nii.gz"
+    write_image(path, volume())
+    assert segment(path, model(subset=("flair",))).subset == "flair"
+    with pytest.raises(predict.InputError, match=r"found flair, but RUN is dedicated to flair\+t2: give all"):
+        segment(path, model(subset=("flair", "t2")))

@@ -31,6 +31,12 @@ def test_modalities_that_training_sees(changes, modalities):
     assert work.modalities == pytest.approx(modalities)
 
 
+def test_a_dedicated_network_trains_and_is_tested_on_the_cases_with_its_subset():
+    work = work_of([run(train={"subset": "flair+t2"})], STORE)
+    assert 0 < work.samples < 219
+    assert (work.modalities, work.tested) == (2, 100)
+
+
 def test_windows_and_voxels_of_a_test():
     points = [run(profile="complete", test=test) for test in ({}, {"window": 160}, {"outside": "noise-2"})]
     work = work_of(points, STORE)

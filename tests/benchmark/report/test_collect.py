@@ -3,15 +3,20 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from lone_test_folder import single_test
 from recorded_runs import ENVIRONMENT, POLICY, TEST, change, record
 
 from bench_errors import InputError
 from benchmark.report.data.collect import collect
+from benchmark.report.data.scores import score
 from benchmark.report.tables.contents import contents
 from benchmark.report.write import write_report
+from benchmark.run_folder.case_rows import read_rows, write_rows
 from benchmark.run_folder.folder import RunFolder
+from datasets.studies.brats import PHANTOM
+from datasets.vocabulary import subset_name, table_subsets
 
 
 def test_grids_are_put_together_and_a_run_of_both_counts_once(tmp_path, monkeypatch):
@@ -125,6 +130,53 @@ def test_trainings_of_several_table_seeds_are_trainings_of_one_method(tmp_path):
     change(run, data={"availability": {"hash": "0ther"}})
     with pytest.raises(InputError, match="differ in their availability table"):
         collect([tmp_path / "g"])
+
+
+def dedicated(folder, subset, seed=1037, strength=0.0):
+    """Record a network that is for one subset."""
+    run = record(folder, "baseline", seed=seed, strength=strength, name=f"{subset}-{seed}")
+    change(run, config={"train": {"subset": subset}})
+    rows = read_rows(run.test(TEST).cases)
+    write_rows(run.test(TEST).cases, [row for row in rows if row.subset == subset])
+
+
+def test_the_networks_of_all_subsets_are_one_row(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.report.write.pictures", lambda *_: [])
+    names = [subset_name(s, PHANTOM.modalities) for s in table_subsets(PHANTOM)]
+    for seed in (1037, 1):
+        record(tmp_path / "g", "baseline", seed=seed)
+        for name in names:
+            dedicated(tmp_path / "g", name, seed, strength=0.1)
+    collected = collect([tmp_path / "g"])
+    [study] = collected.studies()
+    assert study.methods == ["RFNet baseline", "RFNet dedicated"]
+    assert [(run.config["seed"], len(run.parts)) for run in study.runs] == [
+        (1, 0),
+        (1037, 0),
+        (1, 15),
+        (1037, 15),
+    ]
+    scores = score(collected.cases, study, "dice")
+    ours, theirs = (scores.of_runs(method) for method in reversed(study.methods))
+    np.testing.assert_allclose(ours, theirs + 10)
+    [gain] = contents(collected)[0].answers[0].gains
+    assert (gain.method, gain.reference) == ("RFNet dedicated", "RFNet baseline")
+    assert gain.effect.trainings == 2
+    text = write_report([tmp_path / "g"], tmp_path / "out").files[0].read_text()
+    assert "Dedicated: a network for each subset, trained on the cases that have it." in text
+    assert text.count("| RFNet dedicated | phantom |") == 30  # the conditions of each network
+
+
+def test_a_row_of_some_subsets_has_no_average(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.report.write.pictures", lambda *_: [])
+    record(tmp_path / "g", "baseline")
+    dedicated(tmp_path / "g", "flair+t2")
+    collected = collect([tmp_path / "g"])
+    [study] = collected.studies()
+    scores = score(collected.cases, study, "dice").of_runs("RFNet dedicated")[0, 0]
+    names = [subset_name(s, PHANTOM.modalities) for s in table_subsets(PHANTOM)]
+    assert np.flatnonzero(np.isfinite(scores)).tolist() == [names.index("flair+t2")]
+    assert write_report([tmp_path / "g"], tmp_path / "out").files
 
 
 def test_many_differing_runs_are_named_in_short(tmp_path):
