@@ -48,19 +48,19 @@ def test_slices_and_other_patches() -> None:
     assert masks("s", one, ["a"], (24, 24, 24), patch=8, masked=0.5).sum() == 54 * 8**3
 
 
-def network(**options: object) -> torch.nn.Module:
+def network() -> torch.nn.Module:
     torch.manual_seed(0)
-    net = backbones.create("m3ae", 2, 2, width=2, image=(20, 20, 20), **options).double()
+    net = backbones.create("m3ae", 2, 2, width=2, image=(20, 20, 20), spatial_dims=2).double()
     net.begin("pretraining")
     return net
 
 
 def batch_of(available: torch.Tensor) -> SimpleNamespace:
     generator = torch.Generator().manual_seed(1)
-    volumes = torch.randn(*available.shape, 16, 16, 16, generator=generator, dtype=torch.float64)
+    volumes = torch.randn(*available.shape, 16, 16, 1, generator=generator, dtype=torch.float64)
     volumes[~available] = torch.nan
-    target = torch.zeros(len(available), 16, 16, 16, dtype=torch.int64)
-    corners = torch.tensor([[[0, 0, 0], [15, 15, 15]]]).expand(len(available), -1, -1) + 2
+    target = torch.zeros(len(available), 16, 16, 1, dtype=torch.int64)
+    corners = torch.tensor([[[2, 2, 2], [17, 17, 2]]]).expand(len(available), -1, -1)
     names = [f"case {b}" for b in range(len(available))]
     return SimpleNamespace(volumes=volumes, present=available, target=target, cases=names, corners=corners)
 
@@ -100,5 +100,5 @@ def test_recomputation_changes_nothing() -> None:
 
 
 def test_a_network_that_rebuilds_nothing_is_named() -> None:
-    with pytest.raises(InputError, match="RFNet rebuilds no volumes .* choose backbone m3ae"):
+    with pytest.raises(InputError, match=r"RFNet rebuilds no volumes.* choose backbone m3ae"):
         backbones.create("rfnet", 2, 2, width=2).begin("pretraining")
