@@ -11,14 +11,17 @@ students are one batched `fuse`.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from backbones.heads import Heads
+from bench_errors import InputError
 from bench_options import MethodOptions
+
+Stage = Literal["pretraining", "finetuning"]
 
 
 @dataclass
@@ -88,9 +91,11 @@ class Backbone(nn.Module, ABC):
             leave out what they make of it: `sep`, or a warm-up.
         Options: what a user may choose. A network with options declares a class of its own by this name, and
             takes an instance as `options`.
+        rates: learning rates of parameters, by name, over that of all others.
     """
 
     Options: ClassVar[type[MethodOptions]] = MethodOptions
+    rates: ClassVar[dict[str, float]] = {}
     has_unimodal: bool = True
 
     def __init__(
@@ -160,6 +165,34 @@ class Backbone(nn.Module, ABC):
                 `passion.objective.Batch`. Channels of absent modalities may hold anything, NaN too.
         """
         return {}
+
+    def rebuild(
+        self, volumes: Tensor, visible: Tensor, available: Tensor, corners: Tensor | None
+    ) -> dict[str, Auxiliary]:
+        """Rebuild volumes of which only parts are visible: the losses of a masked autoencoder, by name.
+
+        Args:
+            volumes: float [B, M, *space].
+            visible: bool [B, M, *space], the voxels that the network may see; none of absent modalities.
+            available: bool [B, M], what is to be rebuilt.
+            corners: as in `encode_at`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} rebuilds no volumes")
+
+    def begin(self, stage: Stage) -> None:
+        """Let those parameters learn that do in a stage; without a call all learn that a segmentation moves.
+
+        Args:
+            stage: `pretraining` where the network is trained by `rebuild`, `finetuning` where it starts from
+                weights that were.
+
+        Raises `InputError` for the pre-training of a network that rebuilds nothing.
+        """
+        if stage == "pretraining" and type(self).rebuild is Backbone.rebuild:
+            raise InputError(
+                f"{type(self).__name__} rebuilds no volumes, which is what its objective trains: choose "
+                "backbone m3ae, or another objective"
+            )
 
     def forward(self, volumes: Tensor, present: Tensor) -> Tensor:
         """Return the fused logits [B, channels, *space] of `volumes` [B, M, *space] for `present` [B, M]."""

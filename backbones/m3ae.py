@@ -3,15 +3,16 @@
     net = backbones.create("m3ae", modalities=4, classes=4, regions=((1, 2, 3), (1, 3), (3,)))
 
 The image is one of a whole case: what stands in for a modality is the part of it where the crop lies, so
-`encode_at` wants the crop's corners. Beside the segmentation, the network learns to make the same bottleneck
-of two subsets of a case.
+`encode_at` wants the crop's corners. It is learnt by a masked autoencoder (`rebuild`, which the objective
+`mae` trains) and stays as it is in the fine-tuning that follows. Beside the segmentation, the network then
+learns to make the same bottleneck of two subsets of a case.
 
 Source: Liu et al., "M3AE: Multimodal Representation Learning for Brain Tumor Segmentation with Missing
 Modalities", AAAI 2023.
 """
 
 from math import gcd
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from backbones import noise
 from backbones.blocks import PaddedConv, PointConv, per_axis
-from backbones.contract import Auxiliary, Backbone, Features, Fused
+from backbones.contract import Auxiliary, Backbone, Features, Fused, Stage
 from backbones.early_fusion import rows_of, shown
 from backbones.heads import full_precision
 from bench_options import MethodOptions
@@ -29,9 +30,9 @@ GROUPS = 8
 BLOCKS = (1, 2, 2, 4)
 """Residual blocks of each level of the encoder, the finest first."""
 CONSISTENCY = 0.1
+"""Weight of the difference between the bottlenecks of two subsets."""
 PENALTY = 0.005
-IMAGE_RATE = 5e-3 / 3e-4
-"""Learning rate of the image over that of the network."""
+"""Weight of the norm of the image without its mean."""
 
 
 class ResidualBlock(nn.Module):
@@ -117,6 +118,7 @@ class M3AE(Backbone):
         ] = (240, 240, 155)
 
     has_unimodal = False
+    rates: ClassVar[dict[str, float]] = {"image": 5e-3 / 3e-4}
 
     def __init__(
         self,
@@ -133,6 +135,7 @@ class M3AE(Backbone):
         self.head = PointConv(width, channels)
         self.sides = nn.ModuleList(PointConv(width * 2**level, channels) for level in (1, 2))
         self.image = nn.Parameter(torch.randn(modalities, *options.image))
+        self.rebuilt = PointConv(width, modalities).requires_grad_(False)
 
     def encode(self, volumes: Tensor, available: Tensor) -> Features:
         """Keep the volumes as one level [B, M, 1, *space], as crops at the first corner of their cases."""
@@ -161,6 +164,27 @@ class M3AE(Backbone):
         bottleneck = self.encoder(self._seen(features, other, None))[-1]
         difference = full_precision(fused.extra["bottleneck"]) - full_precision(bottleneck)
         return {"consistency": Auxiliary(_sum_of_means(difference.square()), CONSISTENCY)}
+
+    def rebuild(
+        self, volumes: Tensor, visible: Tensor, available: Tensor, corners: Tensor | None
+    ) -> dict[str, Auxiliary]:
+        """Return the mean squared error of the rebuilt volumes, and the norm of the image without its mean.
+
+        What is not visible is seen as in the image. The norm counts for each case.
+        """
+        seen = torch.where(visible, volumes, self._image_at(volumes, corners))
+        error = full_precision(self.rebuilt(self._decoded(seen).maps[0])) - shown(volumes, available)
+        of_modality = error.square().flatten(2).mean(dim=2).where(available, 0)
+        norm = (self.image - self.image.mean(dim=(1, 2, 3), keepdim=True)).norm()
+        return {
+            "rebuilt": Auxiliary((of_modality.sum(dim=1) / available.sum(dim=1)).sum(), 1.0),
+            "image": Auxiliary(len(volumes) * norm, PENALTY),
+        }
+
+    def begin(self, stage: Stage) -> None:
+        """Let the image, and the convolution that rebuilds the volumes, learn in the pre-training alone."""
+        for parameter in (self.image, *self.rebuilt.parameters()):
+            parameter.requires_grad_(stage == "pretraining")
 
     def _seen(self, features: Features, present: Tensor, case: Tensor | None) -> Tensor:
         """[K, M, *space]: the volumes of what is present, the image of what is not."""

@@ -52,6 +52,13 @@ class Recomputed(Backbone):
         """Return the network's own losses; see `Backbone.auxiliary`."""
         return checkpoint(self.backbone.auxiliary, features, fused, batch, use_reentrant=False)
 
+    def rebuild(
+        self, volumes: Tensor, visible: Tensor, available: Tensor, corners: Tensor | None
+    ) -> dict[str, Auxiliary]:
+        """Rebuild volumes; see `Backbone.rebuild`."""
+        parts = volumes, visible, available, corners
+        return checkpoint(self.backbone.rebuild, *parts, use_reentrant=False)
+
     def unimodal(self, features: Features) -> Tensor:
         """Decode each available modality alone, one after the other; see `Backbone.unimodal`."""
         columns: dict[int, Tensor] = {}

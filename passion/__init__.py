@@ -57,6 +57,10 @@ OBJECTIVES = Registry(
             "passion.rivals.pcgrad:PCGrad",
             "conflicting gradients of the modalities are projected apart (Yu et al., NeurIPS 2020)",
         ),
+        "mae": (
+            "passion.masked:MaskedAutoencoder",
+            "pre-training: a network that can rebuilds volumes from a few patches (Liu et al., AAAI 2023)",
+        ),
     },
 )
 

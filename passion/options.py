@@ -37,6 +37,11 @@ class ObjectiveOptions(MethodOptions):
         """
         return None
 
+    @property
+    def segments(self) -> bool:
+        """Whether the objective trains a segmentation, which can be tested; else it pre-trains."""
+        return True
+
 
 class KeywordObjectiveOptions(ObjectiveOptions, KeywordOptions):
     """The options of an objective of another package that declares none of its own."""

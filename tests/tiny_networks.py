@@ -2,7 +2,7 @@
 
 from typing import Any
 
-LESS = {"m3ae": {"image": (40, 24, 3)}}
+LESS: dict[str, dict[str, Any]] = {"m3ae": {"image": (40, 24, 3)}}
 """What beside `width` makes a network small."""
 
 

@@ -1,8 +1,9 @@
 """M3AE: equal to the released network, and where its image lies.
 
 `golden/m3ae.json` was made by the released code (ccarliu/m3ae, fdb2800) with the weights of `golden_network`
-under its names, on one crop: probabilities of some voxels for the subsets 0001 to 1111 in evaluation, and of
-pairs of subsets the mean squared difference of the bottlenecks in training mode.
+under its names: of one crop, probabilities of some voxels for the subsets 0001 to 1111 in evaluation, and of
+pairs of subsets the mean squared difference of the bottlenecks in training mode; of two crops with the masks
+of `golden_masks`, the two losses of its pre-training.
 """
 
 import json
@@ -37,18 +38,29 @@ def golden_crops(edge: int, number: int = 1) -> torch.Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
+def golden_masks(edge: int, number: int) -> torch.Tensor:
+    """Which voxels are visible, whole patches, bool [number, 4, edge, edge, edge]."""
+    random = np.random.Generator(np.random.PCG64(9))
+    patches = torch.stack(
+        [torch.from_numpy(random.random((4, *[edge // 16] * 3)) < 0.3) for _ in range(number)]
+    )
+    for axis in (2, 3, 4):
+        patches = patches.repeat_interleave(16, dim=axis)
+    return patches
+
+
 def corners_at(first: tuple[int, ...], edge: int) -> torch.Tensor:
     return torch.tensor([[list(first), [n + edge - 1 for n in first]]])
 
 
 def test_parity_with_the_released_network_on_all_15_subsets() -> None:
     net, everything = golden_network(), torch.ones(1, 4, dtype=torch.bool)
-    for training in (False, True):  # nothing in it depends on the mode
+    for training, rows in ((False, slice(0, 15)), (True, slice(12, 15))):  # no part depends on the mode
         with torch.no_grad():
             features = net.train(training).encode_at(golden_crops(16), everything, corners_at(FIRST, 16))
-            fused = net.fuse(features, SUBSETS, torch.zeros(15, dtype=torch.int64))
-        found = net.heads.probabilities(fused.logits)[:, :, 3::9, 4::8, 5::7].flatten(1)
-        torch.testing.assert_close(found, torch.tensor(FIGURES["probabilities"]), rtol=0, atol=1e-4)
+            logits = net.fuse(features, SUBSETS[rows], torch.zeros(15, dtype=torch.int64)[rows]).logits
+        found = net.heads.probabilities(logits)[:, :, 3::9, 4::8, 5::7].flatten(1)
+        torch.testing.assert_close(found, torch.tensor(FIGURES["probabilities"])[rows], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("pair", FIGURES["consistency"])
@@ -63,11 +75,25 @@ def test_parity_of_the_difference_of_two_subsets(pair: str) -> None:
     assert term.weight == 0.1
 
 
+def test_parity_of_the_losses_of_pretraining() -> None:
+    net = golden_network().train()
+    corners = torch.cat([corners_at(FIRST, 32), corners_at((6, 4, 3), 32)])
+    with torch.no_grad():
+        everything = torch.ones(2, 4, dtype=torch.bool)
+        terms = net.rebuild(golden_crops(32, 2), golden_masks(32, 2), everything, corners)
+    assert {name: term.weight for name, term in terms.items()} == {"rebuilt": 1.0, "image": 0.005}
+    for name, term in terms.items():  # ours are summed over the two crops, theirs a mean
+        assert term.loss.item() / 2 == pytest.approx(FIGURES["rebuild"][name], rel=1e-4)
+
+
 def test_the_released_size() -> None:
     with torch.device("meta"):
         net = backbones.create("m3ae", 4, 4, regions=REGIONS)
     assert net.image.shape == (4, 240, 240, 155)
-    assert sum(p.numel() for p in net.parameters()) - net.image.numel() == 4_704_505
+    net.begin("finetuning")
+    assert sum(p.numel() for p in net.parameters() if p.requires_grad) == 4_704_505
+    net.begin("pretraining")
+    assert net.image.requires_grad
 
 
 def small(**options: object) -> M3AE:
@@ -106,8 +132,8 @@ def test_the_image_stands_in_for_what_is_absent() -> None:
 
 def test_the_second_subset_is_the_case_s_own_draw() -> None:
     """It depends on the step and the case, not on who shares the batch, and lies within what is there."""
-    net = small(modalities=3).train()
-    volumes = torch.randn(2, 3, 16, 16, 16, dtype=torch.float64)
+    net = small(modalities=3, spatial_dims=2).train()
+    volumes = torch.randn(2, 3, 16, 16, 1, dtype=torch.float64)
     available = torch.tensor([[True, True, True], [True, False, True]])
     cases = ["a", "b"]
 
