@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from benchmark.config.run_config import RunConfig
+from benchmark.training.seen_cases import check_start
 from datasets.batches.split import Split, split
 from datasets.missingness.availability import Availability, store_availability
 from datasets.store.store import Store
@@ -31,6 +32,7 @@ class Inputs:
     def of(cls, config: RunConfig, store: Store) -> "Inputs":
         """Divide the cases of a store and draw the run's table; raise `InputError` where that cannot be."""
         parts = run_split(config, store)
+        check_start(config.train.init, store, parts)
         table = store_availability(config.profile, store, parts.train, config.table_seed)
         return cls(config, store, parts, table)
 
