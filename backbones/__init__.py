@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from bench_edges import Edges
 from bench_errors import InputError
 from bench_registry import Registry
 
@@ -51,7 +52,7 @@ def create(
     backbone: "str | MethodOptions",
     modalities: int,
     classes: int,
-    crop: int | None = None,
+    crop: Edges | None = None,
     spatial_dims: int = 3,
     regions: tuple[tuple[int, ...], ...] = (),
     **keywords: Any,
@@ -63,7 +64,7 @@ def create(
             (`width`, `dropout`, ...); or the options themselves, without keywords.
         modalities: number of modalities M.
         classes: number of classes, background included.
-        crop: edge of the training volumes in voxels; None: the network's default.
+        crop: edge, or edge of each axis, of the training volumes in voxels; None: the network's default.
         spatial_dims: 3, or 2 for studies treated slice by slice.
         regions: the classes of each region that is scored, for networks that segment regions; empty: each
             class is one.

@@ -24,6 +24,8 @@ from torch.autograd.function import once_differentiable
 from backbones import cpu
 from backbones.contract import packed, unpacked
 from backbones.cpu import PaddingMode
+from bench_edges import Edges, space_of
+from bench_errors import InputError
 
 Order = Literal["conv-norm-act", "norm-act-conv"]
 SLOPE = 0.2  # of the leaky ReLU, everywhere
@@ -33,6 +35,22 @@ VOXEL_PARTS = 64  # into which a sum over voxels is cut on a GPU
 def per_axis(n: int, spatial_dims: int) -> tuple[int, int, int]:
     """Return a kernel, stride or factor for the three axes: (n, n, n), or (n, n, 1) in 2-D."""
     return (n, n, n if spatial_dims == 3 else 1)
+
+
+def token_grid(
+    network: str, crop: Edges, stride: int, spatial_dims: int, least: int = 1
+) -> tuple[int, int, int]:
+    """Return how many tokens of `stride` voxels a crop has per axis (1 on the third in 2-D).
+
+    Raises `InputError` naming `network` where they are not whole, or fewer than `least` on an axis.
+    """
+    edges = space_of(crop, spatial_dims)[:spatial_dims]
+    if any(edge < least * stride or edge % stride for edge in edges):
+        raise InputError(
+            f"crop {crop} does not fit {network}: give a multiple of {stride} from {least * stride}"
+        )
+    x, y, *z = (edge // stride for edge in edges)
+    return x, y, z[0] if z else 1
 
 
 def autocasted(*tensors: Tensor) -> Sequence[Tensor]:

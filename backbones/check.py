@@ -20,6 +20,7 @@ from torch import Tensor
 
 import backbones
 from backbones.contract import Backbone, Fused
+from bench_edges import space_of
 from bench_errors import InputError
 
 CLASSES = 3
@@ -46,7 +47,7 @@ class CheckedNetwork(NamedTuple):
     @property
     def space(self) -> tuple[int, int, int]:
         """Edges of its volumes in voxels."""
-        return (self.crop, self.crop, self.crop if self.spatial_dims == 3 else 1)
+        return space_of(self.crop, self.spatial_dims)
 
     def __str__(self) -> str:
         kind = "volumes" if self.spatial_dims == 3 else "slices"

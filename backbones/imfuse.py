@@ -18,6 +18,7 @@ from backbones.contract import Features
 from backbones.m2ftrans_attention import TransformerOptions
 from backbones.mamba import Mamba
 from backbones.mmformer import ORDER, FusionTail, TokenNetwork
+from bench_edges import Edges
 
 MOST_STATES = 256  # of a channel in a Mamba block, as published: the kernel of mamba_ssm holds no more
 
@@ -96,7 +97,7 @@ class IMFuse(TokenNetwork):
         finest_skip: bool = Field(True)
 
     def __init__(
-        self, modalities: int, classes: int, options: Options, crop: int = 128, spatial_dims: int = 3
+        self, modalities: int, classes: int, options: Options, crop: Edges = 128, spatial_dims: int = 3
     ):
         super().__init__(modalities, classes, options, crop, spatial_dims, mixed=1)
         if not options.finest_skip:

@@ -22,12 +22,12 @@ from backbones.blocks import (
     decode_packed,
     kaiming_init,
     norm_act,
-    per_axis,
+    token_grid,
 )
 from backbones.contract import Backbone, Features, Fused, encode_packed, has_dropout, packed, unpacked
 from backbones.m2ftrans_attention import CrossAttention, FusionTransformer, TransformerOptions
 from backbones.weights import RELEASED_MODALITIES, shared_released_name
-from bench_errors import InputError
+from bench_edges import Edges, space_of
 
 LEVELS = 5
 DEEP_LEVELS = 2  # those fused by cross attention
@@ -79,8 +79,8 @@ class M2FTrans(Backbone):
         modalities: number of modalities M.
         classes: number of classes, background included.
         options: see `TransformerOptions`; tokens have 16 times `width` channels.
-        crop: edge of the volumes in voxels, a multiple of 16 from 32; the token grid has crop / 16 per axis.
-        spatial_dims: 3, or 2 for volumes [B, M, crop, crop, 1].
+        crop: edge or edges of the volumes in voxels, multiples of 16 from 32; a token has 16 per axis.
+        spatial_dims: 3, or 2 for volumes [B, M, H, W, 1].
 
     Raises `InputError` for a `crop` that has no whole token grid.
     """
@@ -92,16 +92,12 @@ class M2FTrans(Backbone):
         modalities: int,
         classes: int,
         options: TransformerOptions,
-        crop: int = 80,
+        crop: Edges = 80,
         spatial_dims: int = 3,
     ):
         super().__init__(modalities, classes, spatial_dims)
-        if crop < 2 * STRIDE or crop % STRIDE:
-            raise InputError(
-                f"crop {crop} does not fit m2ftrans: give a multiple of {STRIDE} from {2 * STRIDE}"
-            )
-        self.space = crop, crop, crop if spatial_dims == 3 else 1
-        self.grid = per_axis(crop // STRIDE, spatial_dims)
+        self.space = space_of(crop, spatial_dims)
+        self.grid = token_grid("m2ftrans", crop, STRIDE, spatial_dims, least=2)
         tokens = self.grid[0] * self.grid[1] * self.grid[2]
         channels = [options.width * 2**level for level in range(LEVELS)]
         shallow = LEVELS - DEEP_LEVELS

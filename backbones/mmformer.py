@@ -26,12 +26,12 @@ from backbones.blocks import (
     decode_packed,
     kaiming_init,
     norm_act,
-    per_axis,
+    token_grid,
 )
 from backbones.contract import Backbone, Features, Fused, encode_packed, packed
 from backbones.m2ftrans_attention import TokenLayer, TransformerOptions
 from backbones.weights import RELEASED_MODALITIES, shared_released_name
-from bench_errors import InputError
+from bench_edges import Edges, space_of
 
 LEVELS = 5
 STRIDE = 2 ** (LEVELS - 1)  # voxels per token and axis
@@ -110,8 +110,8 @@ class TokenNetwork(Backbone):
         modalities: number of modalities M.
         classes: number of classes, background included.
         options: see `TransformerOptions`; tokens have 64 times `width` channels.
-        crop: edge of the volumes in voxels, a multiple of 16 from 32; the token grid has crop / 16 per axis.
-        spatial_dims: 3, or 2 for volumes [B, M, crop, crop, 1].
+        crop: edge or edges of the volumes in voxels, multiples of 16 from 32; a token has 16 per axis.
+        spatial_dims: 3, or 2 for volumes [B, M, H, W, 1].
         mixed: channels of what `mix_tokens` makes, in tokens.
 
     Raises `InputError` for a `crop` that has no whole token grid.
@@ -124,18 +124,14 @@ class TokenNetwork(Backbone):
         modalities: int,
         classes: int,
         options: TransformerOptions,
-        crop: int,
+        crop: Edges,
         spatial_dims: int,
         mixed: int,
     ):
         super().__init__(modalities, classes, spatial_dims)
-        if crop < 2 * STRIDE or crop % STRIDE:
-            raise InputError(
-                f"crop {crop} does not fit {options.name}: give a multiple of {STRIDE} from {2 * STRIDE}"
-            )
         self.options = options
-        self.space = crop, crop, crop if spatial_dims == 3 else 1
-        self.grid = per_axis(crop // STRIDE, spatial_dims)
+        self.space = space_of(crop, spatial_dims)
+        self.grid = token_grid(options.name, crop, STRIDE, spatial_dims, least=2)
         tokens = self.grid[0] * self.grid[1] * self.grid[2]
         channels = [options.width * 2**level for level in range(LEVELS)]
         deepest, dim = channels[-1], 64 * options.width
@@ -208,7 +204,7 @@ class MMFormer(TokenNetwork):
         modalities: int,
         classes: int,
         options: TransformerOptions,
-        crop: int = 80,
+        crop: Edges = 80,
         spatial_dims: int = 3,
     ):
         super().__init__(modalities, classes, options, crop, spatial_dims, mixed=modalities)

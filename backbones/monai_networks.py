@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from backbones.early_fusion import EarlyFusion, calls_of, maps_of
+from bench_edges import Edges, space_of
 from bench_errors import InputError
 from bench_options import Arguments, MethodOptions
 from bench_registry import construct, unknown
@@ -68,7 +69,7 @@ class MonaiNetwork:
         arguments: Arguments = Field(default_factory=dict)
 
     def __call__(
-        self, modalities: int, classes: int, options: Options, crop: int = 96, spatial_dims: int = 3
+        self, modalities: int, classes: int, options: Options, crop: Edges = 96, spatial_dims: int = 3
     ) -> EarlyFusion:
         """Build the network for crops of `crop` voxels.
 
@@ -77,7 +78,7 @@ class MonaiNetwork:
         name = self.network_class.__name__
         what = f"backbone monai:{name}"
         parameters = inspect.signature(self.network_class).parameters
-        space = (crop,) * spatial_dims
+        space = space_of(crop, spatial_dims)[:spatial_dims]
         facts: dict[str, Any] = {
             "in_channels": modalities,
             "out_channels": classes,

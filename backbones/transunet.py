@@ -27,11 +27,12 @@ from backbones.blocks import (
     kaiming_init,
     norm_act,
     per_axis,
+    token_grid,
 )
 from backbones.contract import Backbone, Features, Fused, encode_packed
 from backbones.m2ftrans_attention import TokenLayer, TransformerOptions
 from backbones.rfnet import modality_products, spread
-from bench_errors import InputError
+from bench_edges import Edges
 
 LEVELS = 4
 PATCH = 2  # voxels of the deepest level per token and axis
@@ -102,8 +103,8 @@ class TransUNet(Backbone):
         modalities: number of modalities M.
         classes: number of classes, background included.
         options: see `TransformerOptions`; tokens have 32 times `width` channels.
-        crop: edge of the training volumes in voxels, a multiple of 16; there is a position for each of crop /
-            16 tokens per axis. Volumes of other multiples of 16 voxels get interpolated positions.
+        crop: edge or edges of the training volumes in voxels, multiples of 16; there is a position for each
+            token of 16 voxels per axis. Volumes of other multiples of 16 voxels get interpolated positions.
         spatial_dims: 3, or 2 for volumes [B, M, H, W, 1].
 
     Raises `InputError` for a `crop` that has no whole token grid.
@@ -116,21 +117,18 @@ class TransUNet(Backbone):
         modalities: int,
         classes: int,
         options: TransformerOptions,
-        crop: int = 80,
+        crop: Edges = 80,
         spatial_dims: int = 3,
     ):
         super().__init__(modalities, classes, spatial_dims)
-        if crop < STRIDE or crop % STRIDE:
-            raise InputError(f"crop {crop} does not fit transunet: give a multiple of {STRIDE}")
+        grid = token_grid("transunet", crop, STRIDE, spatial_dims)
         channels = [options.width * 2**level for level in range(LEVELS)]
         dim = TOKEN_CHANNELS * options.width
         self.encoders = nn.ModuleList(
             ModalityEncoder(LEVELS, options.width, spatial_dims=spatial_dims) for _ in range(modalities)
         )
         self.fusions = nn.ModuleList(LevelFusion(modalities, c, spatial_dims) for c in channels)
-        self.transformer = VisionTransformer(
-            channels[-1], dim, per_axis(crop // STRIDE, spatial_dims), options.dropout, spatial_dims
-        )
+        self.transformer = VisionTransformer(channels[-1], dim, grid, options.dropout, spatial_dims)
         self.reduce = PointConv(dim, 2 * channels[-1])
         self.stages = nn.ModuleList(DecoderStage(c, spatial_dims=spatial_dims) for c in channels)
         self.sides = nn.ModuleList(PointConv(2 * c, classes) for c in channels)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import backbones
 from backbones import BACKBONES
@@ -74,21 +74,37 @@ def from_released(name: str, state_dict: Mapping[str, Any]) -> dict[str, Tensor]
             misshapen += [f"{w} instead of {list(expected)}" for w in wrong]
         else:
             ours[key] = torch.cat(parts) if len(parts) > 1 else parts[0]
-    problems = [
-        f"{len(names)} {what} ({_few(names)})"
-        for what, names in (
-            ("missing", missing),
-            ("left over", list(left_over)),
-            ("of another shape", misshapen),
-        )
-        if names
-    ]
-    if problems:
+    if problems := _problems(missing, list(left_over), misshapen):
         raise InputError(
-            f"the weights do not fit {name} as released: {'; '.join(problems)}: "
+            f"the weights do not fit {name} as released: {problems}: "
             "give the checkpoint that belongs to this backbone"
         )
     return ours
+
+
+def load_into(network: nn.Module, state_dict: Mapping[str, Any], source: str) -> None:
+    """Load weights under our names, a checkpoint around them or not, into a network.
+
+    Raises `InputError` naming their `source` and what is missing, left over or of another shape.
+    """
+    given, ours = _bare(state_dict), network.state_dict()
+    misshapen = [
+        f"{name} {list(given[name].shape)} instead of {list(value.shape)}"
+        for name, value in ours.items()
+        if name in given and given[name].shape != value.shape
+    ]
+    missing, left_over = ([n for n in one if n not in other] for one, other in ((ours, given), (given, ours)))
+    if problems := _problems(missing, left_over, misshapen):
+        raise InputError(
+            f"the weights of {source} do not fit {type(network).__name__}: {problems}: give those of a "
+            "network with the same options, modalities and classes"
+        )
+    network.load_state_dict(given)
+
+
+def _problems(missing: list[str], left_over: list[str], misshapen: list[str]) -> str:
+    kinds = {"missing": missing, "left over": left_over, "of another shape": misshapen}
+    return "; ".join(f"{len(names)} {what} ({_few(names)})" for what, names in kinds.items() if names)
 
 
 def _bare(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:

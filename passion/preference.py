@@ -9,7 +9,6 @@ Formulas: PASSION (arXiv 2407.14796), task-wise and gradient-wise regularisation
 code.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -46,23 +45,15 @@ class GradientBalance:
         seen: float64 [M], how often each modality took part in the epoch so far.
     """
 
-    def __init__(
-        self,
-        modalities: int,
-        eta: float,
-        warmup_epochs: int,
-        counts: Sequence[int] | None = None,
-        of_scores: bool = False,
-    ):
+    def __init__(self, modalities: int, eta: float, warmup_epochs: int, of_scores: bool = False):
         """Begin with equal weights.
 
-        `counts`: what the epoch's sum is divided by, per modality; None: how often it was seen. `of_scores`:
-        what is added is high where a modality does well, no distance; the preference is turned round.
+        `of_scores`: what is added is high where a modality does well, no distance; the preference is turned
+        round.
         """
         self.sign = -1 if of_scores else 1
         self.eta = eta
         self.warmup_epochs = warmup_epochs
-        self.counts = None if counts is None else torch.tensor(counts, dtype=torch.float64)
         self.beta = torch.ones(modalities, dtype=torch.float64)
         self.distance = torch.zeros_like(self.beta)
         self.seen = torch.zeros_like(self.beta)
@@ -81,9 +72,8 @@ class GradientBalance:
         self.distance, self.seen = torch.zeros_like(total), torch.zeros_like(seen)
         if epoch < self.warmup_epochs:
             return None
-        divisor = seen if self.counts is None else self.counts
-        mean = total / divisor.clamp(min=1)
-        preference = self.sign * relative_preference(mean, divisor > 0)
+        mean = total / seen.clamp(min=1)
+        preference = self.sign * relative_preference(mean, seen > 0)
         beta = self.beta - scheduled_eta(self.eta, epoch, self.warmup_epochs) * preference
         beta = beta.clamp(*BETA_RANGE)
         self.beta = beta * len(beta) ** 0.5 / beta.norm()

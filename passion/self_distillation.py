@@ -108,13 +108,8 @@ class Passion(Objective):
     def __init__(self, modalities: int, classes: int, options: Options, **facts: Any):
         super().__init__(modalities, classes, options, **facts)
         self.weights = self._modality_weights()
-        fixed_subsets = options.policy == "idt" and options.variant == "released"
-        self.balance = GradientBalance(
-            modalities,
-            options.eta if options.beta else 0.0,
-            options.warmup_epochs,
-            self.counts if fixed_subsets else None,
-        )
+        eta = options.eta if options.beta else 0.0
+        self.balance = GradientBalance(modalities, eta, options.warmup_epochs)
 
     @property
     def beta(self) -> Tensor:

@@ -25,11 +25,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from backbones import BACKBONES
+from bench_edges import space_of
 from bench_errors import InputError
 from bench_registry import Registry
 from bench_schema import Location, problems_of
 from bench_yaml import Document, read_named
 from benchmark.config.grid_file import GridContent, Point, command_line_point, configuration, grid_points
+from benchmark.config.initial_weights import pinned_weights
 from benchmark.config.run_config import RunConfig
 from datasets.missingness.availability import pinned
 from datasets.studies.names import DATASETS
@@ -139,6 +141,7 @@ class _Checker:
     def __init__(self, file: Document):
         self._file = file
         self._parts: dict[tuple[str, str], Any] = {}
+        self._pinned_weights = cache(pinned_weights)
         self._pinned = cache(lambda profile, dataset: pinned(profile, DATASETS.get(dataset)))
 
     def config(self, point: Point) -> tuple[RunConfig, Description]:
@@ -153,14 +156,25 @@ class _Checker:
             config = self._validated(document.content)
             blamed = [("dataset",)]
             description = DATASETS.get(config.dataset)
+            for option, edges in (("train", "crop"), config.train.crop), (("test", "window"), config.window):
+                blamed = [option, ("dataset",)]
+                space_of(edges, description.spatial_dims)
             blamed = [SUBSET]
-            train = config.train
+            changed: dict[str, str] = {}
             if subset := config.subset(description.modalities):
-                train = train.model_copy(update={"subset": subset_name(subset, description.modalities)})
+                changed["subset"] = subset_name(subset, description.modalities)
+            if config.train.init:
+                blamed = [("train", "init")]
+                changed["init"] = self._pinned_weights(config.train.init)
             blamed = [("profile",), ("dataset",)]
             profile = self._pinned(config.profile, config.dataset)
-            filled = {"dataset": description.name, "profile": profile, "description": description.digest}
-            config = config.model_copy(update={**filled, "train": train})
+            filled = {
+                "dataset": description.name,
+                "profile": profile,
+                "train": config.train.model_copy(update=changed),
+                "description": description.digest,
+            }
+            config = config.model_copy(update=filled)
             if (length := len(os.fsencode(config.folder))) > LONGEST:
                 raise InputError(
                     f"the run's folder would have a name of {length} bytes, expected at most {LONGEST}: give "

@@ -13,13 +13,24 @@ from functools import cached_property, partial
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SerializeAsAny,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from backbones import BACKBONES
+from bench_edges import Edges
 from bench_options import KeywordOptions, MethodOptions, read_options
 from bench_schema import Frozen, Location, refuse
 from bench_yaml import Document
 from benchmark.config.editions import current_layout
+from benchmark.config.initial_weights import split_digest
 from benchmark.evaluation.metrics import DEFAULT_METRICS, Scoring, find_policy
 from datasets.batches.split import check_policy, repeats
 from datasets.missingness.degrade import Degradation
@@ -31,12 +42,37 @@ from passion.options import KeywordObjectiveOptions, ObjectiveOptions
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 
-class TrainConfig(Frozen):
-    """Optimisation: one epoch is every training case once.
+def _different(edges: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(edges)) == 1:
+        raise ValueError(f"the edges {list(edges)} are all the same: give one, {edges[0]}")
+    return edges
 
-    `crop`: edge of the training crop in voxels. `label_share`: share of crops centred on a labelled voxel.
-    `augment`: the published augmentation, its intensity change per channel or, as `released`, per slice (in
-    2-D: per row).
+
+Edge = Annotated[int, Field(ge=16, multiple_of=16)]
+CropEdges = Annotated[
+    Annotated[Edge, Tag("edge")]
+    | Annotated[
+        tuple[Edge, ...],
+        Field(strict=False, min_length=2, max_length=3),
+        AfterValidator(_different),
+        Tag("edges"),
+    ],
+    Discriminator(lambda value: "edges" if isinstance(value, (list, tuple)) else "edge"),
+]
+"""Of a crop or window in voxels: one edge for all axes, or an edge for each, such as [80, 160, 160]."""
+
+
+class TrainConfig(Frozen):
+    """Optimisation: one epoch is every training case once, or a number of steps.
+
+    `steps_per_epoch`: steps of an epoch with a whole batch each, which go through the cases again and again
+    (None: every case once). `optimiser`: with `amsgrad` or without (adamw and adam); `sgd` has Nesterov
+    momentum 0.99. `schedule` of the learning rate over the epochs: `poly` falls with exponent 0.9, as
+    published, `cosine` as half a cosine. `init`: weights to start from: a finished run folder, a model
+    folder, or a .safetensors or .pth file; grids follow it by its digest, which alone is part of the hash.
+    `crop`: edge of the training crop in voxels, or an edge an axis. `label_share`: share of crops centred on
+    a labelled voxel. `augment`: the published augmentation, its intensity change per channel or, as
+    `released`, per slice (in 2-D: per row).
     `recompute`: compute feature maps again in the backward pass instead of keeping them: slower, a fraction
     of the memory. `select`: `last` ends with the last epoch's weights, as published; `best` with those of the
     epoch with the highest mean Dice on the validation cases, looked at every `validate_every` epochs (10).
@@ -46,7 +82,14 @@ class TrainConfig(Frozen):
 
     epochs: int = Field(300, ge=1)
     batch_size: int = Field(1, ge=1)
-    crop: int = Field(80, ge=16, multiple_of=16)
+    steps_per_epoch: int | None = Field(None, ge=1, exclude_if=lambda value: value is None)
+    crop: CropEdges = 80
+    init: str | None = Field(None, min_length=1, exclude_if=lambda value: value is None)
+    optimiser: Literal["adamw", "adam", "sgd", "radam"] = Field(
+        "adamw", exclude_if=lambda value: value == "adamw"
+    )
+    amsgrad: bool = Field(True, exclude_if=lambda value: value is True)
+    schedule: Literal["poly", "constant", "cosine"] = Field("poly", exclude_if=lambda value: value == "poly")
     lr: float = Field(2e-4, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     label_share: float = Field(0.0, ge=0, le=1)
@@ -56,20 +99,28 @@ class TrainConfig(Frozen):
     validate_every: int | None = Field(None, ge=1)
     subset: str | None = Field(None, exclude_if=lambda value: value is None)
 
+    def samples(self, cases: int) -> int:
+        """How many samples an epoch has where so many cases train, or slices of them."""
+        return self.steps_per_epoch * self.batch_size if self.steps_per_epoch else cases
+
+    def steps(self, cases: int) -> int:
+        """How many steps an epoch has."""
+        return -(-self.samples(cases) // self.batch_size)
+
 
 class TestConfig(Frozen):
     """Testing; nothing here trains again.
 
-    `window`: edge of the sliding windows (default: the training crop), at half-window strides. `policy`: the
-    rules of the metrics. `metrics`: what to compute. `slices`, `empty_slices`: of studies that are treated
-    slice by slice, whether slices or volumes are scored, and whether slices without the region count; see
-    `metrics.Scoring`. `outside`: leave it out to test as published, with the modalities outside a subset
-    absent; `noise-2`, say, shows them in that quality instead.
+    `window`: edge or edges of the sliding windows (default: the training crop), at half-window strides.
+    `policy`: the rules of the metrics. `metrics`: what to compute. `slices`, `empty_slices`: of studies that
+    are treated slice by slice, whether slices or volumes are scored, and whether slices without the region
+    count; see `metrics.Scoring`. `outside`: leave it out to test as published, with the modalities outside a
+    subset absent; `noise-2`, say, shows them in that quality instead.
     """
 
     __test__ = False  # a configuration, not a test class
 
-    window: int | None = Field(None, ge=16, multiple_of=16)
+    window: CropEdges | None = None
     policy: Annotated[str, AfterValidator(lambda name: find_policy(name).name)] = "passion"
     metrics: Annotated[tuple[str, ...], Field(strict=False)] = DEFAULT_METRICS
     slices: Literal["per-slice", "per-volume"] = "per-slice"
@@ -149,6 +200,10 @@ class RunConfig(Frozen):
                 f"a dedicated network is shown its subset alone, found policy {self.objective.policy}: leave "
                 "the policy out, or the subset"
             )
+        if not self.train.amsgrad and self.train.optimiser in ("sgd", "radam"):
+            problems["train", "amsgrad"] = (
+                f"has no effect with optimiser: {self.train.optimiser}; leave it out"
+            )
         if self.objective.policy == "pdt" and self.profile != "complete":
             problems["objective", "policy"] = (
                 f"pdt trains on complete cases, found profile {self.profile}: set profile: complete"
@@ -170,8 +225,8 @@ class RunConfig(Frozen):
         return self
 
     @property
-    def window(self) -> int:
-        """Edge of the test windows in voxels."""
+    def window(self) -> Edges:
+        """Edge or edges of the test windows in voxels."""
         return self.test.window or self.train.crop
 
     @property
@@ -198,6 +253,8 @@ class RunConfig(Frozen):
         The test is no part of it. The data are not either: a run folder says which it was begun with.
         """
         training = self.model_dump(mode="json", exclude={"test"})
+        if self.train.init:
+            training["train"]["init"] = split_digest(self.train.init)[1] or self.train.init
         if self.teacher:
             training["teacher"] = self.teacher.hash
         return digest(training)

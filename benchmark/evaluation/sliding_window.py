@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backbones.contract import Backbone, Features
+from bench_edges import Edges, space_of
 from benchmark.evaluation.metrics import Scoring, score_case
 from benchmark.evaluation.surface_distances import nearest
 from benchmark.run_folder.case_rows import CaseRow
@@ -59,7 +60,7 @@ def segment_case(
     store: Store,
     case: str,
     *,
-    window: int,
+    window: Edges,
     device: torch.device,
     outside: Degradation | None = None,
     probabilities: bool = False,
@@ -125,7 +126,7 @@ def predict(
     volumes: Tensor,
     subsets: Sequence[Subset],
     modalities: Sequence[str],
-    window: int,
+    window: Edges,
     device: torch.device,
     poor: Tensor | None = None,
 ) -> Tensor:
@@ -153,7 +154,7 @@ def class_sums(
     volumes: Tensor,
     subsets: Sequence[Subset],
     modalities: Sequence[str],
-    window: int,
+    window: Edges,
     device: torch.device,
     poor: Tensor | None = None,
 ) -> Tensor:
@@ -164,7 +165,7 @@ def class_sums(
         volumes: float [M, *space], normalised as in training.
         subsets: S subsets, each within what the case has.
         modalities: names of the M channels.
-        window: window edge in voxels (in a 2-D study of the first two axes; each slice stands alone).
+        window: edge or edges of a window in voxels (in 2-D of the first two axes; each slice stands alone).
         device: where to compute.
         poor: what to show of the modalities outside a subset, like `volumes`; None: nothing. A modality that
             is in none of the subsets stays absent.
@@ -175,13 +176,14 @@ def class_sums(
     """
     present = torch.tensor([presence(s, modalities) for s in subsets], device=device)
     shown = torch.stack([volumes] if poor is None else [volumes, poor])
+    space = space_of(window, backbone.spatial_dims)
     training = backbone.training
     backbone.eval()
     try:
         if backbone.spatial_dims == 3:
-            return _sliding_windows(backbone, shown, present, (window,) * 3, device)
+            return _sliding_windows(backbone, shown, present, space, device)
         slices = [
-            _sliding_windows(backbone, shown[..., k : k + 1], present, (window, window, 1), device, k)
+            _sliding_windows(backbone, shown[..., k : k + 1], present, space, device, k)
             for k in range(volumes.shape[-1])
         ]
         return torch.cat(slices, dim=-1)
@@ -349,9 +351,10 @@ def _coverage(length: int, window: int) -> Tensor:
     return number
 
 
-def count_windows(shape: Sequence[int], window: int, spatial_dims: int) -> int:
+def count_windows(shape: Sequence[int], window: Edges, spatial_dims: int) -> int:
     """Return the number of windows of a case [X, Y, Z], those of all slices in a 2-D study."""
-    places = [len(window_starts(max(n, window), window)) for n in shape[:spatial_dims]]
+    edges = space_of(window, spatial_dims)[:spatial_dims]
+    places = [len(window_starts(max(n, edge), edge)) for n, edge in zip(shape, edges, strict=False)]
     return prod(places) * (1 if spatial_dims == 3 else shape[-1])
 
 

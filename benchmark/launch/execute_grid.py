@@ -5,9 +5,11 @@ not_done = execute_grid(load_grid("demo"), Path("runs"), stores={}, launch=Launc
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 from bench_console import messages
+from bench_edges import space_of
 from bench_errors import InputError
 from benchmark.config.grid import Grid
 from benchmark.config.run_config import RunConfig
@@ -161,8 +163,8 @@ def _begin(
         inputs = Inputs.of(config, store)
         folder = begin_run(grid.name, inputs, points, runs)
         epochs, parts = config.train.epochs, inputs.split
-        crop = config.train.crop**store.description.spatial_dims
-        voxels = (epochs - folder.epochs()) * len(parts.train) * crop
+        crop = prod(space_of(config.train.crop, store.description.spatial_dims))
+        voxels = (epochs - folder.epochs()) * config.train.samples(len(parts.train)) * crop
         jobs.append(
             Job(
                 folder,
@@ -179,7 +181,7 @@ def _begin(
 
 def check_networks(configs: Iterable[RunConfig], stores: dict[str, Path]) -> None:
     """Build each different network once, so that one that cannot be built stops the grid before it starts."""
-    different = {(str(c.backbone), c.dataset, c.train.crop, c.window): c for c in configs}
+    different = {(str(c.backbone), c.dataset, c.train.crop, c.window, c.train.init): c for c in configs}
     for config in different.values():
         check_sizes(config, Store.open(stores[config.dataset]).description)
 

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
 
+from bench_edges import space_of
 from bench_errors import InputError
 from benchmark.evaluation.sliding_window import class_sums
 from benchmark.models.model_card import model_card
@@ -108,7 +109,7 @@ def _check(model: Trained, folder: Path) -> None:
 def _probabilities(model: Trained) -> NDArray[np.float32]:
     """The network's probabilities [S, C, *space] for every subset of a random window, in fp32."""
     description = model.description
-    edges = (model.config.window,) * description.spatial_dims + (1,) * (3 - description.spatial_dims)
+    edges = space_of(model.config.window, description.spatial_dims)
     volumes = torch.randn(len(description.modalities), *edges, generator=torch.Generator().manual_seed(0))
     every = subsets(description.modalities)
     sums = class_sums(

@@ -3,20 +3,14 @@
 import_weights(Path("rfnet.pth"), "rfnet", Path("runs/imported/rfnet"))
 """
 
-import io
-import re
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors.torch import load
 
 from backbones.weights import from_released
 from bench_errors import InputError
 from benchmark.config.run_config import RunConfig
 from benchmark.evaluation.metrics import Scoring
-from benchmark.run_folder.checkpoint import save_weights
+from benchmark.run_folder.checkpoint import save_weights, tensors_of
 from benchmark.run_folder.folder import RunFolder
 from datasets.preparation.likeness import Likeness
 from datasets.preparation.prepare import VERSION
@@ -37,7 +31,7 @@ def import_weights(file: Path, backbone: str, out: Path) -> RunFolder:
         content = file.read_bytes()
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror}): give the checkpoint's file") from None
-    weights = from_released(backbone, _tensors(file, content))
+    weights = from_released(backbone, tensors_of(file, content))
     folder = RunFolder(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} holds files already, and a run replaces none: give a new folder with --out")
@@ -63,21 +57,3 @@ def import_weights(file: Path, backbone: str, out: Path) -> RunFolder:
     save_weights(folder, weights)
     folder.mark_trained()
     return folder
-
-
-def _tensors(file: Path, content: bytes) -> dict[str, Any]:
-    try:
-        if file.suffix == ".safetensors":
-            return dict(load(content))
-        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a reader meets in a file that is not of its kind
-        if code := re.search(r"GLOBAL (\S+)", str(error)):
-            raise InputError(
-                f"{file} needs code to load, which could do anything ({code[1]}): ask its authors for one "
-                "of tensors only"
-            ) from None
-        kind = type(error).__name__
-        raise InputError(f"{file} is no whole checkpoint ({kind}): download it again") from None
-    if not isinstance(loaded, dict):
-        raise InputError(f"{file} holds a {type(loaded).__name__}, expected tensors by name")
-    return loaded

@@ -10,12 +10,14 @@ and whatever runs beside one another take from each other.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench_edges import Edges, space_of
 from benchmark.planning.plan import PlannedRun
-from benchmark.planning.probe import Timed, at_edge
+from benchmark.planning.probe import Timed, at_crop
 from benchmark.planning.work import Shape
 
 TIMED = 1.2
@@ -41,9 +43,10 @@ def rates_of(timed: Mapping[Shape, Timed]) -> dict[Shape, Rate]:
     rates, usable = {}, {shape: of.points for shape, of in timed.items() if not of.reason}
     for shape, points in usable.items():
         if points:
-            edge, crop = points[-1].edge, shape.config.train.crop
-            seconds, factor = at_edge(points, shape, crop)
-            rates[shape] = Rate(seconds, TIMED * factor, "" if edge == crop else f" (at {edge} of {crop})")
+            timed_at, crop = points[-1].crop, shape.config.train.crop
+            seconds, factor = at_crop(points, shape, crop)
+            note = "" if timed_at == crop else f" (at {_text(timed_at)} of {_text(crop)})"
+            rates[shape] = Rate(seconds, TIMED * factor, note)
     if not rates:
         return {}
     speeds = [np.log(np.maximum(rate.seconds, 1e-9) / shape.voxels) for shape, rate in rates.items()]
@@ -60,7 +63,7 @@ def run_seconds(run: PlannedRun, rate: Rate) -> Bounds:
     """Return how long what is left of a run takes."""
     config, work = run.config, run.work
     epochs = config.train.epochs - run.folder.epochs()
-    seconds = epochs * -(-work.samples // config.train.batch_size) * step_seconds(run, rate)
+    seconds = epochs * config.train.steps(work.samples) * step_seconds(run, rate)
     seconds += work.tested * len(run.points) * case_seconds(run, rate)
     if config.train.select == "best":
         looks = -(-epochs // (config.train.validate_every or 10))
@@ -77,8 +80,13 @@ def step_seconds(run: PlannedRun, rate: Rate) -> float:
 
 def case_seconds(run: PlannedRun, rate: Rate) -> float:
     """Return the mean time of a test of a case."""
-    dims, edges = run.shape.description.spatial_dims, np.array([point.window for point in run.points])
-    crops = run.work.windows * (edges / run.config.train.crop) ** dims
-    volumes = run.work.voxels / run.config.train.crop**dims
+    dims = run.shape.description.spatial_dims
+    windows = np.array([prod(space_of(point.window, dims)) for point in run.points])
+    voxels = prod(space_of(run.config.train.crop, dims))
+    crops, volumes = np.array(run.work.windows) * windows / voxels, run.work.voxels / voxels
     tests = crops * rate.seconds[1:, 0] + volumes * rate.seconds[1:, 1]
     return float(tests.mean() / run.work.tested)
+
+
+def _text(crop: Edges) -> str:
+    return str(crop) if isinstance(crop, int) else "x".join(map(str, crop))

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench_errors import InputError
 from benchmark.config.grid import Grid
 from benchmark.config.grid_file import PhantomOptions
-from benchmark.config.run_config import RunConfig
+from benchmark.config.run_config import RunConfig, TrainConfig
 from benchmark.launch.execute_grid import missing_points, run_folder
 from benchmark.launch.stores import check_store_names
 from benchmark.planning.work import Shape, Work, work_of
@@ -23,11 +23,8 @@ from datasets.store.store import Store
 from datasets.vocabulary import Description, table_subsets
 
 WEIGHT_BYTES = 4
-COPIES = 9
-"""Of the weights: those tested, and in each of two checkpoints those trained and AdamW's three moments
-(amsgrad)."""
-BEST_COPIES = 2
-"""More of them with `select: best`: in each checkpoint the best so far."""
+CHECKPOINTS = 2
+"""Which a run keeps."""
 ROW_BYTES = 60
 """A row of `cases.csv`, about."""
 
@@ -94,8 +91,7 @@ def plan_grid(grid: Grid, runs: Path, stores: dict[str, Path]) -> Plan:
             refused[size] += 1
             continue
         if folder.state() == "absent":
-            copies = COPIES + (BEST_COPIES if config.train.select == "best" else 0)
-            total += size * WEIGHT_BYTES * copies
+            total += size * WEIGHT_BYTES * _copies(config.train)
         if store := opened[config.dataset] or expected[config.dataset]:
             windows = (config.train.crop, *(point.window for point in points))
             only = config.train.subset
@@ -128,6 +124,15 @@ def _expected(grid: Grid, name: str) -> Store | None:
         return expected_store(description, case_names(options.cases, options.layout), shape)
     published = published_cases(name)
     return expected_store(description, *published) if published else None
+
+
+def _copies(train: TrainConfig) -> int:
+    """How many times a run writes its weights: those tested, and what each checkpoint holds.
+
+    That is those trained, the optimiser's moments, and with `select: best` the best so far.
+    """
+    moments = {"sgd": 1, "radam": 2}.get(train.optimiser, 2 + train.amsgrad)
+    return 1 + CHECKPOINTS * (1 + moments + (train.select == "best"))
 
 
 def _weights(config: RunConfig, description: Description) -> int | str:

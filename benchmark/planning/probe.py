@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench_console import messages
+from bench_edges import Edges, space_of
 from benchmark.launch.devices import Slot
 from benchmark.launch.worker_command import malloc_variables
 from benchmark.planning.work import Shape
@@ -39,13 +40,13 @@ REPEATS = 2
 
 @dataclass(frozen=True)
 class Point:
-    """What was timed of a shape at one edge of its crop.
+    """What was timed of a shape at a crop of its own edges or of smaller ones.
 
     `seconds`: pairs. The first is of a step with all modalities and of one with one modality; one for each
     test is of the network for all subsets of a window as large as the crop, and of the metrics there.
     """
 
-    edge: int
+    crop: Edges
     seconds: Sequence[Sequence[float]]
     peak_bytes: int
 
@@ -100,13 +101,16 @@ def _time(shape: Shape, slot: Slot, share: float, sender: Connection) -> None:
     """Time a shape at two small crops, and at the largest that takes no more than `share` seconds in all."""
     end, own = time.monotonic() + share, shape.config.train.crop
     points: list[Point] = []
-    for edge in sorted({max(STEP, STEP * round(part * own / STEP)) for part in SMALL} - {own}):
+    small = dict.fromkeys(_part(own, part) for part in SMALL)
+    for crop in (crop for crop in small if crop != own):
         with suppress(Exception):  # some networks take no small crops
-            points.append(_time_at(shape, edge, slot))
+            points.append(_time_at(shape, crop, slot))
             sender.send(points[-1])
     left = end - time.monotonic()
-    edges = range(points[-1].edge + STEP, own + 1, STEP) if points else [own]
-    fitting = [edge for edge in edges if not points or REPEATS * at_edge(points, shape, edge)[0].sum() < left]
+    longest = _longest(own)
+    longer = range(_longest(points[-1].crop) + STEP if points else longest, longest + 1, STEP)
+    crops = [_part(own, edge / longest) for edge in longer]
+    fitting = [crop for crop in crops if not points or REPEATS * at_crop(points, shape, crop)[0].sum() < left]
     if fitting:
         try:
             sender.send(_time_at(shape, fitting[-1], slot))
@@ -115,8 +119,20 @@ def _time(shape: Shape, slot: Slot, share: float, sender: Connection) -> None:
                 sender.send(error_reason(error))
 
 
-def _time_at(shape: Shape, edge: int, slot: Slot) -> Point:
-    """Time a shape at crops and windows of that edge."""
+def _longest(crop: Edges) -> int:
+    return crop if isinstance(crop, int) else max(crop)
+
+
+def _part(crop: Edges, part: float) -> Edges:
+    """Return a crop with edges so many times as long, in whole steps."""
+    if isinstance(crop, int):
+        return max(STEP, STEP * round(part * crop / STEP))
+    edges = tuple(max(STEP, STEP * round(part * edge / STEP)) for edge in crop)
+    return edges
+
+
+def _time_at(shape: Shape, crop: Edges, slot: Slot) -> Point:
+    """Time a shape at crops and windows of these edges."""
     from benchmark.speed import tasks
     from benchmark.training.memory import peak
     from benchmark.training.precision import check_precision
@@ -126,10 +142,11 @@ def _time_at(shape: Shape, edge: int, slot: Slot) -> Point:
     check_precision(shape.config.precision, device)
     configs = []
     for point in shape.points:
-        train = point.train.model_copy(update={"crop": edge})
-        test = point.test.model_copy(update={"window": edge})
+        train = point.train.model_copy(update={"crop": crop})
+        test = point.test.model_copy(update={"window": crop})
         configs.append(point.model_copy(update={"train": train, "test": test}))
-    step, space = tasks.TrainingStep(configs[0], description, device), tasks.space_of(edge, description)
+    step = tasks.TrainingStep(configs[0], description, device)
+    space = space_of(crop, description.spatial_dims)
     counts = (len(description.modalities), 1)
     batches = [tasks.noise_batch(configs[0], description, count).to(device) for count in counts]
     pairs: list[tuple[Callable[[], object], ...]] = [tuple(partial(step, batch) for batch in batches)]
@@ -144,17 +161,18 @@ def _time_at(shape: Shape, edge: int, slot: Slot) -> Point:
             last = tasks.now(device) - began
         return last
 
-    return Point(edge, [[seconds(task) for task in pair] for pair in pairs], peak(device))
+    return Point(crop, [[seconds(task) for task in pair] for pair in pairs], peak(device))
 
 
-def at_edge(points: Sequence[Point], shape: Shape, edge: int) -> tuple[NDArray[np.float64], float]:
-    """Return the seconds of a `Point` at another edge, and how many times as long or short they may be.
+def at_crop(points: Sequence[Point], shape: Shape, crop: Edges) -> tuple[NDArray[np.float64], float]:
+    """Return the seconds of a `Point` at another crop, and how many times as long or short they may be.
 
     At most they grow as the voxels do; at least, along the line through the two largest crops, or not at all
     where there is one. They are taken to grow by the geometric mean of both.
     """
     smaller, last = points[-2:][0], points[-1]
-    wanted, small, voxels = (e**shape.description.spatial_dims for e in (edge, smaller.edge, last.edge))
+    dims = shape.description.spatial_dims
+    wanted, small, voxels = (prod(space_of(edges, dims)) for edges in (crop, smaller.crop, last.crop))
     seconds = np.array(last.seconds)
     slope = max(0.0, (seconds.sum() - np.sum(smaller.seconds)) / max(voxels - small, 1))
     growth = wanted / voxels, 1 + slope * (wanted - voxels) / seconds.sum()

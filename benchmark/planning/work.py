@@ -13,6 +13,7 @@ from math import prod
 
 import pandas as pd
 
+from bench_edges import Edges, space_of
 from benchmark.config.run_config import RunConfig, TestConfig
 from benchmark.evaluation.sliding_window import count_windows
 from benchmark.training.inputs import Inputs
@@ -38,7 +39,8 @@ class Shape:
         facts = config.model_dump(mode="json", include={"dataset", "backbone", "objective", "precision"})
         options = {k: v for k, v in facts["objective"].items() if not isinstance(v, float)}
         facts["objective"] = {k: v for k, v in options.items() if k != "warmup_epochs"}
-        facts["train"] = {k: getattr(config.train, k) for k in ("crop", "batch_size", "recompute")}
+        steps = ("crop", "batch_size", "recompute", "optimiser")
+        facts["train"] = {option: getattr(config.train, option) for option in steps}
         facts["test"] = {}
         for key in TestConfig.model_fields:
             values = [str(test.get(key)) for test in tests]
@@ -54,7 +56,7 @@ class Shape:
     def voxels(self) -> int:
         """Of a batch, of all modalities."""
         samples = self.config.train.batch_size * len(self.description.modalities)
-        return int(samples * self.config.train.crop**self.description.spatial_dims)
+        return samples * prod(space_of(self.config.train.crop, self.description.spatial_dims))
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Work:
     """What a run has to do.
 
     Attributes:
-        samples: of an epoch: cases, or slices of a 2-D study.
+        samples: cases that train, or slices of a 2-D study.
         modalities: of a sample that training sees, on average.
         tested: number of test cases.
         windows: of all of them, in the test of each point.
@@ -91,8 +93,8 @@ def work_of(points: Sequence[RunConfig], store: Store) -> Work:
             shown *= 2 ** (shown - 1) / (2**shown - 1)
         samples, seen = samples + units, seen + units * shown
 
-    def windows(cases: Sequence[str], edge: int) -> int:
-        return sum(count_windows(shapes[case], edge, dims) for case in cases)
+    def windows(cases: Sequence[str], edges: Edges) -> int:
+        return sum(count_windows(shapes[case], edges, dims) for case in cases)
 
     test = inputs.tested
     tested = tuple(windows(test, point.window) for point in points)

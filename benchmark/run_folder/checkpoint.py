@@ -4,12 +4,13 @@ Both are written whole or not at all, and read as data only, never as code.
 """
 
 import io
+import re
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor
 
 from bench_errors import InputError
@@ -70,3 +71,25 @@ def load_weights(folder: RunFolder) -> dict[str, Tensor]:
     if not path.exists():
         raise InputError(f"no weights in {folder.path}: finish the run first, or name the folder of a run")
     return load_file(path)
+
+
+def tensors_of(file: Path, content: bytes) -> dict[str, Any]:
+    """Return what a checkpoint of somebody's holds, `.safetensors` or `.pth`; it is read as data only.
+
+    Raises `InputError` for a file that is no whole checkpoint, or needs code to load.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            return dict(load(content))
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a reader meets in a file that is not of its kind
+        if code := re.search(r"GLOBAL (\S+)", str(error)):
+            raise InputError(
+                f"{file} needs code to load, which could do anything ({code[1]}): ask its authors for one "
+                "of tensors only"
+            ) from None
+        kind = type(error).__name__
+        raise InputError(f"{file} is no whole checkpoint ({kind}): download it again") from None
+    if not isinstance(loaded, dict):
+        raise InputError(f"{file} holds a {type(loaded).__name__}, expected tensors by name")
+    return loaded

@@ -26,6 +26,7 @@ from rich.console import Console
 from torch.nn.functional import one_hot
 
 from bench_console import output
+from bench_edges import space_of
 from bench_errors import InputError
 from benchmark.evaluation.sliding_window import count_windows
 from benchmark.launch.worker_command import MALLOC
@@ -84,7 +85,7 @@ def their_window(clone: Path, backbone: str, setting: Measurement) -> dict[str, 
     device, network = _their_network(clone, backbone, setting)
     network.is_training = False
     network.eval()
-    volumes = tasks.noise(1, len(BRATS2020.modalities), *(OURS.window,) * 3).to(device)
+    volumes = tasks.noise(1, len(BRATS2020.modalities), *space_of(OURS.window, 3)).to(device)
     masks = [
         torch.tensor([presence(s, BRATS2020.modalities)], device=device) for s in table_subsets(BRATS2020)
     ]

@@ -29,6 +29,7 @@ import passion
 from backbones import cpu
 from backbones.contract import Backbone
 from backbones.recompute import Recomputed
+from bench_edges import space_of
 from benchmark.config.run_config import RunConfig
 from benchmark.evaluation.metrics import Scoring, score_case
 from benchmark.evaluation.sliding_window import predict
@@ -135,7 +136,7 @@ def window(config: RunConfig, description: Description, setting: Measurement) ->
     """Time the prediction of one test window for all subsets: `seconds`, `peak_bytes`."""
     device = begin(setting)
     network = build_backbone(config, description).to(device)
-    test = prediction(network, config, description, space_of(config.window, description), device)
+    test = prediction(network, config, description, space_of(config.window, description.spatial_dims), device)
     return {"seconds": repeat(test, setting, device), "peak_bytes": peak(device)}
 
 
@@ -220,11 +221,6 @@ def begin(setting: Measurement) -> torch.device:
     return device
 
 
-def space_of(edge: int, description: Description) -> tuple[int, int, int]:
-    """Return the shape of a crop or window: a cube, or a square slice in a 2-D study."""
-    return (edge, edge, edge if description.spatial_dims == 3 else 1)
-
-
 def noise(*shape: int) -> Tensor:
     """Return normal noise, the same at each call."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
@@ -232,7 +228,7 @@ def noise(*shape: int) -> Tensor:
 
 def noise_batch(config: RunConfig, description: Description, count: int) -> LoadedBatch:
     """Return a batch of the run's size whose samples have the first `count` modalities."""
-    size, space = config.train.batch_size, space_of(config.train.crop, description)
+    size, space = config.train.batch_size, space_of(config.train.crop, description.spatial_dims)
     present = (torch.arange(len(description.modalities)) < count).expand(size, -1)
     coarse = torch.randint(
         0, len(description.classes), (size, 1, 5, 5, 5), generator=torch.Generator().manual_seed(2)

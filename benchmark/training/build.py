@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import backbones
 import passion
+from bench_edges import space_of
 from bench_errors import InputError
+from benchmark.config.initial_weights import pinned_weights, weights_file
 from benchmark.config.run_config import RunConfig
 from datasets.vocabulary import Description, presence
 
@@ -34,6 +36,21 @@ def build_backbone(config: RunConfig, description: Description) -> "Backbone":
     )
 
 
+def initial_backbone(config: RunConfig, description: Description) -> "Backbone":
+    """Build the run's network with the weights that it starts from, on the CPU.
+
+    Raises `InputError` as `build_backbone`, and for a `train.init` that has changed or does not fit.
+    """
+    network = build_backbone(config, description)
+    if config.train.init:
+        from backbones.weights import load_into
+        from benchmark.run_folder.checkpoint import tensors_of
+
+        file = weights_file(pinned_weights(config.train.init))
+        load_into(network, tensors_of(file, file.read_bytes()), f"train.init {file}")
+    return network
+
+
 def build_objective(
     config: RunConfig, description: Description, loader: "Loader", teacher: "Backbone | None" = None
 ) -> "Objective":
@@ -54,17 +71,16 @@ def build_objective(
 
 
 def check_sizes(config: RunConfig, description: Description) -> None:
-    """Build the network, and try it on a test window if that is not the training crop.
+    """Build the network with what it starts from, and try it on a test window that is not the training crop.
 
-    Raises `InputError` for options, a crop or a window that do not fit.
+    Raises `InputError` for options, weights, a crop or a window that do not fit.
     """
-    net = build_backbone(config, description)
+    net = initial_backbone(config, description)
     if config.window == config.train.crop:
         return
     import torch
 
-    edges = (config.window,) * description.spatial_dims
-    volumes = torch.zeros(1, net.modalities, *edges, *(1,) * (3 - description.spatial_dims))
+    volumes = torch.zeros(1, net.modalities, *space_of(config.window, description.spatial_dims))
     present = torch.arange(net.modalities)[None] == 0
     try:
         with torch.inference_mode():

@@ -5,6 +5,7 @@ from functools import cached_property
 
 from bench_errors import InputError
 from benchmark.config.run_config import RunConfig
+from benchmark.training.seen_cases import check_start
 from datasets.batches.split import Split, split
 from datasets.missingness.availability import Availability, store_availability
 from datasets.store.store import Store
@@ -34,6 +35,7 @@ class Inputs:
     def of(cls, config: RunConfig, store: Store) -> "Inputs":
         """Divide the cases of a store and draw the run's table; raise `InputError` where that cannot be."""
         parts = run_split(config, store)
+        check_start(config.train.init, store, parts)
         table = store_availability(config.profile, store, parts.train, config.table_seed)
         inputs = cls(config, store, parts, table)
         if not inputs.shown.cases:

@@ -9,17 +9,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from backbones import cpu
 from backbones.contract import Backbone
+from bench_edges import Edges, space_of
 
 
 @torch.no_grad()
-def model_size(backbone: Backbone, crop: int) -> dict[str, float]:
-    """Return the number of trainable `parameters` and the `gflops` of a crop of edge `crop`.
+def model_size(backbone: Backbone, crop: Edges) -> dict[str, float]:
+    """Return the number of trainable `parameters` and the `gflops` of a crop of these edges.
 
     Neither the network's mode nor any random state is changed by it.
     """
     device = next(backbone.parameters()).device
-    flat = 3 - backbone.spatial_dims  # a slice is a volume of one voxel's depth
-    shape = (1, backbone.modalities, *[crop] * backbone.spatial_dims, *[1] * flat)
+    shape = (1, backbone.modalities, *space_of(crop, backbone.spatial_dims))
     training = backbone.training
     backbone.eval()
     with cpu.plain(), FlopCounterMode(display=False) as counter:

@@ -36,7 +36,7 @@ from benchmark.run_folder.files import write_atomically
 from benchmark.run_folder.folder import VALIDATED, RunFolder
 from benchmark.run_folder.reasons import Pruned, error_reason
 from benchmark.run_folder.tests import TestFolder
-from benchmark.training.build import build_backbone, build_objective
+from benchmark.training.build import build_backbone, build_objective, initial_backbone
 from benchmark.training.data_parallel import check_team, follow, lead
 from benchmark.training.device import device_text, prepare_device
 from benchmark.training.exit_codes import HELD, SIGNALS, STOPPED, WRONG_INPUT, stop_signals
@@ -176,7 +176,7 @@ def _train(
     on_epoch: Callable[[dict[str, Any]], None],
 ) -> Backbone:
     """Train the run, record what belongs to the training, and return the network to test."""
-    write_learnt_from(folder.path, inputs.store, inputs.split)
+    write_learnt_from(folder.path, inputs.store, inputs.split, inputs.config.train.init)
     write_atomically(folder.path / "availability.csv", inputs.table.to_csv().encode())
     training = set_up(inputs, folder, device, (0, execution.devices))
     backbone = training.backbone
@@ -199,7 +199,7 @@ def set_up(inputs: Inputs, folder: RunFolder, device: torch.device, part: tuple[
     """Build the network, the objective and the loader of a `part` of each batch: rank and number of parts."""
     config, store, table = inputs.config, inputs.store, inputs.shown
     torch.manual_seed(torch_seed(config.seed, "weights"))
-    backbone = build_backbone(config, store.description).to(device)
+    backbone = initial_backbone(config, store.description).to(device)
     loader = Loader(
         DegradedStore.of(store, table.degraded, _degraded(folder)) if table.degraded else store,
         table.cases,
@@ -211,6 +211,7 @@ def set_up(inputs: Inputs, folder: RunFolder, device: torch.device, part: tuple[
         augment=config.train.augment,
         label_share=config.train.label_share,
         part=part,
+        steps_per_epoch=config.train.steps_per_epoch,
     )
     teacher = None
     if config.teacher:

@@ -2,7 +2,10 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+from bench_errors import InputError
+from benchmark.config.initial_weights import split_digest
 from benchmark.run_folder.files import write_atomically
 from datasets.batches.split import Split
 from datasets.store.store import CaseRecord, Store
@@ -13,15 +16,18 @@ PRINTS = "learnt_from.json"
 """In a model folder: the hashes of the volumes that the model has learnt from, without names."""
 
 
-def write_learnt_from(folder: Path, store: Store, parts: Split) -> None:
+def write_learnt_from(folder: Path, store: Store, parts: Split, init: str | None) -> None:
     """Write `split.json`: the cases of each part, and of each the first digits of its volumes' SHA-256.
 
     With it a run is never tested on a patient that it has learnt from, whatever the data are called then.
+    What the weights of `train.init` have learnt from stands there too, as `before`.
     """
-    content = {
+    content: dict[str, Any] = {
         part: {case: short_prints(store.records[case]) for case in getattr(parts, part)}
         for part in ("train", "val", "test")
     }
+    if before := sorted(_learnt_before(init)):
+        content["before"] = before
     write_atomically(folder / SPLIT, json.dumps(content).encode())
 
 
@@ -36,7 +42,25 @@ def learnt_from(folder: Path) -> tuple[set[str], set[str]]:
         return set(), set()
     content = json.loads((folder / SPLIT).read_text(encoding="utf-8"))
     seen = {**content["train"], **content["val"]}
-    return set(seen), {digits for digits_of in seen.values() for digits in digits_of}
+    digits = {digits for digits_of in seen.values() for digits in digits_of}
+    return set(seen), digits.union(content.get("before", []))
+
+
+def check_start(init: str | None, store: Store, parts: Split) -> None:
+    """Raise `InputError` where the weights of `train.init` have learnt from cases that test the run alone."""
+    before = _learnt_before(init)
+    tested = [case for case in parts.test if case not in parts.train]
+    if learnt := [case for case in tested if before & set(short_prints(store.records[case]))]:
+        raise InputError(
+            f"train.init {init} has learnt from {len(learnt)} of the run's test cases ({learnt[0]}): start "
+            "from weights that have not seen them, or choose another split"
+        )
+
+
+def _learnt_before(init: str | None) -> set[str]:
+    """The `short_prints` that `train.init` has learnt from, as far as its folder says."""
+    path = Path(split_digest(init)[0]) if init else None
+    return learnt_from(path)[1] if path and path.is_dir() else set()
 
 
 def short_prints(record: CaseRecord) -> list[str]:

@@ -1,14 +1,16 @@
 """The training loop: ``train(training, folder, validation)``.
 
-AdamW with amsgrad and a polynomial learning rate per epoch (PROTOCOL: as released); one epoch is every
-training case once. Epochs are logged as they end, and a checkpoint, written at a `Cadence` and at the end,
-lets a killed run go on from the step after it, to the same bits.
+By default AdamW with amsgrad and a polynomial learning rate per epoch (PROTOCOL: as released); one epoch is
+every training case once. Epochs are logged as they end, and a checkpoint, written at a `Cadence` and at the
+end, lets a killed run go on from the step after it, to the same bits.
 """
 
+import inspect
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Container, Generator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import cos, pi
 from typing import Any
 
 import torch
@@ -17,7 +19,7 @@ from torch import Tensor
 from backbones import noise
 from backbones.contract import Backbone
 from backbones.recompute import Recomputed
-from benchmark.config.run_config import RunConfig
+from benchmark.config.run_config import RunConfig, TrainConfig
 from benchmark.run_folder.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
 from benchmark.run_folder.folder import RunFolder
@@ -29,6 +31,14 @@ from datasets.batches.loader import LoadedBatch, Loader
 from datasets.randomness import torch_seed
 from passion.objective import Losses, Objective
 
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+    "radam": torch.optim.RAdam,
+}
+MOMENTUM = 0.99
+"""Nesterov's, of `sgd`: that of nnU-Net and of what builds on it."""
 PREFERENCE = ("distance", "preference", "score")
 """Terms that stand in an epoch's line by modality alone, not as a mean over the cases."""
 
@@ -101,7 +111,7 @@ class Training:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned, also on another device."""
         for group in state["optimiser"]["param_groups"]:
-            group["fused"] = self.device.type == "cuda"
+            group |= _fused(group, self.device)
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
         self.epoch, self.progress = state["epoch"], EpochProgress(**state["progress"])
@@ -176,13 +186,13 @@ def make_optimiser(
     config: RunConfig, backbone: Backbone, objective: Objective, device: torch.device
 ) -> torch.optim.Optimizer:
     """Return the optimiser of a run, of its network and of what the objective itself learns."""
-    optimiser = torch.optim.AdamW(
-        backbone.parameters(),
-        lr=config.train.lr,
-        weight_decay=config.train.weight_decay,
-        amsgrad=True,
-        fused=device.type == "cuda",  # one kernel for many weights: a tenth of the time there
-    )
+    train = config.train
+    kind = OPTIMISERS[train.optimiser]
+    options: dict[str, Any] = {"amsgrad": train.amsgrad} if train.optimiser in ("adamw", "adam") else {}
+    if train.optimiser == "sgd":
+        options = {"momentum": MOMENTUM, "nesterov": True}
+    options |= _fused(inspect.signature(kind).parameters, device)
+    optimiser = kind(backbone.parameters(), lr=train.lr, weight_decay=train.weight_decay, **options)
     if learnt := objective.parameters():
         for parameter in learnt:
             parameter.data = parameter.data.to(device)
@@ -190,15 +200,25 @@ def make_optimiser(
     return optimiser
 
 
-def learning_rate(base: float, epoch: int, epochs: int) -> float:
-    """Polynomial decay with exponent 0.9, rounded to 8 digits as in the released scheduler."""
-    return round(base * (1 - epoch / epochs) ** 0.9, 8)
+def _fused(known: Container[str], device: torch.device) -> dict[str, bool]:
+    """Ask for one kernel for many weights, a tenth of the time on a GPU, where an optimiser has one."""
+    return {"fused": device.type == "cuda"} if "fused" in known else {}
+
+
+def learning_rate(train: TrainConfig, epoch: int) -> float:
+    """Return the rate of an epoch; `poly` is rounded to 8 digits as in the released scheduler."""
+    done = epoch / train.epochs
+    if train.schedule == "constant":
+        return train.lr
+    if train.schedule == "cosine":
+        return train.lr * (1 + cos(pi * done)) / 2
+    return round(train.lr * (1 - done) ** 0.9, 8)
 
 
 def steps(training: Training) -> Generator[None, None, None]:
     """Do what is left of the epoch, a step at a time, and keep the account of it in `progress`."""
     config, progress, loader = training.config, training.progress, training.loader
-    rate = learning_rate(config.train.lr, training.epoch, config.train.epochs)
+    rate = learning_rate(config.train, training.epoch)
     for group in training.optimiser.param_groups:
         group["lr"] = rate
     training.backbone.train()
@@ -271,7 +291,7 @@ def _end_epoch(training: Training) -> dict[str, Any]:
     means = {k: v.sum() / progress.cases for k, v in progress.totals.items() if k not in PREFERENCE}
     line = {
         "epoch": training.epoch,
-        "lr": learning_rate(config.train.lr, training.epoch, config.train.epochs),
+        "lr": learning_rate(config.train, training.epoch),
         "loss": {k: v.item() for k, v in means.items()},
         "modality": _per_modality(training.loader.modalities, progress.totals, progress.seen, changed),
         "timing": {

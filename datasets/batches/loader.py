@@ -4,10 +4,11 @@
     for batch in loader.batches(epoch):
         loss = objective.loss(backbone, batch.to(device))
 
-One epoch is every sample once: a random crop of every case, or of every slice of every case in a 2-D study.
-Order, crops, subsets and augmentation are functions of (seed, epoch, case), so any epoch can be made again by
-itself; batches are made ahead in one background thread, which changes none of them. An objective may name the
-subset that a step shows: its batch is then drawn from the cases that can show it.
+One epoch is every sample once: a random crop of every case, or of every slice of every case in a 2-D study;
+or it is a number of steps, which go on in the next pass over the samples where the last epoch ended. Order,
+crops, subsets and augmentation are functions of (seed, pass, case), so any epoch can be made again by itself;
+batches are made ahead in one background thread, which changes none of them. An objective may name the subset
+that a step shows: its batch is then drawn from the cases that can show it.
 """
 
 import time
@@ -22,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench_edges import Edges, space_of
 from bench_errors import InputError
 from datasets.batches import augment as augmentation
 from datasets.missingness.availability import Availability
@@ -99,13 +101,14 @@ class Loader:
         store: Store,
         cases: Sequence[str],
         availability: Availability,
-        crop: int,
+        crop: Edges,
         policy: Literal["idt", "idt_drop", "pdt"] = "idt",
         batch_size: int = 1,
         seed: int = 1037,
         augment: bool | Literal["released"] = True,
         label_share: float = 0.0,
         part: tuple[int, int] = (0, 1),
+        steps_per_epoch: int | None = None,
     ):
         """Prepare to load.
 
@@ -113,7 +116,7 @@ class Loader:
             store: where the volumes are.
             cases: the training cases.
             availability: what each of them has; ignored under `pdt`, which shows all modalities to training.
-            crop: edge of the crop in voxels (of the first two axes in a 2-D study, whose third edge is 1).
+            crop: edge or edges of the crop in voxels (in a 2-D study of the first two axes; the third is 1).
             policy: the subset of a sample: `idt` what its case has, `idt_drop` a random part of that, `pdt` a
                 random subset of all.
             batch_size: samples per batch; the last batch of an epoch may have fewer.
@@ -122,6 +125,7 @@ class Loader:
             part: which of how many devices that share each batch; a batch that has no case for one gives it
                 its first case, to be counted for nothing.
             label_share: share of the crops that are centred on a random labelled voxel, where there is one.
+            steps_per_epoch: how many steps an epoch has, with a whole batch each; None: every sample once.
 
         Raises `InputError` if there is no case, or if `pdt` meets a case that lacks a modality on disk.
         """
@@ -141,14 +145,15 @@ class Loader:
         self._available = {case: self._what_training_sees(case, availability) for case in cases}
         self._units = [unit for case in cases for unit in self._units_of(case)]
         self._minima: dict[tuple[str, int | None, int], float] = {}
+        self._samples = steps_per_epoch * batch_size if steps_per_epoch else len(self._units)
 
     @property
     def units(self) -> int:
-        """Samples per epoch: cases, or slices in a 2-D study."""
+        """Samples of a pass: cases, or slices in a 2-D study."""
         return len(self._units)
 
     def units_per_modality(self) -> list[int]:
-        """Samples per epoch that have each modality."""
+        """Samples of a pass that have each modality."""
         return np.sum([self._available[unit.case] for unit in self._units], axis=0).tolist()
 
     def masks(self) -> list[Mask]:
@@ -159,11 +164,11 @@ class Loader:
 
     def cases_in(self, step: int) -> int:
         """Samples of the batch of a step, those of all its parts."""
-        return min(self._batch_size, len(self._units) - step * self._batch_size)
+        return min(self._batch_size, self._samples - step * self._batch_size)
 
     def __len__(self) -> int:
         """Batches per epoch."""
-        return -(-len(self._units) // self._batch_size)
+        return -(-self._samples // self._batch_size)
 
     def batches(
         self, epoch: int, first_step: int = 0, subset: Callable[[int], Mask | None] = lambda step: None
@@ -174,14 +179,14 @@ class Loader:
         what the policy says of each case. Raises `InputError` for a subset that no case can show.
         """
         self.wait = 0.0
-        units = self._drawn(epoch, subset)
+        drawn = self._drawn(epoch, subset)
         with ThreadPoolExecutor(1, "loader") as thread:
             ahead: deque[Future[LoadedBatch]] = deque()
             try:
-                for first in range(first_step * self._batch_size, len(units), self._batch_size):
-                    batch = units[first : first + self._batch_size]
+                for first in range(first_step * self._batch_size, len(drawn), self._batch_size):
+                    batch = drawn[first : first + self._batch_size]
                     rank, size = self._part
-                    ahead.append(thread.submit(self._batch, batch[rank::size] or batch[:1], epoch))
+                    ahead.append(thread.submit(self._batch, batch[rank::size] or batch[:1]))
                     if len(ahead) > BATCHES_AHEAD:
                         yield self._next(ahead)
                 while ahead:
@@ -189,14 +194,17 @@ class Loader:
             finally:
                 thread.shutdown(cancel_futures=True)
 
-    def _drawn(self, epoch: int, subset: Callable[[int], Mask | None]) -> list[_Unit]:
-        """Return the samples of an epoch in their order; those of a subset come again when all have come."""
-        drawn: list[_Unit] = []
+    def _drawn(self, epoch: int, subset: Callable[[int], Mask | None]) -> list[tuple[_Unit, int]]:
+        """Return the samples of an epoch in their order, each with the pass that its draws are of.
+
+        Those of a subset come again when all have come; their draws are of the epoch.
+        """
+        drawn: list[tuple[_Unit, int]] = []
         waiting: dict[Mask, list[_Unit]] = {}
-        for i, k in enumerate(generator(self._seed, "order", epoch).permutation(len(self._units))):
+        for i, (k, turn) in enumerate(self._order(epoch)):
             mask = subset(epoch * len(self) + i // self._batch_size)
             if mask is None:
-                drawn.append(self._units[k])
+                drawn.append((self._units[k], turn))
                 continue
             if not waiting.get(mask):
                 able = [unit for unit in self._units if self._available[unit.case][list(mask)].all()]
@@ -205,8 +213,22 @@ class Loader:
                     raise InputError(f"no training case can show {shown}: name another subset")
                 order = generator(self._seed, "order of a subset", epoch, str(i)).permutation(len(able))
                 waiting[mask] = [able[j] for j in order]
-            drawn.append(replace(waiting[mask].pop(), shown=mask, draw=f"@{i}"))
+            drawn.append((replace(waiting[mask].pop(), shown=mask, draw=f"@{i}"), epoch))
         return drawn
+
+    def _order(self, epoch: int) -> list[tuple[int, int]]:
+        """Return which samples an epoch has, in their order, each with its pass over all of them.
+
+        The passes follow each other whatever the epochs are; without `steps_per_epoch` they are the epochs.
+        """
+        begin, whole = epoch * self._samples, len(self._units)
+        first, end = begin // whole, -(-(begin + self._samples) // whole)
+        order = [
+            (int(k), turn)
+            for turn in range(first, end)
+            for k in generator(self._seed, "order", turn).permutation(whole)
+        ]
+        return order[begin - first * whole :][: self._samples]
 
     def _next(self, ahead: "deque[Future[LoadedBatch]]") -> LoadedBatch:
         began = time.perf_counter()
@@ -233,10 +255,11 @@ class Loader:
             return [_Unit(case, None)]
         return [_Unit(case, k) for k in range(self._store.labels(case).shape[-1])]
 
-    def _batch(self, units: Sequence[_Unit], epoch: int) -> LoadedBatch:
-        samples = [self._sample(unit, epoch) for unit in units]
+    def _batch(self, drawn: Sequence[tuple[_Unit, int]]) -> LoadedBatch:
+        samples = [self._sample(unit, turn) for unit, turn in drawn]
+        units = [unit for unit, _ in drawn]
         available = torch.from_numpy(np.array([self._available[unit.case] for unit in units]))
-        present = torch.from_numpy(np.array([self._subset(unit, epoch) for unit in units]))
+        present = torch.from_numpy(np.array([self._subset(unit, turn) for unit, turn in drawn]))
         volumes, target, corners = (torch.stack(parts) for parts in zip(*samples, strict=True))
         cases = [unit.case for unit in units]
         return LoadedBatch(volumes, available, present, target.long(), cases, corners)
@@ -245,7 +268,7 @@ class Loader:
         """Crop and augment one sample: float32 [M, *space], uint8 [*space], and its corners int64 [2, 3]."""
         volumes, labels = self._store.volumes(unit.case), self._store.labels(unit.case)
         available = self._available[unit.case]
-        space = (self._crop,) * self._dims + (1,) * (3 - self._dims)
+        space = space_of(self._crop, self._dims)
         place = self._place(labels, space, unit, epoch)
         inner = tuple(slice(part.stop - part.start) for part in place)
         sample = np.zeros((len(available), *space), dtype=np.float32)

@@ -25,6 +25,15 @@ def test_stating_a_default_does_not_make_another_run():
         ({"train": {"epochs": 0}}, "train.epochs: expected 1 or more, found 0"),
         ({"train": {"epoch": 3}}, "train.epoch: no such option here"),
         ({"train": {"crop": 50}}, "train.crop: expected a multiple of 16, found 50"),
+        ({"train": {"crop": [80, 50, 160]}}, "train.crop, entry 2: expected a multiple of 16, found 50"),
+        ({"train": {"crop": [80]}}, "train.crop: expected 2 or more entries"),
+        ({"train": {"crop": [80, 80, 80]}}, "the edges [80, 80, 80] are all the same: give one, 80"),
+        ({"test": {"window": [64, 80, 8]}}, "test.window, entry 3: expected a multiple of 16"),
+        ({"train": {"optimiser": "adma"}}, "train.optimiser: expected 'adamw', 'adam', 'sgd' or 'radam'"),
+        ({"train": {"optimiser": "sgd", "amsgrad": False}}, "amsgrad has no effect with optimiser: sgd"),
+        ({"train": {"schedule": "step"}}, "train.schedule: expected 'poly', 'constant' or 'cosine'"),
+        ({"train": {"steps_per_epoch": 0}}, "train.steps_per_epoch: expected 1 or more, found 0"),
+        ({"train": {"init": ""}}, "train.init: expected text"),
         ({"objective": {"name": "baseline", "tau": 4}}, "objective.tau: no such option here"),
         ({"objective": {"name": "passion", "policy": "pdt"}}, "set profile: complete"),
         ({"objective": {"name": "baseline", "warmup_epochs": 9}, "train": {"epochs": 9}}, "lower it"),
@@ -115,11 +124,44 @@ def test_what_decides_the_weights_makes_another_training():
         {"train": {"lr": 1e-3}},
         {"description": "0123456789"},
         {"precision": "tf32"},
+        {"train": {"optimiser": "sgd"}},
+        {"train": {"optimiser": "radam"}},
+        {"train": {"amsgrad": False}},
+        {"train": {"schedule": "cosine"}},
+        {"train": {"steps_per_epoch": 219}},
+        {"train": {"crop": [80, 96, 80]}},
+        {"train": {"crop": [96, 80, 80]}},
+        {"train": {"init": "weights.pth#0123456789ab"}},
+        {"train": {"init": "weights.pth#ba9876543210"}},
         {"seed": 1},
         {"table_seed": 1},
         {"split": "fold0of5"},
     )
     assert len({RunConfig.model_validate(change).hash for change in changes}) == len(changes)
+
+
+def test_options_of_other_recipes_leave_the_hashes_of_runs_without_them_as_they_were():
+    assert RunConfig().hash == "643d90512c"
+    assert RunConfig().test_name == "passion-0a5c8c0b6f"
+    assert RunConfig.model_validate({"train": {"crop": 96}}).hash == "352eda5d0a"
+    usual = {"optimiser": "adamw", "amsgrad": True, "schedule": "poly", "steps_per_epoch": None, "init": None}
+    assert RunConfig.model_validate({"train": usual}).hash == RunConfig().hash
+
+
+def test_where_weights_to_start_from_lie_does_not_matter():
+    here, there = (
+        RunConfig.model_validate({"train": {"init": f"{path}#0123456789ab"}}) for path in ("a", "b#/c.pth")
+    )
+    assert here.hash == there.hash
+    assert read_config(here.model_dump(), "run") == here
+
+
+def test_windows_are_the_crops_edges_unless_they_are_given():
+    config = RunConfig.model_validate({"train": {"crop": [80, 160, 160]}})
+    assert config.window == (80, 160, 160)
+    assert read_config(config.model_dump(mode="json"), "run") == config
+    same = config.model_copy(update={"test": config.test.model_copy(update={"window": (80, 160, 160)})})
+    assert same.test_name == config.test_name != RunConfig().test_name
 
 
 def test_the_usual_table_seed_leaves_hashes_and_names_as_they_were():

@@ -8,7 +8,6 @@ import torch
 import backbones
 from benchmark.evaluation import sliding_window as evaluate
 from benchmark.evaluation.sliding_window import pad_to, predict, window_starts
-from benchmark.training.train import learning_rate
 from datasets.studies.brats import BRATS2020
 from datasets.vocabulary import subsets
 from tests.passion.tiny_backbone import RegionBackbone
@@ -92,10 +91,13 @@ def test_mode_is_left_as_it_was_and_the_output_has_the_volume_size(net):
     assert maps.shape == (1, 9, 20, 16)
 
 
-def test_learning_rate_decays_as_released():
-    assert learning_rate(2e-4, 0, 300) == 2e-4
-    assert learning_rate(2e-4, 150, 300) == 0.00010718
-    assert learning_rate(2e-4, 299, 300) == 1.18e-6
+def test_windows_may_have_an_edge_an_axis(net):
+    volumes = noise(4, 16, 32, 40)
+    sums = evaluate.class_sums(net, volumes, [NAMES], NAMES, (16, 32, 16), CPU)
+    assert evaluate.count_windows(volumes.shape[1:], (16, 32, 16), 3) == 4
+    assert torch.equal(sums.sum(dim=1)[0, 0, 0].round().int(), torch.tensor([1] * 8 + [2] * 24 + [1] * 8))
+    flat = evaluate.count_windows((40, 32, 7), (16, 32), 2)
+    assert flat == 4 * 7
 
 
 def test_a_batch_that_memory_does_not_hold_is_halved(net, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from benchmark.config.run_config import RunConfig
 from benchmark.planning.estimate import OTHERS, TIMED, case_seconds, rates_of, run_seconds
 from benchmark.planning.plan import PlannedRun
-from benchmark.planning.probe import Point, Timed, at_edge
+from benchmark.planning.probe import Point, Timed, at_crop
 from benchmark.planning.work import Shape, work_of
 from benchmark.run_folder.folder import RunFolder
 from datasets.batches.split import published_cases
@@ -35,7 +35,7 @@ def at(edge, step, *others):
 
 
 def test_what_was_timed_at_its_own_size_is_taken_as_it_is():
-    seconds, factor = at_edge([at(80, 7.0)], SHAPE, 80)
+    seconds, factor = at_crop([at(80, 7.0)], SHAPE, 80)
     assert (seconds[0, 0], factor) == (7.0, 1.0)
 
 
@@ -47,7 +47,7 @@ def test_the_bounds_of_smaller_crops_hold_time_that_grows_with_the_voxels_or_alo
     points = [at(edge, seconds(edge)) for edge in (16, 32)]
     factors = []
     for some in (points, points[1:]):
-        middle, factor = at_edge(some, SHAPE, 80)
+        middle, factor = at_crop(some, SHAPE, 80)
         assert middle[0, 0] / factor * 0.999 <= seconds(80) <= middle[0, 0] * factor * 1.001
         factors.append(factor)
     assert factors[0] <= factors[1]
@@ -55,14 +55,14 @@ def test_the_bounds_of_smaller_crops_hold_time_that_grows_with_the_voxels_or_alo
 
 
 def test_slower_small_crops_do_not_make_large_ones_quick():
-    middle, factor = at_edge([at(16, 9.0), at(32, 1.0)], SHAPE, 80)
+    middle, factor = at_crop([at(16, 9.0), at(32, 1.0)], SHAPE, 80)
     assert middle[0, 0] / factor == pytest.approx(1.0)
     assert middle[0, 0] * factor == pytest.approx((80 / 32) ** 3)
 
 
 def test_a_2d_crop_grows_with_its_area():
     config = RunConfig.model_validate({"dataset": "myops2020", "profile": "complete"})
-    middle, factor = at_edge([at(40, 1.0)], Shape.of([config], MYOPS2020), 80)
+    middle, factor = at_crop([at(40, 1.0)], Shape.of([config], MYOPS2020), 80)
     assert middle[0, 0] * factor == pytest.approx(4)
 
 

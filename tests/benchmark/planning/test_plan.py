@@ -8,16 +8,13 @@ from benchmark.commands.app import app
 from benchmark.config.grid import load_grid
 from benchmark.launch.execute_grid import run_folder
 from benchmark.planning import plan, show
-from benchmark.planning.plan import (
-    BEST_COPIES,
-    COPIES,
-    ROW_BYTES,
-    WEIGHT_BYTES,
-    plan_grid,
-)
+from benchmark.planning.plan import ROW_BYTES, WEIGHT_BYTES, plan_grid
 from benchmark.planning.probe import Point, Timed
 from benchmark.planning.show import parse_numbers
 from benchmark.training.build import build_backbone
+
+COPIES = 1 + 2 * 4
+"""Of the weights: those tested, and in two checkpoints those trained with AdamW's three moments."""
 
 
 def weights(grid):
@@ -70,10 +67,20 @@ def test_a_training_is_counted_once_and_its_tests_each(tmp_path, timed):
     assert sorted(len(run.points) for run in begun.left) == [1, 2]
 
 
-def test_the_best_weights_are_kept_too(tmp_path):
-    last, best = load_grid("smoke"), load_grid("smoke", ["train.select=best"])
-    more = plan_grid(best, tmp_path, {}).bytes - plan_grid(last, tmp_path, {}).bytes
-    assert more == 2 * BEST_COPIES * weights(last)
+@pytest.mark.parametrize(
+    ("setting", "copies"),
+    [
+        ("train.select=best", 2),
+        ("train.optimiser=sgd", -4),
+        ("train.optimiser=radam", -2),
+        ("train.amsgrad=false", -2),
+        ("train.optimiser=adam", 0),
+    ],
+)
+def test_checkpoints_hold_moments_and_the_best_weights(setting, copies, tmp_path):
+    usual, other = load_grid("smoke"), load_grid("smoke", [setting])
+    more = plan_grid(other, tmp_path, {}).bytes - plan_grid(usual, tmp_path, {}).bytes
+    assert more == 2 * copies * weights(usual)
 
 
 def test_a_dataset_of_which_nothing_is_known_is_in_no_figure(tmp_path, timed):

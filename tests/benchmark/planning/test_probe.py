@@ -78,7 +78,7 @@ def test_a_network_that_takes_no_small_crops_is_timed_at_its_own(grows):
     said = Said()
     probe._time(shape(crop=80), SLOT, 0.0, said)
     assert edges == [16, 32, 80]
-    assert [point.edge for point in said] == [80]
+    assert [point.crop for point in said] == [80]
 
 
 def test_what_fails_at_its_own_crop_cannot_run(grows):
@@ -111,7 +111,7 @@ def started():
 def test_processes_time_shapes_and_say_what_cannot_run(started, capfd):
     right, wrong = shape(), shape(precision="fp16")
     timed = probe.probe([right, wrong], SLOT, 300.0)
-    assert [point.edge for point in timed[right].points] == [16]
+    assert [point.crop for point in timed[right].points] == [16]
     assert timed[wrong].points == []
     assert "precision fp16 needs CUDA" in timed[wrong].reason
     assert "timing 2 of 2" in capfd.readouterr().err

@@ -7,7 +7,7 @@ import torch
 
 import backbones
 import passion
-from benchmark.config.run_config import RunConfig
+from benchmark.config.run_config import RunConfig, TrainConfig
 from benchmark.run_folder.checkpoint import load_checkpoint
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
 from benchmark.run_folder.folder import RunFolder
@@ -53,9 +53,10 @@ def small_network(seed):
     return backbones.create("rfnet", modalities=3, classes=3, width=2, spatial_dims=2)
 
 
-def run(name, folder, stop_after=None, stop=lambda: False, validation=None, cadence=AUTOMATIC):
+def run(name, folder, stop_after=None, stop=lambda: False, validation=None, cadence=AUTOMATIC, **train):
     """Train, or go on training; return the weights, what the objective learnt, and the log."""
-    config = RunConfig.model_validate({"objective": {"name": name}, "train": {"epochs": EPOCHS, "lr": 0.01}})
+    train = {"epochs": EPOCHS, "lr": 0.01, **train}
+    config = RunConfig.model_validate({"objective": {"name": name}, "train": train})
     facts = {"counts": [4, 4, 4], "cases": 6, "batch_size": 2, "teacher": small_network(7), "epochs": EPOCHS}
     facts["subsets"] = [(True, True, False), (True, False, True), (False, True, True)]
     objective = passion.create(config.objective, 3, 3, **facts)
@@ -86,19 +87,27 @@ def test_resuming_changes_nothing(name, tmp_path):
     assert len(log) == EPOCHS
 
 
-@pytest.mark.parametrize("name", ["baseline", "passion", "gradnorm", "hga"])
-def test_resuming_within_an_epoch_changes_nothing(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "train"),
+    [
+        *((name, {}) for name in ("baseline", "passion", "gradnorm", "hga")),
+        ("uncertainty", {"optimiser": "sgd", "schedule": "constant"}),
+        ("baseline", {"optimiser": "radam", "schedule": "cosine"}),
+        ("baseline", {"optimiser": "adam", "amsgrad": False}),
+    ],
+)
+def test_resuming_within_an_epoch_changes_nothing(name, train, tmp_path):
     whole, broken = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "broken")
     for folder in (whole, broken):
         folder.write_config({})
-    weights, learnt, log = run(name, whole)
+    weights, learnt, log = run(name, whole, **train)
     asked = iter(range(1, 100))
     for _ in range(3):  # after the steps 1, 2 (the last of its epoch) and 3, whose checkpoint gets lost
         with pytest.raises(KeyboardInterrupt):
-            run(name, broken, stop=lambda: bool(next(asked)))
+            run(name, broken, stop=lambda: bool(next(asked)), **train)
     (broken.path / "checkpoint.pt").unlink()
     assert load_checkpoint(broken, torch.device("cpu"))["progress"]["step"] == 2
-    resumed_weights, resumed_learnt, resumed_log = run(name, broken)
+    resumed_weights, resumed_learnt, resumed_log = run(name, broken, **train)
     assert all(value.equal(resumed_weights[key]) for key, value in weights.items())
     assert equal_states(learnt, resumed_learnt)
     assert log == resumed_log
@@ -192,3 +201,29 @@ def test_what_an_objective_learns_is_optimised_without_decay(name, tmp_path):
     groups = checkpoint["optimiser"]["param_groups"]
     assert [group["weight_decay"] for group in groups] == [1e-4, 0.0]
     assert groups[0]["lr"] == groups[1]["lr"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("poly", [2e-4, 0.00010718, 1.18e-6]),  # of the released scheduler, which rounds to 8 digits
+        ("constant", [2e-4, 2e-4, 2e-4]),
+        ("cosine", [2e-4, 1e-4, 5.4831e-9]),
+    ],
+)
+def test_learning_rates(schedule, rates):
+    train = TrainConfig(lr=2e-4, epochs=300, schedule=schedule)
+    assert [training.learning_rate(train, epoch) for epoch in (0, 150, 299)] == pytest.approx(rates, rel=1e-4)
+
+
+def test_an_optimiser_is_as_its_recipe_says():
+    def made(**train):
+        net, config = small_network(1), RunConfig.model_validate({"train": {"weight_decay": 0.5, **train}})
+        objective = passion.create("baseline", 3, 3)
+        return training.make_optimiser(config, net, objective, torch.device("cpu"))
+
+    (sgd,) = made(optimiser="sgd", lr=0.1).param_groups
+    assert (sgd["momentum"], sgd["nesterov"], sgd["weight_decay"], sgd["lr"]) == (0.99, True, 0.5, 0.1)
+    kinds = {name: type(made(optimiser=name)) for name in ("adamw", "adam", "radam")}
+    assert kinds == {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "radam": torch.optim.RAdam}
+    assert [made(**train).param_groups[0]["amsgrad"] for train in ({}, {"amsgrad": False})] == [True, False]

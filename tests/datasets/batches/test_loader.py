@@ -115,6 +115,44 @@ def test_an_epoch_can_be_repeated_by_itself_and_does_not_hang_on_batches(augment
         assert torch.equal(pair.present[i], singles[case].present[0])
 
 
+@pytest.mark.parametrize(("steps", "batch_size"), [(2, 2), (5, 2), (7, 1), (1, 13)])
+def test_epochs_of_a_number_of_steps_go_through_the_cases_again_and_again(steps, batch_size):
+    """Whatever the epochs are, the samples are those of the passes, which are epochs of every case once."""
+    options = {"policy": "idt_drop", "augment": True}
+    passes = loader(**options)
+    expected = [batch for turn in range(5) for batch in passes.batches(turn)][: 2 * steps * batch_size]
+    it = loader(batch_size=batch_size, steps_per_epoch=steps, **options)
+    assert (len(it), it.units, it.cases_in(steps - 1)) == (steps, 6, batch_size)
+    epochs = [list(it.batches(epoch)) for epoch in range(2)]
+    assert [len(epoch) for epoch in epochs] == [steps, steps]
+    samples = iter(expected)
+    for batch in (batch for epoch in epochs for batch in epoch):
+        assert len(batch.cases) == batch_size
+        for i, case in enumerate(batch.cases):
+            one = next(samples)
+            assert case == one.cases[0]
+            assert torch.equal(batch.volumes[i], one.volumes[0])
+            assert torch.equal(batch.present[i], one.present[0])
+    assert equal(next(it.batches(1, steps - 1)), epochs[1][-1])
+    parts = [loader(batch_size=batch_size, steps_per_epoch=steps, part=(rank, 2)) for rank in range(2)]
+    shared = [[b.cases for b in part.batches(1)] for part in parts]
+    for batch, first, second in zip(epochs[1], *shared, strict=True):
+        assert (first, second) == (batch.cases[::2], batch.cases[1::2] or batch.cases)
+
+
+def test_crops_may_have_an_edge_an_axis():
+    (batch,) = loader(FakeStore(cases=["a"]), crop=(8, 24, 16), profile="complete").batches(0)
+    assert batch.volumes.shape == (1, 4, 8, 24, 16)
+    x, y, z = np.unravel_index(int(batch.volumes[0, 0, 0, 0, 0] - 1e5), (20, 24, 18))
+    place = (slice(x, x + 8), slice(y, y + 24), slice(z, z + 16))
+    assert np.array_equal(batch.volumes[0], FakeStore().stacked[(slice(None), *place)])
+    flat = FakeStore(MYOPS2020, space=(20, 24, 3), cases=["a"])
+    batch = next(loader(flat, crop=(16, 8), profile="complete", augment=True).batches(0))
+    assert batch.volumes.shape == (1, 3, 16, 8, 1)
+    with pytest.raises(InputError, match="the study is 2-D"):
+        next(loader(flat, crop=(16, 8, 16), profile="complete").batches(0))
+
+
 def test_a_started_epoch_can_be_left():
     it = loader()
     batches = it.batches(0)

@@ -1,0 +1,45 @@
+"""Weights to start a training from: ``pinned_weights("runs/demo/A")`` is ``runs/demo/A#3f2a9c014b7d``.
+
+Without torch: what is in the file is read when the network is built.
+"""
+
+import re
+from hashlib import file_digest
+from pathlib import Path
+
+from bench_errors import InputError
+
+IN_FOLDERS = ("weights.safetensors", "model.safetensors")
+"""What a run folder and a model folder call their weights."""
+
+
+def weights_file(init: str) -> Path:
+    """Return the file of `train.init`, a path that may end in a digest; `InputError` where there is none."""
+    path = Path(split_digest(init)[0])
+    for file in (path, *(path / name for name in IN_FOLDERS)):
+        if file.is_file():
+            return file
+    found = "is a folder without weights" if path.is_dir() else "does not exist"
+    raise InputError(
+        f"{path} {found}: give a finished run folder, a model folder, or a .safetensors or .pth file"
+    )
+
+
+def pinned_weights(init: str) -> str:
+    """Return `init` with a digest of its file; raise `InputError` where a given one is not that any more."""
+    path, digest = split_digest(init)
+    with weights_file(init).open("rb") as file:
+        found = file_digest(file, "sha256").hexdigest()[:12]
+    if digest not in ("", found):
+        raise InputError(
+            f"{path} has changed since the run was planned (its digest was {digest}, it is {found}): restore "
+            "it, or start the grid again for runs from the new weights"
+        )
+    return f"{path}#{found}"
+
+
+def split_digest(init: str) -> tuple[str, str]:
+    """Split `train.init` into its path and its digest, empty without one."""
+    match = re.fullmatch(r"(.*?)(?:#([0-9a-f]{12}))?", init, re.DOTALL)
+    assert match is not None
+    return match[1], match[2] or ""

@@ -1,0 +1,104 @@
+"""Weights to start from: where they are found, how they are followed, and what does not fit."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bench_errors import InputError
+from benchmark.config.grid import load_grid
+from benchmark.config.initial_weights import pinned_weights
+from benchmark.config.run_config import RunConfig
+from benchmark.training.build import build_backbone, initial_backbone
+from benchmark.training.seen_cases import SPLIT, check_start, learnt_from, write_learnt_from
+from datasets.batches.split import Split
+from datasets.preparation.expected import expected_store
+from datasets.studies.brats import PHANTOM
+
+
+def config(init=None, width=2):
+    train = {"crop": 16} | ({"init": str(init)} if init else {})
+    return RunConfig.model_validate({"backbone": {"width": width}, "train": train})
+
+
+@pytest.fixture
+def weights():
+    torch.manual_seed(3)
+    return build_backbone(config(), PHANTOM).state_dict()
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.safetensors", "mine.safetensors", "mine.pth"])
+def test_a_network_starts_from_the_weights_of_a_folder_or_a_file(name, weights, tmp_path):
+    file = tmp_path / name
+    if name == "mine.pth":
+        torch.save({"state_dict": {f"module.{key}": value for key, value in weights.items()}}, file)
+    else:
+        save_file(weights, file)
+    init = pinned_weights(str(file if name.startswith("mine") else tmp_path))
+    assert init == pinned_weights(init)
+    started = initial_backbone(config(init), PHANTOM).state_dict()
+    assert all(torch.equal(started[key], value) for key, value in weights.items())
+    fresh = build_backbone(config(init), PHANTOM).state_dict()
+    assert not torch.equal(fresh["fused_decoder.head.weight"], weights["fused_decoder.head.weight"])
+
+
+def test_weights_that_have_changed_or_are_not_there_are_refused(weights, tmp_path):
+    file = tmp_path / "mine.safetensors"
+    save_file(weights, file)
+    init = pinned_weights(str(file))
+    save_file({key: value + 1 for key, value in weights.items()}, file)
+    for use in (pinned_weights, lambda init: initial_backbone(config(init), PHANTOM)):
+        with pytest.raises(InputError, match=r"mine\.safetensors has changed since the run was planned"):
+            use(init)
+    with pytest.raises(InputError, match=r"no\.pth does not exist: give a finished run folder"):
+        pinned_weights(str(tmp_path / "no.pth"))
+    with pytest.raises(InputError, match="is a folder without weights"):
+        pinned_weights(str(tmp_path))
+
+
+def test_what_does_not_fit_is_named(weights, tmp_path):
+    file = tmp_path / "mine.safetensors"
+    save_file(weights, file)
+    with pytest.raises(InputError, match=r"do not fit RFNet: \d+ of another shape \(encoders\.0\."):
+        initial_backbone(config(file, width=4), PHANTOM)
+    some = dict(list(weights.items())[1:])
+    save_file({**some, "stranger": torch.zeros(1)}, file)
+    with pytest.raises(InputError, match=rf"1 missing \({next(iter(weights))}\); 1 left over \(stranger\)"):
+        initial_backbone(config(file), PHANTOM)
+    file.write_bytes(b"nothing")
+    with pytest.raises(InputError, match="is no whole checkpoint"):
+        initial_backbone(config(file), PHANTOM)
+
+
+def test_a_grid_follows_weights_by_what_they_are(weights, tmp_path):
+    for name in ("a", "b"):
+        save_file(weights, tmp_path / f"{name}.safetensors")
+    grid = tmp_path / "mine.yaml"
+    grid.write_text(f"axes: {{seed: [1]}}\nbase:\n  train:\n    init: {tmp_path}/a.safetensors\n")
+    (first,) = load_grid(str(grid)).configs
+    (second,) = load_grid(str(grid), [f"train.init={tmp_path}/b.safetensors"]).configs
+    assert first.train.init == pinned_weights(f"{tmp_path}/a.safetensors")
+    assert first.folder == second.folder
+    grid.write_text(grid.read_text().replace("a.safetensors", "c.safetensors"))
+    with pytest.raises(InputError, match=r"line 4: .*c\.safetensors does not exist"):
+        load_grid(str(grid))
+
+
+def test_weights_that_have_learnt_from_test_cases_are_no_start(tmp_path):
+    names = ["one", "two", "three"]
+    store = expected_store(PHANTOM, names, (4, 4, 4))
+    records = {name: replace(store.records[name], prints={"flair": name.ljust(64, "x")}) for name in names}
+    store = replace(store, records=records)
+    init = tmp_path / "before"
+    init.mkdir()
+    write_learnt_from(init, store, Split(("one",), (), ("two",)), None)
+    check_start(f"{init}#0123456789ab", store, Split(("one", "three"), (), ("two",)))
+    check_start(str(init), store, Split(("one",), (), ("one",)))  # the run learns from it anyway
+    check_start("weights.pth", store, Split(("two",), (), ("one",)))  # nobody knows
+    with pytest.raises(InputError, match=r"has learnt from 1 of the run's test cases \(one\)"):
+        check_start(str(init), store, Split(("two",), (), ("one",)))
+    write_learnt_from(tmp_path, store, Split(("three",), (), ("two",)), str(init))
+    assert json.loads((tmp_path / SPLIT).read_text())["before"] == ["one".ljust(16, "x")]
+    assert learnt_from(tmp_path)[1] == {"one".ljust(16, "x"), "three".ljust(16, "x")}
