@@ -176,13 +176,17 @@ def make_optimiser(
     config: RunConfig, backbone: Backbone, objective: Objective, device: torch.device
 ) -> torch.optim.Optimizer:
     """Return the optimiser of a run, of its network and of what the objective itself learns."""
+    named = {name: p for name, p in backbone.named_parameters() if p.requires_grad}
     optimiser = torch.optim.AdamW(
-        backbone.parameters(),
+        [p for name, p in named.items() if name not in backbone.rates],
         lr=config.train.lr,
         weight_decay=config.train.weight_decay,
         amsgrad=True,
         fused=device.type == "cuda",  # one kernel for many weights: a tenth of the time there
     )
+    for name, factor in backbone.rates.items():
+        if name in named:
+            optimiser.add_param_group({"params": [named[name]], "factor": factor})
     if learnt := objective.parameters():
         for parameter in learnt:
             parameter.data = parameter.data.to(device)
@@ -200,7 +204,7 @@ def steps(training: Training) -> Generator[None, None, None]:
     config, progress, loader = training.config, training.progress, training.loader
     rate = learning_rate(config.train.lr, training.epoch, config.train.epochs)
     for group in training.optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("factor", 1.0)
     training.backbone.train()
     began, waited = time.monotonic() - progress.elapsed, progress.wait
     progress.totals = {name: total.cpu() for name, total in progress.totals.items()}
