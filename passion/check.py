@@ -2,9 +2,9 @@
 
     for line in check_objective("my_package.my_losses:MyObjective"): print(line)
 
-Small RFNets are trained for two steps each: on a batch of several subsets, on single modalities, on a crop
-without foreground. Each check yields a line when it has passed; the first that fails raises `InputError`,
-saying what is wrong and what to do.
+Small RFNets (M3AEs, where an objective pre-trains) are trained for two steps each: on a batch of several
+subsets, on single modalities, on a crop without foreground. Each check yields a line when it has passed; the
+first that fails raises `InputError`, saying what is wrong and what to do.
 """
 
 import copy
@@ -17,6 +17,7 @@ from torch import Tensor
 
 import backbones
 import passion
+from backbones import noise
 from backbones.check import Broken, naming
 from backbones.contract import Backbone
 from passion.objective import Losses, Objective
@@ -56,10 +57,11 @@ def check_objective(name: str, **options: Any) -> Iterator[str]:
         yield _check_subsets(name, options)
     for title, subsets in BATCHES.items():
         with naming(f"{name}: two steps on a batch of {title}"):
-            _train(_objective(name, options), _network(), _batch(subsets, empty=title == "no foreground"))
+            empty = title == "no foreground"
+            _train(_objective(name, options), _network_for(name, options), _batch(subsets, empty))
         yield f"two steps on a batch of {title}: finite losses and gradients, which change the network"
     with naming(f"{name}: evaluating"):
-        _check_evaluation(_objective(name, options), _network())
+        _check_evaluation(_objective(name, options), _network_for(name, options))
     yield "evaluating without gradient changes nothing and gives the same loss"
     with naming(f"{name}: going on from its state"):
         _check_state(name, options)
@@ -73,14 +75,22 @@ def _objective(name: str, options: dict[str, Any]) -> Objective:
         "batch_size": 2,
         "subsets": SUBSETS,
         "epochs": 2,
-        "teacher": _network(seed=1),
+        "teacher": _network("rfnet", seed=1),
     }
     return passion.create(name, MODALITIES, CLASSES, **facts, **options)
 
 
-def _network(seed: int = 0) -> Backbone:
+def _network_for(name: str, options: dict[str, Any]) -> Backbone:
+    if _objective(name, options).options.segments:
+        return _network("rfnet")
+    net = _network("m3ae", image=(CROP,) * 3)
+    net.begin("pretraining")
+    return net
+
+
+def _network(name: str, seed: int = 0, **options: Any) -> Backbone:
     torch.manual_seed(seed)
-    return backbones.create("rfnet", MODALITIES, CLASSES, CROP, width=2)
+    return backbones.create(name, MODALITIES, CLASSES, CROP, width=2, **options)
 
 
 def _batch(subsets: tuple[str, ...], empty: bool = False, seed: int = 0) -> RandomBatch:
@@ -100,10 +110,11 @@ def _train(objective: Objective, net: Backbone, batch: RandomBatch) -> list[floa
     optimiser = torch.optim.AdamW([*weights, *objective.parameters()], lr=1e-3, weight_decay=0.0)
     before = [weight.detach().clone() for weight in weights]
     totals = []
-    for _ in range(2):
+    for step in range(2):
         with torch.no_grad():
             objective.outer_step(weights)
-        losses = objective.loss(net.train(), batch)
+        with noise.step(f"step {step}", batch.cases):
+            losses = objective.loss(net.train(), batch)
         _check_losses(losses)
         optimiser.zero_grad(set_to_none=True)
         objective.backward(losses, weights)
@@ -150,7 +161,7 @@ def _check_evaluation(objective: Objective, net: Backbone) -> None:
 
 def _check_state(name: str, options: dict[str, Any]) -> None:
     """Train an epoch, restore another objective from the state, and compare their next epochs."""
-    objective, net = _objective(name, options), _network()
+    objective, net = _objective(name, options), _network_for(name, options)
     _train(objective, net, _batch(BATCHES["several subsets"]))
     restored = _objective(name, options)
     restored.load_state_dict(copy.deepcopy(objective.state_dict()))

@@ -48,7 +48,7 @@ LONGEST = 200
 class Grid:
     """A grid: its name, what it is about, its runs, their datasets, the phantom studies it makes itself.
 
-    `configs` are all runs, those that teach others first; `teachers` are those among them that are no points
+    `configs` are all runs, those that others need first; `needed` are those among them that are no points
     of the grid. `file` is where the grid was read from.
     """
 
@@ -56,7 +56,7 @@ class Grid:
     about: str
     configs: tuple[RunConfig, ...]
     datasets: dict[str, Description]
-    teachers: tuple[RunConfig, ...] = ()
+    needed: tuple[RunConfig, ...] = ()
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
     file: Path | None = None
 
@@ -107,13 +107,13 @@ def make_grid(name: str, file: Document, settings: Sequence[str] = ()) -> Grid:
             raise file.error(
                 ("data", data), f"data.{data} has no effect, the runs use {', '.join(datasets)}: remove it"
             )
-    taught = list(dict.fromkeys(c.teacher for c in points if c.teacher))
+    needed = list(dict.fromkeys(run for config in points for run in _needed(config)))
     return Grid(
         name=name,
         about=" ".join(content.about.split()),
-        configs=tuple(dict.fromkeys([*taught, *points])),
+        configs=tuple(dict.fromkeys([*needed, *points])),
         datasets=datasets,
-        teachers=tuple(c for c in taught if c not in points),
+        needed=tuple(run for run in needed if run not in points),
         data=file.content.get("data") or {},
     )
 
@@ -133,6 +133,11 @@ def _each_subset(points: Sequence[Point]) -> Iterator[Point]:
             continue
         for subset in subsets(modalities):
             yield {**point, SUBSET: replace(setting, value=subset_name(subset, modalities))}
+
+
+def _needed(config: RunConfig) -> list[RunConfig]:
+    """All that has to be done before a run, each after what it needs itself."""
+    return [run for need in config.needs for run in (*_needed(need), need)]
 
 
 class _Checker:

@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     SerializeAsAny,
     Tag,
+    ValidationError,
     field_validator,
     model_validator,
 )
@@ -108,6 +109,36 @@ class TrainConfig(Frozen):
         return -(-self.samples(cases) // self.batch_size)
 
 
+ObjectiveSection = Annotated[
+    SerializeAsAny[ObjectiveOptions],
+    BeforeValidator(partial(read_options, OBJECTIVES, KeywordObjectiveOptions)),
+]
+
+
+class PretrainConfig(Frozen):
+    """The run that is done first, from whose weights this one starts: this one but for what stands here.
+
+    `objective`: what it is trained by, such as `mae`. `train`: those options of its training that are others;
+    `select` and `validate_every` are not taken over.
+    """
+
+    objective: ObjectiveSection
+    train: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_name(cls, data: Any) -> Any:
+        """Read ``objective: mae`` as ``objective: {name: mae}``."""
+        if isinstance(data, dict) and isinstance(data.get("objective"), str):
+            return {**data, "objective": {"name": data["objective"]}}
+        return data
+
+    def options(self, train: TrainConfig) -> TrainConfig:
+        """Return the options of its training, from those of the run that starts from it."""
+        taken = train.model_dump(exclude={"select", "validate_every"})
+        return TrainConfig.model_validate({**taken, **self.train})
+
+
 class TestConfig(Frozen):
     """Testing; nothing here trains again.
 
@@ -153,6 +184,7 @@ class RunConfig(Frozen):
     on cases that the published one does not name; `uhved1` and the like are published splits of one dataset;
     `random` is seeded; `fold0of5` to `fold4of5` are a cross-validation's; `same` trains and tests on every
     case.
+    `pretrain`: the run whose weights this one starts from; without it, they are drawn.
     `precision`: of the networks, in training and testing; losses, softmax and weights are fp32 always. `tf32`
     lets a GPU round the factors of products to 10 bits, which `fp32` does not.
     """
@@ -163,11 +195,9 @@ class RunConfig(Frozen):
     backbone: Annotated[
         SerializeAsAny[MethodOptions], BeforeValidator(partial(read_options, BACKBONES, KeywordOptions))
     ]
-    objective: Annotated[
-        SerializeAsAny[ObjectiveOptions],
-        BeforeValidator(partial(read_options, OBJECTIVES, KeywordObjectiveOptions)),
-    ]
+    objective: ObjectiveSection
     train: TrainConfig = TrainConfig()
+    pretrain: PretrainConfig | None = Field(None, exclude_if=lambda value: value is None)
     test: TestConfig = TestConfig()
     split: Annotated[str, AfterValidator(check_policy)] = "auto"
     precision: Precision = "fp32"
@@ -195,34 +225,51 @@ class RunConfig(Frozen):
             problems["train", "validate_every"] = (
                 "has no effect with select: last; use select: best or leave it out"
             )
-        if self.train.subset and self.objective.policy != "idt":
-            problems["train", "subset"] = (
-                f"a dedicated network is shown its subset alone, found policy {self.objective.policy}: leave "
-                "the policy out, or the subset"
-            )
-        if not self.train.amsgrad and self.train.optimiser in ("sgd", "radam"):
-            problems["train", "amsgrad"] = (
-                f"has no effect with optimiser: {self.train.optimiser}; leave it out"
-            )
-        if self.objective.policy == "pdt" and self.profile != "complete":
-            problems["objective", "policy"] = (
-                f"pdt trains on complete cases, found profile {self.profile}: set profile: complete"
-            )
+        problems |= self._problems_of(self.objective, self.train)
+        if self.pretrain:
+            if self.train.init:
+                problems["train", "init"] = "has no effect with pretrain; leave one of the two out"
+            try:
+                pretrained = self.pretrain.options(self.train)
+            except ValidationError as error:
+                for detail in error.errors(include_url=False):
+                    problems["pretrain", "train", *detail["loc"]] = detail["msg"]
+            else:
+                found = self._problems_of(self.pretrain.objective, pretrained)
+                problems |= {("pretrain", *keys): text for keys, text in found.items()}
         if self.table_seed != RELEASED_SEED and (
             self.profile == "complete" or self.profile.startswith("csv:")
         ):
             raise ValueError(f"table_seed has no effect: profile {self.profile} draws nothing; leave it out")
-        if self.objective.warmup_epochs >= self.train.epochs:
-            problems["objective", "warmup_epochs"] = (
-                f"is {self.objective.warmup_epochs} of {self.train.epochs} epochs: the networks would never "
-                "learn to fuse; lower it"
-            )
         if self.profile == "complete" and getattr(self.objective, "teacher_data", "") == "complete":
             problems["objective", "teacher_data"] = (
                 "has no effect: the profile is complete anyway; leave it out"
             )
         refuse(problems)
         return self
+
+    def _problems_of(self, objective: ObjectiveOptions, train: TrainConfig) -> dict[Location, str]:
+        """What is wrong with the objective of this run, or of the one that it starts from."""
+        problems: dict[Location, str] = {}
+        if train.subset and objective.policy != "idt":
+            problems["train", "subset"] = (
+                f"a dedicated network is shown its subset alone, found policy {objective.policy}: leave the "
+                "policy out, or the subset"
+            )
+        if objective.policy == "pdt" and self.profile != "complete":
+            problems["objective", "policy"] = (
+                f"pdt trains on complete cases, found profile {self.profile}: set profile: complete"
+            )
+        if not train.amsgrad and train.optimiser in ("sgd", "radam"):
+            problems["train", "amsgrad"] = f"has no effect with optimiser: {train.optimiser}; leave it out"
+        if train.select == "best" and not objective.segments:
+            problems["train", "select"] = f"{objective.name} segments nothing to validate: use last"
+        if objective.warmup_epochs >= train.epochs:
+            problems["objective", "warmup_epochs"] = (
+                f"is {objective.warmup_epochs} of {train.epochs} epochs: the networks would never "
+                "learn to fuse; lower it"
+            )
+        return problems
 
     @property
     def window(self) -> Edges:
@@ -246,22 +293,41 @@ class RunConfig(Frozen):
         """Return the subset that the network is dedicated to; None: it is for all."""
         return parse_subset(self.train.subset, modalities) if self.train.subset else None
 
+    @property
+    def pretraining(self) -> "RunConfig | None":
+        """The run from whose weights this one starts; None where they are drawn."""
+        if self.pretrain is None:
+            return None
+        train = self.pretrain.options(self.train)
+        return self.model_copy(
+            update={"objective": self.pretrain.objective, "train": train, "pretrain": None}
+        )
+
+    @property
+    def needs(self) -> tuple["RunConfig", ...]:
+        """The runs that have to be done before this one."""
+        return tuple(run for run in (self.pretraining, self.teacher) if run)
+
     @cached_property
     def hash(self) -> str:
-        """First 10 hex digits of the SHA-256 of what decides the training, its teacher's included.
+        """First 10 hex digits of the SHA-256 of what decides the training, with that of the runs it needs.
 
         The test is no part of it. The data are not either: a run folder says which it was begun with.
         """
-        training = self.model_dump(mode="json", exclude={"test"})
+        training = self.model_dump(mode="json", exclude={"test", "pretrain"})
         if self.train.init:
             training["train"]["init"] = split_digest(self.train.init)[1] or self.train.init
         if self.teacher:
             training["teacher"] = self.teacher.hash
+        if self.pretraining:
+            training["pretraining"] = self.pretraining.hash
         return digest(training)
 
     @property
     def test_name(self) -> str:
-        """The name of the test within its training: ``passion-noise-2-1a2b3c4d5e``."""
+        """The name of the test within its training: ``passion-noise-2-1a2b3c4d5e``; empty without a test."""
+        if not self.objective.segments:
+            return ""
         settings = {**self.test.model_dump(), "window": self.window}
         return "-".join(filter(None, (self.test.policy, self.test.outside, digest(settings))))
 

@@ -18,7 +18,7 @@ from benchmark.launch.devices import Slot, available_slots
 from benchmark.launch.grid_folder import check_owner, record_owner
 from benchmark.launch.run_locally import launch_here
 from benchmark.launch.slurm import submit, wait
-from benchmark.launch.status import count_states, name_teachers, note
+from benchmark.launch.status import count_states, name_needed, note
 from benchmark.launch.stores import find_stores
 from benchmark.launch.worker_command import Job
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
@@ -81,7 +81,7 @@ def execute_grid(grid: Grid, runs: Path, stores: dict[str, Path], launch: Launch
     console = messages()
     check_owner(grid, runs)
     folders = {config: run_folder(grid, config, runs) for config in grid.configs}
-    name_teachers(grid, console)
+    name_needed(grid, console)
     if missing := missing_points(grid, runs):
         slots = launch.slots(len(missing))
         check_devices([configs[0] for configs in missing.values()], launch.devices)
@@ -127,7 +127,8 @@ def begin_run(grid: str, inputs: Inputs, points: Sequence[RunConfig], runs: Path
     Args:
         grid: name of the grid.
         inputs: what the run works with.
-        points: the run with each of its test settings; none for a trial, which is not tested.
+        points: the run with each of its test settings; none for a trial, which is not tested, as a run that
+            segments nothing is not.
         runs: folder of the grids' folders.
 
     Raises `InputError` where the run was begun with other inputs, or cannot be written.
@@ -139,6 +140,8 @@ def begin_run(grid: str, inputs: Inputs, points: Sequence[RunConfig], runs: Path
     check_identity(folder.config(), inputs, folder.path)
     training = identity(inputs)["training"]
     for point in points:
+        if not point.test_name:
+            continue
         test = test_conditions(point, training, inputs.store, inputs.tested)
         folder.test(point.test_name).begin(test)
     return folder
@@ -171,7 +174,7 @@ def _begin(
                 stores[config.dataset],
                 epochs,
                 len(parts.test) * len(folder.tests()),
-                run_folder(grid, config.teacher, runs) if config.teacher else None,
+                tuple(run_folder(grid, run, runs) for run in config.needs),
                 work=voxels,
                 cadence=cadence,
             )
@@ -181,7 +184,10 @@ def _begin(
 
 def check_networks(configs: Iterable[RunConfig], stores: dict[str, Path]) -> None:
     """Build each different network once, so that one that cannot be built stops the grid before it starts."""
-    different = {(str(c.backbone), c.dataset, c.train.crop, c.window, c.train.init): c for c in configs}
+    different: dict[object, RunConfig] = {}
+    for config in configs:
+        sizes = config.dataset, config.train.crop, config.window, config.train.init
+        different[str(config.backbone), config.objective.segments, *sizes] = config
     for config in different.values():
         check_sizes(config, Store.open(stores[config.dataset]).description)
 

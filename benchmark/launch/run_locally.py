@@ -107,7 +107,7 @@ class _Others:
 
 
 def _next(waiting: list[Job], others: _Others, view: View) -> Job | None:
-    """The first job that may start: a teacher goes before its students, and nobody else has it."""
+    """The first job that may start: what it needs is done, and nobody else has it."""
     for job in list(waiting):
         state = job.folder.state()
         if others.have_ended(job, state):
@@ -115,7 +115,7 @@ def _next(waiting: list[Job], others: _Others, view: View) -> Job | None:
             waiting.remove(job)
         elif state == "running":
             others.tell(job, view)
-        elif job.teacher is None or job.teacher.state() == "done":
+        elif all(run.state() == "done" for run in job.needs):
             return job
     return None
 
@@ -128,18 +128,17 @@ def _free_slot(slots: list[Slot], workers: list[_Worker]) -> Slot:
 
 
 def _fail_untaught(waiting: list[Job], running: list[Job]) -> None:
-    """Give up jobs whose teacher is not done and will not be: it failed, or its process elsewhere ended."""
+    """Give up jobs that need what is not done and will not be: it failed, or its process elsewhere ended."""
     coming = {job.folder.path for job in [*waiting, *running]}
     for job in list(waiting):
-        if job.teacher is None or job.teacher.path in coming:
-            continue
-        state = job.teacher.state()
-        if state not in ("done", "running"):
-            waiting.remove(job)
-            if job.folder.state() == "running":  # another process has it
-                continue
-            reason = f" ({job.teacher.reason()})" if job.teacher.reason() else ""
-            job.folder.mark_failed(f"its teacher {job.teacher.path.name} is {state}{reason}")
+        states = {run: run.state() for run in job.needs if run.path not in coming}
+        for run, state in states.items():
+            if state not in ("done", "running"):
+                waiting.remove(job)
+                if job.folder.state() != "running":  # else another process has it
+                    reason = f" ({run.reason()})" if run.reason() else ""
+                    job.folder.mark_failed(f"it needs {run.path.name}, which is {state}{reason}")
+                break
 
 
 def _start(job: Job, slot: Slot, track: bool) -> _Worker | None:

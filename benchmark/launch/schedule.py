@@ -10,7 +10,7 @@ from benchmark.launch.worker_command import Job, longest_first
 def wall_time(jobs: Sequence[Job], slots: int) -> float:
     """Return how long `jobs` take in so many slots, in the unit of their `work`.
 
-    The longest first, whenever a slot is free; a job waits for its teacher's if that is one of them.
+    The longest first, whenever a slot is free; a job waits for those that it needs.
     """
     waiting, running, now = longest_first(list(jobs)), list[tuple[float, int, Job]](), 0.0
     undone = {job.folder.path for job in jobs}
@@ -26,4 +26,4 @@ def wall_time(jobs: Sequence[Job], slots: int) -> float:
 
 
 def _next(waiting: list[Job], undone: set[Path]) -> Job | None:
-    return next((job for job in waiting if job.teacher is None or job.teacher.path not in undone), None)
+    return next((job for job in waiting if undone.isdisjoint(run.path for run in job.needs)), None)

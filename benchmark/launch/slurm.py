@@ -93,7 +93,7 @@ def _is_wanted(grid: str) -> bool:
 def submit(
     jobs: list[Job], grid: str, cluster: Cluster, slot: Slot, track: bool, console: Console, retries: int
 ) -> None:
-    """Submit the jobs that are not in the queue yet, the longest first and teachers before their students.
+    """Submit the jobs that are not in the queue yet, the longest first and what others need before them.
 
     At most `cluster.parallel` of them run at a time. Raises `InputError` where that is not possible or
     another process is submitting runs of this grid.
@@ -111,7 +111,7 @@ def submit(
             console.print(f"{_count(len(jobs) - len(new))} of grid {grid} in the queue already")
         before = ""
         for array in _arrays(new, largest_array()):
-            after = {job_of(job.teacher.path) for job in array if job.teacher} & {*there}
+            after = {job_of(run.path) for job in array for run in job.needs} & {*there}
             if cluster.parallel and before:  # two arrays at a time would run twice as many
                 after.add(before)
             dependency = f"afterany:{':'.join(sorted(after))}" if after else None
@@ -128,9 +128,14 @@ def submit(
 
 
 def _arrays(jobs: list[Job], most: int) -> Iterator[list[Job]]:
-    """Split jobs into arrays that a cluster takes: those that need no teacher's end, then the others."""
-    for taught in (False, True):
-        part = [job for job in jobs if (job.teacher is not None) == taught]
+    """Split jobs into arrays that a cluster takes: those that need no other's end, then those that do."""
+    own = {job.folder.path: job for job in jobs}
+
+    def depth(job: Job) -> int:
+        return max((1 + (depth(own[run.path]) if run.path in own else 0) for run in job.needs), default=0)
+
+    for level in sorted({depth(job) for job in jobs}):
+        part = [job for job in jobs if depth(job) == level]
         for start in range(0, len(part), most):
             yield part[start : start + most]
 

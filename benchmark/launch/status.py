@@ -32,7 +32,7 @@ def print_status(grid: Grid, runs: Path) -> None:
         cells += [f"{folder.epochs()}/{config.train.epochs}", *([jobs.get(folder, "")] if jobs else [])]
         table.add_row(*cells, note(folder, state))
     console.print(table)
-    name_teachers(grid, console)
+    name_needed(grid, console)
     console.print(count_states(states))
     if waiting := waiting_text(set(folders.values())):
         console.print(waiting, soft_wrap=True)
@@ -51,11 +51,11 @@ def note(folder: RunFolder, state: str) -> str:
     return f"{holder}, silent for {duration(silent)}" if silent > SILENT_SECONDS else holder
 
 
-def name_teachers(grid: Grid, console: Console) -> None:
-    """Say which runs the grid has only because they teach others."""
-    if grid.teachers:
-        names = ", ".join(config.folder for config in grid.teachers)
-        console.print(f"grid {grid.name} trains teachers of its own first: {names}", soft_wrap=True)
+def name_needed(grid: Grid, console: Console) -> None:
+    """Say which runs the grid has only because others need them."""
+    if grid.needed:
+        names = ", ".join(config.folder for config in grid.needed)
+        console.print(f"grid {grid.name} trains first what its runs need: {names}", soft_wrap=True)
 
 
 def _jobs(grid: Grid, folders: list[RunFolder]) -> dict[RunFolder, str]:

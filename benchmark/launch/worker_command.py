@@ -22,7 +22,7 @@ MALLOC = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "800
 class Job:
     """One run to execute: its folder, its store, how many epochs it has and how many cases it tests.
 
-    `teacher`: the folder of the run that has to be done before, if there is one. `work`: how long the run is
+    `needs`: the folders of the runs that have to be done before. `work`: how long the run is
     compared with the others, in any unit. `cadence`: how often it writes a checkpoint.
     """
 
@@ -30,7 +30,7 @@ class Job:
     store: Path
     epochs: int
     test_cases: int
-    teacher: RunFolder | None = None
+    needs: tuple[RunFolder, ...] = ()
     work: float = 0.0
     cadence: Cadence = AUTOMATIC
 
@@ -57,12 +57,16 @@ def malloc_variables() -> dict[str, str]:
 
 
 def longest_first(jobs: list[Job]) -> list[Job]:
-    """Return the jobs by falling `work`, a teacher's with that of its longest student added.
+    """Return the jobs by falling `work`, with that of the longest chain of jobs that wait for them added.
 
     So a long run does not begin last, when the other slots are empty already.
     """
-    students: dict[Path, float] = {}
+    after: dict[Path, list[Job]] = {}
     for job in jobs:
-        if job.teacher:
-            students[job.teacher.path] = max(job.work, students.get(job.teacher.path, 0.0))
-    return sorted(jobs, key=lambda job: -(job.work + students.get(job.folder.path, 0.0)))
+        for run in job.needs:
+            after.setdefault(run.path, []).append(job)
+
+    def chain(job: Job) -> float:
+        return job.work + max((chain(later) for later in after.get(job.folder.path, [])), default=0.0)
+
+    return sorted(jobs, key=lambda job: -chain(job))

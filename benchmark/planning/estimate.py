@@ -64,7 +64,8 @@ def run_seconds(run: PlannedRun, rate: Rate) -> Bounds:
     config, work = run.config, run.work
     epochs = config.train.epochs - run.folder.epochs()
     seconds = epochs * config.train.steps(work.samples) * step_seconds(run, rate)
-    seconds += work.tested * len(run.points) * case_seconds(run, rate)
+    if config.test_name:
+        seconds += work.tested * len(run.points) * case_seconds(run, rate)
     if config.train.select == "best":
         looks = -(-epochs // (config.train.validate_every or 10))
         seconds += looks * work.validation_windows * rate.seconds[1:, 0].min()

@@ -100,7 +100,8 @@ def plan_grid(grid: Grid, runs: Path, stores: dict[str, Path]) -> Plan:
                 works[key] = work_of(points, store)
             subsets = 1 if only else len(table_subsets(description))
             values = works[key].tested * subsets * len(description.regions)
-            new = [point for point in points if not folder.test(point.test_name).path.exists()]
+            names = [(point, point.test_name) for point in points]
+            new = [point for point, name in names if name and not folder.test(name).path.exists()]
             total += sum(len(point.test.metrics) for point in new) * values * ROW_BYTES
             left.append(PlannedRun(tuple(points), folder, Shape.of(points, description), works[key]))
     counts = {state: states.count(state) for state in STATES if state in states}

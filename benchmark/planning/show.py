@@ -141,11 +141,9 @@ def _print_wall_times(
     """Print when the runs would be done in so many slots."""
     threads = f"{slot.threads} thread{'s' * (slot.threads > 1)}"
     table = Table("GPUs" if slot.device == "cuda" else f"workers of {threads}", "wall time", "likely")
-    teachers = {
-        run: run_folder(grid, run.config.teacher, runs) if run.config.teacher else None for run in lengths
-    }
+    needs = {run: tuple(run_folder(grid, need, runs) for need in run.config.needs) for run in lengths}
     jobs = [
-        [Job(run.folder, Path(), 0, 0, teachers[run], float(times[bound])) for run, times in lengths.items()]
+        [Job(run.folder, Path(), 0, 0, needs[run], float(times[bound])) for run, times in lengths.items()]
         for bound in range(3)
     ]
     for number in numbers:

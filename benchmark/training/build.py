@@ -26,7 +26,7 @@ def build_backbone(config: RunConfig, description: Description) -> "Backbone":
 
     Raises `InputError` for options or a crop that do not fit.
     """
-    return backbones.create(
+    network = backbones.create(
         config.backbone,
         modalities=len(description.modalities),
         classes=len(description.classes),
@@ -34,6 +34,11 @@ def build_backbone(config: RunConfig, description: Description) -> "Backbone":
         spatial_dims=description.spatial_dims,
         regions=tuple(dict.fromkeys(region.classes for region in description.regions)),
     )
+    if not config.objective.segments:
+        network.begin("pretraining")
+    elif config.pretrain and not config.pretrain.objective.segments:
+        network.begin("finetuning")
+    return network
 
 
 def initial_backbone(config: RunConfig, description: Description) -> "Backbone":

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+from torch import Tensor
 
 from backbones.contract import Backbone
 from bench_errors import InputError
@@ -213,9 +214,12 @@ def set_up(inputs: Inputs, folder: RunFolder, device: torch.device, part: tuple[
         part=part,
         steps_per_epoch=config.train.steps_per_epoch,
     )
+    if config.pretraining:
+        backbone.load_state_dict(_weights_of(config.pretraining, folder))
     teacher = None
     if config.teacher:
-        teacher = _teacher(folder, config.teacher, build_backbone(config, store.description).to(device))
+        teacher = build_backbone(config, store.description).to(device)
+        teacher.load_state_dict(_weights_of(config.teacher, folder))
     return Training(
         config, backbone, build_objective(config, store.description, loader, teacher), loader, device
     )
@@ -329,20 +333,19 @@ def _unchanged(store_path: Path, folder: RunFolder) -> Iterator[None]:
             )
 
 
-def _teacher(folder: RunFolder, config: RunConfig, network: Backbone) -> Backbone:
-    """Load the tested weights of the run that teaches `folder`, which lies beside it, into `network`."""
-    teacher = RunFolder(folder.path.with_name(config.folder))
-    if not teacher.trained:
-        raise InputError(f"its teacher {teacher.path} is {teacher.state()}, not done: run its grid again")
+def _weights_of(config: RunConfig, folder: RunFolder) -> dict[str, Tensor]:
+    """Read the final weights of a run that `folder` needs, which lies beside it."""
+    needed = RunFolder(folder.path.with_name(config.folder))
+    if not needed.trained:
+        raise InputError(f"it needs {needed.path}, which is {needed.state()}, not done: run its grid again")
     for name in ("data", "split"):
-        ours, theirs = (run.config()["identity"][name] for run in (folder, teacher))
+        ours, theirs = (run.config()["identity"][name] for run in (folder, needed))
         if ours != theirs:
             raise InputError(
-                f"its teacher {teacher.path} has {name} {theirs}, this run {ours}: remove the teacher's "
-                "folder and run the grid again"
+                f"it needs {needed.path}, which has {name} {theirs}, this run {ours}: remove that folder and "
+                "run the grid again"
             )
-    network.load_state_dict(load_weights(teacher))
-    return network
+    return load_weights(needed)
 
 
 def main() -> NoReturn:

@@ -192,7 +192,12 @@ def make_optimiser(
     if train.optimiser == "sgd":
         options = {"momentum": MOMENTUM, "nesterov": True}
     options |= _fused(inspect.signature(kind).parameters, device)
-    optimiser = kind(backbone.parameters(), lr=train.lr, weight_decay=train.weight_decay, **options)
+    named = {name: p for name, p in backbone.named_parameters() if p.requires_grad}
+    weights = [p for name, p in named.items() if name not in backbone.rates]
+    optimiser = kind(weights, lr=train.lr, weight_decay=train.weight_decay, **options)
+    for name, factor in backbone.rates.items():
+        if name in named:
+            optimiser.add_param_group({"params": [named[name]], "factor": factor})
     if learnt := objective.parameters():
         for parameter in learnt:
             parameter.data = parameter.data.to(device)
@@ -220,7 +225,7 @@ def steps(training: Training) -> Generator[None, None, None]:
     config, progress, loader = training.config, training.progress, training.loader
     rate = learning_rate(config.train, training.epoch)
     for group in training.optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("factor", 1.0)
     training.backbone.train()
     began, waited = time.monotonic() - progress.elapsed, progress.wait
     progress.totals = {name: total.cpu() for name, total in progress.totals.items()}

@@ -16,15 +16,14 @@ import backbones
 import passion
 from backbones import BACKBONES
 from backbones.contract import Backbone
-from passion import OBJECTIVES
 from passion.objective import Objective
-from tests.tiny_networks import tiny
+from tests.tiny_networks import SEGMENTING, tiny
 
 CLASSES, CROP = 4, 32
-PAIRS = list(product(OBJECTIVES, BACKBONES))
+PAIRS = list(product(SEGMENTING, BACKBONES))
 SAMPLE = [
     (objective, backbone)
-    for o, objective in enumerate(OBJECTIVES)
+    for o, objective in enumerate(SEGMENTING)
     for b, backbone in enumerate(BACKBONES)
     if objective in ("baseline", "passion") or (o + b) % 4 == 0
 ]
@@ -131,7 +130,7 @@ def test_objectives_train_backbones(name: str, backbone: str) -> None:
     train_two_steps(name, backbone, modalities=2 + PAIRS.index((name, backbone)) % 3, dims=2)
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
+@pytest.mark.parametrize("name", SEGMENTING)
 @pytest.mark.parametrize("make", EDGE_CASES)
 def test_edge_cases_stay_finite(name: str, make) -> None:
     train_two_steps(name, "rfnet", modalities=3, dims=2, make=make)

@@ -5,9 +5,9 @@ import torch
 
 from backbones import noise
 from backbones.recompute import Recomputed
-from passion import OBJECTIVES
 from passion.losses import CaseLabels, task_loss
 from tests.passion.tiny_backbone import RegionBackbone, create, tiny_batch
+from tests.tiny_networks import SEGMENTING
 
 REGIONS = ((1, 2, 3), (1, 3), (3,))
 
@@ -20,7 +20,7 @@ def losses_of(objective: str, net: torch.nn.Module, *subsets: str):
     return losses
 
 
-@pytest.mark.parametrize("objective", list(OBJECTIVES))
+@pytest.mark.parametrize("objective", SEGMENTING)
 def test_every_objective_adds_a_network_s_own_losses(objective: str) -> None:
     net = RegionBackbone().double()
     losses = losses_of(objective, net, "1010", "1111")

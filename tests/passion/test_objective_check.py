@@ -14,8 +14,8 @@ from passion.baseline import Baseline
 from passion.check import check_objective, equal_states
 from passion.objective import Batch, Losses
 
-QUICK = ("baseline", "passion", "kd", "gradnorm")
-"""One of each kind: without state, with state, with a teacher, with parameters of its own."""
+QUICK = ("baseline", "passion", "kd", "gradnorm", "mae")
+"""One of each kind: without state, with state, with a teacher, with parameters of its own, pre-training."""
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from bench_errors import InputError
 from benchmark.config.grid import grid_names, load_grid
 from datasets.studies.myops import MYOPS2020
 from datasets.vocabulary import subset_name, subsets
-from passion import OBJECTIVES
+from tests.tiny_networks import SEGMENTING
 
 
 @pytest.mark.parametrize("name", grid_names())
@@ -78,8 +78,8 @@ def test_a_teacher_goes_before_its_students_and_is_a_run_of_the_grid(tmp_path):
     path.write_text("axes: {objective: [kd, {name: kd, tau: 2}, {name: kd, teacher_data: complete}]}\n")
     grid = load_grid(str(path))
     assert [c.objective.name for c in grid.configs] == ["baseline", "baseline", "kd", "kd", "kd"]
-    assert grid.teachers == grid.configs[:2]
-    assert {c.profile for c in grid.teachers} == {"mr2468", "complete"}
+    assert grid.needed == grid.configs[:2]
+    assert {c.profile for c in grid.needed} == {"mr2468", "complete"}
 
 
 def test_a_point_of_the_grid_that_teaches_is_not_a_run_of_its_own(tmp_path):
@@ -87,12 +87,12 @@ def test_a_point_of_the_grid_that_teaches_is_not_a_run_of_its_own(tmp_path):
     path.write_text("axes: {objective: [kd, passion, baseline]}\n")
     grid = load_grid(str(path))
     assert [c.objective.name for c in grid.configs] == ["baseline", "kd", "passion"]
-    assert grid.teachers == ()
+    assert grid.needed == ()
 
 
 def test_the_rivals_grid_has_every_objective():
     grid = load_grid("rivals")
-    assert {c.objective.name for c in grid.configs} == set(OBJECTIVES)
+    assert {c.objective.name for c in grid.configs} == set(SEGMENTING)
     assert len({c.backbone.name for c in grid.configs}) == 2
 
 
@@ -395,3 +395,24 @@ def test_wrong_settings_are_refused_with_the_reason(text, says):
     with pytest.raises(InputError) as caught:
         load_grid("demo", [text])
     assert says in str(caught.value)
+
+
+def test_what_is_needed_goes_before_what_needs_it(tmp_path):
+    path = tmp_path / "chain.yaml"
+    path.write_text(
+        "axes: {objective: [kd, {name: kd, teacher_data: complete}]}\n"
+        "base: {backbone: m3ae, pretrain: {objective: mae, train: {epochs: 2}}}\n"
+    )
+    grid = load_grid(str(path))
+    found = [(c.objective.name, c.profile) for c in grid.configs]
+    assert found[:4] == [(o, p) for p in ("mr2468", "complete") for o in ("mae", "baseline")]
+    assert grid.needed == grid.configs[:4]
+    assert [set(c.needs) <= set(grid.configs[:i]) for i, c in enumerate(grid.configs)] == [True] * 6
+
+
+def test_settings_reach_the_pretraining(tmp_path):
+    path = tmp_path / "set.yaml"
+    path.write_text("axes: {backbone: [{name: m3ae, with: {pretrain.objective: mae}}]}\n")
+    pretraining, run = load_grid(str(path), ["pretrain.train.epochs=9", "train.lr=0.01"]).configs
+    assert (pretraining.train.epochs, run.train.epochs) == (9, 300)
+    assert pretraining.train.lr == run.train.lr == 0.01

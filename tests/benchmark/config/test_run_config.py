@@ -251,3 +251,55 @@ def test_a_changed_copy_does_not_keep_the_hash_of_its_original():
     changed = config.model_copy(update={"seed": 1})
     assert changed.hash == RunConfig(seed=1).hash != config.hash
     assert changed == RunConfig(seed=1)
+
+
+PRETRAIN = {"objective": "mae", "train": {"epochs": 7, "augment": False}}
+
+
+def test_a_pretraining_is_the_run_with_another_objective_and_training():
+    content = {"backbone": "m3ae", "seed": 5, "train": {"epochs": 3, "select": "best", "crop": 48}}
+    config = RunConfig.model_validate({**content, "pretrain": PRETRAIN})
+    train = {"epochs": 7, "augment": False, "crop": 48}
+    expected = RunConfig.model_validate({**content, "objective": "mae", "train": train})
+    assert config.needs == (expected,)
+    assert (expected.needs, expected.test_name) == ((), "")
+    assert config.test_name
+    assert read_config(config.model_dump(), "run") == config
+    plain = RunConfig.model_validate(content)
+    assert "pretrain" not in plain.model_dump()
+    assert plain.hash != config.hash
+
+
+def test_the_hash_is_that_of_the_pretraining_however_it_is_written():
+    def config(**train):
+        return RunConfig.model_validate(
+            {"backbone": "m3ae", "pretrain": {"objective": "mae", "train": train}}
+        )
+
+    assert config().hash == config(epochs=300).hash
+    assert config().hash != config(epochs=299).hash
+
+
+def test_a_teacher_is_pretrained_too():
+    config = RunConfig.model_validate({"backbone": "m3ae", "objective": "kd", "pretrain": PRETRAIN})
+    pretraining, teacher = config.needs
+    assert teacher.needs == (pretraining,)
+
+
+@pytest.mark.parametrize(
+    ("pretrain", "says"),
+    [
+        ({"objective": "mea"}, "unknown objective 'mea'"),
+        ({}, "pretrain.objective is missing"),
+        ({"objective": "mae", "train": {"epoch": 3}}, "pretrain.train.epoch: no such option here"),
+        ({"objective": "mae", "train": {"select": "best"}}, "pretrain.train.select: mae segments nothing"),
+        (
+            {"objective": {"name": "mae", "policy": "pdt"}},
+            "pretrain.objective.policy: pdt trains on complete",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_pretraining_is_named(pretrain, says):
+    with pytest.raises(InputError) as caught:
+        Document({"backbone": "m3ae", "pretrain": pretrain}, "run").check(RunConfig)
+    assert says in str(caught.value)

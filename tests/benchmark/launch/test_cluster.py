@@ -74,7 +74,7 @@ def make_job(tmp_path):
     def make(name, teacher=None, work=0.0):
         folder = RunFolder(tmp_path / "grid" / name)
         folder.write_config({})
-        return Job(folder, tmp_path, 1, 1, teacher and teacher.folder, work)
+        return Job(folder, tmp_path, 1, 1, (teacher.folder,) if teacher else (), work)
 
     return make
 

@@ -46,7 +46,7 @@ class Workers:
         self.scripts[name] = script
         folder = RunFolder(self.folder / name)
         folder.write_config({})
-        return Job(folder, self.folder, 1, 1, teacher and RunFolder(self.folder / teacher), work)
+        return Job(folder, self.folder, 1, 1, (RunFolder(self.folder / teacher),) if teacher else (), work)
 
     def _command(self, job, slot, track):
         name = job.folder.path.name
@@ -82,7 +82,7 @@ def test_the_order_is_kept(workers, teacher_ends):
     else:
         assert workers.started == ["teacher", "other"]
         reasons = {"failed": "is failed (no memory)", "elsewhere": "is partial"}
-        assert student.folder.reason() == f"its teacher teacher {reasons[teacher_ends]}"
+        assert student.folder.reason() == f"it needs teacher, which {reasons[teacher_ends]}"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_run_that_another_process_executes_is_left_to_it(workers, monkeypatch,
     if ends == "failed":
         assert workers.started == ["free"]
         assert run.folder.reason() == "no memory"
-        assert student.folder.reason() == "its teacher run is failed (no memory)"
+        assert student.folder.reason() == "it needs run, which is failed (no memory)"
     else:
         assert workers.started == ["free", *(["run"] if ends != "done" else []), "student"]
         assert [run.folder.state(), student.folder.state()] == ["done", "done"]

@@ -11,7 +11,9 @@ from benchmark.run_folder.folder import RunFolder
 
 
 def job(name, work, teacher=None):
-    return Job(RunFolder(Path(name)), Path("store"), 1, 1, teacher and RunFolder(Path(teacher)), work)
+    return Job(
+        RunFolder(Path(name)), Path("store"), 1, 1, (RunFolder(Path(teacher)),) if teacher else (), work
+    )
 
 
 def test_command_and_environment_of_a_worker(monkeypatch):

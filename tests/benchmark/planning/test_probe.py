@@ -14,7 +14,7 @@ from benchmark.planning.probe import Point, Timed
 from benchmark.planning.work import Shape
 from datasets.studies.brats import BRATS2020
 from datasets.studies.myops import MYOPS2020
-from passion import OBJECTIVES
+from tests.tiny_networks import SEGMENTING
 
 SLOT = Slot("cpu", 1)
 
@@ -31,7 +31,7 @@ class Said(list):
     send = list.append
 
 
-@pytest.mark.parametrize("objective", list(OBJECTIVES))
+@pytest.mark.parametrize("objective", SEGMENTING)
 def test_steps_of_every_objective_are_timed(objective):
     point = probe._time_at(shape(MYOPS2020, objective=objective), 16, SLOT)
     assert np.shape(point.seconds) == (2, 2)

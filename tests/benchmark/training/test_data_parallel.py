@@ -16,7 +16,6 @@ import yaml
 from torch import distributed as dist
 from typer.testing import CliRunner
 
-import backbones
 import passion
 from bench_errors import InputError
 from benchmark.commands.app import app
@@ -33,6 +32,7 @@ from datasets.studies.names import DATASETS
 from passion import OBJECTIVES
 from passion.check import equal_states
 from passion.objective import Objective
+from tests.tiny_networks import trained_by
 
 SHARED = [name for name in OBJECTIVES if OBJECTIVES.get(name).backward is Objective.backward]
 CASES, BATCH, EPOCHS = 3, 2, 2
@@ -61,14 +61,13 @@ def train_all(store, folder, team):
         cases = store.cases[:CASES]
         table = availability("mr2468", cases, store.description)
         loader = Doubles(store, cases, table, crop=16, batch_size=BATCH, part=(team.rank, team.size))
-        network = {"modalities": 4, "classes": 4, "width": 2}
         torch.manual_seed(7)
-        teacher = backbones.create("rfnet", **network).double()
+        teacher = trained_by("kd", 4, 4).double()
         counts = loader.units_per_modality()
         facts = {"subsets": loader.masks(), "epochs": EPOCHS}
         objective = passion.create(config.objective, 4, 4, counts, CASES, BATCH, teacher, **facts)
         torch.manual_seed(1)
-        net = backbones.create("rfnet", **network).double()
+        net = trained_by(name, 4, 4).double()
         run = RunFolder(folder / name)
         if team.leads:
             run.write_config({})

@@ -31,7 +31,7 @@ def test_the_teacher_is_trained_first_and_named(taught):
     grid, folder, result = taught
     teacher, student = run_folders(folder / "taught")
     assert [teacher.state(), student.state()] == ["done", "done"]
-    assert f"trains teachers of its own first: {teacher.path.name}" in result.stderr
+    assert f"trains first what its runs need: {teacher.path.name}" in result.stderr
     assert teacher.path.name in bench("status", "--grid", grid, "--runs", folder).stdout
     begun = [f.sessions()[0]["time"] for f in (teacher, student)]
     assert (teacher.path / "done").stat().st_mtime <= (student.path / "sessions.jsonl").stat().st_mtime
@@ -53,5 +53,5 @@ def test_a_student_of_a_broken_teacher_fails_with_its_reason(taught, tmp_path):
     assert result.returncode == 1
     teacher, student = run_folders(runs / "broken")
     assert "the loss is nan" in teacher.reason()
-    assert student.reason() == f"its teacher {teacher.path.name} is failed ({teacher.reason()})"
+    assert student.reason() == f"it needs {teacher.path.name}, which is failed ({teacher.reason()})"
     assert not (student.path / "log.jsonl").exists()

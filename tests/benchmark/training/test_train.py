@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import backbones
 import passion
 from benchmark.config.run_config import RunConfig, TrainConfig
 from benchmark.run_folder.checkpoint import load_checkpoint
@@ -16,6 +15,7 @@ from benchmark.training import train as training
 from benchmark.training.train import Training, Validation
 from passion import OBJECTIVES
 from passion.check import equal_states
+from tests.tiny_networks import trained_by
 
 EPOCHS = 3
 
@@ -48,9 +48,9 @@ class SmallLoader:
             yield batch
 
 
-def small_network(seed):
+def small_network(seed, objective="passion"):
     torch.manual_seed(seed)
-    return backbones.create("rfnet", modalities=3, classes=3, width=2, spatial_dims=2)
+    return trained_by(objective, 3, 3, spatial_dims=2)
 
 
 def run(name, folder, stop_after=None, stop=lambda: False, validation=None, cadence=AUTOMATIC, **train):
@@ -60,7 +60,7 @@ def run(name, folder, stop_after=None, stop=lambda: False, validation=None, cade
     facts = {"counts": [4, 4, 4], "cases": 6, "batch_size": 2, "teacher": small_network(7), "epochs": EPOCHS}
     facts["subsets"] = [(True, True, False), (True, False, True), (False, True, True)]
     objective = passion.create(config.objective, 3, 3, **facts)
-    net = small_network(1)
+    net = small_network(1, name)
 
     def leave(line):
         if line["epoch"] == stop_after:
