@@ -132,7 +132,8 @@ def _table(
 def _block(scores: Scores, region: int, worth: Sequence[Effect]) -> Block:
     """The rows of a region, from what the modalities are worth by method in all regions."""
     methods = scores.study.methods
-    ends = np.array([np.split(np.array([w.mean, w.low, w.high]), len(scores.regions), 1)[region] for w in worth])
+    bounds = (np.array([w.mean, w.low, w.high]) for w in worth)
+    ends = np.array([np.split(each, len(scores.regions), 1)[region] for each in bounds])
     spreads = np.ptp(ends[:, 0], axis=1, keepdims=True)
     marks = marked(spreads, [True] * len(methods), higher_is_better=False)
     rows = (
