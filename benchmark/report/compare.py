@@ -176,7 +176,7 @@ def _compared(
     common = [name for name in sides[0].patients if name in sides[1].patients]
     parts = []
     for side in sides:
-        trainings = side.trainings("", side.of_regions(side.regions))
+        trainings = side.trainings(side.of_regions(side.regions))[""]
         rows = [side.patients.index(name) for name in common]
         parts.append(Trainings(trainings.keys, trainings.values[:, rows]))
     return sides[0], difference(parts[1], parts[0]), mean(parts[0]).mean, mean(parts[1]).mean

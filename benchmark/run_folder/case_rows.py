@@ -101,6 +101,5 @@ def _frame(path: Path, kind: Any) -> "pd.DataFrame":
     import pandas as pd
 
     kinds = dict.fromkeys(WORDS, kind)
-    return pd.read_csv(
-        path, dtype=kinds, keep_default_na=False, na_values={"value": ["nan"]}, low_memory=False
-    )
+    missing = {"value": ["nan"]}
+    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=missing, low_memory=False)

@@ -197,26 +197,33 @@ def metrics_of(cases: pd.DataFrame) -> list[str]:
 
 
 def score(cases: pd.DataFrame, study: Study, metric: str) -> Scores:
-    """Return one metric of the study's runs; `cases` has theirs, see `Collected`."""
-    description = study.description
+    """Return one metric of the study's runs; see `scores_of`."""
+    return scores_of(cases, study)[metric]
+
+
+def scores_of(cases: pd.DataFrame, study: Study) -> dict[str, Scores]:
+    """Return each recorded metric of the study's runs; `cases` has theirs, see `Collected`."""
+    description, metrics = study.description, metrics_of(cases)
     subsets = tuple(subset_name(s, description.modalities) for s in table_subsets(description))
     regions = tuple(region.name for region in description.regions)
     folders = [run.folder for run in study.runs]
-    words = {name: cases[name].cat for name in ("run", "case", "region", "subset", "metric")}
-    codes = {name: word.codes.to_numpy() for name, word in words.items()}
-    of_study = words["run"].categories.isin(folders)[codes["run"]]
-    tested = words["case"].categories[np.unique(codes["case"][of_study])]
-    rows = np.flatnonzero(of_study & (words["metric"].categories == metric)[codes["metric"]])
-    axes = {"run": folders, "case": tested, "region": regions, "subset": subsets}
-    values = np.full([len(names) for names in axes.values()], np.nan)
-    at = (
-        pd.Index(names).get_indexer_for(words[axis].categories)[codes[axis][rows]]
-        for axis, names in axes.items()
-    )
-    values[tuple(at)] = metric_scale(metric) * cases["value"].to_numpy()[rows]
-    asked = not METRICS[metric].higher_is_better and "dice" in metrics_of(cases)
-    dice = score(cases, study, "dice") if asked else None
-    return Scores(study, metric, subsets, regions, tuple(map(str, tested)), values, dice)
+    words = {name: cases[name].cat for name in ("metric", "run", "case", "region", "subset")}
+    rows = np.flatnonzero(words["run"].categories.isin(folders)[words["run"].codes])
+    codes = {name: word.codes.to_numpy()[rows] for name, word in words.items()}
+    names = words["case"].categories[np.unique(codes["case"])]
+    axes = {
+        word: pd.Index(axis)
+        for word, axis in zip(words, (metrics, folders, names, regions, subsets), strict=True)
+    }
+    at = (axis.get_indexer_for(words[word].categories)[codes[word]] for word, axis in axes.items())
+    values = np.full([len(axis) for axis in axes.values()], np.nan)
+    values[tuple(at)] = cases["value"].to_numpy()[rows]
+    scores: dict[str, Scores] = {}
+    for metric, of_metric in zip(metrics, values, strict=True):
+        dice = None if METRICS[metric].higher_is_better else scores.get("dice")
+        of_metric *= metric_scale(metric)
+        scores[metric] = Scores(study, metric, subsets, regions, tuple(map(str, names)), of_metric, dice)
+    return scores
 
 
 def _with_average(values: Array) -> Array:

@@ -108,7 +108,7 @@ def _save_png(figure: Figure, file: BinaryIO) -> None:
     edges = Image.fromarray(pixels.reshape(-1, 4)[None, starts, :3]).quantize(256, dither=Image.Dither.NONE)
     indices = np.repeat(np.asarray(edges)[0], np.diff(starts, append=len(flat)))
     picture = Image.fromarray(indices.reshape(pixels.shape[:2]))
-    picture.putpalette(edges.getpalette())
+    picture.putpalette(edges.getpalette() or [])
     picture.save(file, "PNG", dpi=(DPI, DPI))
 
 

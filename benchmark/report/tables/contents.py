@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from benchmark.report.data.collect import Collected
 from benchmark.report.data.runs import Study
-from benchmark.report.data.scores import AVERAGE, Scores, metrics_of, score
+from benchmark.report.data.scores import AVERAGE, Scores, metrics_of, scores_of
 from benchmark.report.tables.answer import answer_table, number_table
 from benchmark.report.tables.by_setting import ablation_tables, sweep_tables
 from benchmark.report.tables.by_subset import profile_table, subset_table
@@ -77,7 +77,9 @@ def contents(collected: Collected, published: bool = False, margin: float | None
     metrics = metrics_of(collected.cases)
     studies = collected.studies()
     scores = {
-        (study.name, metric): score(collected.cases, study, metric) for study in studies for metric in metrics
+        (study.name, metric): scores
+        for study in studies
+        for metric, scores in scores_of(collected.cases, study).items()
     }
     sections = _answers([scores[study.name, metrics[0]] for study in studies], scores, margin)
     for dataset in dict.fromkeys(study.dataset for study in studies):

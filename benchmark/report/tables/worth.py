@@ -101,10 +101,9 @@ def _table(
     modalities = study.description.modalities
     subsets = [parse_subset(name, modalities) for name in scores.subsets]
     weights = weigh(subsets, modalities)
-    # All regions at once: [regions x modalities, regions, subsets].
-    of_regions = np.einsum("rs,mk->rmsk", np.eye(len(scores.regions)), weights)
-    trainings = scores.trainings(of_regions.reshape(-1, *of_regions.shape[2:]))
-    worth = [mean(trainings[method]) for method in study.methods]
+    # Of every modality in every region: [modalities x regions, regions, subsets].
+    trainings = scores.trainings(np.kron(weights[:, None], np.eye(len(scores.regions))[..., None]))
+    worth = [mean(of_method) for of_method in trainings.values()]
     blocks = tuple(_block(scores, i, worth) for i in range(len(scores.regions)))
     return Table(
         name=f"{study.name}-{kind}-{scores.metric}",
@@ -131,10 +130,8 @@ def _table(
 
 def _block(scores: Scores, region: int, worth: Sequence[Effect]) -> Block:
     """The rows of a region, from what the modalities are worth by method in all regions."""
-    methods = scores.study.methods
-    ends = np.array(
-        [np.split(np.array([w.mean, w.low, w.high]), len(scores.regions), 1)[region] for w in worth]
-    )
+    methods, here = scores.study.methods, np.s_[region :: len(scores.regions)]
+    ends = np.array([(own.mean[here], own.low[here], own.high[here]) for own in worth])
     spreads = np.ptp(ends[:, 0], axis=1, keepdims=True)
     marks = marked(spreads, [True] * len(methods), higher_is_better=False)
     rows = (
