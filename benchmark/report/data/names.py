@@ -19,6 +19,7 @@ NETWORKS_AND_METHODS = {
     "mmformer": "mmFormer",
     "m2ftrans": "M2FTrans",
     "transunet": "TransUNet",
+    "sharedunet": "shared U-Net",
     "passion": "PASSION",
     "moddrop": "ModDrop",
     "pmr": "PMR",
