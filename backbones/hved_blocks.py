@@ -5,9 +5,9 @@
     x = decoder.features(levels)
     logits = decoder.head(x)
 
-Convolutions have no bias and continue the image by zeros; norms scale and shift each channel. Source: Dorent et
-al., "Hetero-Modal Variational Encoder-Decoder for Joint Modality Completion and Segmentation", MICCAI 2019;
-facts of their code and of NiftyNet 0.5.0, whose layers it is made of.
+Convolutions have no bias and continue the image by zeros; norms scale and shift each channel. Source: Dorent
+et al., "Hetero-Modal Variational Encoder-Decoder for Joint Modality Completion and Segmentation", MICCAI
+2019; facts of their code and of NiftyNet 0.5.0, whose layers it is made of.
 """
 
 from math import prod

@@ -96,6 +96,8 @@ class IMFuse(TokenNetwork):
 
         finest_skip: bool = Field(True)
 
+    options: Options
+
     def __init__(
         self, modalities: int, classes: int, options: Options, crop: Edges = 128, spatial_dims: int = 3
     ):

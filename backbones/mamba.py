@@ -6,12 +6,13 @@ file, in plain torch:
 
     y = selective_scan(x, delta, a, b, c)
 
-A sequence is cut into segments which go through the recurrence side by side, so that a step in Python computes
-many positions. What a segment leaves behind depends linearly on the state that it begins with; so the states
+A sequence is cut into segments that go through the recurrence side by side, so that a step in Python
+computes many positions. What a segment leaves behind depends linearly on the state that it begins with; so the states
 at all beginnings follow from those that each segment ends with when it begins with zero.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import ceil, sqrt
 from typing import Any
 
@@ -67,7 +68,7 @@ class Mamba(nn.Module):
 
 
 def selective_scan(x: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """Return y_t = c_t h_t of the states h_t = exp(delta_t a) h_(t-1) + delta_t b_t x_t, h before the first 0.
+    """Return y_t = c_t h_t of the states h_t = exp(delta_t a) h_(t-1) + delta_t b_t x_t, at first 0.
 
     Gu & Dao 2023, equation 2, discretised as in their code. All tensors have one dtype.
 
@@ -207,6 +208,6 @@ def _chain(decay: Tensor, ends: Tensor, segments: int, backwards: bool) -> Tenso
     order = list(range(segments))
     if backwards:
         order.reverse()
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in pairwise(order):
         begins[..., after] = decays[..., before] * begins[..., before] + ends[..., before]
     return begins.flatten(2)

@@ -35,6 +35,7 @@ class DoubleConv(nn.Module):
     def forward(self, x: Tensor, sizes: list[int]) -> Tensor:
         """[N, inputs, *space] -> [N, outputs, *space]; the first sizes[0] items are of modality 0, ..."""
         for conv, norms in zip(self.convs, self.norms, strict=True):
+            assert isinstance(norms, nn.ModuleList)
             parts = zip(norms, conv(x).split(sizes), strict=True)
             x = F.relu(torch.cat([norm(part) for norm, part in parts if len(part)]))
         return x

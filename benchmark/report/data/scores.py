@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -211,10 +212,8 @@ def scores_of(cases: pd.DataFrame, study: Study) -> dict[str, Scores]:
     rows = np.flatnonzero(words["run"].categories.isin(folders)[words["run"].codes])
     codes = {name: word.codes.to_numpy()[rows] for name, word in words.items()}
     names = words["case"].categories[np.unique(codes["case"])]
-    axes = {
-        word: pd.Index(axis)
-        for word, axis in zip(words, (metrics, folders, names, regions, subsets), strict=True)
-    }
+    named: tuple[Any, ...] = (metrics, folders, names, regions, subsets)
+    axes = {word: pd.Index(axis) for word, axis in zip(words, named, strict=True)}
     at = (axis.get_indexer_for(words[word].categories)[codes[word]] for word, axis in axes.items())
     values = np.full([len(axis) for axis in axes.values()], np.nan)
     values[tuple(at)] = cases["value"].to_numpy()[rows]

@@ -43,9 +43,14 @@ class Reported:
     values: dict[tuple[str, str], float]
 
     @property
-    def short(self) -> str:
-        """The source without remarks."""
-        return self.source.split(" (")[0].split(",")[0]
+    def origin(self) -> str:
+        """All that must be said of the numbers: source, setting and note."""
+        return "; ".join(filter(None, (f"{self.source}: {self.setting}", self.note)))
+
+    @property
+    def title(self) -> str:
+        """The method with the source without remarks."""
+        return f"{self.method} ({self.source.split(' (')[0].split(',')[0]})"
 
 
 def reported(dataset: str, metric: str) -> list[Reported]:
@@ -57,9 +62,9 @@ def reported(dataset: str, metric: str) -> list[Reported]:
     with path.open(newline="", encoding="utf-8") as file:
         for line in csv.DictReader(file):
             if line["metric"] == metric:
-                row = tuple(line[key] for key in ("method", "region", "source", "setting", "note"))
+                row = tuple(line[key] for key in KEYS)
                 rows.setdefault(row, {})[line["profile"], line["subset"]] = float(line["value"])
-    return [Reported(*row, values) for row, values in rows.items()]
+    return [Reported(**dict(zip(KEYS, row, strict=True)), values=values) for row, values in rows.items()]
 
 
 def add_reported(table: Table, dataset: str, place: Callable[[str], tuple[str, str]]) -> Table:
@@ -72,27 +77,22 @@ def add_reported(table: Table, dataset: str, place: Callable[[str], tuple[str, s
     """
     every = reported(dataset, table.metric)
     columns = [place(column.name) for column in table.columns]
-    sources: dict[str, None] = {}
+    cited: dict[str, int] = {}
     blocks = []
     for block in table.blocks:
         rows = []
         for one in every:
-            values = [one.values.get(column, math.nan) for column in columns]
-            if one.region == block.region and not all(map(math.isnan, values)):
-                rows.append(_row(one, values))
-                sources[f"{one.source}: {one.setting}"] = None
+            cells = tuple(Cell(one.values.get(column, math.nan)) for column in columns)
+            if one.region == block.region and not all(math.isnan(cell.value) for cell in cells):
+                number = cited.setdefault(one.origin, len(cited) + 1)
+                rows.append(Row((one.method,), cells, one.title, 0, one.origin, number))
         blocks.append(replace(block, rows=(*block.rows, *rows)))
-    if not sources:
+    if not cited:
         return table
     return replace(
         table,
         blocks=tuple(blocks),
-        caption=f"{table.caption} Rows reported by others are set apart and have no part in marks and tests; "
-        "they may differ in split, training and metric, and their averages are as reported: "
-        f"{'; '.join(sources)}.",
+        caption=f"{table.caption} Numbered rows are reported by others and have no part in marks and tests; "
+        "they may differ in split, training and metric, and their averages are as reported. "
+        f"{' '.join(f'[{number}] {origin}.' for origin, number in cited.items())}",
     )
-
-
-def _row(one: Reported, values: list[float]) -> Row:
-    source = f"{one.short}; {one.note}" if one.note else one.short
-    return Row((one.method,), tuple(map(Cell, values)), f"{one.method} ({one.short})", 0, source)
