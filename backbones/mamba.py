@@ -7,8 +7,8 @@ file, in plain torch:
     y = selective_scan(x, delta, a, b, c)
 
 A sequence is cut into segments that go through the recurrence side by side, so that a step in Python
-computes many positions. What a segment leaves behind depends linearly on the state that it begins with; so the states
-at all beginnings follow from those that each segment ends with when it begins with zero.
+computes many positions. What a segment leaves behind depends linearly on the state that it begins with; so
+the states at all beginnings follow from those that each segment ends with when it begins with zero.
 """
 
 from collections.abc import Callable
