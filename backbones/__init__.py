@@ -30,6 +30,10 @@ BACKBONES = Registry(
             "backbones.uhemis:UHeMIS",
             "mean and variance of the modalities' features in a U-Net (Dorent et al., MICCAI 2019)",
         ),
+        "uhved": (
+            "backbones.uhved:UHVED",
+            "products of Gaussians, segmentation and images decoded (Dorent et al., MICCAI 2019)",
+        ),
         "sharedunet": (
             "backbones.sharedunet:SharedUNet",
             "one U-Net for all modalities, the mean of their logits (Shi et al., HGA)",

@@ -18,6 +18,7 @@ NETWORKS_AND_METHODS = {
     "rfnet": "RFNet",
     "mmformer": "mmFormer",
     "m2ftrans": "M2FTrans",
+    "uhved": "U-HVED",
     "transunet": "TransUNet",
     "sharedunet": "shared U-Net",
     "passion": "PASSION",
