@@ -34,6 +34,10 @@ BACKBONES = Registry(
             "backbones.uhved:UHVED",
             "products of Gaussians, segmentation and images decoded (Dorent et al., MICCAI 2019)",
         ),
+        "robustseg": (
+            "backbones.robustseg:RobustSeg",
+            "content and style of modalities apart, gated fusion, images rebuilt (Chen et al., MICCAI 2019)",
+        ),
         "sharedunet": (
             "backbones.sharedunet:SharedUNet",
             "one U-Net for all modalities, the mean of their logits (Shi et al., HGA)",

@@ -19,6 +19,7 @@ NETWORKS_AND_METHODS = {
     "mmformer": "mmFormer",
     "m2ftrans": "M2FTrans",
     "uhved": "U-HVED",
+    "robustseg": "RobustSeg",
     "transunet": "TransUNet",
     "sharedunet": "shared U-Net",
     "passion": "PASSION",
