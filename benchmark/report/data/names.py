@@ -20,6 +20,7 @@ NETWORKS_AND_METHODS = {
     "m2ftrans": "M2FTrans",
     "uhved": "U-HVED",
     "robustseg": "RobustSeg",
+    "sfusion": "SFusion",
     "transunet": "TransUNet",
     "sharedunet": "shared U-Net",
     "passion": "PASSION",
