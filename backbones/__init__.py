@@ -30,6 +30,18 @@ BACKBONES = Registry(
             "backbones.uhemis:UHeMIS",
             "mean and variance of the modalities' features in a U-Net (Dorent et al., MICCAI 2019)",
         ),
+        "uhved": (
+            "backbones.uhved:UHVED",
+            "products of Gaussians, segmentation and images decoded (Dorent et al., MICCAI 2019)",
+        ),
+        "robustseg": (
+            "backbones.robustseg:RobustSeg",
+            "content and style of modalities apart, gated fusion, images rebuilt (Chen et al., MICCAI 2019)",
+        ),
+        "sfusion": (
+            "backbones.sfusion:SFusion",
+            "self-attention between the present modalities' tokens, on RobustSeg's parts (Liu et al., 2023)",
+        ),
         "sharedunet": (
             "backbones.sharedunet:SharedUNet",
             "one U-Net for all modalities, the mean of their logits (Shi et al., HGA)",

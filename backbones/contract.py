@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from backbones import noise
 from backbones.heads import Heads
 from bench_errors import InputError
 from bench_options import MethodOptions
@@ -208,7 +209,8 @@ def encode_packed(encoders: nn.ModuleList, volumes: Tensor, available: Tensor) -
     """Run encoder m on the batch items that have modality m, and on nothing else.
 
     Args:
-        encoders: M modules, each from [N, 1, *space] to a list of feature maps [N, C_l, *space_l].
+        encoders: M modules, each from [N, 1, *space] to a list of feature maps [N, C_l, *space_l]; what they
+            draw from `noise` belongs to the case and the modality.
         volumes: [B, M, *space].
         available: bool [B, M], at least one True.
 
@@ -222,7 +224,8 @@ def encode_packed(encoders: nn.ModuleList, volumes: Tensor, available: Tensor) -
         if len(items) == 0:
             columns.append(None)
             continue
-        maps = encoders[m](volumes.index_select(0, items)[:, m : m + 1])
+        with noise.rows(items, [f"modality {m}"] * len(items)):
+            maps = encoders[m](volumes.index_select(0, items)[:, m : m + 1])
         if len(items) < batch:
             maps = [f.new_zeros((batch, *f.shape[1:])).index_copy(0, items, f) for f in maps]
         columns.append(maps)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from backbones.blocks import PaddedConv, per_axis
 
 LEVELS = 4
-SLOPE = 0.01  # of the leaky ReLU
+SLOPE = 0.02  # of the leaky ReLU: twice what NiftyNet calls half of it, 0.01
 EPSILON = 1e-6  # of the norms
 
 
