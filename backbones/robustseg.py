@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from backbones.blocks import PaddedConv, PointConv
 from backbones.disentangled import LEVELS, Disentangled, Manner, Unit
 from backbones.rfnet import modality_products, spread
 from bench_options import MethodOptions
@@ -46,12 +47,14 @@ class GatedFusion(nn.Module):
     def forward(self, level: Tensor, present: Tensor, case: Tensor) -> Tensor:
         """Fuse a level [B, M, C, *space] for K subsets: [K, C, *space]; see `Disentangled`."""
         modalities, space = level.shape[1], level.shape[3:]
+        mix, bias = self.mix.conv, self.gate.conv.bias
+        assert isinstance(mix, PointConv) and mix.bias is not None and bias is not None
         selection = spread(present.to(level.dtype), F.one_hot(case, len(level)).to(level.dtype))
         scores = selection @ self._gate_parts(level).flatten(0, 1).flatten(1)
-        scores = scores.unflatten(1, (modalities, *space)) + self.gate.conv.bias.view(-1, 1, 1, 1)
+        scores = scores.unflatten(1, (modalities, *space)) + bias.view(-1, 1, 1, 1)
         gates = self.gate.finish(scores).sigmoid() * present[:, :, None, None, None]
-        parts = modality_products([self.mix.conv], level.flatten(3)).unflatten(3, space)
-        mixed = self.mix.conv.bias.view(-1, 1, 1, 1)
+        parts = modality_products([mix], level.flatten(3)).unflatten(3, space)
+        mixed = mix.bias.view(-1, 1, 1, 1)
         for m in range(modalities):
             mixed = mixed + gates[:, m : m + 1] * parts[:, m].index_select(0, case)
         return self.mix.finish(mixed)
@@ -59,6 +62,7 @@ class GatedFusion(nn.Module):
     def _gate_parts(self, level: Tensor) -> Tensor:
         """What each modality gives to each gate: [B, M, M, *space]."""
         conv, modalities = self.gate.conv, level.shape[1]
+        assert isinstance(conv, PaddedConv)
         weight = conv.weight.unflatten(1, (modalities, -1)).transpose(0, 1).flatten(0, 1)
         both_ends = [pad for pad in reversed(conv.pads) for _ in range(2)]
         padded = F.pad(level.flatten(1, 2), both_ends, mode=conv.mode)
@@ -93,7 +97,8 @@ class RobustSeg(Disentangled):
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.trunc_normal_(module.weight, std=0.01, a=-0.02, b=0.02)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
                 nn.init.zeros_(module.bias)

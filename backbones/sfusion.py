@@ -22,6 +22,7 @@ from backbones import noise
 from backbones.blocks import per_axis
 from backbones.contract import Features
 from backbones.disentangled import LEVELS, STRIDE, Disentangled, Manner
+from bench_edges import Edges, space_of
 from bench_errors import InputError
 from bench_options import MethodOptions
 
@@ -160,7 +161,7 @@ class SFusion(Disentangled):
         modalities: number of modalities M.
         classes: number of classes, background included.
         options: see `Options`.
-        crop: edge of the volumes in voxels.
+        crop: edge or edges of the volumes in voxels.
         spatial_dims: 3, or 2 for volumes [B, M, crop, crop, 1].
 
     Raises `InputError` for a `crop` that cannot be cut into tokens.
@@ -176,16 +177,16 @@ class SFusion(Disentangled):
         dropout: float = Field(0.3, ge=0, lt=1)
 
     def __init__(
-        self, modalities: int, classes: int, options: Options, crop: int = 128, spatial_dims: int = 3
+        self, modalities: int, classes: int, options: Options, crop: Edges = 128, spatial_dims: int = 3
     ):
         width = options.width
         super().__init__(modalities, classes, width, 4 * width, options.dropout, MANNER, spatial_dims)
-        tokens = tokens_per_axis(crop)
-        self.space = crop, crop, crop if spatial_dims == 3 else 1
+        self.space = x, y, z = space_of(crop, spatial_dims)
+        grid = tokens_per_axis(x), tokens_per_axis(y), tokens_per_axis(z) if spatial_dims == 3 else 1
         for level in range(LEVELS):
-            scale = per_axis(crop // 2**level // tokens, spatial_dims)
-            grid = per_axis(tokens, spatial_dims)
-            self.fusions.append(TokenFusion(modalities, width * 2**level, level, grid, scale))
+            strides = per_axis(2**level, spatial_dims)
+            i, j, k = (e // s // n for e, s, n in zip(self.space, strides, grid, strict=True))
+            self.fusions.append(TokenFusion(modalities, width * 2**level, level, grid, (i, j, k)))
         if modalities == 1:
             self.fusions.requires_grad_(False)
 

@@ -90,11 +90,14 @@ def _slices(folder: Path) -> dict[str, tuple[Image.Image, str]]:
     from benchmark.report.figures.pictures import dice_by_subset
 
     run = read_runs(RunFolder(folder))[0]
+    examples = run.examples
+    if not examples:
+        return {}
     dataset, profile = run.config["dataset"], run.config["profile"]
     study = Study(dataset, profile, "", profile, (run,))
     scores = score(case_frame([run]), study, "dice")
     pictures = {}
-    for example in run.examples:
+    for example in examples:
         dice = dice_by_subset(scores, run, example)
         for role in example.roles:
             if role != ROLES[0]:

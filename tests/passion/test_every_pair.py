@@ -93,7 +93,8 @@ def moved_by_task_losses(net: Backbone, batch: SimpleNamespace, shared_only: boo
     losses = passion.create("baseline", modalities=net.modalities, classes=CLASSES).loss(net, batch)
     assert losses.tasks is not None
     loss = losses.tasks.shared if shared_only else losses.total
-    names, parameters = zip(*net.named_parameters(), strict=True)
+    named = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
+    names, parameters = zip(*named, strict=True)
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     sizes = {n: g.abs().max().item() for n, g in zip(names, gradients, strict=True) if g is not None}
     return {name for name, size in sizes.items() if size > 1e-5 * max(sizes.values())}
