@@ -48,7 +48,9 @@ class GatedFusion(nn.Module):
         """Fuse a level [B, M, C, *space] for K subsets: [K, C, *space]; see `Disentangled`."""
         modalities, space = level.shape[1], level.shape[3:]
         mix, bias = self.mix.conv, self.gate.conv.bias
-        assert isinstance(mix, PointConv) and mix.bias is not None and bias is not None
+        assert isinstance(mix, PointConv)
+        assert mix.bias is not None
+        assert bias is not None
         selection = spread(present.to(level.dtype), F.one_hot(case, len(level)).to(level.dtype))
         scores = selection @ self._gate_parts(level).flatten(0, 1).flatten(1)
         scores = scores.unflatten(1, (modalities, *space)) + bias.view(-1, 1, 1, 1)
