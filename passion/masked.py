@@ -37,6 +37,7 @@ class MaskedAutoencoder(Objective):
             return False
 
     options: Options
+    without_unimodal = ""
 
     def loss(self, backbone: Backbone, batch: Batch) -> Losses:
         """Return the losses of `batch`, of what each case shows; in evaluation the masks are fixed."""

@@ -123,6 +123,7 @@ def collect(
 
 def _read_grid(folder: Path) -> list[Run]:
     runs = [run for path in run_folders(folder) for run in read_runs(path)]
+    runs = [run for run in runs if run.test or run.state != "done"]  # of a pre-training nothing is tested
     if not runs:
         raise InputError(
             f"no runs at {folder}: start them with 'bench run', given the grid's name or file, or say with "
