@@ -25,6 +25,10 @@ BACKBONES = Registry(
             "backbones.transunet:TransUNet",
             "modalities fused before a vision transformer, cascaded decoder (Chen et al., 2021)",
         ),
+        "shaspec": (
+            "backbones.shaspec:ShaSpec",
+            "features shared by the modalities and specific to each (Wang et al., CVPR 2023)",
+        ),
     },
     families={
         "monai": (

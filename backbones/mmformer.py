@@ -25,7 +25,7 @@ from backbones.blocks import (
     norm_act,
     per_axis,
 )
-from backbones.contract import Backbone, Features, Fused, encode_packed, packed
+from backbones.contract import Backbone, Features, Fused, case_of_rows, encode_packed, packed
 from backbones.m2ftrans_attention import TokenLayer, TransformerOptions
 from backbones.weights import RELEASED_MODALITIES, shared_released_name
 from bench_errors import InputError
@@ -161,10 +161,7 @@ class MMFormer(Backbone):
 
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
         """Fuse K subsets: see the contract. Side outputs have the scales 2, 4, 8 and 16."""
-        if case is None:
-            case = torch.arange(len(features.available), device=present.device)
-        if len(case) != len(present):
-            raise ValueError(f"{len(present)} subsets for {len(case)} cases: give the case of each subset")
+        case = case_of_rows(features, present, case)
         item, modality = features.available.nonzero(as_tuple=True)
         chosen = present.index_select(1, modality) & (case[:, None] == item)
         selection = chosen.to(features.levels[0].dtype)

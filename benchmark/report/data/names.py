@@ -17,6 +17,7 @@ NETWORKS_AND_METHODS = {
     "mmformer": "mmFormer",
     "m2ftrans": "M2FTrans",
     "transunet": "TransUNet",
+    "shaspec": "ShaSpec",
     "passion": "PASSION",
     "moddrop": "ModDrop",
     "pmr": "PMR",
