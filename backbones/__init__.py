@@ -54,6 +54,10 @@ BACKBONES = Registry(
             "backbones.m3ae:M3AE",
             "early fusion with a learnt image for what is absent (Liu et al., AAAI 2023)",
         ),
+        "shaspec": (
+            "backbones.shaspec:ShaSpec",
+            "features shared by the modalities and specific to each (Wang et al., CVPR 2023)",
+        ),
     },
     families={
         "monai": (

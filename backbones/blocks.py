@@ -155,6 +155,28 @@ def norm_act(x: Tensor) -> Tensor:
     return F.leaky_relu(F.batch_norm(flat, None, None, training=True), SLOPE, inplace=True).view(x.shape)
 
 
+class AffineNorm(nn.Module):
+    """Instance norm with a scale and a shift for each channel; of a map of one voxel, the shift is left."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise [N, channels, *space]; the result may be changed in place."""
+        if x.device.type != "cpu":
+            with_cudnn = torch.backends.cudnn.enabled
+            return torch.instance_norm(
+                x, self.weight, self.bias, None, None, True, 0.0, cpu.EPSILON, with_cudnn
+            )
+        cases, channels = x.shape[:2]
+        y, _, _ = torch.native_group_norm(
+            x.contiguous(), self.weight, self.bias, cases, channels, x[0, 0].numel(), channels, cpu.EPSILON
+        )
+        return y
+
+
 def upsample(x: Tensor, factor: int = 2, spatial_dims: int = 3) -> Tensor:
     """Enlarge [N, C, *space] by `factor` per axis, trilinear with aligned corners."""
     if x.device.type == "cpu":  # six times as fast in this layout, which the next convolution wants as well

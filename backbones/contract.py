@@ -205,6 +205,15 @@ def has_dropout(net: nn.Module) -> bool:
     return any(isinstance(part, _DropoutNd) and part.training and part.p > 0 for part in net.modules())
 
 
+def case_of_rows(features: Features, present: Tensor, case: Tensor | None) -> Tensor:
+    """Return the batch item of each of K subsets, int64 [K]: `case`, or row k is item k; see `fuse`."""
+    if case is None:
+        case = torch.arange(len(features.available), device=present.device)
+    if len(case) != len(present):
+        raise ValueError(f"{len(present)} subsets for {len(case)} cases: give the case of each subset")
+    return case
+
+
 def encode_packed(encoders: nn.ModuleList, volumes: Tensor, available: Tensor) -> list[Tensor]:
     """Run encoder m on the batch items that have modality m, and on nothing else.
 

@@ -28,7 +28,7 @@ from backbones.blocks import (
     norm_act,
     token_grid,
 )
-from backbones.contract import Backbone, Features, Fused, encode_packed, packed
+from backbones.contract import Backbone, Features, Fused, case_of_rows, encode_packed, packed
 from backbones.m2ftrans_attention import TokenLayer, TransformerOptions
 from backbones.weights import RELEASED_MODALITIES, shared_released_name
 from bench_edges import Edges, space_of
@@ -176,10 +176,7 @@ class TokenNetwork(Backbone):
 
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
         """Fuse K subsets: see the contract. Side outputs have the scales 2, 4, 8 and 16."""
-        if case is None:
-            case = torch.arange(len(features.available), device=present.device)
-        if len(case) != len(present):
-            raise ValueError(f"{len(present)} subsets for {len(case)} cases: give the case of each subset")
+        case = case_of_rows(features, present, case)
         mixed = self.mix_tokens(features.extra["tokens"], present, case)
         x = self.bottom(self.reduce(mixed.transpose(1, 2).unflatten(2, self.grid)))
         sides = [self.sides[-1](x)]

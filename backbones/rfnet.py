@@ -30,7 +30,7 @@ from backbones.blocks import (
     kaiming_init,
     norm_act,
 )
-from backbones.contract import Backbone, Features, Fused, encode_packed
+from backbones.contract import Backbone, Features, Fused, case_of_rows, encode_packed
 from backbones.weights import shared_released_name
 from bench_options import MethodOptions
 
@@ -252,10 +252,7 @@ class RFNet(Backbone):
 
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
         """Fuse K subsets of what was encoded; see `Backbone.fuse`."""
-        if case is None:
-            case = torch.arange(len(features.available), device=present.device)
-        if len(case) != len(present):
-            raise ValueError(f"{len(present)} subsets for {len(case)} cases: give the case of each subset")
+        case = case_of_rows(features, present, case)
         return self.fused_decoder(features.levels, present, case)
 
     def unimodal(self, features: Features) -> Tensor:

@@ -29,7 +29,7 @@ from backbones.blocks import (
     per_axis,
     token_grid,
 )
-from backbones.contract import Backbone, Features, Fused, encode_packed
+from backbones.contract import Backbone, Features, Fused, case_of_rows, encode_packed
 from backbones.m2ftrans_attention import TokenLayer, TransformerOptions
 from backbones.rfnet import modality_products, spread
 from bench_edges import Edges
@@ -149,10 +149,7 @@ class TransUNet(Backbone):
 
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
         """Fuse K subsets: see the contract. Side outputs have the scales 2, 4, 8 and 16."""
-        if case is None:
-            case = torch.arange(len(features.available), device=present.device)
-        if len(case) != len(present):
-            raise ValueError(f"{len(present)} subsets for {len(case)} cases: give the case of each subset")
+        case = case_of_rows(features, present, case)
         member = F.one_hot(case, len(features.available)).to(features.levels[0].dtype)
         weights = spread(present.to(member.dtype), member)
         skips = [fusion(level, weights) for fusion, level in zip(self.fusions, features.levels, strict=True)]

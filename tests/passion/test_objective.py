@@ -10,14 +10,12 @@ from tiny_backbone import EarlyFusion, TinyBackbone, TinyBatch, create, tiny_bat
 from torch import Tensor
 
 from bench_errors import InputError
-from passion import OBJECTIVES
 from passion.check import equal_states
 from passion.objective import Losses
 from passion.options import POLICIES
 from passion.self_distillation import Passion
+from tests.tiny_networks import SEGMENTING
 
-SEGMENTING = [name for name in OBJECTIVES if name != "mae"]
-"""What trains any network; `mae`, which trains those that rebuild volumes, has tests of its own."""
 OF_ONE_POLICY = ("moddrop", "hga")
 NAME_AND_POLICY = [
     *((name, {"policy": p}) for name in SEGMENTING if name not in OF_ONE_POLICY for p in POLICIES),

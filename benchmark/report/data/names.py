@@ -23,6 +23,7 @@ NETWORKS_AND_METHODS = {
     "sfusion": "SFusion",
     "transunet": "TransUNet",
     "sharedunet": "shared U-Net",
+    "shaspec": "ShaSpec",
     "passion": "PASSION",
     "moddrop": "ModDrop",
     "pmr": "PMR",
