@@ -5,9 +5,9 @@
     x = decoder.features(levels)
     logits = decoder.head(x)
 
-Convolutions have no bias and continue the image by zeros; norms scale and shift each channel. Source: Dorent et
-al., "Hetero-Modal Variational Encoder-Decoder for Joint Modality Completion and Segmentation", MICCAI 2019;
-facts of their code and of NiftyNet 0.5.0, whose layers it is made of.
+Convolutions have no bias and continue the image by zeros; norms scale and shift each channel. Source: Dorent
+et al., "Hetero-Modal Variational Encoder-Decoder for Joint Modality Completion and Segmentation", MICCAI
+2019; facts of their code and of NiftyNet 0.5.0, whose layers it is made of.
 """
 
 from math import prod
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from backbones.blocks import PaddedConv, per_axis
 
 LEVELS = 4
-SLOPE = 0.01  # of the leaky ReLU
+SLOPE = 0.02  # of the leaky ReLU: twice the 0.01 that NiftyNet names half_alpha
 EPSILON = 1e-6  # of the norms
 
 

@@ -16,7 +16,11 @@ OBJECTIVES = ["passion", "baseline"]
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_losses_and_gradients_are_equal(name, objective):
     torch.manual_seed(0)
-    options = {"width": 2} if name == "rfnet" else {"width": 2, "dropout": 0.0}
+    options = (
+        {"width": 2, "dropout": 0.0}
+        if "dropout" in BACKBONES.get(name).Options.model_fields
+        else {"width": 2}
+    )
     net = backbones.create(name, modalities=3, classes=4, crop=32, spatial_dims=2, **options).double()
     batch = ordinary(3, 2, 0)
     batch.volumes = batch.volumes.double()
