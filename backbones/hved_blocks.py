@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from backbones.blocks import PaddedConv, per_axis
 
 LEVELS = 4
-SLOPE = 0.02  # of the leaky ReLU: twice what NiftyNet calls half of it, 0.01
+SLOPE = 0.02  # of the leaky ReLU: twice the 0.01 that NiftyNet names half_alpha
 EPSILON = 1e-6  # of the norms
 
 

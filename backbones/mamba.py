@@ -6,9 +6,9 @@ file, in plain torch:
 
     y = selective_scan(x, delta, a, b, c)
 
-A sequence is cut into segments that go through the recurrence side by side, so that a step in Python
-computes many positions. What a segment leaves behind depends linearly on the state that it begins with; so
-the states at all beginnings follow from those that each segment ends with when it begins with zero.
+A sequence is cut into segments, which go through the recurrence side by side, so that a step in Python
+computes many positions. The state that a segment ends with depends linearly on the one that it begins with.
+So the states at all beginnings follow from those that the segments end with when they begin with zero.
 """
 
 from collections.abc import Callable
@@ -31,6 +31,8 @@ EXPANSION = 2  # of the channels within
 STEP_RANGE = (1e-3, 1e-1)  # of the step sizes that a channel starts with, as published
 WORTHWHILE = 2**16
 """Numbers in the states of a batch from which on computing them outweighs a step in Python."""
+LANES = 32
+"""Segments side by side from which on torch is quick at them, or else at one alone."""
 
 
 class Mamba(nn.Module):
@@ -68,7 +70,7 @@ class Mamba(nn.Module):
 
 
 def selective_scan(x: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """Return y_t = c_t h_t of the states h_t = exp(delta_t a) h_(t-1) + delta_t b_t x_t, at first 0.
+    """Return y_t = c_t h_t, where h_t = exp(delta_t a) h_(t-1) + delta_t b_t x_t begins with 0.
 
     Gu & Dao 2023, equation 2, discretised as in their code. All tensors have one dtype.
 
@@ -83,7 +85,12 @@ def selective_scan(x: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) ->
     """
     if x.is_cuda and selective_scan_fn is not None:
         return packaged_scan(selective_scan_fn, x, delta, a, b, c)
-    return SegmentedScan.apply(x, delta, a, b, c)
+    rows, length, _ = x.shape
+    segments = min(ceil(sqrt(length)), ceil(WORTHWHILE / (rows * a.numel())))
+    if rows * segments >= LANES:
+        return SegmentedScan.apply(x, delta, a, b, c, segments)
+    each = zip(*(sequence.split(1) for sequence in (x, delta, b, c)), strict=True)
+    return torch.cat([SegmentedScan.apply(x, delta, a, b, c, 1) for x, delta, b, c in each])
 
 
 def packaged_scan(
@@ -102,10 +109,8 @@ class SegmentedScan(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, segments: int) -> Tensor:
         """Return y [N, L, D]."""
-        rows, length, _ = x.shape
-        segments = min(ceil(sqrt(length)), ceil(WORTHWHILE / (rows * a.numel())))
         inputs = [_cut(sequence, segments) for sequence in (delta * x, delta, b, c)]
         entering, deltas, b_steps, c_steps = inputs
         rates = a.t().contiguous().unsqueeze(2)
@@ -123,11 +128,11 @@ class SegmentedScan(torch.autograd.Function):
             torch.sum(state * c_steps[t].unsqueeze(1), dim=0, out=y[t])
         ctx.save_for_backward(x, delta, a, b, c, torch.stack(kept))
         ctx.segments = segments
-        return _join(y, segments, length)
+        return _join(y, segments, x.shape[1])
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, change: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, change: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of x, delta, a, b and c from that of y."""
         x, delta, a, b, c, kept = ctx.saved_tensors
         segments, length = ctx.segments, x.shape[1]
@@ -166,6 +171,7 @@ class SegmentedScan(torch.autograd.Function):
             of_rates.sum(dim=2).t(),
             _join(of_b, segments, length),
             _join(of_c, segments, length),
+            None,
         )
 
 
@@ -174,7 +180,7 @@ def _cut(sequence: Tensor, segments: int) -> Tensor:
     rows, length, channels = sequence.shape
     steps = ceil(length / segments)
     filled = F.pad(sequence, (0, 0, 0, steps * segments - length)).view(rows, segments, steps, channels)
-    return filled.permute(2, 3, 0, 1).reshape(steps, channels, rows * segments)
+    return filled.permute(2, 3, 0, 1).flatten(2).contiguous()
 
 
 def _join(steps: Tensor, segments: int, length: int) -> Tensor:

@@ -151,7 +151,7 @@ class TokenNetwork(Backbone):
 
     @abstractmethod
     def level_fusion(self, level: int, channels: int) -> nn.Module:
-        """Return what fuses the modalities' maps of a level (0: the finest) of `channels` channels."""
+        """Return the part that fuses the modalities' maps of `channels` channels; level 0 is the finest."""
 
     @abstractmethod
     def fuse_levels(self, features: Features, present: Tensor, case: Tensor) -> list[Tensor]:

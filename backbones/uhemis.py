@@ -1,9 +1,9 @@
 """U-HeMIS: ``backbones.create("uhemis", modalities=4, classes=4)``.
 
-An encoder of four levels for each modality; at each level the decoder gets the mean and the variance of the
-present modalities' maps. Source: Dorent et al., "Hetero-Modal Variational Encoder-Decoder for Joint Modality
-Completion and Segmentation", MICCAI 2019, which puts the fusion of HeMIS (Havaei et al., MICCAI 2016) into a
-U-Net; facts of their code.
+An encoder of four levels for each modality; the decoder gets the mean and the variance of the present
+modalities' maps at each level. Source: Dorent et al., "Hetero-Modal Variational Encoder-Decoder for Joint
+Modality Completion and Segmentation", MICCAI 2019, which puts the fusion of HeMIS (Havaei et al., MICCAI
+2016) into a U-Net; facts of their code.
 """
 
 import torch

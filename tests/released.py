@@ -8,6 +8,13 @@
 Each mask of dropout follows from a key: the layer, which of its dropouts, and whose tokens they are (see
 `golden_dropout`). So the released code, which draws path by path and modality by modality, and a network that
 computes rows together drop out the same.
+
+Networks without published weights are compared at a small size, with weights drawn for our own names:
+
+    net.load_state_dict(drawn_state(net))
+    figures = golden_figures("small/imfuse")
+    with counted_dropout():                            # a single row: masks in the order of their draws
+        fused = net.train().fuse(features, present)
 """
 
 import json
@@ -15,6 +22,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from unittest.mock import patch
 
@@ -43,11 +51,22 @@ def _draw(name: str, shape: list[int]) -> np.ndarray:
     seed = zlib.crc32(f"shared:{name}".encode())
     values = np.random.Generator(np.random.PCG64(seed)).standard_normal(shape)
     if len(shape) > 1:
-        if not name.endswith("pos") and name != "fusion":
+        if not name.endswith(("pos", "position", "learnt")) and name != "fusion":
             values *= np.sqrt(2 / np.prod(shape[1:]))
     else:
         values = 1 + 0.1 * values if name.endswith(".weight") else 0.1 * values
     return values.astype(np.float32)
+
+
+def drawn_state(net: nn.Module) -> dict[str, Tensor]:
+    """Return weights of `net` that depend on names and shapes alone, float32."""
+    return {name: torch.from_numpy(_draw(name, list(t.shape))) for name, t in net.state_dict().items()}
+
+
+def every_subset(modalities: int) -> Tensor:
+    """Return all subsets but the empty one, bool [2^M - 1, M]; row 0 has the first modality alone."""
+    codes = torch.arange(1, 2**modalities)
+    return (codes[:, None] >> torch.arange(modalities) & 1).bool()
 
 
 def golden_input() -> tuple[Tensor, Tensor]:
@@ -114,6 +133,18 @@ def golden_dropout(net: nn.Module, subset: str) -> Iterator[None]:
         keys = [f"{layer}.{use}:{label}" for label in stages[layer.split(".")[0]][stage]]
         assert len(keys) == len(x)
         return x * torch.stack([dropout_mask(key, tuple(x.shape[1:])) for key in keys]).to(x)
+
+    with patch.object(nn.Dropout, "forward", drop):
+        yield
+
+
+@contextmanager
+def counted_dropout() -> Iterator[None]:
+    """Let dropout in training draw the masks of one row that belong to 0, 1, 2, ..., call by call."""
+    calls = count()
+
+    def drop(part: nn.Dropout, x: Tensor) -> Tensor:
+        return x * dropout_mask(str(next(calls)), tuple(x.shape[1:])).to(x) if part.training else x
 
     with patch.object(nn.Dropout, "forward", drop):
         yield
