@@ -9,6 +9,10 @@ from bench_errors import InputError
 from benchmark.commands.options import DeviceOption, PluginOption, RunArgument, RunsOption, pairs, register
 from benchmark.commands.outputs import OverwriteOption, check_file, output_folder
 
+EnsembleOption = Annotated[
+    list[str] | None, typer.Option("--ensemble", help="Another run to average with; repeatable.")
+]
+
 
 def predict(
     run: RunArgument,
@@ -23,9 +27,7 @@ def predict(
         str | None,
         typer.Option("--dataset", help="How the files of --study lie (default: as the run's): name or YAML."),
     ] = None,
-    ensemble: Annotated[
-        list[str] | None, typer.Option("--ensemble", help="Another run to average with; repeatable.")
-    ] = None,
+    ensemble: EnsembleOption = None,
     resample: Annotated[
         bool, typer.Option("--resample", help="Bring images on another grid to that of the first.")
     ] = False,
@@ -80,6 +82,7 @@ def evaluate(
     outside: Annotated[
         str | None, typer.Option("--outside", help="Show what is outside a subset so: noise-2, slab-3.")
     ] = None,
+    ensemble: EnsembleOption = None,
     device: DeviceOption = "auto",
     runs: RunsOption = Path("runs"),
     plugin: PluginOption = None,
@@ -88,5 +91,5 @@ def evaluate(
     from benchmark.models.evaluate_on import evaluate_run
 
     register(plugin)
-    test = evaluate_run(run, dataset, runs, profile, outside, device)
+    test = evaluate_run(run, dataset, runs, profile, outside, device, ensemble or [])
     typer.echo(f"evaluated {run} to {test.path}; see: bench report --grid {test.path.parents[2].name}")

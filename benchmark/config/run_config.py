@@ -146,7 +146,8 @@ class TestConfig(Frozen):
     `policy`: the rules of the metrics. `metrics`: what to compute. `slices`, `empty_slices`: of studies that
     are treated slice by slice, whether slices or volumes are scored, and whether slices without the region
     count; see `metrics.Scoring`. `outside`: leave it out to test as published, with the modalities outside a
-    subset absent; `noise-2`, say, shows them in that quality instead.
+    subset absent; `noise-2`, say, shows them in that quality instead. `flips`: average the probabilities over
+    the flips of all axes, 8 in 3-D and 4 in 2-D, for so many times the work.
     """
 
     __test__ = False  # a configuration, not a test class
@@ -157,6 +158,7 @@ class TestConfig(Frozen):
     slices: Literal["per-slice", "per-volume"] = "per-slice"
     empty_slices: Literal["keep", "skip"] = "keep"
     outside: str | None = Field(None, exclude_if=lambda value: value is None)
+    flips: bool = Field(False, exclude_if=lambda value: value is False)
 
     @field_validator("outside")
     @classmethod

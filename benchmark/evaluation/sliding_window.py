@@ -6,13 +6,13 @@
 Each window is encoded once and fused for every subset; softmax probabilities of overlapping windows (stride
 half a window, the last aligned to the end) are averaged uniformly (PROTOCOL: as in the released evaluation).
 What lies outside a subset is absent, or with `outside` there in poor quality: then each window is encoded
-twice, and a subset's features are mixed of both.
+twice, and a subset's features are mixed of both. With `flips` a window is encoded and fused once a flip.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import product
+from itertools import combinations, product
 from math import prod
 
 import numpy as np
@@ -65,9 +65,13 @@ def segment_case(
     outside: Degradation | None = None,
     probabilities: bool = False,
     dedicated: Subset | None = None,
+    flips: bool = False,
+    others: Sequence[Backbone] = (),
 ) -> Segmentation:
     """Segment one case for every subset of what it has; `backbone` stays in its mode.
 
+    `others`: more networks, whose probabilities are averaged with those of `backbone`. `flips`: see
+    `class_sums`.
     `dedicated`: the one subset that the network is for, which the case has; None: it is for all.
     `outside`: the quality in which the case's modalities outside a subset are shown; None: they are absent.
     `probabilities`: whether to return those of the foreground's voxels too.
@@ -82,7 +86,11 @@ def segment_case(
         for m, modality in enumerate(description.modalities):
             if modality in has:
                 poor[m] = torch.from_numpy(degraded_volume(store, case, m, outside))
-    sums = class_sums(backbone, volumes, subsets, description.modalities, window, device, poor)
+    modalities = description.modalities
+    sums = averaged(
+        class_sums(network, volumes, subsets, modalities, window, device, poor, flips)
+        for network in (backbone, *others)
+    )
     names = [subset_name(s, description.modalities) for s in subsets]
     maps = dict(zip(names, _most_probable(sums).numpy(), strict=True))
     if not probabilities:
@@ -129,12 +137,27 @@ def predict(
     window: Edges,
     device: torch.device,
     poor: Tensor | None = None,
+    flips: bool = False,
 ) -> Tensor:
     """Segment one case for several subsets: the arguments of `class_sums`.
 
     Returns the most probable class, uint8 [S, *space] on the CPU.
     """
-    return _most_probable(class_sums(backbone, volumes, subsets, modalities, window, device, poor))
+    return _most_probable(class_sums(backbone, volumes, subsets, modalities, window, device, poor, flips))
+
+
+def averaged(sums: Iterable[Tensor]) -> Tensor:
+    """Add up what `class_sums` returned for several networks, as probabilities; one's alone stay sums.
+
+    Each is [..., C, *space], made when it is asked for, and so is the result.
+    """
+    each = iter(sums)
+    total = next(each)
+    for number, further in enumerate(each):
+        if number == 0:
+            total = total / total.sum(dim=-4, keepdim=True)
+        total += (further / further.sum(dim=-4, keepdim=True)).to(total.device)
+    return total
 
 
 def _most_probable(sums: Tensor) -> Tensor:
@@ -157,6 +180,7 @@ def class_sums(
     window: Edges,
     device: torch.device,
     poor: Tensor | None = None,
+    flips: bool = False,
 ) -> Tensor:
     """Sum the probabilities of one case's classes over the windows, for several subsets.
 
@@ -169,6 +193,7 @@ def class_sums(
         device: where to compute.
         poor: what to show of the modalities outside a subset, like `volumes`; None: nothing. A modality that
             is in none of the subsets stays absent.
+        flips: whether to take the mean over all flips of each window, turned back.
 
     Returns float32 [S, C, *space], on `device` where they fit there; divided by their sum over the classes,
     which is the number of windows at a voxel, they are probabilities. Of a network that segments regions, the
@@ -176,14 +201,15 @@ def class_sums(
     """
     present = torch.tensor([presence(s, modalities) for s in subsets], device=device)
     shown = torch.stack([volumes] if poor is None else [volumes, poor])
-    space = space_of(window, backbone.spatial_dims)
+    space, dims = space_of(window, backbone.spatial_dims), range(backbone.spatial_dims)
+    axes = [flip for n in dims for flip in combinations(dims, n + 1)] if flips else []
     training = backbone.training
     backbone.eval()
     try:
         if backbone.spatial_dims == 3:
-            return _sliding_windows(backbone, shown, present, space, device)
+            return _sliding_windows(backbone, shown, present, space, device, axes)
         slices = [
-            _sliding_windows(backbone, shown[..., k : k + 1], present, space, device, k)
+            _sliding_windows(backbone, shown[..., k : k + 1], present, space, device, axes, k)
             for k in range(volumes.shape[-1])
         ]
         return torch.cat(slices, dim=-1)
@@ -197,11 +223,13 @@ def _sliding_windows(
     present: Tensor,
     window: tuple[int, int, int],
     device: torch.device,
+    flips: Sequence[tuple[int, ...]],
     slice_: int = 0,
 ) -> Tensor:
     """Sum over windows of `shown` [1, M, *space], or [2, M, *space] with the poor volumes second.
 
-    `slice_`: the first voxel of `shown` along the third axis of the case.
+    `flips`: the axes of each flip that counts beside the window itself. `slice_`: the first voxel of `shown`
+    along the third axis of the case.
     """
     space = tuple(shown.shape[2:])
     padded = torch.stack([pad_to(volumes, window) for volumes in shown])
@@ -217,7 +245,7 @@ def _sliding_windows(
         group = places[done : done + together]
         crops = torch.cat([padded[(slice(None), slice(None), *place)] for place in group]).to(device)
         try:
-            found = _rows(backbone, crops, _corners(group, slice_), present, batches)
+            found = _flipped_rows(backbone, crops, _corners(group, slice_), present, batches, flips)
         except torch.OutOfMemoryError:
             if len(group) > 1:
                 together = len(group) // 2
@@ -238,6 +266,25 @@ def _sliding_windows(
     per_axis = [_coverage(n, w) for n, w in zip(whole, window, strict=True)]
     number = torch.einsum("i,j,k->ijk", *per_axis)[kept].to(totals)
     return torch.stack([backbone.heads.class_probabilities(each[None] / number)[0] for each in totals])
+
+
+def _flipped_rows(
+    backbone: Backbone,
+    crops: Tensor,
+    corners: Tensor,
+    present: Tensor,
+    batches: "_Batches",
+    flips: Sequence[tuple[int, ...]],
+) -> list[Tensor]:
+    """Return the mean of `_rows` over the windows as they are and under each of the flips."""
+    total = _rows(backbone, crops, corners, present, batches)
+    for flip in flips:
+        turned = corners.clone()
+        turned[..., flip] = corners.flip(1)[..., flip]  # the first voxel of a flipped window was its last
+        rows = _rows(backbone, crops.flip([2 + axis for axis in flip]), turned, present, batches)
+        for mean, row in zip(total, rows, strict=True):
+            mean += row.flip([1 + axis for axis in flip])
+    return [row / (1 + len(flips)) for row in total] if flips else total
 
 
 def _rows(

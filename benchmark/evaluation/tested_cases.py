@@ -6,8 +6,9 @@ What is in `cases.csv` is not done again. `training.run` tests what it has train
 finished run on other data.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,19 @@ from benchmark.evaluation.metrics import Scoring
 from benchmark.evaluation.sliding_window import CPU, Segmentation, score_maps
 from benchmark.run_folder.case_rows import read_rows, write_rows
 from benchmark.run_folder.tests import TestFolder
+from datasets.missingness.degrade import Degradation
 from datasets.store.store import Store
+
+
+def segment_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `segment_case` takes of a test's settings."""
+    outside = settings.get("outside")
+    return {
+        "window": settings["window"],
+        "flips": settings.get("flips", False),
+        "outside": Degradation.parse(outside) if outside else None,
+        "probabilities": Scoring.of(settings).of_probabilities,
+    }
 
 
 def score_cases(

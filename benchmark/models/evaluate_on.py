@@ -2,6 +2,7 @@
 
     bench evaluate RUN --dataset data/brats2021
     bench evaluate RUN --dataset data/brats2020 --profile mr8852 --outside noise-2
+    bench evaluate FOLD0 --ensemble FOLD1 --ensemble FOLD2 --dataset data/brats2021
 
 The result is one more test in the run's folder, with the conditions of the tested data; reports read it like
 any test and say what it is. Nothing is trained. Called again, it does what is missing. The test of a model
@@ -22,9 +23,9 @@ from bench_errors import InputError
 from benchmark.config.run_config import digest
 from benchmark.evaluation.metrics import Scoring
 from benchmark.evaluation.sliding_window import Segmentation, segment_case
-from benchmark.evaluation.tested_cases import score_cases
+from benchmark.evaluation.tested_cases import score_cases, segment_options
 from benchmark.models.as_trained import TurnedStore, warn_of_unlike
-from benchmark.models.trained_model import Trained, load_trained
+from benchmark.models.trained_model import Trained, check_alike, load_trained
 from benchmark.models.unseen_cases import unseen_cases
 from benchmark.run_folder.folder import RunFolder
 from benchmark.run_folder.tests import TestFolder
@@ -40,7 +41,13 @@ EVALUATED = "evaluated"
 
 
 def evaluate_run(
-    run: str, dataset: Path, runs: Path, profile: str | None, outside: str | None, device: str
+    run: str,
+    dataset: Path,
+    runs: Path,
+    profile: str | None,
+    outside: str | None,
+    device: str,
+    ensemble: Sequence[str] = (),
 ) -> TestFolder:
     """Test a run on the cases of a store that it has not learnt from, and return the folder of the test.
 
@@ -53,16 +60,22 @@ def evaluate_run(
         outside: the quality in which modalities outside a subset are shown, such as ``noise-2``; None: as in
             the run, where they are absent by default.
         device: auto, cpu or cuda.
+        ensemble: more runs, tested alike, whose probabilities are averaged with those of the first; the cases
+            are those that none of them has learnt from, and the test is one of the first.
 
-    Raises `InputError` for data that do not fit the run, or of which it knows every patient.
+    Raises `InputError` for data that do not fit the run, or of which it knows every patient, and for runs
+    that cannot be averaged.
     """
     target = torch.device(chosen_device(device))
     torch.set_flush_denormal(True)  # as training and its test do
-    model = load_trained(run, runs, target)
+    models = [load_trained(name, runs, target) for name in (run, *ensemble)]
+    check_alike(models)
+    _check_tested_alike(models)
+    model = models[0]
     use_precision(model.precision(target))
     store = Store.open(dataset)
     _check_fits(model, store)
-    cases, left_out = unseen_cases(model, store)
+    cases, left_out = _unseen_by_all(models, store)
     warn_of_unlike(model, store, cases)
     table = store_availability(profile, store, cases) if profile else None
     cases = list(store.having(cases, model.subset))
@@ -70,7 +83,7 @@ def evaluate_run(
         cases = [case for case in cases if case in table.showing(model.subset).cases]
     if not cases:
         raise InputError(f"{dataset}: no case has {'+'.join(model.subset or ())}, which {model.name} is for")
-    settings = _settings(model, store, cases, left_out, table, outside)
+    settings = _settings(models, store, cases, left_out, table, outside)
     folder = _folder(model, runs)
     test = folder.test(f"on-{store.description.name}-{settings['hash']}")
     if test.done:
@@ -81,7 +94,7 @@ def evaluate_run(
         test.begin(settings)
         where = environment(device_text(target), torch.get_num_threads(), model.precision(target))
         folder.note_session("computing", environment=where)
-        _test(model, store, cases, table, test, target)
+        _test(models, store, cases, table, test, target)
         folder.note_session("done")
     return test
 
@@ -97,38 +110,55 @@ def _folder(model: Trained, runs: Path) -> RunFolder:
     return folder
 
 
+def _check_tested_alike(models: Sequence[Trained]) -> None:
+    """Raise `InputError` unless the models are tested in the same way, on what they have not learnt from."""
+    first = models[0]
+    for model in models[1:]:
+        for what in ("window", "precision"):
+            if getattr(model.config, what) != getattr(first.config, what):
+                raise InputError(
+                    f"--ensemble {model.name}: its {what} is {getattr(model.config, what)}, that of "
+                    f"{first.name} is {getattr(first.config, what)}: only runs tested alike can be averaged"
+                )
+        if model.subset != first.subset:
+            raise InputError(f"--ensemble {model.name}: it is for another subset than {first.name}")
+
+
+def _unseen_by_all(models: Sequence[Trained], store: Store) -> tuple[list[str], list[str]]:
+    """Return the cases to test on, and those left out because one of the models has learnt from them."""
+    found = [unseen_cases(model, store) for model in models]
+    cases = [case for case in found[0][0] if all(case in of_model for of_model, _ in found)]
+    if not cases:
+        raise InputError(
+            f"each case of {store.path} has taught one of the {len(models)} runs, as a fold's test cases "
+            "teach the others: give data that none of them has seen"
+        )
+    return cases, sorted({case for _, left_out in found for case in left_out})
+
+
 def _test(
-    model: Trained,
+    models: Sequence[Trained],
     store: Store,
     cases: Sequence[str],
     table: Availability | None,
     test: TestFolder,
     device: torch.device,
 ) -> None:
+    model, *others = models
     settings = test.settings()["test"]
-    outside = Degradation.parse(settings["outside"]) if settings.get("outside") else None
+    options = {**segment_options(settings), "dedicated": model.subset}
+    options["others"] = [other.backbone for other in others]
     degraded = test.path / "degraded"
     seen = _seen_as(store, table, degraded) if table else store
     shown = TurnedStore.of(seen, model)
 
-    scoring = Scoring.of(settings)
-
     def segment(case: str) -> Segmentation:
         print(f"segmenting {case}", file=sys.stderr, flush=True)
         with autocast(model.precision(device), device):
-            segmented = segment_case(
-                model.backbone,
-                shown,
-                case,
-                window=settings["window"],
-                device=device,
-                outside=outside,
-                probabilities=scoring.of_probabilities,
-                dedicated=model.subset,
-            )
+            segmented = segment_case(model.backbone, shown, case, device=device, **options)
         return shown.turned_back(case, segmented)
 
-    score_cases(test, seen, cases, segment, scoring, device=device)
+    score_cases(test, seen, cases, segment, Scoring.of(settings), device=device)
     shutil.rmtree(degraded, ignore_errors=True)
 
 
@@ -158,7 +188,7 @@ def _check_fits(model: Trained, store: Store) -> None:
 
 
 def _settings(
-    model: Trained,
+    models: Sequence[Trained],
     store: Store,
     cases: Sequence[str],
     left_out: Sequence[str],
@@ -166,11 +196,14 @@ def _settings(
     outside: str | None,
 ) -> dict[str, Any]:
     """The test's `test.yaml`: its settings and the data that it is made on."""
+    model, *others = models
     config, data = model.config, model.content.get("data", {})
     if outside:
         quality = config.test.model_copy(update={"outside": str(Degradation.parse(outside))})
         config = config.model_copy(update={"test": quality})
-    training = model.content.get("identity", {}).get("training") or _weights_hash(model)
+    training, *further = (
+        each.content.get("identity", {}).get("training") or _weights_hash(each) for each in models
+    )
     settings = test_conditions(config, training, store, tuple(cases))
     evaluated: dict[str, Any] = {
         "run": model.name,
@@ -180,6 +213,9 @@ def _settings(
     if table:
         evaluated |= {"profile": table.profile, "availability": table.hash, "realised": realised(table)}
     about = store.description.name + (f" under {table.profile}" if table else "")
+    if others:
+        evaluated["ensemble"] = [other.name for other in others]
+        about += f", mean of {len(models)} runs {digest(further)[:4]}"
     tested_on: dict[str, Any] = {
         "split": "unknown",
         "availability": {"profile": "unknown", "hash": "unknown", "nominal": None, "realised": {}},
@@ -191,7 +227,7 @@ def _settings(
     return {
         **settings,
         **({"config": unknown_training} if "imported" in model.content else {}),
-        "hash": digest([settings["hash"], table and table.hash]),
+        "hash": digest([settings["hash"], table and table.hash, *further]),
         "test": {**settings["test"], EVALUATED: about},
         "dataset": store.description.to_dict(),
         "data": tested_on,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bench_errors import InputError
 from bench_registry import unknown
-from benchmark.evaluation.sliding_window import most_probable
+from benchmark.evaluation.sliding_window import averaged, most_probable
 from benchmark.models.segmentation_files import (
     VOLUMES,
     PatientSegmentation,
@@ -216,9 +216,7 @@ def segment_patient(
     del examined, volumes  # two thirds of what a case takes, while the network computes
     normalised = torch.from_numpy(cut.normalised(study.modalities))
     window = tuple(slice(start, end) for start, end in cut.box)
-    sums = [model.class_sums(normalised, subset, device) for model in models]
-    # A single model's sums are compared as they are, as in the run's test.
-    total = sums[0] if len(sums) == 1 else torch.stack([s / s.sum(dim=0) for s in sums]).sum(dim=0)
+    total = averaged(model.class_sums(normalised, subset, device) for model in models)
     classes = np.zeros(shape, dtype=np.uint8)
     classes[window] = most_probable(total).numpy()
     voxel = float(np.prod(voxel_sizes(like.affine))) / 1000

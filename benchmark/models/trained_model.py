@@ -81,9 +81,10 @@ class Trained:
 
     def class_sums(self, volumes: Tensor, subset: Subset, device: torch.device) -> Tensor:
         """Return what `evaluate.class_sums` does for one subset [C, *space], on the CPU, as the test does."""
-        modalities, window = self.description.modalities, self.config.window
+        modalities, window, flips = self.description.modalities, self.config.window, self.config.test.flips
         with autocast(self.precision(device), device):
-            return class_sums(self.backbone, volumes, [subset], modalities, window, device)[0].cpu()
+            sums = class_sums(self.backbone, volumes, [subset], modalities, window, device, flips=flips)
+        return sums[0].cpu()
 
     def precision(self, device: torch.device) -> str:
         """The run's precision, or fp32 where `device` cannot compute at it."""

@@ -243,12 +243,12 @@ def prediction(
 ) -> Callable[[], object]:
     """Return what segments a volume [X, Y, Z] for every subset."""
     volumes = noise(len(description.modalities), *space)
-    poor = volumes if config.test.outside else None
-    subsets = table_subsets(description)
+    poor, flips = volumes if config.test.outside else None, config.test.flips
+    subsets, modalities = table_subsets(description), description.modalities
 
     def predict_all() -> object:
         with autocast(config.precision, device):
-            return predict(network, volumes, subsets, description.modalities, config.window, device, poor)
+            return predict(network, volumes, subsets, modalities, config.window, device, poor, flips)
 
     return predict_all
 

@@ -29,7 +29,7 @@ from benchmark import tracking
 from benchmark.config.run_config import RunConfig, read_config
 from benchmark.evaluation.metrics import Scoring
 from benchmark.evaluation.sliding_window import Segmentation, mean_dice, score_maps, segment_case
-from benchmark.evaluation.tested_cases import score_cases
+from benchmark.evaluation.tested_cases import score_cases, segment_options
 from benchmark.run_folder.case_rows import CaseRow, write_rows
 from benchmark.run_folder.checkpoint import load_weights, save_weights
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
@@ -49,7 +49,7 @@ from benchmark.training.seen_cases import write_learnt_from
 from benchmark.training.train import Training, Validation, train
 from benchmark.training.trial import VALIDATION, Trial
 from datasets.batches.loader import Loader
-from datasets.missingness.degrade import Degradation, DegradedStore
+from datasets.missingness.degrade import DegradedStore
 from datasets.randomness import torch_seed
 from datasets.store.store import Store
 from passion import OBJECTIVES
@@ -269,24 +269,13 @@ def _test(
     """Score the test cases as the test's `test.yaml` says."""
     config, store = inputs.config, inputs.store
     settings = test.settings()["test"]
-    outside = Degradation.parse(settings["outside"]) if settings.get("outside") else None
-
-    scoring = Scoring.of(settings)
+    options = {**segment_options(settings), "dedicated": inputs.subset}
 
     def segment(case: str) -> Segmentation:
         with autocast(config.precision, device):
-            return segment_case(
-                backbone,
-                store,
-                case,
-                window=settings["window"],
-                device=device,
-                outside=outside,
-                probabilities=scoring.of_probabilities,
-                dedicated=inputs.subset,
-            )
+            return segment_case(backbone, store, case, device=device, **options)
 
-    score_cases(test, store, inputs.tested, segment, scoring, stop, device)
+    score_cases(test, store, inputs.tested, segment, Scoring.of(settings), stop, device)
 
 
 def _degraded(folder: RunFolder) -> Path:

@@ -115,6 +115,7 @@ def _evaluated(runs: Sequence[Run]) -> list[str]:
             f"tested after training on {run.config['dataset']} data {run.content['data']['hash']}"
             + (f", {_missing(done['realised'])}" if "realised" in done else "")
             + f" (trained on {done['trained']['dataset']} data {done['trained']['data']})"
+            + (f", the mean with {', '.join(done['ensemble'])}" if "ensemble" in done else "")
         )
         for run in runs
         if (done := run.content.get("evaluated"))

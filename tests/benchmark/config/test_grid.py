@@ -7,6 +7,33 @@ from datasets.vocabulary import subset_name, subsets
 from tests.tiny_networks import SEGMENTING
 
 
+def test_each_network_may_bring_its_recipe(tmp_path):
+    path = tmp_path / "recipes.yaml"
+    path.write_text(
+        "axes:\n"
+        "  backbone:\n"
+        "  - rfnet\n"
+        "  - name: monai:DynUNet\n"
+        "    arguments: {deep_supr_num: 2}\n"
+        "    with:\n"
+        "      train: {optimiser: sgd, lr: 0.01, schedule: cosine, steps_per_epoch: 250}\n"
+        "      train.crop: [80, 160, 160]\n"
+        "      test.flips: true\n"
+        "  seed: [1, 2]\n"
+        "base: {train: {lr: 0.1, epochs: 3}}\n"
+    )
+    usual, _, other, _ = load_grid(str(path)).configs
+    assert (usual.train.optimiser, usual.train.lr, usual.train.epochs) == ("adamw", 0.1, 3)
+    assert (other.train.optimiser, other.train.lr, other.train.epochs) == ("sgd", 0.01, 3)
+    assert (other.train.schedule, other.train.steps_per_epoch) == ("cosine", 250)
+    assert (other.train.crop, other.window, other.test.flips) == ((80, 160, 160), (80, 160, 160), True)
+    assert {config.window for config in load_grid(str(path), ["train.crop=[32, 48, 48]"]).configs} == {
+        (32, 48, 48)
+    }
+    with pytest.raises(InputError, match=r"--set .*the study is 3-D: give 3, or one for all axes"):
+        load_grid(str(path), ["train.crop=[32, 48]"])
+
+
 @pytest.mark.parametrize("name", grid_names())
 def test_shipped_grids_are_valid_and_say_what_they_are(name):
     grid = load_grid(name)

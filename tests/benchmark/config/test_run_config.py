@@ -106,7 +106,14 @@ def test_numbers_under_arguments_are_finite(value):
 
 
 def test_the_settings_of_a_test_make_another_test_and_no_other_training():
-    tests = ({}, {"outside": "noise-2"}, {"policy": "brats-2023"}, {"window": 96}, {"metrics": ["nsd"]})
+    tests = (
+        {},
+        {"outside": "noise-2"},
+        {"policy": "brats-2023"},
+        {"window": 96},
+        {"metrics": ["nsd"]},
+        {"flips": True},
+    )
     runs = [RunConfig.model_validate({"objective": "kd", "test": test}) for test in tests]
     assert len({run.hash for run in runs}) == len({run.teacher.hash for run in runs}) == 1
     assert len({run.folder for run in runs}) == 1

@@ -14,7 +14,7 @@ from lone_test_folder import single_test
 
 from benchmark.evaluation.sliding_window import segment_case
 from benchmark.models.trained_model import load_trained
-from benchmark.run_folder.folder import run_folders
+from benchmark.run_folder.folder import RunFolder, run_folders
 from datasets.store.store import Store
 
 GRID = {
@@ -177,6 +177,12 @@ def test_the_page_works_as_written(place, run, case):
     report = bench("report", "--grid", "tiny", "--out", "report", "--formats", "png", cwd=place)
     assert report.returncode == 0, report.stderr
     assert "evaluated=phantom, outside=noise-2" in (place / "report" / "report.md").read_text()
+    pair = bench("evaluate", run, "--ensemble", place / "model", "--dataset", "STORE", cwd=place)
+    assert pair.returncode == 0, pair.stderr
+    (averaged,) = (test for test in RunFolder(run).tests() if "ensemble" in str(test.settings()))
+    assert averaged.cases.read_bytes() == before  # the mean of a network and itself
+    assert bench("report", "--grid", "tiny", "--out", "pair", "--formats", "png", cwd=place).returncode == 0
+    assert "the mean with model" in (place / "pair" / "report.md").read_text()
 
 
 def test_damaged_weights_are_noticed(place, tmp_path, run):

@@ -1,0 +1,49 @@
+"""Which runs can be tested as one, and on what: cases that none of them has learnt from."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from bench_errors import InputError
+from benchmark.config.run_config import RunConfig
+from benchmark.models import evaluate_on
+from benchmark.models.trained_model import check_alike
+from datasets.studies.brats import BRATS2020
+from datasets.studies.myops import MYOPS2020
+
+
+def model(name, description=BRATS2020, subset=None, **changes):
+    config = RunConfig.model_validate(changes)
+    return SimpleNamespace(
+        name=name, config=config, description=description, subset=subset, box="full", likeness=None
+    )
+
+
+def test_runs_of_other_modalities_are_no_ensemble():
+    check_alike([model("first")])
+    check_alike([model("first"), model("second", seed=1)])
+    with pytest.raises(InputError, match="--ensemble second: found modalities"):
+        check_alike([model("first"), model("second", MYOPS2020)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"train": {"crop": 96}}, "its window is 96, that of first is 80"),
+        ({"precision": "bf16"}, "its precision is bf16"),
+        ({"subset": ("t1",)}, "it is for another subset than first"),
+    ],
+)
+def test_runs_that_are_tested_otherwise_are_no_ensemble(changes, says):
+    with pytest.raises(InputError, match=f"--ensemble second: {says}"):
+        evaluate_on._check_tested_alike([model("first"), model("second", **changes)])
+
+
+def test_an_ensemble_is_tested_on_what_none_of_it_has_learnt_from(monkeypatch):
+    unseen = {"a": (["1", "2", "3"], ["4"]), "b": (["2", "3", "4"], ["1"]), "c": (["4"], ["2", "3"])}
+    monkeypatch.setattr(evaluate_on, "unseen_cases", lambda name, store: unseen[name])
+    store = SimpleNamespace(path="STORE")
+    assert evaluate_on._unseen_by_all(["a"], store) == unseen["a"]
+    assert evaluate_on._unseen_by_all(["a", "b"], store) == (["2", "3"], ["1", "4"])
+    with pytest.raises(InputError, match="each case of STORE has taught one of the 3 runs"):
+        evaluate_on._unseen_by_all(["a", "b", "c"], store)
