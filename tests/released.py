@@ -42,11 +42,6 @@ def released_state(name: str) -> dict[str, Tensor]:
     return {key: torch.from_numpy(_draw(key, shape)) for key, shape in shapes.items()}
 
 
-def drawn_state(net: nn.Module) -> dict[str, Tensor]:
-    """Return golden weights of `net`, float32: each a function of its name in our network."""
-    return {key: torch.from_numpy(_draw(key, list(value.shape))) for key, value in net.state_dict().items()}
-
-
 def _draw(name: str, shape: list[int]) -> np.ndarray:
     seed = zlib.crc32(f"shared:{name}".encode())
     values = np.random.Generator(np.random.PCG64(seed)).standard_normal(shape)
