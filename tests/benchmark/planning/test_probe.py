@@ -2,10 +2,12 @@
 
 import os
 import time
+from math import prod
 
 import numpy as np
 import pytest
 
+from bench_edges import space_of
 from benchmark.config.run_config import RunConfig
 from benchmark.evaluation.metrics import METRICS
 from benchmark.launch.devices import Slot
@@ -55,7 +57,7 @@ def grows(monkeypatch):
         edges.append(edge)
         if edge in bad:
             raise ValueError(f"not at {edge}")
-        seconds = edge**3 / 1e6
+        seconds = prod(space_of(edge, 3)) / 1e6
         clock[0] += 4 * seconds
         return Point(edge, [[seconds, 0.0], [seconds, 0.0]], 0)
 
@@ -70,6 +72,12 @@ def grows(monkeypatch):
 def test_a_shape_is_timed_at_small_crops_and_the_largest_that_its_share_allows(grows, share, expected):
     probe._time(shape(crop=80), SLOT, share, Said())
     assert grows[0] == expected
+
+
+@pytest.mark.parametrize(("share", "largest"), [(30.0, [(80, 160, 160)]), (3.0, [(48, 96, 96)]), (0.1, [])])
+def test_the_edges_of_a_crop_are_smaller_alike(grows, share, largest):
+    probe._time(shape(crop=[80, 160, 160]), SLOT, share, Said())
+    assert grows[0] == [(16, 32, 32), (32, 64, 64), *largest]
 
 
 def test_a_network_that_takes_no_small_crops_is_timed_at_its_own(grows):
