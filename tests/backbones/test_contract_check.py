@@ -13,7 +13,7 @@ from backbones.contract import Auxiliary, Features, Fused
 from bench_errors import InputError
 from bench_options import MethodOptions
 from bench_registry import PLUGINS
-from tests.tiny_networks import tiny
+from tests.tiny_networks import CROPS, tiny
 
 exec(block("add-a-backbone.md", "python"))
 Sound = globals()["MeanNet"]
@@ -29,7 +29,7 @@ def plugins(monkeypatch):
 @pytest.mark.parametrize("modalities", [1, 2])
 @pytest.mark.parametrize("name", list(BACKBONES))
 def test_every_backbone_keeps_the_contract(name: str, modalities: int) -> None:
-    lines = list(check_backbone(name, crop=32, modalities=modalities, **tiny(name)))
+    lines = list(check_backbone(name, crop=CROPS.get(name, 32), modalities=modalities, **tiny(name)))
     assert sum(line.startswith("volumes") for line in lines) == 8
     assert sum(line.startswith("slices") for line in lines) == 8
 

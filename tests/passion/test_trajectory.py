@@ -16,10 +16,10 @@ import backbones
 import passion
 from backbones import BACKBONES
 from backbones.contract import Backbone, Fused
+from tests.tiny_networks import CROPS
 
 MASKS = ("1110", "0010", "1111", "0110", "1010", "0100", "0001")  # each a row of mr2468, flair t1ce t1 t2
 EPOCHS, CLASSES, TAU = 3, 4, 4.0
-CROPS = {"rfnet": 16, "transunet": 16}  # what takes so small a crop is quick; the others: 32
 
 
 def batches(crop: int) -> list[SimpleNamespace]:
