@@ -237,6 +237,8 @@ class RunConfig(Frozen):
                 for detail in error.errors(include_url=False):
                     problems["pretrain", "train", *detail["loc"]] = detail["msg"]
             else:
+                if pretrained.init:
+                    problems["pretrain", "train", "init"] = "a pre-training starts afresh; leave it out"
                 found = self._problems_of(self.pretrain.objective, pretrained)
                 problems |= {("pretrain", *keys): text for keys, text in found.items()}
         if self.table_seed != RELEASED_SEED and (

@@ -301,6 +301,10 @@ def test_a_teacher_is_pretrained_too():
         ({"objective": "mae", "train": {"epoch": 3}}, "pretrain.train.epoch: no such option here"),
         ({"objective": "mae", "train": {"select": "best"}}, "pretrain.train.select: mae segments nothing"),
         (
+            {"objective": "mae", "train": {"init": "a.pth"}},
+            "pretrain.train.init: a pre-training starts",
+        ),
+        (
             {"objective": {"name": "mae", "policy": "pdt"}},
             "pretrain.objective.policy: pdt trains on complete",
         ),

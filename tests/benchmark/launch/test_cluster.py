@@ -176,6 +176,20 @@ def test_a_grid_becomes_arrays_and_students_wait_for_their_teachers(programs, ma
     assert programs.said.splitlines() == ["submitted 2 runs as job 17", "submitted 1 run as job 18"]
 
 
+def test_a_chain_becomes_an_array_for_each_link(programs, make_job):
+    first = make_job("first")
+    middle = make_job("middle", first)
+    last, other = make_job("last", middle), make_job("other")
+    submit_to(programs, [last, middle, first, other], Cluster.of({}))
+    jobs = [job_of(job.folder.path) for job in (first, other, middle, last)]
+    assert jobs == ["17_0", "17_1", "18", "19"]
+    assert [script.get("dependency") for script in programs.scripts()] == [
+        None,
+        "afterany:17_0",
+        "afterany:18",
+    ]
+
+
 def test_a_limit_holds_over_all_arrays(programs, make_job):
     programs.program("scontrol", "echo 'MaxArraySize = 2'")
     jobs = [make_job(f"run{n}", work=-n) for n in range(5)]

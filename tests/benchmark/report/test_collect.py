@@ -47,6 +47,12 @@ def test_a_finished_run_goes_before_the_same_one_unfinished(tmp_path):
     assert [(run.grid, run.state) for run in collected.repeated] == [("a", "failed")]
 
 
+def test_a_training_that_nothing_tests_is_left_out(tmp_path):
+    record(tmp_path / "g", "baseline")
+    shutil.rmtree(record(tmp_path / "g", "mae").path / "tests")
+    assert [run.config["objective"]["name"] for run in collect([tmp_path / "g"]).runs] == ["baseline"]
+
+
 def test_unfinished_runs_have_a_reason(tmp_path):
     record(tmp_path / "g", "baseline")
     record(tmp_path / "g", "passion", seed=1, state="failed")

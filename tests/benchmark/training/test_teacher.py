@@ -1,9 +1,11 @@
 """A run that learns from another: done in order, given up with a reason where its teacher fails."""
 
 import pytest
+import torch
 import yaml
 from bench_program import bench
 
+from benchmark.run_folder.checkpoint import load_weights
 from benchmark.run_folder.folder import run_folders
 
 
@@ -55,3 +57,26 @@ def test_a_student_of_a_broken_teacher_fails_with_its_reason(taught, tmp_path):
     assert "the loss is nan" in teacher.reason()
     assert student.reason() == f"it needs {teacher.path.name}, which is failed ({teacher.reason()})"
     assert not (student.path / "log.jsonl").exists()
+
+
+@pytest.mark.long
+def test_a_run_starts_from_its_pretraining(tmp_path):
+    grid = tmp_path / "pretrained.yaml"
+    grid.write_text(
+        "axes: {objective: [baseline]}\n"
+        "base:\n"
+        "  backbone: {name: m3ae, width: 2, image: [32, 32, 32]}\n"
+        "  pretrain: {objective: mae, train: {epochs: 2, lr: 0.01, augment: false}}\n"
+        "  train: {epochs: 1, crop: 32, lr: 1.0e-9}\n"  # so that it stays where it starts
+        "data: {phantom: {cases: 6, size: 32, seed: 0}}\n"
+    )
+    result = bench("run", "--grid", grid, "--runs", tmp_path, "--device", "cpu", "--no-track")
+    assert result.returncode == 0, result.stderr
+    runs = {
+        folder.config()["config"]["objective"]["name"]: folder for folder in run_folders(tmp_path / grid.stem)
+    }
+    first, second = (load_weights(runs[name]) for name in ("mae", "baseline"))
+    assert runs["mae"].tests() == []
+    assert len(runs["baseline"].tests()) == 1
+    assert first["image"].equal(second["image"])  # which is fixed by then
+    torch.testing.assert_close(first["encoder.levels.0.0.weight"], second["encoder.levels.0.0.weight"])

@@ -227,3 +227,38 @@ def test_an_optimiser_is_as_its_recipe_says():
     kinds = {name: type(made(optimiser=name)) for name in ("adamw", "adam", "radam")}
     assert kinds == {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "radam": torch.optim.RAdam}
     assert [made(**train).param_groups[0]["amsgrad"] for train in ({}, {"amsgrad": False})] == [True, False]
+
+
+def test_what_is_frozen_is_no_part_of_the_optimiser_and_an_image_learns_at_its_own_rate():
+    def made(stage):
+        net = small_network(1, "mae")
+        net.begin(stage)
+        config = RunConfig.model_validate({"train": {"lr": 0.03}})
+        return net, training.make_optimiser(
+            config, net, passion.create("baseline", 3, 3), torch.device("cpu")
+        )
+
+    net, optimiser = made("finetuning")
+    (group,) = optimiser.param_groups
+    assert {id(p) for p in group["params"]} == {id(p) for p in net.parameters() if p.requires_grad}
+    before = net.image.detach().clone()
+    training.fill_gradients(optimiser)
+    optimiser.step()
+    assert torch.equal(net.image, before)  # weight decay too leaves it alone
+    net, optimiser = made("pretraining")
+    usual, image = optimiser.param_groups
+    assert image["params"] == [net.image]
+    assert image["factor"] == pytest.approx(5e-3 / 3e-4)
+    assert not any(p is net.image for p in usual["params"])
+
+
+def test_a_rate_of_its_own_follows_the_schedule(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.write_config({})
+    config = RunConfig.model_validate({"objective": "mae", "train": {"epochs": 2, "lr": 0.03}})
+    objective = passion.create(config.objective, 3, 3)
+    made = Training(config, small_network(1, "mae"), objective, SmallLoader(), torch.device("cpu"))
+    training.train(made, folder)
+    usual, image = (group["lr"] for group in made.optimiser.param_groups)
+    assert image / usual == pytest.approx(5e-3 / 3e-4)
+    assert usual == pytest.approx(training.learning_rate(config.train, 1))
