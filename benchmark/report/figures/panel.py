@@ -139,8 +139,8 @@ def _draw_outline(axis: Axes, mask: NDArray[np.bool_], color: str, linewidth: fl
         edged = np.pad(mask.astype(float), 1)
         ys, xs = (np.arange(-1, n + 1) for n in mask.shape)
         halo = withStroke(linewidth=linewidth + 1.2, foreground="black")  # or grey would hide it
-        # `Axes.contour` draws the same, and takes four times as long.
-        lines = contour_generator(xs, ys, edged).lines(0.5)
+        # `Axes.contour` draws the same, and takes six times as long.
+        lines: Any = contour_generator(xs, ys, edged).lines(0.5)
         style: dict[str, Any] = {"colors": color, "linewidths": linewidth, "linestyles": [linestyle]}
         axis.add_collection(LineCollection(lines, path_effects=[halo], **style), autolim=False)
 

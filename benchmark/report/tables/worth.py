@@ -102,7 +102,8 @@ def _table(
     subsets = [parse_subset(name, modalities) for name in scores.subsets]
     weights = weigh(subsets, modalities)
     # Of every modality in every region: [modalities x regions, regions, subsets].
-    trainings = scores.trainings(np.kron(weights[:, None], np.eye(len(scores.regions))[..., None]))
+    everywhere = np.concatenate([of_one * np.eye(len(scores.regions))[..., None] for of_one in weights])
+    trainings = scores.trainings(everywhere)
     worth = [mean(of_method) for of_method in trainings.values()]
     blocks = tuple(_block(scores, i, worth) for i in range(len(scores.regions)))
     return Table(
