@@ -9,8 +9,10 @@ from textwrap import fill
 from typing import Any
 
 import numpy as np
+from contourpy import contour_generator
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
@@ -122,8 +124,7 @@ def _draw_slice(axis: Axes, grey: NDArray[np.uint8], shape: NDArray[np.int64]) -
     room = np.zeros(shape, dtype=np.uint8)
     room[: grey.shape[0], : grey.shape[1]] = grey
     axis.imshow(room, cmap="gray", vmin=0, vmax=255, interpolation="none")
-    axis.set_xticks([])
-    axis.set_yticks([])
+    axis.set(xticks=[], yticks=[], xlim=(-1, shape[1]), ylim=(shape[0], -1))  # room for outlines at its edge
     axis.spines[:].set_visible(False)
 
 
@@ -137,11 +138,11 @@ def _draw_outline(axis: Axes, mask: NDArray[np.bool_], color: str, linewidth: fl
     if mask.any():
         edged = np.pad(mask.astype(float), 1)
         ys, xs = (np.arange(-1, n + 1) for n in mask.shape)
-        halo = withStroke(linewidth=linewidth + 1.2, foreground="black")
-        drawn = axis.contour(
-            xs, ys, edged, [0.5], colors=[color], linewidths=linewidth, linestyles=[linestyle]
-        )
-        drawn.set_path_effects([halo])  # or in grey it could not be seen on grey
+        halo = withStroke(linewidth=linewidth + 1.2, foreground="black")  # or grey would hide it
+        # `Axes.contour` draws the same, and takes six times as long.
+        lines: Any = contour_generator(xs, ys, edged).lines(0.5)
+        style: dict[str, Any] = {"colors": color, "linewidths": linewidth, "linestyles": [linestyle]}
+        axis.add_collection(LineCollection(lines, path_effects=[halo], **style), autolim=False)
 
 
 def _write(axis: Axes, text: str) -> None:

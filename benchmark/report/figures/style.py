@@ -35,6 +35,7 @@ STYLE: dict[Any, Any] = {
     "hatch.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.titley": 1.0,  # where it would be put, had matplotlib looked for ticks above the axis
 }
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A6D00")
 """Okabe and Ito's palette for the colour-blind, its darker colours first; its yellow darkened."""
@@ -82,6 +83,8 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[P
     paths = []
     with rc_context(STYLE):
         if engine := figure.get_layout_engine():
+            for axis in figure.axes:
+                axis.spines[:].set_in_layout(False)  # slow to measure; pads have room for their ticks
             engine.execute(figure)
             figure.set_layout_engine(None)  # arranged once is enough for all formats
         for kind in formats:
