@@ -104,4 +104,4 @@ def test_initialisation() -> None:
     net = network()
     assert not any(m.bias.any() for m in net.modules() if isinstance(m, torch.nn.Conv3d))
     assert not net.position.any()
-    assert net.fusions[0].tokens.learnt.std() == pytest.approx(1, rel=0.05)
+    assert net.fusions[0].tokens.learnt.std().item() == pytest.approx(1, rel=0.05)
