@@ -5,7 +5,7 @@
     with golden_draws():                               # dropout and latents of a training step
         features = net.train().encode(volumes, available)
 
-The figures in ``tests/golden/tiny_<name>.json`` were computed outside the project, with the published code
+The figures in ``tests/golden/small/<name>.json`` were computed outside the project, with the published code
 run on the same weights (its parameters set from ours), input and draws: probabilities of all subsets at some
 voxels in evaluation mode, and in training mode those of the subsets of SHOWN and each loss.
 """
@@ -21,7 +21,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 import torch.nn.functional as F
-from released import GOLDEN, _draw
+from released import GOLDEN, drawn_state
 from torch import Tensor
 
 import backbones
@@ -35,9 +35,7 @@ SHOWN = ["1111", "1010", "0001"]
 def tiny_network(name: str, crop: int, **options: Any) -> Backbone:
     """Build a network of 4 modalities and 4 classes; its weights follow from their names."""
     net = backbones.create(name, 4, 4, crop, **options)
-    net.load_state_dict(
-        {key: torch.from_numpy(_draw(key, list(value.shape))) for key, value in net.state_dict().items()}
-    )
+    net.load_state_dict(drawn_state(net))
     return net
 
 
@@ -72,7 +70,7 @@ def golden_draws() -> Iterator[None]:
 
 def worst_difference(net: Backbone, name: str, volumes: Tensor) -> dict[str, float]:
     """Compare with the published network: worst absolute difference of probabilities, relative of losses."""
-    figures = json.loads((GOLDEN / f"tiny_{name}.json").read_text())
+    figures = json.loads((GOLDEN / "small" / f"{name}.json").read_text())
     worst: dict[str, float] = {}
 
     def note(what: str, values: Tensor, expected: Any, relative: bool) -> None:
