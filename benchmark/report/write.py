@@ -101,8 +101,9 @@ def _write(
     texts: dict[str, str] = {}
     tables: dict[str, str] = {}
     drawn: dict[str, list[Picture]] = {}
+    # Runs remember what they read: not while a thread sends them to the processes that draw.
+    runs = [(run, minutes(run)) for study in collected.studies() for run in study.every_run]
     with _drawing(sections, out / "figures", formats) as results:
-        runs = [(run, minutes(run)) for study in collected.studies() for run in study.every_run]
         for section, (own, paths) in zip(sections, results, strict=True):
             for table in section.tables:
                 files = _files(table)

@@ -175,7 +175,7 @@ def _joined(done: Sequence[Run]) -> list[Run]:
         test = run.test.name if run.test else ""
         key = (*alike, run.variant, run.method, test) if is_dedicated(run.config) else (run.folder,)
         rows.setdefault(key, []).append(run)
-    return [replace(runs[0], parts=tuple(runs) if len(key) > 1 else ()) for key, runs in rows.items()]
+    return [replace(runs[0], parts=tuple(runs)) if len(key) > 1 else runs[0] for key, runs in rows.items()]
 
 
 def _studies(done: Sequence[Run]) -> list[Study]:

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -115,6 +116,19 @@ def test_many_sections_are_drawn_in_processes_with_the_same_bytes(grid, tmp_path
         assert [path.name for path in paths] == ["phantom-gains.png"]
     one, several = (tmp_path / name / "phantom-gains.png" for name in ("one", "several"))
     assert one.read_bytes() == several.read_bytes()
+
+
+def test_nothing_changes_while_it_is_sent_to_the_processes_that_draw(grid, tmp_path, monkeypatch):
+    @contextmanager
+    def watched(sections, folder, formats):
+        scores = [scores for section in sections for scores in section.scores]
+        sent = [*scores, *(run for own in scores for run in own.study.runs)]
+        before = [list(vars(one)) for one in sent]
+        yield [([], [])] * len(sections)
+        assert [list(vars(one)) for one in sent] == before
+
+    monkeypatch.setattr("benchmark.report.write._drawing", watched)
+    write_report([grid], tmp_path)
 
 
 def test_values_by_hand(grid):
