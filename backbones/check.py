@@ -309,6 +309,32 @@ def check_state(net: Backbone, setting: CheckedNetwork) -> str:
     return ""
 
 
+def check_position(net: Backbone, setting: CheckedNetwork) -> str:
+    """Crops lie anywhere in their cases, and beyond, each for itself."""
+    net, volumes, available = _precise(net, setting)
+    last = torch.tensor(setting.space) - 1
+    forwards, away = torch.stack([torch.zeros_like(last), last]), torch.full((2, 3), 1000)
+    corners = torch.stack([forwards - 5, (forwards + 3).flip(0), forwards + away])
+    with torch.no_grad():
+        together = net.fuse(net.encode_at(volumes, available, corners), available).logits
+        for b in range(len(volumes)):
+            one = slice(b, b + 1)
+            alone = net.fuse(net.encode_at(volumes[one], available[one], corners[one]), available[one])
+            if not _close(together[one], alone.logits):
+                raise Broken(
+                    f"logits of a crop at {corners[b].tolist()} change with where the others lie: "
+                    "let encode_at go by the corners of each item alone"
+                )
+        if type(net).rebuild is Backbone.rebuild:
+            return ""
+        there = available[:, :, None, None, None]
+        terms = net.rebuild(volumes.where(there, torch.nan), there & (volumes > 0), available, corners)
+    for name, term in terms.items():
+        if term.loss.dim() or not term.loss.isfinite():
+            raise Broken(f"{name} of rebuild is {term.loss}, expected a finite scalar")
+    return f"rebuilds volumes: {', '.join(terms)}"
+
+
 CHECKS = (
     check_shapes,
     check_gradients,
@@ -316,6 +342,7 @@ CHECKS = (
     check_absent,
     check_independence,
     check_rows,
+    check_position,
     check_state,
 )
 

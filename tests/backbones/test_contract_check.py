@@ -30,8 +30,8 @@ def plugins(monkeypatch):
 @pytest.mark.parametrize("name", list(BACKBONES))
 def test_every_backbone_keeps_the_contract(name: str, modalities: int) -> None:
     lines = list(check_backbone(name, crop=CROPS.get(name, 32), modalities=modalities, **tiny(name)))
-    assert sum(line.startswith("volumes") for line in lines) == 8
-    assert sum(line.startswith("slices") for line in lines) == 8
+    assert sum(line.startswith("volumes") for line in lines) == 9
+    assert sum(line.startswith("slices") for line in lines) == 9
 
 
 class MultipliesByPresence(Sound):
@@ -99,6 +99,13 @@ class AddsWhatIsNotFinite(Sound):
         return {"image": Auxiliary((batch.volumes - fused.logits[:, :1]).square().mean(), 1.0)}
 
 
+class LiesWhereTheFirstDoes(Sound):
+    def encode_at(self, volumes: Tensor, available: Tensor, corners: Tensor | None) -> Features:
+        features = super().encode(volumes, available)
+        shift = 0 if corners is None else corners[0, 0, 0]
+        return Features([level + shift for level in features.levels], available)
+
+
 class HasAMistake(Sound):
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
         raise RuntimeError("no\nluck")
@@ -126,6 +133,7 @@ class Other(nn.Module):
         (HalvesTheSize, r"logits has shape \(3, 3, 8, 8, 4\), expected \[K, channels, \*space\]"),
         (SidesInTrainingAlone, "0 side outputs in evaluation, 1 in training"),
         (AddsWhatIsNotFinite, "image is nan, expected a finite scalar: leave absent channels out"),
+        (LiesWhereTheFirstDoes, "go by the corners of each item alone"),
         (HasAMistake, "RuntimeError in fuse, .*test_contract_check.py.*: no luck"),
         (IgnoresTheStudy, "let its __init__ take and pass on"),
         (Other, "Other is no backbone: derive a class"),
