@@ -11,7 +11,7 @@ from torch import Tensor
 
 import backbones
 import passion
-from backbones.check import check_backbone
+from backbones.check import CHECKS, check_backbone
 from backbones.early_fusion import EarlyFusion
 from bench_errors import InputError
 from passion.check import RandomBatch
@@ -60,7 +60,7 @@ def batch(crop: int = 32, third: int | None = None) -> RandomBatch:
 def test_it_keeps_the_contract(name: str) -> None:
     options = {**TINY[name], "presence_code": True}
     lines = list(check_backbone(f"monai:{name}", CROPS.get(name, 32), 3, **options))
-    assert sum(line.startswith("slices") for line in lines) == 9
+    assert sum(line.startswith("slices") for line in lines) == 1 + len(CHECKS)
     assert "no auxiliary decoder" in lines[1]
 
 

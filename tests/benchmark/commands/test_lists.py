@@ -9,6 +9,7 @@ import yaml
 from docs_page import block
 
 from backbones import BACKBONES
+from backbones.check import CHECKS
 from bench_errors import InputError
 from bench_registry import PLUGINS
 from bench_yaml import Document
@@ -43,7 +44,7 @@ def folder(tmp_path):
 def test_the_page_on_adding_a_backbone_works(folder):
     checked = bench("check-backbone", "mean_net:MeanNet", "--argument", "width=2", "--crop", 8, cwd=folder)
     assert checked.returncode == 0, checked.stderr
-    assert checked.stdout.count("ok  ") == 16
+    assert checked.stdout.count("ok  ") == 2 * (1 + len(CHECKS))
     assert checked.stdout.endswith("keeps the contract\n")
     refused = bench("run", "--grid", "mine.yaml", cwd=folder)
     assert (refused.returncode, refused.stdout) == (2, "")
