@@ -11,7 +11,7 @@ from benchmark.evaluation.sliding_window import pad_to, predict, window_starts
 from datasets.studies.brats import BRATS2020
 from datasets.vocabulary import subsets
 from tests.passion.tiny_backbone import RegionBackbone
-from tests.tiny_networks import tiny
+from tests.tiny_networks import CROPS, tiny
 
 CPU = torch.device("cpu")
 NAMES = ("flair", "t1ce", "t1", "t2")
@@ -70,17 +70,18 @@ def test_overlapping_windows_are_averaged(net):
 @pytest.mark.parametrize("name", list(backbones.BACKBONES))
 def test_outside_a_subset_poor_volumes_take_the_place_of_absent_ones(name):
     torch.manual_seed(0)
-    net = backbones.create(name, modalities=4, classes=4, crop=32, **tiny(name)).double().eval()
-    volumes, poor = noise(4, 40, 32, 32), noise(4, 40, 32, 32, seed=2)
+    crop = CROPS.get(name, 32)
+    net = backbones.create(name, modalities=4, classes=4, crop=crop, **tiny(name)).double().eval()
+    volumes, poor = noise(4, crop + 8, crop, crop), noise(4, crop + 8, crop, crop, seed=2)
     chosen = [("flair",), ("t1ce", "t1"), NAMES[:3]]
-    maps = predict(net, volumes, chosen, NAMES, 32, CPU, poor)
+    maps = predict(net, volumes, chosen, NAMES, crop, CPU, poor)
     for subset, found in zip(chosen, maps, strict=True):
         shown = torch.stack([(volumes if m in subset else poor)[i] for i, m in enumerate(NAMES)])
         # In no subset is t2, so it is absent.
-        (expected,) = predict(net, shown, [NAMES[:3]], NAMES, 32, CPU)
+        (expected,) = predict(net, shown, [NAMES[:3]], NAMES, crop, CPU)
         assert torch.equal(found, expected)
-    assert not torch.equal(maps, predict(net, volumes, chosen, NAMES, 32, CPU))
-    same = predict(net, volumes, chosen, NAMES, 32, CPU, volumes)
+    assert not torch.equal(maps, predict(net, volumes, chosen, NAMES, crop, CPU))
+    same = predict(net, volumes, chosen, NAMES, crop, CPU, volumes)
     assert torch.equal(same, same[-1:].expand_as(same))
 
 
@@ -160,8 +161,9 @@ def test_windows_whose_features_leave_no_memory_for_a_row_are_encoded_fewer_at_a
 @pytest.mark.parametrize("name", list(backbones.BACKBONES))
 def test_rows_of_several_windows_are_those_of_each(name):
     torch.manual_seed(0)
-    net = backbones.create(name, modalities=4, classes=4, crop=32, **tiny(name)).double().eval()
-    volumes = noise(2, 4, 32, 32, 32)
+    crop = CROPS.get(name, 32)
+    net = backbones.create(name, modalities=4, classes=4, crop=crop, **tiny(name)).double().eval()
+    volumes = noise(2, 4, crop, crop, crop)
     present = torch.tensor([[True, False, False, True], [True, True, True, True]])
     features = net.encode(volumes, torch.ones(2, 4, dtype=torch.bool))
     found = evaluate._probabilities(net, features, present, False, torch.arange(4))
