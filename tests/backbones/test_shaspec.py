@@ -32,7 +32,7 @@ def batch_of(present: torch.Tensor) -> SimpleNamespace:
 def test_parity_with_the_published_network_of_width_4_on_all_15_subsets(monkeypatch) -> None:
     """Its figures are in float64, of a crop of 64 x 64 x 32; in training, the last modality is the donor."""
     monkeypatch.setattr(noise, "normal", lambda like, _: torch.arange(4.0).expand_as(like))
-    net, golden = tiny(width=4), golden_figures("shaspec")
+    net, golden = tiny(width=4), golden_figures("small/shaspec")
     net.load_state_dict(drawn_state(net))
     volumes = golden_input()[0][..., 8:72, 8:72, :32].double()
     masks = torch.from_numpy(golden["masks"])
