@@ -58,6 +58,10 @@ BACKBONES = Registry(
             "backbones.shaspec:ShaSpec",
             "features shared by the modalities and specific to each (Wang et al., CVPR 2023)",
         ),
+        "a2fseg": (
+            "backbones.a2fseg:A2FSeg",
+            "an nnU-Net per modality, fused by mean and attention (Wang and Hong, MICCAI 2023)",
+        ),
     },
     families={
         "monai": (

@@ -10,8 +10,8 @@ zeros. Channels are regions. Beside the segmentation, the shared features of nei
 together, and a classifier tells the modalities apart by their specific features.
 
 Deviations:
-- No gradient passes through the encodings of zeros. With fresh weights their maps are 0, of which every norm
-  multiplies a gradient by 316 (1 / sqrt(1e-5)): it overflows unless complete cases were trained on first.
+- No gradient passes through the encodings of zeros: see `standardised.ResidualEncoder`. The published code
+  lets it, and trains on complete cases before it drops modalities.
 - BCE is the mean over regions, as the objective has it; the published loss sums it.
 - Neighbours, and the first present modality, are those of the study's order.
 - Crops whose edges are no multiples of 32 (16 along the third axis) work too: maps are cut to their skips.

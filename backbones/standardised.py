@@ -170,12 +170,18 @@ class ResidualEncoder(nn.Module):
 
         Returns the stem [N, width, X/2, Y/2, Z]; three stages of 4, 8 and 16 times `width` channels, each
         half the size of the one before; the pyramid [N, 4 width, X/32, Y/32, Z/16], lengths rounded up; and
-        the mean over space of what it reads, [N, 4 width, 1, 1, 1].
+        the mean over space of what it reads, [N, 4 width, 1, 1, 1]. No gradient passes through the maps of a
+        volume of zeros: with fresh weights they are 0 too, of which every norm multiplies a gradient by 316
+        (1 / sqrt(1e-5)), so that it overflows.
         """
+        empty = ~x.flatten(1).any(dim=1)
         maps = [self.stem(x)]
         x = self.pool(maps[0])
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
         x = self.reduce(maps.pop())
-        return [*maps, self.pyramid(x), x.mean(dim=(2, 3, 4), keepdim=True)]
+        maps += [self.pyramid(x), x.mean(dim=(2, 3, 4), keepdim=True)]
+        if empty.any():
+            maps = [torch.where(empty.view(-1, 1, 1, 1, 1), m.detach(), m) for m in maps]
+        return maps

@@ -12,7 +12,7 @@ from passion import OBJECTIVES
 SEGMENTING = [name for name in OBJECTIVES if OBJECTIVES.get(name).Options(name=name).segments]
 LESS: dict[str, dict[str, Any]] = {"m3ae": {"image": (40, 24, 3)}}
 """What beside `width` makes a network small."""
-CROPS = dict.fromkeys(("rfnet", "transunet", "uhemis", "uhved", "robustseg"), 16)
+CROPS = dict.fromkeys(("rfnet", "transunet", "uhemis", "uhved", "robustseg", "shaspec", "a2fseg"), 16)
 """Crops of networks that take so small ones: quicker by half than the others' 32 voxels."""
 
 

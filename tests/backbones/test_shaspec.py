@@ -32,7 +32,7 @@ def batch_of(present: torch.Tensor) -> SimpleNamespace:
 def test_parity_with_the_published_network_of_width_4_on_all_15_subsets(monkeypatch) -> None:
     """Its figures are in float64, of a crop of 64 x 64 x 32; in training, the last modality is the donor."""
     monkeypatch.setattr(noise, "normal", lambda like, _: torch.arange(4.0).expand_as(like))
-    net, golden = tiny(width=4), golden_figures("shaspec")
+    net, golden = tiny(width=4), golden_figures("small/shaspec")
     net.load_state_dict(drawn_state(net))
     volumes = golden_input()[0][..., 8:72, 8:72, :32].double()
     masks = torch.from_numpy(golden["masks"])
@@ -90,14 +90,17 @@ def test_its_losses_are_the_ring_of_differences_and_the_classifier_s_cross_entro
     assert [term.weight for term in terms.values()] == [0.1, 0.02]
 
 
-def test_fresh_weights_have_finite_gradients_with_modalities_absent() -> None:
+def test_fresh_weights_have_finite_gradients_with_modalities_absent_or_empty() -> None:
     """Through the encodings of zeros they would overflow."""
-    net, present = tiny().float(), torch.tensor([[True, False, True, False]])
-    features = net.encode(random(1, 4, 32, 32, 32).float(), present)
+    net, present = tiny().float(), torch.tensor([[True, False, True, True]])
+    volumes = random(1, 4, 32, 32, 32).float()
+    volumes[:, 3] = 0
+    features = net.encode(volumes, present)
     fused = net.fuse(features, present)
     terms = net.auxiliary(features, fused, batch_of(present))
     (fused.logits.square().mean() + sum(t.weight * t.loss for t in terms.values())).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
+    assert all(p.grad is not None for p in net.specific[2].parameters())
 
 
 @pytest.mark.parametrize("space", [(40, 48, 20), (34, 32, 17)])

@@ -119,7 +119,9 @@ def train_two_steps(name: str, backbone: str, modalities: int, dims: int, make=o
         assert all(p.grad is None or p.grad.isfinite().all() for p in parameters)
         assert all(p.grad is not None for p in objective.parameters())
         moved = {n for n, p in net.named_parameters() if p.grad is not None and p.grad.any()}
-        assert expected - moved == set()
+        # PASSION leaves out a modality's own loss where it does not lag, and with it a head of its own.
+        resting = {n for n in expected if name == "passion" and n.startswith("unimodal_heads.")}
+        assert expected - moved - resting == set()
         optimiser.step()
     assert all(p.isfinite().all() for p in parameters)
     for values in (objective.end_epoch() or {}).values():

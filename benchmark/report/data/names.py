@@ -24,6 +24,7 @@ NETWORKS_AND_METHODS = {
     "transunet": "TransUNet",
     "sharedunet": "shared U-Net",
     "shaspec": "ShaSpec",
+    "a2fseg": "A2FSeg",
     "passion": "PASSION",
     "moddrop": "ModDrop",
     "pmr": "PMR",
