@@ -17,7 +17,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
 from typing import Any
@@ -107,7 +107,7 @@ class Registry:
         target = self._target(name)
         if name in self._offered and (package := self._offered[name].dist):
             return f"{target} ({package.name} {package.version})"
-        packages = packages_distributions().get(target.partition(".")[0].partition(":")[0], [])
+        packages = _packages(tuple(sys.path)).get(target.partition(".")[0].partition(":")[0], [])
         return f"{target} ({packages[0]} {version(packages[0])})" if packages else target
 
     @cached_property
@@ -125,6 +125,12 @@ class Registry:
 
     def _about(self, name: str) -> str:
         return self._own[name][1] if name in self._own else f"plugin {self.origin(name)}"
+
+
+@cache
+def _packages(path: tuple[str, ...]) -> Mapping[str, list[str]]:
+    """Which packages each module comes from; finding that out takes half a second for each `path`."""
+    return packages_distributions()
 
 
 def load(target: str) -> Any:

@@ -182,7 +182,7 @@ def _write_text(path: Path, text: str) -> Path:
 
 def epochs(run: Run) -> str:
     """Return ``3/12``: epochs trained of those asked for."""
-    return f"{run.trained[0]}/{run.content['config']['train'].get('epochs', '?')}"
+    return f"{run.trained.epochs}/{run.content['config']['train'].get('epochs', '?')}"
 
 
 def left_out(collected: Collected) -> list[str]:
@@ -193,4 +193,4 @@ def left_out(collected: Collected) -> list[str]:
 
 def minutes(run: Run) -> str:
     """Return how long its training took."""
-    return f"{run.trained[1]:.1f}"
+    return f"{run.trained.minutes:.1f}"

@@ -26,7 +26,7 @@ def plugins(monkeypatch):
     monkeypatch.setenv(PLUGINS, ",".join(f"{__name__}:{name}" for name in classes))
 
 
-@pytest.mark.parametrize("modalities", [1, 2])
+@pytest.mark.parametrize("modalities", [pytest.param(1, marks=pytest.mark.long), 2])
 @pytest.mark.parametrize("name", list(BACKBONES))
 def test_every_backbone_keeps_the_contract(name: str, modalities: int) -> None:
     lines = list(check_backbone(name, crop=CROPS.get(name, 32), modalities=modalities, **tiny(name)))

@@ -114,7 +114,7 @@ def _line(epoch, modalities, objective, seed):
         "lr": 0.002,
         "loss": {"total": 3.0},
         "modality": terms,
-        "timing": {"seconds": 60.0},
+        "timing": {"seconds": 60.0, "step": 1.5, "peak_gib": 2.0},
     }
 
 

@@ -55,7 +55,9 @@ def check_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
         )
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    "name", [n if n == "rfnet" else pytest.param(n, marks=pytest.mark.long) for n in PUBLISHED]
+)
 def test_losses_equal_the_released_code(name: str) -> None:
     figures = {
         k: torch.from_numpy(v).nan_to_num() for k, v in golden_figures(name).items() if k.startswith("loss")

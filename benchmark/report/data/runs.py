@@ -1,10 +1,12 @@
 """What a report is made of: runs as they lie in their folders, and the studies that they make up."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -15,6 +17,15 @@ from benchmark.run_folder import sessions
 from benchmark.run_folder.folder import RunFolder
 from datasets.batches.split import repeats
 from datasets.vocabulary import Description, profile_label
+
+
+class Trained(NamedTuple):
+    """The `epochs` of a training and the `minutes` they took, `seconds` of a step (median) and peak `gib`."""
+
+    epochs: int
+    minutes: float
+    seconds: float
+    gib: float
 
 
 @dataclass(frozen=True)
@@ -73,12 +84,17 @@ class Run:
         return [] if self.parts else guarded(self.path, RunFolder(self.path).log)
 
     @cached_property
-    def trained(self) -> tuple[int, float]:
-        """How many epochs it trained, and the minutes they took."""
+    def trained(self) -> Trained:
+        """What its epochs took."""
 
-        def read() -> tuple[int, float]:
-            seconds = [line["timing"]["seconds"] for line in self.log]
-            return len(seconds), sum(seconds) / 60
+        def read() -> Trained:
+            timings = [line["timing"] for line in self.log]
+            return Trained(
+                len(timings),
+                sum(timing["seconds"] for timing in timings) / 60,
+                median(timing["step"] for timing in timings) if timings else math.nan,
+                max((timing["peak_gib"] for timing in timings), default=math.nan),
+            )
 
         return guarded(self.path, read)
 

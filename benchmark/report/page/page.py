@@ -107,8 +107,8 @@ def _conditions(run: Run) -> dict[str, Any]:
     data = run.content["data"]
     epochs = run.content["config"]["train"].get("epochs", "?")
     return {
-        "epochs": f"{run.trained[0]}/{epochs}",
-        "minutes": f"{run.trained[1]:.1f}",
+        "epochs": f"{run.trained.epochs}/{epochs}",
+        "minutes": f"{run.trained.minutes:.1f}",
         "rates": rates(run.content),
         "availability": data["availability"]["hash"],
         "data": data["hash"],

@@ -77,17 +77,12 @@ def answer_table(
         Column("superiority", "P(better)"),
         Column("detectable", "Detectable"),
         Column("trainings", "Trainings", decimals=0),
-        Column("parameters", "Parameters (M)"),
-        Column("gflops", "GFLOPs", decimals=1),
     ]
     by_method = {gain.method: gain for gain in every}
-    sizes = {run.method: run.model for _, run in (*perfect, *rows)}
 
     def whole(row: Row) -> Row:
         cells = {
             "trainings": Cell(row.runs),
-            "parameters": Cell(sizes[row.method].get("parameters", math.nan) / 1e6),
-            "gflops": Cell(sizes[row.method].get("gflops", math.nan)),
             **(_about(by_method[row.method], margin, up) if row.method in by_method else {}),
         }
         return replace(row, cells=(*row.cells, *(cells.get(column.name, EMPTY) for column in columns)))

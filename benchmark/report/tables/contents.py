@@ -13,6 +13,7 @@ from benchmark.report.tables.answer import answer_table, number_table
 from benchmark.report.tables.by_setting import ablation_tables, sweep_tables
 from benchmark.report.tables.by_subset import profile_table, subset_table
 from benchmark.report.tables.captions import conditions
+from benchmark.report.tables.costs import costs_tables
 from benchmark.report.tables.gains import Gain, gains
 from benchmark.report.tables.ranking import Blocks, blocks, places_table, ranks_table
 from benchmark.report.tables.reported import add_reported
@@ -97,6 +98,7 @@ def contents(collected: Collected, published: bool = False, margin: float | None
             tables += [answer_table(one, gains(one), primary=False) for one in here[1:]]
             tables += [table for make in MAKERS for one in here for table in make(one)]
             tables += [table] if (table := places_table(here)) else []
+            tables += costs_tables(here[0])
             if published:
                 tables = [_with_reported(table, study) for table in tables]
             sections.append(_section("study", f"{dataset}, {study.title}", study, here, tables))

@@ -115,7 +115,7 @@ class Table:
     Attributes:
         name: for files and labels, such as ``phantom-mr2468-dice``.
         kind: what it shows: `answer`, `numbers`, `ranks`, `places`, `subsets`, `profiles`, `ablation`,
-            `sweep`, `marginal` or `shapley`.
+            `sweep`, `marginal`, `shapley` or `costs`.
         metric: name of the metric, such as `dice`.
         title: the metric with its unit, such as ``Dice (%)``.
         higher_is_better: direction of the metric.

@@ -108,6 +108,7 @@ def test_an_edited_configuration_is_refused(smoke, tmp_path):
     assert folder.epochs() == 0
 
 
+@pytest.mark.long
 def test_killed_run_goes_on_to_the_same_result(smoke, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     done = run_folders(smoke / "smoke")[1]

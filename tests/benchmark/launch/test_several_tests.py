@@ -31,6 +31,7 @@ def run(folder, grid):
     return run_folders(folder / "runs" / "mine")
 
 
+@pytest.mark.long
 def test_a_grid_over_test_settings_trains_each_network_once(folder):
     runs = run(folder, GRID)
     (one,) = runs

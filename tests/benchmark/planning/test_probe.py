@@ -126,7 +126,9 @@ def test_processes_time_shapes_and_say_what_cannot_run(started, capfd):
 
 
 @pytest.mark.parametrize(
-    ("process", "reason"), [(dies, "its process ended with code 7"), (hangs, "")], ids=["dies", "hangs"]
+    ("process", "reason"),
+    [(dies, "its process ended with code 7"), pytest.param(hangs, "", marks=pytest.mark.long)],
+    ids=["dies", "hangs"],
 )
 def test_the_seconds_are_kept_whatever_the_processes_do(started, monkeypatch, process, reason):
     monkeypatch.setattr(probe, "_time", process)

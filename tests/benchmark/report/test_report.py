@@ -85,7 +85,12 @@ def test_every_file_is_there_and_a_second_report_has_the_same_bytes(grid, report
         for suffix in ("md", "tex", "csv", "html")
     }
     tables |= {f"phantom-mr2468-{metric}-differences.csv" for metric in ("dice", "hd95")}
-    tables |= {f"{study}-answer-hd95.{suffix}" for study in kinds for suffix in ("md", "tex", "csv", "html")}
+    tables |= {
+        f"{study}-{table}.{suffix}"
+        for study in kinds
+        for table in ("answer-hd95", "costs")
+        for suffix in ("md", "tex", "csv", "html")
+    }
     tables |= {
         f"phantom-mr2468-{kind}-dice.{suffix}"
         for kind in ("answer", "numbers", "places")

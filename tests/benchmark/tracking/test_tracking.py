@@ -190,9 +190,11 @@ class Never:
     ("variable", "value", "said"),
     [
         ("WANDB_MODE", "Online", "Input should be 'online'"),
-        ("WANDB_PROJECT", "my/project", "Invalid project name 'my/project'"),
-        ("WANDB_BASE_URL", "127.0.0.1:9", "Input should be a valid URL"),
-        ("WANDB_API_KEY", "a key", "WANDB_API_KEY invalid"),
+        pytest.param(
+            "WANDB_PROJECT", "my/project", "Invalid project name 'my/project'", marks=pytest.mark.long
+        ),
+        pytest.param("WANDB_BASE_URL", "127.0.0.1:9", "Input should be a valid URL", marks=pytest.mark.long),
+        pytest.param("WANDB_API_KEY", "a key", "WANDB_API_KEY invalid", marks=pytest.mark.long),
     ],
 )
 def test_a_setting_that_wandb_refuses_means_offline_and_is_told_in_one_line(

@@ -29,7 +29,7 @@ def leave_nan_in_freed_memory():
 
 
 @pytest.mark.parametrize(
-    "name", [n if n == "rfnet" else pytest.param(n, marks=pytest.mark.long) for n in BACKBONES]
+    "name", [n if n == "uhemis" else pytest.param(n, marks=pytest.mark.long) for n in BACKBONES]
 )
 def test_bf16_trains_close_to_fp32(name):
     terms = {}
@@ -40,14 +40,12 @@ def test_bf16_trains_close_to_fp32(name):
         leave_nan_in_freed_memory()
         with autocast(precision, CPU):
             losses = objective.loss(network, batch())
-            features = network.encode(batch().volumes, batch().available)
         leave_nan_in_freed_memory()
         losses.total.backward()
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
         assert gradients
         assert all(g.dtype == torch.float32 and g.isfinite().all() for g in gradients)
         assert losses.total.dtype == torch.float32
-        assert features.levels[0].dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
         terms[precision] = torch.stack([losses.terms["fuse"], losses.terms["prm"]])
     assert not terms["fp32"].equal(terms["bf16"])
     torch.testing.assert_close(terms["bf16"], terms["fp32"], rtol=0.02, atol=0)
