@@ -5,6 +5,7 @@ Everything that depends on a dataset (15 or 7 subsets, table columns, file label
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
@@ -107,6 +108,9 @@ class Description:
         ignore: patterns of files that are no part of the study, as a shell has them: ``imagesTs/*``.
         background: the intensity outside the head; None: what the faces of a volume have in common.
         normalise: of each modality; empty where all are z-scored.
+        grid: what files on several grids are brought to: that of a modality, or an edge of the voxels in mm;
+            empty: a case's files lie on one grid.
+        whole: whether volumes are taken whole, as those of bodies, with no head to be found in them.
     """
 
     name: str
@@ -124,6 +128,8 @@ class Description:
     ignore: tuple[str, ...] = ()
     background: float | None = None
     normalise: tuple[Normalisation, ...] = ()
+    grid: str = ""
+    whole: bool = False
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -155,7 +161,9 @@ class Description:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, dicts, strings and numbers, as written to YAML and JSON."""
-        return _plain(asdict(self))
+        facts = asdict(self)
+        # What later versions added is left out where it says nothing, so that hashes stay as they were.
+        return _plain({k: v for k, v in facts.items() if v or k not in ("grid", "whole")})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Description":
@@ -181,6 +189,11 @@ class Description:
             normalise=normalise,
             **rest,
         )
+
+
+def is_spacing(grid: str) -> bool:
+    """Whether a `Description.grid` is an edge of voxels in mm, more than 0, rather than a modality."""
+    return bool(re.fullmatch(r"\d+\.?\d*|\.\d+", grid)) and float(grid) > 0
 
 
 def subsets(modalities: Sequence[str]) -> list[Subset]:

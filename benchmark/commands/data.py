@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from datasets.preparation.crop import BoxRule
     from datasets.preparation.examine import Problem
 
+ResampleOption = Annotated[
+    str,
+    typer.Option(
+        "--resample",
+        help="Bring files on several grids to that of this modality, or to voxels of so many mm.",
+    ),
+]
+
 EXIT_CODES = {"note": 0, "warning": 1, "error": 2}
 
 data = typer.Typer(no_args_is_help=True, help="Make, check, prepare and verify studies.")
@@ -49,13 +57,14 @@ def check(
         str | None,
         typer.Option("--dataset", help="Name, or path of a YAML file (default: recognised by the files)."),
     ] = None,
+    resample: ResampleOption = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
     labels: Annotated[
         bool, typer.Option("--labels/--no-labels", help="--no-labels: the patients are to be predicted.")
     ] = True,
 ) -> None:
     """Check every file of a study. Exit code 0: sound, 1: warnings, 2: errors."""
-    raise typer.Exit(check_folder(folder, dataset, as_json, labels))
+    raise typer.Exit(check_folder(folder, dataset, resample, as_json, labels))
 
 
 @data.command()
@@ -69,11 +78,12 @@ def prepare(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out cases with errors instead of stopping.")
     ] = False,
+    resample: ResampleOption = "",
     workers: WorkersOption = None,
 ) -> None:
     """Crop, normalise and store a study; later calls do what is new, changed or damaged, or was cut off."""
     check_outside(out, folder)
-    prepare_folder(folder, dataset, out, box, skip_bad, workers)
+    prepare_folder(folder, dataset, out, box, skip_bad, resample, workers)
 
 
 @data.command()
@@ -95,17 +105,17 @@ def make_phantom(out: Path, cases: int, size: str, seed: int, layout: str) -> No
     print(f"wrote {len(names)} cases to {out}")
 
 
-def check_folder(folder: Path, dataset: str | None, as_json: bool, labels: bool = True) -> int:
+def check_folder(folder: Path, dataset: str | None, resample: str, as_json: bool, labels: bool = True) -> int:
     """Print what a study has and the problems of its cases; return the exit code of the worst.
 
-    `labels`: whether every case is to have one.
+    `resample`: as in `regridded`. `labels`: whether every case is to have one.
     """
     from datasets.batches.split import patient
     from datasets.preparation.check import check_cases
     from datasets.preparation.find import find_cases, recognise
-    from datasets.studies.names import DATASETS
+    from datasets.studies.names import DATASETS, regridded
 
-    description = DATASETS.get(dataset) if dataset else recognise(folder)
+    description = regridded(DATASETS.get(dataset) if dataset else recognise(folder), resample)
     cases = find_cases(folder, description)
     with _bar("check") as advance:
         problems = check_cases(folder, cases, description, progress=advance, labelled=labels)
@@ -133,15 +143,21 @@ def _print_problems(problems: "list[Problem]") -> None:
 
 
 def prepare_folder(
-    folder: Path, dataset: str, out: Path, box: "BoxRule", skip_bad: bool, workers: int | None
+    folder: Path,
+    dataset: str,
+    out: Path,
+    box: "BoxRule",
+    skip_bad: bool,
+    resample: str,
+    workers: int | None,
 ) -> None:
     """Bring the store of a study up to date with a progress bar and print what came of it."""
     from datasets.preparation.find import find_cases
     from datasets.preparation.prepare import update_store
     from datasets.preparation.unused import unused
-    from datasets.studies.names import DATASETS
+    from datasets.studies.names import DATASETS, regridded
 
-    description = DATASETS.get(dataset)
+    description = regridded(DATASETS.get(dataset), resample)
     with _bar("prepare") as advance:
         update = update_store(folder, description, out, box, skip_bad, workers, advance)
     store = update.store

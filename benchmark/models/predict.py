@@ -181,7 +181,7 @@ def segment_patient(
     """
     first, study = models[0], models[0].description
     examined = examine_images(case, description, resample)
-    _refuse(examined, resample)
+    _refuse(examined)
     if examined.head is None:
         raise ValueError("a case without errors has a head")
     like = next(iter(examined.images.values()))
@@ -256,14 +256,13 @@ def _load(run: str, ensemble: Sequence[str], runs: Path, device: torch.device) -
     return models
 
 
-def _refuse(examined: Examined, resample: bool) -> None:
+def _refuse(examined: Examined) -> None:
     """Raise `InputError` for the first error, if there is one."""
     errors = [p for p in examined.problems if p.severity == "error"]
     if not errors:
         return
     more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
-    grids = " or let --resample do it" if "to the same grid" in errors[0].message and not resample else ""
-    raise InputError(f"{errors[0].file}: {errors[0].message}{grids}{more}")
+    raise InputError(f"{errors[0].file}: {errors[0].message}{more}")
 
 
 def _warnings(model: Trained, look: Appearance, held: str) -> list[str]:

@@ -10,6 +10,7 @@ A file has some of these keys, at most one of `base`, `rates` and `groups`; with
     groups:                                         # rates that depend on a column of the cases
       column: site
       cases: sites.csv                              # has the columns case and site; lies beside the YAML file
+      case: Subject_ID                              # what the column of the cases is called, if not `case`
       rates: {north: {t1ce: 0.1}, south: {t1ce: 0.9, t2: 0.5}}
     rules:                                          # applied in their order until they change nothing
     - {absent: t1ce, when_absent: t1}
@@ -123,6 +124,7 @@ class Groups(Frozen):
 
     column: Text = Field(min_length=1)
     cases: str | None = None
+    case: Text = Field("case", min_length=1)
     rates: dict[Text, Rates] = Field(min_length=1)
 
 
@@ -334,7 +336,7 @@ def _groups(document: Document, groups: Groups, description: Description, folder
     column, told, of_case = groups.column, path_columns(description), {}
     try:
         if groups.cases is not None:
-            of_case = _read_column(folder / groups.cases, column)
+            of_case = _read_column(folder / groups.cases, groups.case, column)
         elif column not in told:
             tell = ", ".join(told) or "no column"
             raise InputError(
@@ -355,22 +357,25 @@ def _groups(document: Document, groups: Groups, description: Description, folder
     return of_case
 
 
-def _read_column(path: Path, column: str) -> dict[str, str]:
-    """Return the column of each case of a csv; raise `InputError` where it does not say one."""
+def _read_column(path: Path, cases: str, column: str) -> dict[str, str]:
+    """Return the column of each case, which stands in the column `cases` of a csv.
+
+    Raises `InputError` where it does not say one.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.DictReader(map(nfc, stream), restval=""))
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as csv ({error})") from None
     header = list(rows[0]) if rows else []
-    if lacking := [name for name in ("case", column) if name not in header]:
+    if lacking := [name for name in (cases, column) if name not in header]:
         columns = ", ".join(map(str, header)) or "no rows"
         raise InputError(f"{path} has no column {lacking[0]}, found {columns}")
     values: dict[str, str] = {}
     for row in rows:
-        case, value = row["case"].strip(), row[column].strip()
+        case, value = row[cases].strip(), row[column].strip()
         if not case or not value:
-            raise InputError(f"{path}: a line without case or {column}: fill it in")
+            raise InputError(f"{path}: a line without {cases} or {column}: fill it in")
         if values.setdefault(case, value) != value:
             raise InputError(f"{path} gives case {case} two values of {column}: leave one")
     return values

@@ -19,9 +19,9 @@ from datasets.preparation.crop import scaling
 from datasets.preparation.find import Case
 from datasets.preparation.head import NEGATIVE, Head, find_head, masked
 from datasets.preparation.nifti import STORED, Image, orientation, read_nifti, turned
-from datasets.preparation.voxel_grids import APART, disagreement, odd_grids, resampled, same_grid
+from datasets.preparation.voxel_grids import APART, disagreement, odd_grids, resampled, same_grid, spaced
 from datasets.store.store import check_name
-from datasets.vocabulary import Description
+from datasets.vocabulary import Description, is_spacing
 
 ROUNDING = 1e-3
 """Labels this close to expected ones are refused with the advice to round them.
@@ -111,6 +111,7 @@ def examine(case: Case, description: Description, labelled: bool = True) -> Exam
     if case.files or case.label or not case.faults:
         _check_presence(examined, description, labelled)
     _read(examined, description)
+    _resample(examined, description.grid)
     _checked(examined, description)
     _note_negatives(examined)
     return examined
@@ -119,7 +120,8 @@ def examine(case: Case, description: Description, labelled: bool = True) -> Exam
 def examine_images(case: Case, description: Description, resample: bool = False) -> Examined:
     """The same of a new patient's case: whatever images it has, and no label.
 
-    `resample`: bring images that lie on another grid than the first to its grid, and note it.
+    `resample`: bring images that lie on another grid than the first to its grid, and note it, where the
+    description names no grid.
     """
     examined = Examined(replace(case, label=None))
     _check_place(examined)
@@ -128,8 +130,8 @@ def examine_images(case: Case, description: Description, resample: bool = False)
     if not (case.files or examined.problems):
         found = f"found no image, expected one of {', '.join(description.modalities)} at least"
         examined.add("error", case.name, f"{found}: add the files or remove the case")
-    if resample:
-        _resample(examined)
+    first = next(iter(examined.images), "")
+    _resample(examined, description.grid or first * resample)
     return _checked(examined, description)
 
 
@@ -137,7 +139,9 @@ def _checked(examined: Examined, description: Description) -> Examined:
     """Look for the problems of the files that could be read."""
     _check_headers(examined, description)
     for name, other, differs in odd_grids(examined.images):
-        message = f"{differs} as in {examined.file(other)}: resample it to the same grid"
+        message = (
+            f"{differs} as in {examined.file(other)}: resample it to the same grid, or let --resample do it"
+        )
         examined.add("error", examined.file(name), message)
     for name, image in examined.images.items():
         if name in description.modalities:
@@ -208,18 +212,23 @@ def _read_file(examined: Examined, path: Path, channels: set[int]) -> Image:
     return image
 
 
-def _resample(examined: Examined) -> None:
-    names = list(examined.images)
-    for name in names[1:]:
-        image, first = examined.images[name], examined.images[names[0]]
-        examined.images[name] = resampled(image, first, nearest=name == "mask")
-        if not same_grid(image, first):
+def _resample(examined: Examined, grid: str) -> None:
+    """Bring all files to the grid of a modality (if the case lacks it, of its first), or to voxels of mm."""
+    if not (grid and examined.images):
+        return
+    name = grid if grid in examined.images else next(iter(examined.images))
+    like, as_what = examined.images[name], f" as {name}"
+    if is_spacing(grid):
+        like, as_what = spaced(like, float(grid)), ""
+    for name, image in examined.images.items():
+        if not same_grid(image, like):
             found, wanted = (
                 f"{'x'.join(map(str, i.data.shape))} voxels of "
                 f"{'x'.join(f'{edge:.3g}' for edge in voxel_sizes(i.affine))} mm, {orientation(i.affine)}"
-                for i in (image, first)
+                for i in (image, like)
             )
-            examined.add("note", examined.file(name), f"resampled from {found}, to {wanted} as {names[0]}")
+            examined.add("note", examined.file(name), f"resampled from {found}, to {wanted}{as_what}")
+        examined.images[name] = resampled(image, like, nearest=name in ("label", "mask"))
 
 
 def _check_headers(examined: Examined, description: Description) -> None:
@@ -334,7 +343,7 @@ def _check_together(examined: Examined, description: Description) -> None:
     for modality, volume in volumes.items():
         if mask is not None:
             examined.volumes[modality] = masked(volume, head, modality)
-        needed = description.normalisation(modality).needs_head and mask is None
+        needed = description.normalisation(modality).needs_head and mask is None and not description.whole
         if not needed or description.background is not None or _check_background(examined, head, modality):
             _check_intensities(examined, head, modality, description)
     if examined.label is not None and examined.label.shape in shapes:

@@ -6,7 +6,7 @@
 Images as scanners and skull-strippers make them are 0 outside the head. There the head is where the sum of
 the modalities is positive, as in RFNet's and PASSION's released preprocessing. Images that were normalised
 before, or moved by a constant, have another background; then the head is where any of them differs from it.
-A mask of the study's goes before both.
+A mask of the study's goes before both. Where a study's volumes are taken whole, all voxels are head.
 """
 
 from collections.abc import Mapping
@@ -56,6 +56,10 @@ def find_head(
         description: what is said of the background, and whether slices are treated by themselves.
         mask: bool [X, Y, Z], the head as the study's mask says; None: it has none.
     """
+    if description.whole:
+        everywhere = np.ones(next(iter(volumes.values())).shape, dtype=bool)
+        lowest = {m: float(v.min()) for m, v in volumes.items()}
+        return Head(everywhere, False, dict(lowest), lowest, dict.fromkeys(volumes, 0.0))
     given, axes = description.background, description.spatial_dims
     told = {m: face_value(v, axes) if given is None else given for m, v in volumes.items()}
     inside = {m: _besides(v, told[m]) if mask is None else mask for m, v in volumes.items()}

@@ -2,6 +2,7 @@
 
     for name, message in odd_grids({"flair": flair, "label": label}): ...
     image = resampled(image, like)
+    image = resampled(image, spaced(image, 1.5))
 
 A grid is shape and affine. Positions are compared in voxels where they decide which voxel is which.
 """
@@ -58,6 +59,15 @@ def resampled(image: Image, like: Image, nearest: bool = False) -> Image:
         beyond = TOLERANCE if length > 1 else 0.5 + TOLERANCE
         data[(index < -beyond) | (index > length - 1 + beyond)] = 0
     return replace(image, data=data, affine=like.affine, spacing=like.spacing)
+
+
+def spaced(image: Image, edge: float) -> Image:
+    """Return an image of zeros with voxels of `edge` mm that covers what another does, to the rounding."""
+    sizes = voxel_sizes(image.affine)
+    shape = np.maximum(1, np.rint(image.data.shape * sizes / edge)).astype(int)
+    affine = image.affine @ np.diag([*(edge / sizes), 1.0])
+    affine[:3, 3] = apply_affine(image.affine, (edge / sizes - 1) / 2)
+    return replace(image, data=np.broadcast_to(np.float32(0), shape), affine=affine, spacing=(edge,) * 3)
 
 
 def odd_grids(images: Mapping[str, Image]) -> Iterator[tuple[str, str, str]]:

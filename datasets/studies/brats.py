@@ -56,8 +56,9 @@ BRATS2019 = replace(BRATS2018, name="brats2019", patient=r"BraTS19_(.+)_\d+", ca
 
 BRATS2021 = replace(BRATS2020, name="brats2021", case_names=r"BraTS2021_\d+")
 
+FETS2022 = replace(BRATS2021, name="fets2022", case_names=r"FeTS2022_\d+")
 FETS2024 = replace(BRATS2021, name="fets2024", case_names=r"FeTS20\d\d_\d+")
-"""BraTS 2021's patients by institution."""
+"""BraTS 2021's patients by institution; those of 2024 are named as in 2022."""
 
 BRATS2023 = replace(
     BRATS2020,
@@ -76,6 +77,18 @@ BRATS2024 = replace(
     regions=(*BRATS2020.regions[:3], Region("RC", (4,))),
     case_names=r"BraTS-GLI-\d+-1\d+",
 )
+
+BRATS2023_SSA, BRATS2023_PED, BRATS2023_MET = (
+    replace(
+        BRATS2023,
+        name=f"brats2023-{kind}",
+        regions=BRATS2023.regions[:3],
+        patient=rf"BraTS-{kind.upper()}-(\d+)-\d+",
+        case_names=rf"BraTS-{kind.upper()}-\d+-\d+",
+    )
+    for kind in ("ssa", "ped", "met")
+)
+"""Gliomas in sub-Saharan Africa and those of children, metastases."""
 
 PHANTOM = replace(BRATS2020, name="phantom", case_names=r"Phantom_\d+")
 """The synthetic head: named and labelled like BraTS2020, split at random."""

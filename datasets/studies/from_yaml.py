@@ -21,6 +21,8 @@ dataset is then called as the file, here `stroke`.
     normalise:                       # optional; what is left out is z-scored over the head
       adc: {percentiles: [0.5, 99.5]}            # of the head: clipped to them, then z-scored
       dwi: none                      # as the file has it; {window: [-100, 300]}: clipped, then -1 to 1 (CT)
+    grid: dwi                        # optional: all files are brought to that of a modality, or to mm: 1.5
+    whole: true                      # optional: no head is looked for, nothing cut off: bodies, CT and PET
 
 `{case}` in a pattern is the case's name, any other name in braces becomes a column of the case. A file with
 several modalities on its fourth axis: `adc: {file: "{case}.nii.gz", channel: 0}`. Where parts of a study
@@ -42,7 +44,10 @@ from datasets.studies.brats import MODALITIES as BRATS_MODALITIES
 from datasets.studies.brats import TABLE_ORDER as BRATS_TABLE_ORDER
 from datasets.studies.layouts import CASE, LABEL, MASK, check_layouts, check_name, check_pattern, layouts
 from datasets.studies.names import DATASETS
-from datasets.vocabulary import Description, Normalisation, Region, nfc
+from datasets.vocabulary import Description, Normalisation, Region, is_spacing, nfc
+
+SHIPPED = Path(__file__).parent / "shipped"
+"""Folder of the studies that are known by their names and described as users describe theirs."""
 
 _BACKGROUND = "background"
 _RESERVED = ("label", "mask", "case", "average")
@@ -87,6 +92,11 @@ def _normalisation(entry: Any) -> Normalisation:
         within = " within 0 and 100" if rule == "percentiles" else ""
         refuse({(rule,): f"expected [low, high]{within}, found {limits!r}"})
     return Normalisation(rule, tuple(map(float, limits)))
+
+
+def _grid(entry: Any) -> Any:
+    """Read a number of mm as text; everything else as it is."""
+    return f"{entry:g}" if type(entry) in (int, float) else entry
 
 
 def _short_for(key: str) -> BeforeValidator:
@@ -135,6 +145,8 @@ class DescriptionFile(Frozen):
     mask: Patterns | None = None
     background: float | None = None
     normalise: dict[str, Annotated[Normalisation, PlainValidator(_normalisation)]] | None = None
+    grid: Annotated[str, BeforeValidator(_grid)] = ""
+    whole: bool = False
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -155,6 +167,10 @@ class DescriptionFile(Frozen):
         for name in self.normalise or ():
             if name not in self.modalities:
                 problems["normalise", name] = unknown("modality", name, list(self.modalities))
+        if self.grid and not is_spacing(self.grid) and self.grid not in self.modalities:
+            problems["grid",] = unknown("modality", self.grid, list(self.modalities))
+        if self.whole and (self.mask or self.background is not None):
+            problems["whole",] = "a mask or a background says where a head is: leave one of them out"
         if len({image.channel is None for image in self.modalities.values()}) > 1:
             problems["modalities",] = "expected a channel for every modality or for none"
         owner = {0: _BACKGROUND}
@@ -181,7 +197,7 @@ def read_description(path: Path) -> Description:
     names = ", ".join(DATASETS)
     document = read_yaml("dataset", path, f"give the path of a YAML file, or a name out of {names}")
     file, name = document.check(DescriptionFile), path.stem
-    if not re.fullmatch(_NAME, name) or name in DATASETS:
+    if not re.fullmatch(_NAME, name) or (name in DATASETS and path.parent != SHIPPED):
         raise document.error(
             (),
             f"the dataset would be called '{name}': call the file otherwise, in up to 64 letters and digits",
@@ -208,6 +224,8 @@ def read_description(path: Path) -> Description:
         normalise=tuple(file.normalise.get(m, Normalisation()) for m in file.modalities)
         if file.normalise
         else (),
+        grid=file.grid,
+        whole=file.whole,
     )
 
 
@@ -216,3 +234,10 @@ def _table_order(modalities: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     if set(modalities) != set(BRATS_MODALITIES):
         return ()
     return tuple(tuple(m for m in modalities if m in subset) for subset in BRATS_TABLE_ORDER)
+
+
+def __getattr__(name: str) -> Description:
+    """Return a shipped study: ``datasets.studies.from_yaml:mslesseg``, as the list of names has it."""
+    if not (path := SHIPPED / f"{name}.yaml").is_file():
+        raise AttributeError(name)
+    return read_description(path)

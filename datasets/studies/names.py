@@ -3,11 +3,13 @@
 The second is of a study of the user's own, in the words that `datasets.studies.from_yaml` explains.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench_errors import InputError
-from bench_registry import Registry, attribute
+from bench_registry import Registry, attribute, unknown
+from datasets.vocabulary import Description, is_spacing
 
 CUSTOM = "custom"
 """What `bench list` calls a dataset that a YAML file describes."""
@@ -31,6 +33,17 @@ class _Datasets(Registry):
         return attribute("datasets.studies.from_yaml:read_description")(Path(name))
 
 
+def regridded(description: Description, grid: str) -> Description:
+    """Return a description whose files are brought to `grid`, as in `Description`; empty: as it says itself.
+
+    Raises `InputError` for a grid that is neither a modality of it nor a number of mm.
+    """
+    if grid and not is_spacing(grid) and grid not in description.modalities:
+        expected = unknown("modality", grid, list(description.modalities))
+        raise InputError(f"--resample {grid}: {expected}, or an edge of the voxels in mm such as 1.5")
+    return replace(description, grid=grid) if grid else description
+
+
 def _is_file(name: str) -> bool:
     return name.endswith((".yaml", ".yml"))
 
@@ -45,7 +58,24 @@ DATASETS = _Datasets(
         "brats2021": ("datasets.studies.brats:BRATS2021", "BraTS 2021"),
         "brats2023": ("datasets.studies.brats:BRATS2023", "BraTS-GLI 2023"),
         "brats2024": ("datasets.studies.brats:BRATS2024", "BraTS-GLI 2024, after treatment"),
+        "brats2023-ssa": ("datasets.studies.brats:BRATS2023_SSA", "BraTS-SSA 2023, sub-Saharan Africa"),
+        "brats2023-ped": ("datasets.studies.brats:BRATS2023_PED", "BraTS-PED 2023, children"),
+        "brats2023-met": ("datasets.studies.brats:BRATS2023_MET", "BraTS-MET 2023, metastases"),
+        "fets2022": ("datasets.studies.brats:FETS2022", "FeTS 2022, laid out like BraTS 2020"),
         "fets2024": ("datasets.studies.brats:FETS2024", "FeTS 2024, laid out like BraTS 2020"),
+        **{
+            name: (f"datasets.studies.from_yaml:{name}", about)
+            for name, about in {
+                "mslesseg": "MSLesSeg, multiple sclerosis",
+                "ljubljana": "Ljubljana, multiple sclerosis",
+                "msseg2016": "MSSEG 2016, multiple sclerosis",
+                "isles2022": "ISLES 2022, stroke",
+                "wmh2017": "WMH 2017, white matter hyperintensities",
+                "hecktor2022": "HECKTOR 2022, head and neck",
+                "hecktor2025": "HECKTOR 2025, head and neck",
+                "autopet": "autoPET, tumours all over the body",
+            }.items()
+        },
         "msd01": ("datasets.studies.msd:MSD01", "Medical Segmentation Decathlon, brain tumours"),
         "phantom": ("datasets.studies.brats:PHANTOM", "synthetic, laid out like BraTS 2020"),
         "myops2020": ("datasets.studies.myops:MYOPS2020", "MyoPS 2020, hearts"),

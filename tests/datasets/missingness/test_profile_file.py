@@ -105,6 +105,21 @@ def test_rates_by_what_the_paths_of_the_files_tell(tmp_path):
     assert sites.notes[0].startswith("site x: 1 cases")
 
 
+def test_the_csv_of_cases_may_have_its_own_heads(tmp_path):
+    """As FeTS's partitioning_1.csv has."""
+    rates = 'rates: {"1": {t1ce: 0.5}, "2": {}}'
+    groups = f"column: Partition_ID, case: Subject_ID, cases: parts.csv, {rates}"
+    path = write(tmp_path, f"groups: {{{groups}}}\n")
+    cases = [f"FeTS2022_{i:05}" for i in range(20)]
+    lines = ["Partition_ID,Subject_ID", *(f"{1 + i // 10},{case}" for i, case in enumerate(cases))]
+    (tmp_path / "parts.csv").write_text("\n".join(lines))
+    table = availability(str(path), cases, BRATS2020).table
+    assert (table[:10, 1].sum(), table[10:].all()) == (5, True)
+    (tmp_path / "parts.csv").write_text("Partition_ID,case\n1,a\n")
+    with pytest.raises(InputError, match="has no column Subject_ID, found Partition_ID, case"):
+        read_profile(path, BRATS2020)
+
+
 @pytest.mark.parametrize(("said", "held"), [("NFC", "NFD"), ("NFD", "NFC")])
 def test_letters_of_two_parts_are_as_good_as_one(tmp_path, said, held):
     """A site "Süd" in YAML and csv is the one that a store has, however each of them writes its ü."""
