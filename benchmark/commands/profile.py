@@ -63,7 +63,7 @@ def print_profile(
     """
     from benchmark.training.inputs import SPLIT_SEED
     from datasets.batches.split import patient, split
-    from datasets.missingness.availability import availability, read_csv, store_availability
+    from datasets.missingness.availability import availability, mechanism, read_csv, store_availability
     from datasets.store.store import Store
     from datasets.studies.names import DATASETS
 
@@ -97,6 +97,7 @@ def print_profile(
     console = messages(120)
     rates = ", ".join(f"{m} {rate:.3f}" for m, rate in table.realised.items())
     lines = [f"{table.profile}: {len(table.cases)} cases, missing rates {rates}, hash {table.hash}"]
+    lines += [mechanism(name, description)] if name else []
     lines += [f"note: {note}" for note in table.notes]
     console.print(*lines, sep="\n", soft_wrap=True)
     console.print(_subset_counts(table, description), _modality_counts(table))

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from bench_errors import InputError
 from bench_registry import unknown
 from datasets.missingness.degrade import KINDS, Degradation
-from datasets.missingness.profile_file import ProfileFile, read_profile
+from datasets.missingness.profile_file import LABELLED, MCAR, ProfileFile, read_profile
 from datasets.missingness.quotas import RELEASED_SEED, independent, named_rates, quotas, released_name
 from datasets.store.store import Store, check_name
 from datasets.vocabulary import Description, Subset, nfc, presence
@@ -168,8 +168,22 @@ def store_availability(
 ) -> Availability:
     """Make a profile's table of cases of a store, within what they have."""
     existing = np.array([store.available(case) for case in cases])
-    columns = {case: store.record(case).columns for case in cases}
+    records = {case: store.record(case) for case in cases}
+    columns = {c: {**r.columns, LABELLED: str(sum(r.labelled))} for c, r in records.items()}
     return availability(profile, cases, store.description, seed, existing, columns)
+
+
+def mechanism(profile: str, description: Description) -> str:
+    """Return what it depends on who lacks what, in the words of statistics: MCAR, MAR or MNAR."""
+    if profile == "complete":
+        return "nothing is missing"
+    if profile.startswith("csv:"):
+        return "missing as the table has it, which does not say by what"
+    path = _yaml_path(profile)
+    file = read_profile(path, description) if path else None
+    if file and file.base:
+        return mechanism(file.base, description)
+    return file.mechanism if file else MCAR
 
 
 def check_profile(profile: str, description: Description) -> None:

@@ -12,6 +12,7 @@ A file has some of these keys, at most one of `base`, `rates` and `groups`; with
       cases: sites.csv                              # has the columns case and site; lies beside the YAML file
       case: Subject_ID                              # what the column of the cases is called, if not `case`
       rates: {north: {t1ce: 0.1}, south: {t1ce: 0.9, t2: 0.5}}
+      limit: 60                                     # of a column of numbers: groups are `below` and `above`
     rules:                                          # applied in their order until they change nothing
     - {absent: t1ce, when_absent: t1}
     - {absent: [flair, t2], when_present: t1ce}
@@ -19,7 +20,11 @@ A file has some of these keys, at most one of `base`, `rates` and `groups`; with
     - {kind: noise, severity: 2, share: 0.3, modalities: [flair]}
 
 Without `cases`, the column is one that the paths of the study's files tell (`{site}` or `{grade:HGG|LGG}` in
-its layout; known of a prepared store), or the grade of BraTS2020, which the cases' numbers tell.
+its layout; known of a prepared store), the grade of BraTS2020, which the cases' numbers tell, or `labelled`:
+how many voxels of a case of a prepared store have a label, with a `limit` to them.
+
+Statisticians tell apart (D. B. Rubin, Biometrika 1976) whether what is missing depends on nothing (MCAR), on
+what is known of the case (MAR), or on what is to be found in it (MNAR); `mechanism` says which it is.
 """
 
 import csv
@@ -45,6 +50,11 @@ from datasets.randomness import generator
 from datasets.studies.patterns import words
 from datasets.vocabulary import Description, nfc
 
+LABELLED = "labelled"
+"""The column of how many voxels of a case have a label."""
+BELOW, ABOVE = "below", "above"
+"""The groups of a column of numbers that has a limit; what is equal to it is above."""
+MCAR = "missing completely at random (MCAR): by chance alone"
 EVERYONE = ""
 """The group of all cases where rates do not depend on groups."""
 
@@ -125,6 +135,7 @@ class Groups(Frozen):
     column: Text = Field(min_length=1)
     cases: str | None = None
     case: Text = Field("case", min_length=1)
+    limit: float | None = None
     rates: dict[Text, Rates] = Field(min_length=1)
 
 
@@ -164,6 +175,7 @@ class ProfileFile:
         modalities: of the study, in the order of the rates and rows.
         base: name of the profile that says who lacks what; None where `rates` do.
         column: what the groups are by; empty without groups.
+        limit: of a column of numbers, what its groups are below and above of.
         rates: group -> missing rate per modality.
         groups: case -> group, from the file of cases; empty where names tell it, or without groups.
         rules: in their order.
@@ -175,6 +187,7 @@ class ProfileFile:
     modalities: tuple[str, ...]
     base: str | None
     column: str
+    limit: float | None
     rates: dict[str, tuple[float, ...]]
     groups: dict[str, str]
     rules: tuple[Rule, ...]
@@ -186,9 +199,17 @@ class ProfileFile:
         """12 hexadecimal digits of all that can change a table, the groups of the cases included."""
         rules = [(rule.absent, rule.when, rule.when_present) for rule in self.rules]
         poor = [(str(p.degradation), p.share, p.among(self.modalities)) for p in self.poor]
-        groups = self.column, sorted(self.rates.items()), sorted(self.groups.items())
+        groups: list[Any] = [self.column, sorted(self.rates.items()), sorted(self.groups.items())]
+        groups += [self.limit] if self.limit is not None else []
         content = json.dumps([self.modalities, self.base, groups, rules, poor])
         return sha256(content.encode()).hexdigest()[:12]
+
+    @property
+    def mechanism(self) -> str:
+        """What it depends on who lacks what, in the words of statistics."""
+        if self.column == LABELLED:
+            return "missing not at random (MNAR): by what is to be found"
+        return f"missing at random (MAR): by the {self.column}" if self.column else MCAR
 
     @property
     def nominal(self) -> dict[str, float] | None:
@@ -260,7 +281,8 @@ class ProfileFile:
         if not self.column:
             return [EVERYONE] * len(cases)
         known = {case: {"grade": grade(case) or "", **columns.get(case, {})} for case in cases}
-        groups = [self.groups.get(nfc(case)) or nfc(known[case].get(self.column, "")) for case in cases]
+        values = [self.groups.get(nfc(case)) or nfc(known[case].get(self.column, "")) for case in cases]
+        groups = [self._side(value) for value in values]
         lacking = [case for case, group in zip(cases, groups, strict=True) if group not in self.rates]
         if lacking:
             raise InputError(
@@ -268,6 +290,15 @@ class ProfileFile:
                 f"({', '.join(lacking[:3])}{', ...' if len(lacking) > 3 else ''}): add them to groups.cases"
             )
         return groups
+
+    def _side(self, value: str) -> str:
+        """Return the group of a value of the column: itself, or the side of the limit that it is on."""
+        if self.limit is None:
+            return value
+        try:
+            return BELOW if float(value) < self.limit else ABOVE
+        except ValueError:
+            return ""
 
     def _by_group(self, table: NDArray[np.bool_], groups: Sequence[str]) -> list[str]:
         """Say of each group how many cases it has and what they lack."""
@@ -306,6 +337,7 @@ def read_profile(path: Path, description: Description) -> ProfileFile:
         description.modalities,
         content.base,
         column,
+        content.groups.limit if content.groups else None,
         {g: tuple(row.get(m, 0.0) for m in range(len(description.modalities))) for g, row in rates.items()},
         groups,
         tuple(entry.rule for entry in content.rules),
@@ -337,14 +369,18 @@ def _groups(document: Document, groups: Groups, description: Description, folder
     try:
         if groups.cases is not None:
             of_case = _read_column(folder / groups.cases, groups.case, column)
-        elif column not in told:
+        elif column == LABELLED and groups.limit is None:
+            raise InputError(f"{LABELLED} is a number of voxels: give a limit to it, such as limit: 5000")
+        elif column not in (*told, LABELLED):
             tell = ", ".join(told) or "no column"
             raise InputError(
                 f"expected a csv with the {column} of each case: the files of {description.name} tell {tell}"
             )
     except InputError as error:
         raise document.errors([(("groups", "cases"), str(error))]) from None
-    known = sorted(set(of_case.values())) if groups.cases is not None else told[column]
+    known = sorted(set(of_case.values())) if groups.cases is not None else told.get(column, [])
+    if groups.limit is not None:
+        known = [BELOW, ABOVE]
     problems: list[Problem] = [
         (("groups", "rates", group), unknown(column, group, known))
         for group in groups.rates

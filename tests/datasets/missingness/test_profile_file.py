@@ -4,11 +4,20 @@ from unicodedata import normalize
 
 import numpy as np
 import pytest
+from nifti_study import write_study
 
 from bench_errors import InputError
-from datasets.missingness.availability import availability, check_profile, pinned, read_csv
+from datasets.missingness.availability import (
+    availability,
+    check_profile,
+    mechanism,
+    pinned,
+    read_csv,
+    store_availability,
+)
 from datasets.missingness.degrade import Degradation
 from datasets.missingness.profile_file import read_profile
+from datasets.preparation.prepare import prepare
 from datasets.studies.brats import BRATS2018, BRATS2020
 from datasets.studies.myops import MYOPS2020
 from datasets.vocabulary import Layout
@@ -114,10 +123,59 @@ def test_the_csv_of_cases_may_have_its_own_heads(tmp_path):
     lines = ["Partition_ID,Subject_ID", *(f"{1 + i // 10},{case}" for i, case in enumerate(cases))]
     (tmp_path / "parts.csv").write_text("\n".join(lines))
     table = availability(str(path), cases, BRATS2020).table
-    assert (table[:10, 1].sum(), table[10:].all()) == (5, True)
+    assert (table[:10, 1].all(), table[10:].all()) == (False, True)
     (tmp_path / "parts.csv").write_text("Partition_ID,case\n1,a\n")
     with pytest.raises(InputError, match="has no column Subject_ID, found Partition_ID, case"):
         read_profile(path, BRATS2020)
+
+
+def test_a_limit_makes_two_groups_of_numbers(tmp_path):
+    ages = "column: age, limit: 60, cases: ages.csv"
+    path = write(tmp_path, f"groups: {{{ages}, rates: {{below: {{t1ce: 0.5}}, above: {{}}}}}}\n")
+    cases = [f"c{i:02}" for i in range(20)]
+    ends = [59.9] * 9 + [-3, 60] + [75] * 9
+    (tmp_path / "ages.csv").write_text(
+        "case,age\n" + "".join(f"{c},{a}\n" for c, a in zip(cases, ends, strict=True))
+    )
+    table = availability(str(path), cases, BRATS2020)
+    assert (table.table[:10, 1].all(), table.table[10:].all()) == (False, True)
+    assert mechanism(str(path), BRATS2020) == "missing at random (MAR): by the age"
+    digest = read_profile(path, BRATS2020).digest
+    write(tmp_path, path.read_text().replace("limit: 60", "limit: 61"))
+    assert read_profile(path, BRATS2020).digest != digest
+    (tmp_path / "ages.csv").write_text("case,age\nc00,old\n")
+    with pytest.raises(InputError, match="the age of 20 of 20 cases is not known"):
+        availability(str(path), cases, BRATS2020)
+
+
+def test_what_is_to_be_found_may_decide_what_is_missing(tmp_path):
+    names = [f"BraTS20_Training_{i:03}" for i in range(1, 9)]
+    write_study(tmp_path / "study", BRATS2020, names)
+    store = prepare(tmp_path / "study", BRATS2020, tmp_path / "store")
+    sizes = {name: int(np.count_nonzero(store.labels(name))) for name in names}
+    limit = sorted(sizes.values())[4]
+    groups = f"column: labelled, limit: {limit}, rates: {{below: {{t1ce: 0.9}}, above: {{}}}}"
+    path = write(tmp_path, f"groups: {{{groups}}}\n")
+    has = dict(zip(names, store_availability(str(path), store, names).table[:, 1].tolist(), strict=True))
+    assert all(has[name] for name in names if sizes[name] >= limit)
+    assert sum(has[name] for name in names if sizes[name] < limit) <= 1
+    assert mechanism(str(path), BRATS2020) == "missing not at random (MNAR): by what is to be found"
+    write(tmp_path, "groups: {column: labelled, rates: {below: {}}}")
+    with pytest.raises(InputError, match="labelled is a number of voxels: give a limit to it"):
+        read_profile(path, BRATS2020)
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        ("mr2468", "(MCAR)"),
+        ("extreme90", "(MCAR)"),
+        ("complete", "nothing is missing"),
+        ("csv:a.csv", "as the table"),
+    ],
+)
+def test_what_named_profiles_depend_on(profile, said):
+    assert said in mechanism(profile, BRATS2020)
 
 
 @pytest.mark.parametrize(("said", "held"), [("NFC", "NFD"), ("NFD", "NFC")])
