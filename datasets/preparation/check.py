@@ -21,6 +21,9 @@ from datasets.preparation.parallel import Progress, in_parallel
 from datasets.preparation.unused import unused
 from datasets.vocabulary import Description
 
+BRAIN = 2200
+"""mL that no brain fills: adults' have 1000 to 1700, and with what lies around within the skull some more."""
+
 
 class _Seen(NamedTuple):
     """What is kept of a case to be compared with others."""
@@ -84,6 +87,8 @@ def check_cases(
     problems = unused(root, description, cases) + [problem for one in seen for problem in one.problems]
     problems += duplicates({one.case: one.prints for one in seen})
     problems += _turned(seen, description) + _unlike(seen, description)
+    if description.spatial_dims == 3 and not description.whole:
+        problems += _larger_than_a_brain(seen)
     return sort_problems(problems)
 
 
@@ -125,6 +130,16 @@ def _unlike(seen: Sequence[_Seen], description: Description) -> list[Problem]:
         if one.appearance
         for message in typical.differences(one.appearance, "in most cases")
     ]
+
+
+def _larger_than_a_brain(seen: Sequence[_Seen]) -> list[Problem]:
+    """Report the cases of a study whose heads are all larger than any brain."""
+    looks = {one.case: one.appearance.tissue for one in seen if one.appearance}
+    if not looks or min(looks.values()) <= BRAIN:
+        return []
+    found = f"what is not background fills {{:.4g}} mL, more than a brain ({BRAIN} mL)"
+    advice = "strip the skull (docs/raw-images.md), or say `whole: true` of images that are no brains"
+    return [Problem(case, "warning", case, f"{found.format(size)}: {advice}") for case, size in looks.items()]
 
 
 def duplicates(prints: Mapping[str, Mapping[str, str]]) -> list[Problem]:

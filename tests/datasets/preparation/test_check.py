@@ -1,6 +1,7 @@
 """Every problem a case can have is reported, by file, with its severity; a sound study has none."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -208,6 +209,20 @@ def lies_as(code):
         return np.asanyarray(image.dataobj), image.affine
 
     return change
+
+
+def test_heads_that_are_all_larger_than_a_brain_are_told(tmp_path):
+    """Their voxels of 20 mm make a head of 480 voxels one of 3.8 L."""
+    wide = np.diag([20.0, 20, 20, 1]) @ np.diag([-1.0, -1, 1, 1])
+    for name in ("one", "two"):
+        for path in write_case(tmp_path, BRATS2020, name).values():
+            rewrite(path, lambda array, affine: (array, wide))
+    found = [p for p in check_study(tmp_path, BRATS2020) if "more than a brain" in p.message]
+    assert [(p.case, p.severity) for p in found] == [("one", "warning"), ("two", "warning")]
+    assert found[0].message.startswith("what is not background fills 3840 mL, more than a brain (2200 mL)")
+    assert not any("brain" in p.message for p in check_study(tmp_path, replace(BRATS2020, whole=True)))
+    write_case(tmp_path, BRATS2020, "three")  # a brain beside them: they are unlike it, not all too large
+    assert not any("more than a brain" in p.message for p in check_study(tmp_path, BRATS2020))
 
 
 def test_cases_that_lie_otherwise_are_noted(tmp_path):
