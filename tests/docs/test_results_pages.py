@@ -1,8 +1,13 @@
 """The pages of our own results show what the product printed."""
 
+import re
 from pathlib import Path
 
 import pytest
+
+from backbones import BACKBONES
+from benchmark.config.grid import load_grid
+from benchmark.report.data.names import network_title
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -11,6 +16,7 @@ RESULTS = Path(__file__).parents[2] / "results"
     ("name", "profiles"),
     [
         ("headline", ["mr2468"]),
+        ("zoo", ["mr2468"]),
         ("questions", ["mr2468", "extreme90", "extreme95", "hospitals-*", "poor2468-*"]),
     ],
 )
@@ -23,3 +29,16 @@ def test_their_tables_are_those_of_the_report(name, profiles):
         rows = table[table.index("| RFNet") :].splitlines()
         assert len(rows) > 2
         assert set(rows) <= shown
+
+
+def test_the_zoo_has_every_network():
+    tables = RESULTS / "zoo" / "tables"
+    page = (RESULTS / "zoo" / "README.md").read_text()
+    for table in ("answer-dice", "costs"):
+        text = (tables / f"phantom-mr2468-{table}.md").read_text().split("\n\n")[0]
+        assert text in page
+        assert {f"| {network_title(name)} |" for name in BACKBONES} <= set(
+            re.findall(r"^\| [^|]+ \|", text, re.M)
+        )
+    assert {config.backbone.name for config in load_grid("zoo").configs} == set(BACKBONES)
+    assert {config.backbone.name for config in load_grid("recipes").configs} == set(BACKBONES) - {"transunet"}
