@@ -5,6 +5,7 @@ A store is named by the user, made here (a phantom study of the grid), or lies a
 
 import json
 import shutil
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,14 @@ def find_stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Consol
 
 
 def _check_description(path: Path, wanted: Description) -> None:
-    """A store has to be of the grid's dataset; how its files lay does not matter any more."""
-    found, expected = (d.to_dict() for d in (Store.open(path).description, wanted))
-    for key in expected:
-        if key not in ("layouts", "channels", "case_names") and found[key] != expected[key]:
+    """A store has to be of the grid's dataset; how its files lay, and were resampled, matters no more."""
+    prepared = Store.open(path).description
+    for key in (field.name for field in fields(wanted)):
+        found, expected = getattr(prepared, key), getattr(wanted, key)
+        if key not in ("layouts", "channels", "case_names", "grid") and found != expected:
             raise InputError(
-                f"the store {path} was prepared with the {key} {found[key]}, dataset {wanted.name} has "
-                f"{expected[key]}: prepare it again, or name another with --store {wanted.name}=DIR"
+                f"the store {path} was prepared with the {key} {found}, dataset {wanted.name} has "
+                f"{expected}: prepare it again, or name another with --store {wanted.name}=DIR"
             )
 
 

@@ -180,7 +180,8 @@ def segment_patient(
     Raises `InputError` for images that cannot be used.
     """
     first, study = models[0], models[0].description
-    examined = examine_images(case, description, resample)
+    prepared = replace(description, whole=study.whole, grid=study.grid or description.grid)
+    examined = examine_images(case, prepared, resample)
     _refuse(examined)
     if examined.head is None:
         raise ValueError("a case without errors has a head")

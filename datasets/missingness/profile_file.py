@@ -29,6 +29,7 @@ what is known of the case (MAR), or on what is to be found in it (MNAR); `mechan
 
 import csv
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -209,7 +210,9 @@ class ProfileFile:
         """What it depends on who lacks what, in the words of statistics."""
         if self.column == LABELLED:
             return "missing not at random (MNAR): by what is to be found"
-        return f"missing at random (MAR): by the {self.column}" if self.column else MCAR
+        if self.column:
+            return f"missing at random (MAR), if the {self.column} is known without the images: by it"
+        return MCAR if any(map(any, self.rates.values())) else "nothing is missing"
 
     @property
     def nominal(self) -> dict[str, float] | None:
@@ -284,6 +287,8 @@ class ProfileFile:
         values = [self.groups.get(nfc(case)) or nfc(known[case].get(self.column, "")) for case in cases]
         groups = [self._side(value) for value in values]
         lacking = [case for case, group in zip(cases, groups, strict=True) if group not in self.rates]
+        if lacking and self.column == LABELLED:
+            raise InputError(f"{self.path}: what is labelled is known of the cases of a store: give that")
         if lacking:
             raise InputError(
                 f"{self.path}: the {self.column} of {len(lacking)} of {len(cases)} cases is not known "
@@ -296,9 +301,10 @@ class ProfileFile:
         if self.limit is None:
             return value
         try:
-            return BELOW if float(value) < self.limit else ABOVE
+            number = float(value)
         except ValueError:
             return ""
+        return "" if math.isnan(number) else BELOW if number < self.limit else ABOVE
 
     def _by_group(self, table: NDArray[np.bool_], groups: Sequence[str]) -> list[str]:
         """Say of each group how many cases it has and what they lack."""

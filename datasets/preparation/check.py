@@ -87,7 +87,8 @@ def check_cases(
     problems = unused(root, description, cases) + [problem for one in seen for problem in one.problems]
     problems += duplicates({one.case: one.prints for one in seen})
     problems += _turned(seen, description) + _unlike(seen, description)
-    if description.spatial_dims == 3 and not description.whole:
+    masked = any(layout.mask for layout in description.layouts)
+    if description.spatial_dims == 3 and not (description.whole or masked or description.background):
         problems += _larger_than_a_brain(seen)
     return sort_problems(problems)
 
@@ -122,7 +123,7 @@ def _unlike(seen: Sequence[_Seen], description: Description) -> list[Problem]:
     if len(looks) < 3:
         return []
     typical = Likeness.typical(looks)
-    if description.spatial_dims == 2:  # a heart's slices show what lies around it, more or less of it
+    if description.spatial_dims == 2 or description.whole:  # they show what lies around, more or less of it
         typical = replace(typical, tissue=None)
     return [
         Problem(one.case, "warning", one.case, message)
@@ -138,7 +139,7 @@ def _larger_than_a_brain(seen: Sequence[_Seen]) -> list[Problem]:
     if not looks or min(looks.values()) <= BRAIN:
         return []
     found = f"what is not background fills {{:.4g}} mL, more than a brain ({BRAIN} mL)"
-    advice = "strip the skull (docs/raw-images.md), or say `whole: true` of images that are no brains"
+    advice = "strip the skulls (docs/raw-images.md) if they are brains, else there is nothing to do"
     return [Problem(case, "warning", case, f"{found.format(size)}: {advice}") for case, size in looks.items()]
 
 

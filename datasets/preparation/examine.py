@@ -17,9 +17,17 @@ from nibabel.affines import voxel_sizes
 from bench_errors import InputError
 from datasets.preparation.crop import scaling
 from datasets.preparation.find import Case
-from datasets.preparation.head import NEGATIVE, Head, find_head, masked
+from datasets.preparation.head import NEGATIVE, Head, face_value, find_head, masked
 from datasets.preparation.nifti import STORED, Image, orientation, read_nifti, turned
-from datasets.preparation.voxel_grids import APART, disagreement, odd_grids, resampled, same_grid, spaced
+from datasets.preparation.voxel_grids import (
+    APART,
+    disagreement,
+    odd_grids,
+    resampled,
+    same_grid,
+    spaced,
+    uncovered,
+)
 from datasets.store.store import check_name
 from datasets.vocabulary import Description, is_spacing
 
@@ -44,6 +52,9 @@ variance. Real images have some as far away, too few to matter."""
 
 FLOAT_LIMITS = (1e-30, 1e30)
 """No scanner's intensities have their maximum outside of these, floats in the wrong byte order have."""
+
+LOST_LABELS, LOST_IMAGE = 0.01, 0.9
+"""Share of the labelled voxels, and of an image, that may lie outside the grid that a case is brought to."""
 
 Severity = Literal["error", "warning", "note"]
 
@@ -111,8 +122,9 @@ def examine(case: Case, description: Description, labelled: bool = True) -> Exam
     if case.files or case.label or not case.faults:
         _check_presence(examined, description, labelled)
     _read(examined, description)
-    _resample(examined, description.grid)
-    _checked(examined, description)
+    _check_headers(examined, description)
+    _resample(examined, description.grid, description)
+    _checked(examined, description, description.grid)
     _note_negatives(examined)
     return examined
 
@@ -131,14 +143,18 @@ def examine_images(case: Case, description: Description, resample: bool = False)
         found = f"found no image, expected one of {', '.join(description.modalities)} at least"
         examined.add("error", case.name, f"{found}: add the files or remove the case")
     first = next(iter(examined.images), "")
-    _resample(examined, description.grid or first * resample)
-    return _checked(examined, description)
-
-
-def _checked(examined: Examined, description: Description) -> Examined:
-    """Look for the problems of the files that could be read."""
+    grid = description.grid or first * resample
     _check_headers(examined, description)
-    for name, other, differs in odd_grids(examined.images):
+    _resample(examined, grid, description)
+    return _checked(examined, description, grid)
+
+
+def _checked(examined: Examined, description: Description, resampled_to: str) -> Examined:
+    """Look for the problems of the files that could be read.
+
+    `resampled_to`: the grid that they were brought to; what still lies on another has told why.
+    """
+    for name, other, differs in () if resampled_to else odd_grids(examined.images):
         message = (
             f"{differs} as in {examined.file(other)}: resample it to the same grid, or let --resample do it"
         )
@@ -212,23 +228,59 @@ def _read_file(examined: Examined, path: Path, channels: set[int]) -> Image:
     return image
 
 
-def _resample(examined: Examined, grid: str) -> None:
-    """Bring all files to the grid of a modality (if the case lacks it, of its first), or to voxels of mm."""
+def _resample(examined: Examined, grid: str, description: Description) -> None:
+    """Bring all files to the grid of a modality (if the case lacks it, of its first), or to voxels of mm.
+
+    A file that cannot be interpolated stays as it is; one of which much lies elsewhere is an error.
+    """
     if not (grid and examined.images):
         return
-    name = grid if grid in examined.images else next(iter(examined.images))
-    like, as_what = examined.images[name], f" as {name}"
+    first = grid if grid in examined.images else next(iter(examined.images))
+    like, as_what = examined.images[first], f" as {first}"
     if is_spacing(grid):
-        like, as_what = spaced(like, float(grid)), ""
+        try:
+            like, as_what = spaced(like, float(grid), description.spatial_dims), ""
+        except InputError as error:
+            examined.add("error", examined.file(first), str(error))
+            return
     for name, image in examined.images.items():
-        if not same_grid(image, like):
-            found, wanted = (
-                f"{'x'.join(map(str, i.data.shape))} voxels of "
-                f"{'x'.join(f'{edge:.3g}' for edge in voxel_sizes(i.affine))} mm, {orientation(i.affine)}"
-                for i in (image, like)
+        if same_grid(image, like):
+            examined.images[name] = resampled(image, like)
+            continue
+        if not np.isfinite(image.data).all() or (
+            name not in ("label", "mask") and _looks_swapped(image.data)
+        ):
+            continue  # which is told of the file as it is
+        values = image.data if name == "label" else None
+        lost = uncovered(image, like, values)
+        if lost > (LOST_LABELS if name == "label" else LOST_IMAGE):
+            what = "of its labelled voxels lie" if name == "label" else "of it lies"
+            advice = "see whether its header is right, or name another grid"
+            examined.add(
+                "error", examined.file(name), f"{lost:.0%} {what} outside the grid of {first}: {advice}"
             )
-            examined.add("note", examined.file(name), f"resampled from {found}, to {wanted}{as_what}")
-        examined.images[name] = resampled(image, like, nearest=name in ("label", "mask"))
+            continue
+        found, wanted = (
+            f"{'x'.join(map(str, i.data.shape))} voxels of "
+            f"{'x'.join(f'{edge:.3g}' for edge in voxel_sizes(i.affine))} mm, {orientation(i.affine)}"
+            for i in (image, like)
+        )
+        examined.add("note", examined.file(name), f"resampled from {found}, to {wanted}{as_what}")
+        examined.images[name] = resampled(
+            image,
+            like,
+            nearest=name in ("label", "mask"),
+            outside=0.0 if name in ("label", "mask") else _background(image, description),
+            to_faces=is_spacing(grid),
+        )
+
+
+def _background(image: Image, description: Description) -> float:
+    """What stands where an image has no voxel: what is outside the head, else its lowest value."""
+    if description.background is not None:
+        return description.background
+    value = face_value(image.data, description.spatial_dims)
+    return float(image.data.min()) if value is None or description.whole else value
 
 
 def _check_headers(examined: Examined, description: Description) -> None:

@@ -132,7 +132,11 @@ def write_like(path: Path, array: np.ndarray, like: Image) -> None:
     beside = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        nib.save(kind(array, like.affine, header), beside)
+        image = kind(array, like.affine, header)
+        if not np.allclose(like.affine, like.header.get_best_affine()):  # brought to another grid
+            for place, code in ((image.set_qform, "qform_code"), (image.set_sform, "sform_code")):
+                place(like.affine, code=int(like.header[code]))
+        nib.save(image, beside)
         beside.replace(path)
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}): choose another --out") from None

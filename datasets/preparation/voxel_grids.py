@@ -15,10 +15,14 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from scipy.ndimage import affine_transform
 
+from bench_errors import InputError
 from datasets.preparation.nifti import Image
 
 TOLERANCE = 1e-3
 """Spacings (mm), direction cosines and places (edges of a voxel) of a case's files may differ so much."""
+
+MOST_VOXELS = 2_000_000_000
+"""Of a case that is resampled: more is a mistake in its spacing."""
 
 APART = 0.1
 """mm by which a header's two statements of where its voxels lie may be apart (qform's rounding is 1e-4)."""
@@ -33,11 +37,14 @@ def same_grid(image: Image, like: Image) -> bool:
     return bool((np.abs(apply_affine(across, corners) - corners) <= TOLERANCE).all())
 
 
-def resampled(image: Image, like: Image, nearest: bool = False) -> Image:
-    """Return an image on the grid of another; what it does not cover is 0, and the same grid is left alone.
+def resampled(
+    image: Image, like: Image, nearest: bool = False, outside: float = 0.0, to_faces: bool = False
+) -> Image:
+    """Return an image on the grid of another; what it does not cover is `outside`, the same grid left alone.
 
-    Covered is what lies between the centres of its outermost voxels, a thousandth of a voxel beyond included;
-    a single slice covers its thickness. Interpolation is linear, or of the `nearest` voxel.
+    Covered is what lies between the centres of its outermost voxels, a thousandth of a voxel beyond included,
+    or `to_faces` of these; a single slice covers its thickness. Interpolation is linear, or of the `nearest`
+    voxel.
     """
     if same_grid(image, like):
         return replace(image, affine=like.affine, spacing=like.spacing)
@@ -56,18 +63,39 @@ def resampled(image: Image, like: Image, nearest: bool = False) -> Image:
         index = (
             sum(along * step for along, step in zip(axes, across[axis, :3], strict=True)) + across[axis, 3]
         )
-        beyond = TOLERANCE if length > 1 else 0.5 + TOLERANCE
-        data[(index < -beyond) | (index > length - 1 + beyond)] = 0
+        beyond = 0.5 * (to_faces or length == 1) + TOLERANCE
+        data[(index < -beyond) | (index > length - 1 + beyond)] = outside
     return replace(image, data=data, affine=like.affine, spacing=like.spacing)
 
 
-def spaced(image: Image, edge: float) -> Image:
-    """Return an image of zeros with voxels of `edge` mm that covers what another does, to the rounding."""
+def uncovered(image: Image, like: Image, values: np.ndarray | None = None) -> float:
+    """Return the share of an image's voxels outside another's grid; of those where `values` are not 0."""
+    across = np.linalg.inv(like.affine) @ image.affine
+    inside = np.ones(image.data.shape, dtype=bool)
+    axes = np.ogrid[tuple(slice(edge) for edge in image.data.shape)]
+    for axis, length in enumerate(like.data.shape):
+        steps = zip(axes, across[axis, :3], strict=True)
+        index = sum(along * step for along, step in steps) + across[axis, 3]
+        inside &= (index >= -0.5 - TOLERANCE) & (index <= length - 0.5 + TOLERANCE)
+    meant = np.ones(image.data.shape, dtype=bool) if values is None else values != 0
+    return int(np.count_nonzero(meant & ~inside)) / max(int(np.count_nonzero(meant)), 1)
+
+
+def spaced(image: Image, edge: float, axes: int = 3) -> Image:
+    """Return an image of zeros with voxels of `edge` mm that covers what another does, to the rounding.
+
+    `axes`: how many axes of space it changes; 2 leaves slices as they are. Raises `InputError` for more
+    voxels than any image has.
+    """
     sizes = voxel_sizes(image.affine)
-    shape = np.maximum(1, np.rint(image.data.shape * sizes / edge)).astype(int)
-    affine = image.affine @ np.diag([*(edge / sizes), 1.0])
-    affine[:3, 3] = apply_affine(image.affine, (edge / sizes - 1) / 2)
-    return replace(image, data=np.broadcast_to(np.float32(0), shape), affine=affine, spacing=(edge,) * 3)
+    edges = np.where(np.arange(3) < axes, edge, sizes)
+    shape = np.maximum(1, np.rint(image.data.shape * sizes / edges)).astype(int)
+    if shape.prod() > MOST_VOXELS:
+        raise InputError(f"voxels of {edge:g} mm make {shape.prod():.3g} of a case: take larger ones")
+    affine = image.affine @ np.diag([*(edges / sizes), 1.0])
+    affine[:3, 3] = apply_affine(image.affine, (edges / sizes - 1) / 2)
+    zeros = np.broadcast_to(np.float32(0), tuple(shape))
+    return replace(image, data=zeros, affine=affine, spacing=tuple(edges.tolist()))
 
 
 def odd_grids(images: Mapping[str, Image]) -> Iterator[tuple[str, str, str]]:

@@ -41,6 +41,8 @@ def regridded(description: Description, grid: str) -> Description:
     if grid and not is_spacing(grid) and grid not in description.modalities:
         expected = unknown("modality", grid, list(description.modalities))
         raise InputError(f"--resample {grid}: {expected}, or an edge of the voxels in mm such as 1.5")
+    if is_spacing(grid):
+        grid = f"{float(grid):g}"
     return replace(description, grid=grid) if grid else description
 
 

@@ -139,11 +139,12 @@ def test_a_limit_makes_two_groups_of_numbers(tmp_path):
     )
     table = availability(str(path), cases, BRATS2020)
     assert (table.table[:10, 1].all(), table.table[10:].all()) == (False, True)
-    assert mechanism(str(path), BRATS2020) == "missing at random (MAR): by the age"
+    said = "missing at random (MAR), if the age is known without the images: by it"
+    assert mechanism(str(path), BRATS2020) == said
     digest = read_profile(path, BRATS2020).digest
     write(tmp_path, path.read_text().replace("limit: 60", "limit: 61"))
     assert read_profile(path, BRATS2020).digest != digest
-    (tmp_path / "ages.csv").write_text("case,age\nc00,old\n")
+    (tmp_path / "ages.csv").write_text("case,age\nc00,old\nc01,nan\n")
     with pytest.raises(InputError, match="the age of 20 of 20 cases is not known"):
         availability(str(path), cases, BRATS2020)
 

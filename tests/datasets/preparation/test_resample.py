@@ -1,5 +1,6 @@
 """Files of a case on several grids are brought to one: that of a modality, or voxels of so many mm."""
 
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -7,11 +8,15 @@ import pytest
 from nifti_study import AFFINE, SHAPE, rewrite, write_case, write_image
 
 from bench_errors import InputError
+from benchmark.launch.stores import _check_description
 from datasets.preparation.check import check_study
-from datasets.preparation.nifti import Image
+from datasets.preparation.examine import examine
+from datasets.preparation.find import find_cases
+from datasets.preparation.nifti import Image, read_nifti, write_like
 from datasets.preparation.prepare import prepare
 from datasets.preparation.voxel_grids import spaced
 from datasets.studies.brats import BRATS2020
+from datasets.studies.myops import MYOPS2020
 from datasets.studies.names import DATASETS, regridded
 
 ISLES = DATASETS.get("isles2022")
@@ -121,3 +126,77 @@ def test_bodies_are_taken_whole(tmp_path):
     np.testing.assert_allclose((pet.mean(), pet.std()), (0, 1), atol=1e-5)
     broken = write_image(tmp_path / "study" / "imagesTr" / "one__PT.nii.gz", np.zeros(SHAPE, np.float32))
     assert messages(tmp_path / "study", HECKTOR)[f"imagesTr/{broken.name}"][0] == "error"
+
+
+def test_refining_loses_no_outer_plane(tmp_path):
+    """Thick slices made thin: the new centres beyond the outermost old ones are covered too."""
+    thick = AFFINE @ np.diag([1, 1, 5, 1])
+    paths = write_case(tmp_path / "study", BRATS2020, "one")
+    for name, path in paths.items():
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        values = np.ones(SHAPE) if name == "label" else rng.integers(1, 99, SHAPE)
+        write_image(path, values.astype(np.int16), thick)
+    found = [p for p in check_study(tmp_path / "study", regridded(BRATS2020, "1")) if p.severity == "error"]
+    assert found == []
+    store = prepare(tmp_path / "study", regridded(BRATS2020, "1.0"), tmp_path / "store")
+    assert store.description.grid == "1"
+    assert store.record("one").original_shape == (12, 10, 40)
+    assert (np.asarray(store.labels("one")) == 1).all()
+
+
+def test_what_an_image_does_not_cover_is_its_background(tmp_path):
+    paths = write_case(tmp_path / "study", ISLES, "sub-1")
+    rewrite(paths["flair"], lambda array, affine: (array[:, :, :6].astype(np.float32) - 3, affine))
+    (case,) = find_cases(tmp_path / "study", ISLES)
+    examined = examine(case, ISLES)
+    assert examined.sound
+    assert (examined.images["flair"].data[:, :, 6:] == -3).all()
+
+
+@pytest.mark.parametrize("name", ["label", "flair"])
+def test_a_file_that_lies_elsewhere_is_an_error(tmp_path, name):
+    paths = write_case(tmp_path / "study", ISLES, "sub-1")
+    rewrite(paths[name], lambda array, _: (array, np.diag([1.0, 1, 1, 1])))
+    (case,) = find_cases(tmp_path / "study", ISLES)
+    errors = [p.message for p in examine(case, ISLES).problems if p.severity == "error"]
+    assert [e for e in errors if "100% " in e and "outside the grid of dwi" in e] == errors
+
+
+def test_headers_are_judged_as_they_stand(tmp_path):
+    """Files of nibabel have an sform and no qform; that is no reason for a warning after resampling."""
+    write_case(tmp_path / "study", BRATS2020, "one")
+    found = check_study(tmp_path / "study", regridded(BRATS2020, "2"))
+    assert {p.severity for p in found} == {"note"}
+
+
+def test_slices_stay_as_they_are(tmp_path):
+    write_case(tmp_path / "study", MYOPS2020, "101", shape=(12, 10, 8))
+    store = prepare(tmp_path / "study", regridded(MYOPS2020, "0.5"), tmp_path / "store")
+    assert store.record("101").original_shape == (24, 20, 8)
+
+
+def test_too_many_voxels_are_refused(tmp_path):
+    write_case(tmp_path / "study", BRATS2020, "one")
+    found = [p.message for p in check_study(tmp_path / "study", regridded(BRATS2020, "0.001"))]
+    assert any("take larger ones" in message for message in found)
+
+
+def test_a_resampled_store_trains_under_the_name_of_its_dataset(tmp_path):
+    write_case(tmp_path / "study", BRATS2020, "one")
+    prepare(tmp_path / "study", regridded(BRATS2020, "2"), tmp_path / "store")
+    _check_description(tmp_path / "store", BRATS2020)
+    with pytest.raises(InputError, match="prepared with the whole False"):
+        _check_description(tmp_path / "store", replace(BRATS2020, whole=True))
+
+
+def test_a_file_on_another_grid_keeps_its_codes_of_space(tmp_path):
+    path = write_image(tmp_path / "a.nii.gz", np.zeros(SHAPE, np.float32))
+    image = read_nifti(path)
+    image.header.set_qform(image.affine, code=1)
+    image.header.set_sform(image.affine, code=1)
+    like = replace(image, affine=spaced(image, 2.0).affine)
+    write_like(tmp_path / "b.nii.gz", np.zeros((6, 5, 4), np.uint8), like)
+    written = read_nifti(tmp_path / "b.nii.gz")
+    assert [int(written.header[code]) for code in ("qform_code", "sform_code")] == [1, 1]
+    np.testing.assert_allclose(written.affine, like.affine, atol=1e-5)
+    np.testing.assert_allclose(written.spacing, 2)
