@@ -64,7 +64,7 @@ def check(
     ] = True,
 ) -> None:
     """Check every file of a study. Exit code 0: sound, 1: warnings, 2: errors."""
-    raise typer.Exit(check_folder(folder, dataset, resample, as_json, labels))
+    raise typer.Exit(check_folder(folder, dataset, as_json, labels, resample))
 
 
 @data.command()
@@ -83,7 +83,7 @@ def prepare(
 ) -> None:
     """Crop, normalise and store a study; later calls do what is new, changed or damaged, or was cut off."""
     check_outside(out, folder)
-    prepare_folder(folder, dataset, out, box, skip_bad, resample, workers)
+    prepare_folder(folder, dataset, out, box, skip_bad, workers, resample)
 
 
 @data.command()
@@ -105,7 +105,9 @@ def make_phantom(out: Path, cases: int, size: str, seed: int, layout: str) -> No
     print(f"wrote {len(names)} cases to {out}")
 
 
-def check_folder(folder: Path, dataset: str | None, resample: str, as_json: bool, labels: bool = True) -> int:
+def check_folder(
+    folder: Path, dataset: str | None, as_json: bool, labels: bool = True, resample: str = ""
+) -> int:
     """Print what a study has and the problems of its cases; return the exit code of the worst.
 
     `resample`: as in `regridded`. `labels`: whether every case is to have one.
@@ -148,8 +150,8 @@ def prepare_folder(
     out: Path,
     box: "BoxRule",
     skip_bad: bool,
-    resample: str,
     workers: int | None,
+    resample: str = "",
 ) -> None:
     """Bring the store of a study up to date with a progress bar and print what came of it."""
     from datasets.preparation.find import find_cases
