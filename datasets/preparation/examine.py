@@ -12,24 +12,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from nibabel.affines import voxel_sizes
 
 from bench_errors import InputError
 from datasets.preparation.crop import scaling
 from datasets.preparation.find import Case
-from datasets.preparation.head import NEGATIVE, Head, face_value, find_head, masked
-from datasets.preparation.nifti import STORED, Image, orientation, read_nifti, turned
-from datasets.preparation.voxel_grids import (
-    APART,
-    disagreement,
-    odd_grids,
-    resampled,
-    same_grid,
-    spaced,
-    uncovered,
-)
+from datasets.preparation.head import NEGATIVE, Head, find_head, masked
+from datasets.preparation.nifti import STORED, Image, read_nifti, turned
+from datasets.preparation.regrid import regrid
+from datasets.preparation.voxel_grids import APART, disagreement, odd_grids
 from datasets.store.store import check_name
-from datasets.vocabulary import Description, is_spacing
+from datasets.vocabulary import Description
 
 ROUNDING = 1e-3
 """Labels this close to expected ones are refused with the advice to round them.
@@ -52,9 +44,6 @@ variance. Real images have some as far away, too few to matter."""
 
 FLOAT_LIMITS = (1e-30, 1e30)
 """No scanner's intensities have their maximum outside of these, floats in the wrong byte order have."""
-
-LOST_LABELS, LOST_IMAGE = 0.01, 0.9
-"""Share of the labelled voxels, and of an image, that may lie outside the grid that a case is brought to."""
 
 Severity = Literal["error", "warning", "note"]
 
@@ -229,58 +218,14 @@ def _read_file(examined: Examined, path: Path, channels: set[int]) -> Image:
 
 
 def _resample(examined: Examined, grid: str, description: Description) -> None:
-    """Bring all files to the grid of a modality (if the case lacks it, of its first), or to voxels of mm.
+    """Bring all files to one grid, as `regrid` does; what is unsound is told of the file as it is."""
 
-    A file that cannot be interpolated stays as it is; one of which much lies elsewhere is an error.
-    """
-    if not (grid and examined.images):
-        return
-    first = grid if grid in examined.images else next(iter(examined.images))
-    like, as_what = examined.images[first], f" as {first}"
-    if is_spacing(grid):
-        try:
-            like, as_what = spaced(like, float(grid), description.spatial_dims), ""
-        except InputError as error:
-            examined.add("error", examined.file(first), str(error))
-            return
-    for name, image in examined.images.items():
-        if same_grid(image, like):
-            examined.images[name] = resampled(image, like)
-            continue
-        if not np.isfinite(image.data).all() or (
-            name not in ("label", "mask") and _looks_swapped(image.data)
-        ):
-            continue  # which is told of the file as it is
-        values = image.data if name == "label" else None
-        lost = uncovered(image, like, values)
-        if lost > (LOST_LABELS if name == "label" else LOST_IMAGE):
-            what = "of its labelled voxels lie" if name == "label" else "of it lies"
-            advice = "see whether its header is right, or name another grid"
-            examined.add(
-                "error", examined.file(name), f"{lost:.0%} {what} outside the grid of {first}: {advice}"
-            )
-            continue
-        found, wanted = (
-            f"{'x'.join(map(str, i.data.shape))} voxels of "
-            f"{'x'.join(f'{edge:.3g}' for edge in voxel_sizes(i.affine))} mm, {orientation(i.affine)}"
-            for i in (image, like)
-        )
-        examined.add("note", examined.file(name), f"resampled from {found}, to {wanted}{as_what}")
-        examined.images[name] = resampled(
-            image,
-            like,
-            nearest=name in ("label", "mask"),
-            outside=0.0 if name in ("label", "mask") else _background(image, description),
-            to_faces=is_spacing(grid),
-        )
+    def sound(name: str, data: np.ndarray) -> bool:
+        swapped = name in description.modalities and _looks_swapped(data)
+        return bool(np.isfinite(data).all()) and not swapped
 
-
-def _background(image: Image, description: Description) -> float:
-    """What stands where an image has no voxel: what is outside the head, else its lowest value."""
-    if description.background is not None:
-        return description.background
-    value = face_value(image.data, description.spatial_dims)
-    return float(image.data.min()) if value is None or description.whole else value
+    for name, severity, message in regrid(examined.images, grid, description, sound):
+        examined.add(severity, examined.file(name), message)
 
 
 def _check_headers(examined: Examined, description: Description) -> None:
