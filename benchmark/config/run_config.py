@@ -184,8 +184,8 @@ class RunConfig(Frozen):
     the profile's draws, 1037 in the released tables.
     `split`: `auto` is the published split, or a seeded one where none is published; `published+rest` trains
     on cases that the published one does not name; `uhved1` and the like are published splits of one dataset;
-    `random` is seeded; `fold0of5` to `fold4of5` are a cross-validation's; `same` trains and tests on every
-    case.
+    `random` is seeded; `fold0of5` to `fold4of5` are a cross-validation's, `leave0of5` to `leave4of5` are one
+    without validation; `same` trains and tests on every case.
     `pretrain`: the run whose weights this one starts from; without it, they are drawn.
     `precision`: of the networks, in training and testing; losses, softmax and weights are fp32 always. `tf32`
     lets a GPU round the factors of products to 10 bits, which `fp32` does not.

@@ -48,8 +48,9 @@ def split(cases: Sequence[str], description: Description, policy: str, seed: int
             `published+rest`: the published split, and cases that it does not name train. `uhved1` and the
             other `named_splits`: the published split of that name, which is of one dataset. `random`: the
             shares of BraTS2020's (219, 50 and 100 of 369). `fold0of5`: fold 0 of 5 equal random ones tests,
-            the others train and validate in the same proportion. `same`: every case is in every part, which
-            shows whether a network can learn them at all.
+            the others train and validate in the same proportion. `leave0of4`: the same folds, and all the
+            others train: for few patients. `same`: every case is in every part, which shows whether a
+            network can learn them at all.
         seed: of the random divisions; the folds of one seed belong together.
 
     Raises `InputError` for an unknown policy, for fewer patients than the policy needs, and where a published
@@ -62,7 +63,7 @@ def split(cases: Sequence[str], description: Description, policy: str, seed: int
     asked_for = policy in ("auto", PUBLISHED_AND_REST, *named_splits())
     if asked_for and (published := _published(names, description, policy)):
         return published
-    fold, folds = _fold(policy) or (0, 0)
+    fold, folds, validate = _fold(policy) or (0, 0, True)
     patients = sorted({patient(name, description) for name in names})
     least = max(folds, 2)
     if len(patients) < least:
@@ -71,7 +72,7 @@ def split(cases: Sequence[str], description: Description, policy: str, seed: int
             f"found {found}, expected at least {least} for split {policy}: "
             "use split: same to train and test on the same cases"
         )
-    parts = _folded(patients, fold, folds, seed) if folds else _random(patients, seed)
+    parts = _folded(patients, fold, folds, validate, seed) if folds else _random(patients, seed)
     return Split(*(tuple(n for n in names if patient(n, description) in part) for part in parts))
 
 
@@ -95,9 +96,10 @@ def check_policy(policy: str) -> str:
     """Return `policy` if `split` knows it; raise `InputError` if not."""
     names = (*POLICIES, *named_splits())
     if policy not in names:
-        fold, folds = _fold(policy) or (0, 0)
+        fold, folds, _ = _fold(policy) or (0, 0, True)
         if folds < 2 or fold >= folds:
-            raise InputError(f"{unknown('split', policy, list(names))}, and folds: fold0of5 (to fold4of5)")
+            folds_there_are = "folds: fold0of5 (to fold4of5), or without validation leave0of5 (to leave4of5)"
+            raise InputError(f"{unknown('split', policy, list(names))}, and {folds_there_are}")
     return policy
 
 
@@ -112,9 +114,10 @@ def patient(case: str, description: Description) -> str:
     return match[1] if match and description.patient else case
 
 
-def _fold(policy: str) -> tuple[int, int] | None:
-    match = re.fullmatch(r"fold(\d+)of(\d+)", policy)
-    return (int(match[1]), int(match[2])) if match else None
+def _fold(policy: str) -> tuple[int, int, bool] | None:
+    """The fold, how many there are, and whether some of the other cases validate."""
+    match = re.fullmatch(r"(fold|leave)(\d+)of(\d+)", policy)
+    return (int(match[2]), int(match[3]), match[1] == "fold") if match else None
 
 
 def _published(names: list[str], description: Description, policy: str) -> Split | None:
@@ -177,10 +180,12 @@ def _random(patients: list[str], seed: int) -> tuple[list[str], list[str], list[
     return shuffled[:train], shuffled[train : train + val], shuffled[train + val :]
 
 
-def _folded(patients: list[str], fold: int, folds: int, seed: int) -> tuple[list[str], list[str], list[str]]:
-    """Every `folds`-th patient of a random order tests; the rest is divided as `_random` does."""
+def _folded(
+    patients: list[str], fold: int, folds: int, validate: bool, seed: int
+) -> tuple[list[str], list[str], list[str]]:
+    """Every `folds`-th patient of a random order tests; the rest trains, or is divided as `_random` does."""
     order = generator(seed, "folds").permutation(len(patients))
     rest = [patients[i] for place, i in enumerate(order) if place % folds != fold]
-    val = round(len(rest) * VAL_SHARE / (TRAIN_SHARE + VAL_SHARE))
+    val = round(len(rest) * VAL_SHARE / (TRAIN_SHARE + VAL_SHARE)) if validate else 0
     test = [patients[i] for i in order[fold::folds]]
     return rest[val:], rest[:val], test

@@ -182,13 +182,25 @@ def test_folds_test_every_patient_once_and_evenly(folds, count):
         assert parts[0] != split(cases, BRATS2023, "fold0of5", seed=8)
 
 
+@pytest.mark.parametrize(("folds", "count"), [(4, 4), (2, 2), (5, 40)])
+def test_of_those_that_are_not_left_out_all_train(folds, count):
+    for i in range(folds):
+        left, fold = (
+            split(names(count), PHANTOM, f"{kind}{i}of{folds}", seed=7) for kind in ("leave", "fold")
+        )
+        assert (left.test, left.val) == (fold.test, ())
+        assert set(left.train) == set(fold.train) | set(fold.val)
+
+
 def test_folds_leave_the_published_split_aside():
     parts = split(BRATS, BRATS2020, "fold0of5", seed=0)
     assert len(parts.test) == 74
     assert set(parts.test) != set(split(BRATS, BRATS2020, "auto", seed=0).test)
 
 
-@pytest.mark.parametrize("policy", ["fold5of5", "fold0of1", "fold0of0", "foldof5", "fold-1of5", "Auto", ""])
+@pytest.mark.parametrize(
+    "policy", ["fold5of5", "fold0of1", "fold0of0", "leave4of4", "foldof5", "fold-1of5", "Auto", ""]
+)
 def test_unknown_policies(policy):
     with pytest.raises(InputError, match=f"unknown split '{policy}': .*known are auto, published"):
         check_policy(policy)
