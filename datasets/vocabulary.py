@@ -25,6 +25,9 @@ FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 Subset = tuple[str, ...]
 """A non-empty set of modalities, always in the order of the description's `modalities`."""
 
+SLICE = "_slice_"
+"""What follows the name of a volume in that of a case that is a slice of it, before its number."""
+
 WHERE = ("name", "layouts", "ignore", "channels", "case_names")
 """What of a `Description` says how a study is called and where its files lie, and decides no number."""
 
@@ -88,6 +91,21 @@ class Normalisation:
 
 
 @dataclass(frozen=True)
+class Slices:
+    """Which slices of a 2-D study are cases of their own, called ``<case>_slice_<number>``.
+
+    Attributes:
+        labelled: voxels that are labelled in a slice at least.
+        box: the modality to whose box, of all that is not 0, volumes are cut; empty: to their middle.
+        edge: of what is kept of a slice, in voxels.
+    """
+
+    labelled: int = 0
+    box: str = ""
+    edge: int = 256
+
+
+@dataclass(frozen=True)
 class Description:
     """What the suite needs to know of a dataset.
 
@@ -111,6 +129,7 @@ class Description:
         grid: what files on several grids are brought to: that of a modality, or an edge of the voxels in mm;
             empty: a case's files lie on one grid.
         whole: whether volumes are taken whole, as those of bodies, with no head to be found in them.
+        slices: which slices are cases of their own; None: a volume is a case.
     """
 
     name: str
@@ -130,6 +149,7 @@ class Description:
     normalise: tuple[Normalisation, ...] = ()
     grid: str = ""
     whole: bool = False
+    slices: Slices | None = None
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -163,7 +183,7 @@ class Description:
         """Return plain lists, dicts, strings and numbers, as written to YAML and JSON."""
         facts = asdict(self)
         # What later versions added is left out where it says nothing, so that hashes stay as they were.
-        return _plain({k: v for k, v in facts.items() if v or k not in ("grid", "whole")})
+        return _plain({k: v for k, v in facts.items() if v or k not in ("grid", "whole", "slices")})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Description":
@@ -179,6 +199,7 @@ class Description:
             for v in values.pop("layouts", ())
         )
         normalise = tuple(Normalisation(v["rule"], tuple(v["limits"])) for v in values.pop("normalise", ()))
+        slices = Slices(**values.pop("slices")) if values.get("slices") else None
         labels = {int(k): int(v) for k, v in values.pop("file_labels").items()}
         rest: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(
@@ -187,8 +208,19 @@ class Description:
             file_labels=labels,
             layouts=layouts,
             normalise=normalise,
+            slices=slices,
             **rest,
         )
+
+
+def patient(case: str, description: Description) -> str:
+    """Return the patient that a case is of: by the description's pattern, or the case itself.
+
+    Of a slice, the name of its volume counts.
+    """
+    name = re.sub(rf"{SLICE}[0-9]+$", "", case) if description.slices else case
+    match = re.fullmatch(description.patient, name)
+    return match[1] if match and description.patient else name
 
 
 def is_spacing(grid: str) -> bool:

@@ -112,12 +112,13 @@ def check_folder(
 
     `resample`: as in `regridded`. `labels`: whether every case is to have one.
     """
-    from datasets.batches.split import patient
     from datasets.preparation.check import check_cases
-    from datasets.preparation.find import find_cases, recognise
+    from datasets.preparation.find import find_cases, fitting
     from datasets.studies.names import DATASETS, regridded
+    from datasets.vocabulary import patient
 
-    description = regridded(DATASETS.get(dataset) if dataset else recognise(folder), resample)
+    fits, *others = [DATASETS.get(dataset)] if dataset else fitting(folder)
+    description = regridded(fits, resample)
     cases = find_cases(folder, description)
     with _bar("check") as advance:
         problems = check_cases(folder, cases, description, progress=advance, labelled=labels)
@@ -131,6 +132,9 @@ def check_folder(
         _print_problems(problems)
         has = ", ".join(f"{m} {count}" for m, count in available.items())
         print(f"{description.name}: {len(cases)} cases of {patients} patients; cases with {has}")
+        if others:
+            names = ", ".join(other.name for other in others)
+            print(f"files and names of {names} are alike: if it is that, say so with --dataset")
         counts = Counter(p.severity for p in problems)
         print(", ".join(f"{n} {severity}{'s' * (n > 1)}" for severity, n in counts.items()) or "no problems")
     return max((EXIT_CODES[p.severity] for p in problems), default=0)

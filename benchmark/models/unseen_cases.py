@@ -10,8 +10,8 @@ from bench_errors import InputError
 from benchmark.models.trained_model import Trained
 from benchmark.training.inputs import run_split
 from benchmark.training.seen_cases import learnt_from, short_prints
-from datasets.batches.split import patient
 from datasets.store.store import Store
+from datasets.vocabulary import patient
 
 
 def unseen_cases(model: Trained, store: Store) -> tuple[list[str], list[str]]:

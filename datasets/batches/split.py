@@ -19,7 +19,7 @@ from typing import Any
 from bench_errors import InputError
 from bench_registry import unknown
 from datasets.randomness import generator
-from datasets.vocabulary import Description
+from datasets.vocabulary import Description, patient
 
 PUBLISHED_AND_REST = "published+rest"
 POLICIES = ("auto", PUBLISHED_AND_REST, "random", "same")
@@ -106,12 +106,6 @@ def check_policy(policy: str) -> str:
 def repeats(policy: str) -> bool:
     """Whether trainings on such splits repeat a method: on folds, and on published splits with a name."""
     return policy not in POLICIES
-
-
-def patient(case: str, description: Description) -> str:
-    """Return the patient that a case is of: by the description's pattern, or the case itself."""
-    match = re.fullmatch(description.patient, case)
-    return match[1] if match and description.patient else case
 
 
 def _fold(policy: str) -> tuple[int, int, bool] | None:

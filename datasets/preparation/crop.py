@@ -13,16 +13,13 @@ import numpy as np
 
 from datasets.preparation.head import Head
 from datasets.store.voxels import normalised
-from datasets.vocabulary import Description, Normalisation
+from datasets.vocabulary import Description, Normalisation, Slices
 
 MIN_EDGE = 128
 """Voxels: a crop of a volume is extended to this where the volume has as many."""
 
-SLICE_EDGE = 256
-"""Voxels: edge of the central part that is kept of the slices of a 2-D study."""
-
 CENTRAL = "central"
-"""The rule of the box of 2-D studies."""
+"""The rule of the box of 2-D studies: the middle of slices, or what their description says (`Slices`)."""
 
 BoxRule = Literal["full", "released"]
 Box = tuple[tuple[int, int], ...]
@@ -79,7 +76,7 @@ def crop(volumes: Mapping[str, np.ndarray], head: Head, rule: str, description: 
     """
     central = rule == CENTRAL
     if central:
-        box = slice_box(head.tissue.shape)
+        box = _box_of_slices(volumes, description.slices or Slices())
     else:
         box = crop_box(list(volumes.values()) if head.as_released else [head.tissue], rule)
     window = tuple(slice(start, end) for start, end in box)
@@ -111,16 +108,17 @@ def _moments(inside: np.ndarray) -> tuple[float, float]:
     return float(inside.mean(dtype=np.float64)), float(inside.std(dtype=np.float64))
 
 
-def crop_box(volumes: list[np.ndarray], rule: str) -> Box:
+def crop_box(volumes: list[np.ndarray], rule: str, least: int = MIN_EDGE) -> Box:
     """Return (start, end) of the head along each axis, in voxels.
 
     From the first to the last index where the maximum over the volumes is not zero (`released`: the last
-    excluded), extended on both sides to at least 128 where the volume is large enough: an extension past the
-    start moves the end, one past the end is cut.
+    excluded), extended on both sides to at least `least` where the volume is large enough: an extension past
+    the start moves the end, one past the end is cut.
 
     Args:
         volumes: each [X, Y, Z], of intensities or of one mask.
         rule: `full` or `released`.
+        least: voxels.
     """
     head = reduce(np.maximum, volumes) != 0
     limits = []
@@ -128,7 +126,7 @@ def crop_box(volumes: list[np.ndarray], rule: str) -> Box:
         others = tuple(a for a in range(head.ndim) if a != axis)
         indices = np.flatnonzero(head.any(axis=others))
         start, end = int(indices[0]), int(indices[-1])
-        if (missing := MIN_EDGE - (end - start)) > 0:
+        if (missing := least - (end - start)) > 0:
             start -= missing // 2
             end += missing // 2 + 1
         elif rule == "full":
@@ -138,8 +136,24 @@ def crop_box(volumes: list[np.ndarray], rule: str) -> Box:
     return tuple(limits)
 
 
-def slice_box(shape: tuple[int, ...]) -> Box:
-    """Return the central 256x256 of the slices [X, Y] of a volume [X, Y, slices], or all of a smaller one."""
-    starts = [max((edge - SLICE_EDGE) // 2, 0) for edge in shape[:2]]
-    ends = [min(start + SLICE_EDGE, edge) for start, edge in zip(starts, shape[:2], strict=True)]
-    return (*zip(starts, ends, strict=True), (0, shape[2]))
+def slice_box(shape: tuple[int, ...], edge: int = Slices.edge) -> Box:
+    """Return the central part of the slices [X, Y] of a volume [X, Y, slices], or all of a smaller one."""
+    return (*(_middle(0, length, edge) for length in shape[:2]), (0, shape[2]))
+
+
+def _box_of_slices(volumes: Mapping[str, np.ndarray], slices: Slices) -> Box:
+    """Return what is kept of a volume: the middle of its slices, or of the box of all that is not 0.
+
+    The latter is of one modality (of the first where the case lacks it) along all three axes, as HGA's.
+    """
+    first = next(iter(volumes.values()))
+    if not slices.box:
+        return slice_box(first.shape, slices.edge)
+    inside = crop_box([volumes.get(slices.box, first)], "full", 0)
+    return tuple(_middle(start, end, slices.edge) for start, end in inside)
+
+
+def _middle(start: int, end: int, edge: int) -> tuple[int, int]:
+    """Return the `edge` voxels in the middle of others, or all of fewer."""
+    first = start + max(end - start - edge, 0) // 2
+    return first, min(first + edge, end)

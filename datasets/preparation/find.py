@@ -1,6 +1,6 @@
 """Which files make up a study: from a folder and a description's layouts to cases.
 
-    description = recognise(root)              # which dataset's naming fits
+    description = recognise(root)              # which dataset's naming fits; `fitting` has all that do
     for case in find_cases(root, description):
         print(case.name, case.columns, case.files)
 
@@ -92,7 +92,12 @@ def find_cases(root: Path, description: Description) -> list[Case]:
 
 
 def recognise(root: Path) -> Description:
-    """Return the known description that fits most files of `root`; of several, most names of cases.
+    """Return the known description that fits a study best, the first of several; see `fitting`."""
+    return fitting(root)[0]
+
+
+def fitting(root: Path) -> list[Description]:
+    """Return the known descriptions that fit most files of `root` and, of these, most names of cases.
 
     Raises `InputError`, saying which layouts are known, if none fits any file.
     """
@@ -106,7 +111,7 @@ def recognise(root: Path) -> Description:
     if not max(fit)[0]:
         layouts = chain.from_iterable(description.layouts for description in descriptions)
         raise _no_study(root, disk, map(layout_text, layouts))
-    return descriptions[fit.index(max(fit))]
+    return [d for d, found in zip(descriptions, fit, strict=True) if found == max(fit)]
 
 
 def _cases(root: Path, description: Description, disk: Disk) -> list[Case]:

@@ -8,9 +8,10 @@
 alike; slices of 2-D studies stay as they are.
 
 A case goes to a folder named by a hash of its files' content and of how it is prepared, written beside its
-place and moved there whole. A call prepares the cases that have no such folder yet, or a damaged one; then
-the index is replaced, and what it no longer names is removed. So a call that was killed or met a bad case has
-lost nothing: until the index is replaced the old store stays as it was, and the next call goes on.
+place and moved there whole; where slices are cases, each to one of its own. A call prepares the cases that
+have no such folder yet, or a damaged one; then the index is replaced, and what it no longer names is removed.
+So a call that was killed or met a bad case has lost nothing: until the index is replaced the old store stays
+as it was, and the next call goes on.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,11 +32,12 @@ from nibabel.affines import voxel_sizes
 from bench_errors import InputError
 from bench_lease import LeaseLost, check, hold
 from datasets.preparation.check import duplicates, sort_problems
-from datasets.preparation.crop import CENTRAL, SLICE_EDGE, BoxRule, crop
+from datasets.preparation.crop import CENTRAL, BoxRule, crop
 from datasets.preparation.examine import Examined, Problem, examine
 from datasets.preparation.find import Case, find_cases
 from datasets.preparation.nifti import STORED, Image, orientation, turned, turned_affine
 from datasets.preparation.parallel import Progress, in_parallel
+from datasets.preparation.slices import Arrays, slices_of
 from datasets.store.store import (
     FORMAT,
     INDEX,
@@ -50,7 +53,7 @@ from datasets.store.store import (
     write_file,
 )
 from datasets.store.voxels import packed
-from datasets.vocabulary import Description
+from datasets.vocabulary import SLICE, Description, Slices
 
 VERSION = 2
 """Of the preparation: raised when the same files would give other numbers; part of the data hash."""
@@ -85,12 +88,20 @@ class Update(NamedTuple):
 
 
 class _Prepared(NamedTuple):
-    """One case: its record, unless it has an error, its problems, and whether it had to be written."""
+    """What was made of the files of one case: records by name, problems, and whether it had to be written.
+
+    None in place of the records where there is an error.
+    """
 
     case: str
-    record: CaseRecord | None
+    records: dict[str, CaseRecord] | None
     problems: list[Problem]
     written: bool
+
+    @property
+    def prints(self) -> dict[str, str]:
+        """Those of the volumes, which slices share."""
+        return next((record.prints for record in (self.records or {}).values()), {})
 
 
 def prepare(root: Path, description: Description, out: Path, box: BoxRule = "full") -> Store:
@@ -125,6 +136,11 @@ def update_store(
     """
     if box not in ("full", "released"):
         raise InputError(f"unknown box '{box}': choose full or released")
+    if box == "released" and description.whole:
+        raise InputError(
+            f"--box released is a way to cut volumes to the head, those of {description.name} are taken whole: "
+            "leave it out"
+        )
     cases = find_cases(root, description)
     rule = box if description.spatial_dims == 3 else CENTRAL
     try:
@@ -133,13 +149,18 @@ def update_store(
             job = partial(_prepare_case, description=description, folder=folder, rule=rule)
             done = in_parallel(job, cases, workers, progress)
             problems = [problem for case in done for problem in case.problems]
-            problems += duplicates({case.case: case.record.prints for case in done if case.record})
+            problems += duplicates({case.case: case.prints for case in done})
             errors = [problem for problem in sort_problems(problems) if problem.severity == "error"]
             bad = {error.case: f"{error.file}: {error.message}" for error in reversed(errors)}
-            sound = {case.case: case for case in done if case.record and case.case not in bad}
+            sound = [case for case in done if case.records is not None and case.case not in bad]
             if bad and not (skip_bad and sound):
                 _refuse(errors, root, len(sound), len(bad))
-            records = {name: case.record for name, case in sound.items() if case.record}
+            records = {name: record for case in sound for name, record in (case.records or {}).items()}
+            if description.slices and not records:
+                raise InputError(
+                    f"no slice of {root} has {description.slices.labelled} labelled voxels, as slices that are "
+                    "cases have: lower slices.labelled in the description"
+                )
             preparation = {"version": VERSION, "box": rule}
             check(folder / LOCK / "lease")
             Store(folder, description, preparation, records, bad).save_index()
@@ -153,8 +174,8 @@ def update_store(
         raise InputError(
             f"{out} cannot be written ({error.strerror}): choose another folder with --out"
         ) from None
-    written = [name for name, case in sound.items() if case.written]
-    kept = [name for name, case in sound.items() if not case.written]
+    written = [name for case in sound if case.written for name in case.records or ()]
+    kept = [name for case in sound if not case.written for name in case.records or ()]
     gone = sorted(before - {case.name for case in cases})
     return Update(store, written, kept, gone)
 
@@ -163,12 +184,21 @@ def _prepare_case(case: Case, description: Description, folder: Path, rule: str)
     """Write one case below `folder`, unless it is there or has an error."""
     digests = {path: file_checksum(path) for path in set(case.paths.values())}
     key = _key(case, {name: digests[path] for name, path in case.paths.items()}, description, rule)
-    record = read_record(folder / case.name / key)
-    if record and not damaged_files(folder / case.name / key, record):
-        return _Prepared(case.name, record, [], written=False)
+    names = [case.name] if description.slices is None else _slices_in(folder, case.name)
+    there = {name: record for name in names if (record := read_record(folder / name / key))}
+    whole = len(there) == max((record.siblings for record in there.values()), default=1)
+    if whole and not any(damaged_files(folder / name / key, record) for name, record in there.items()):
+        return _Prepared(case.name, there, [], written=False)
     examined = examine(case, description)
-    record = _write_case(examined, description, folder / case.name, rule) if examined.sound else None
-    return _Prepared(case.name, record, examined.problems, written=record is not None)
+    records = _write_case(examined, description, folder, rule) if examined.sound else None
+    return _Prepared(case.name, records, examined.problems, written=records is not None)
+
+
+def _slices_in(folder: Path, case: str) -> list[str]:
+    """Return the names of the slices of a case that the store has, or had."""
+    return [
+        path.name for path in folder.iterdir() if re.fullmatch(rf"{re.escape(case)}{SLICE}\d+", path.name)
+    ]
 
 
 def _key(case: Case, digests: dict[str, str], description: Description, rule: str) -> str:
@@ -182,7 +212,25 @@ def _key(case: Case, digests: dict[str, str], description: Description, rule: st
     return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _write_case(examined: Examined, description: Description, folder: Path, rule: str) -> CaseRecord:
+def _write_case(
+    examined: Examined, description: Description, folder: Path, rule: str
+) -> dict[str, CaseRecord]:
+    """Write what is made of a case below `folder`: the case, or its slices; return the records by name."""
+    volume = _made(examined, description, rule)
+    cases = [volume] if description.slices is None else [*slices_of(volume, description.slices)]
+    records = {}
+    for case in cases:
+        files = packed_case(case.stored, case.classes, description)
+        checksums = {name: hashlib.sha256(file).hexdigest() for name, file in files.items()}
+        record = replace(case.record, checksums=checksums, siblings=len(cases))
+        files[RECORD] = json.dumps(record.to_dict()).encode()
+        _write_whole(folder / case.name / record.key, files)
+        records[case.name] = record
+    return records
+
+
+def _made(examined: Examined, description: Description, rule: str) -> Arrays:
+    """Return a case as it is stored, its record yet without checksums."""
     label, head, images = examined.label, examined.head, examined.images
     if label is None or head is None:
         raise ValueError("a case without errors has a label and a head")
@@ -202,7 +250,6 @@ def _write_case(examined: Examined, description: Description, folder: Path, rule
     for m, modality in enumerate(description.modalities):
         if modality in crops:
             stored[m] = crops[modality]
-    files = packed_case(stored, classes, description)
 
     def of_each(facts: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(facts.get(modality) for modality in description.modalities)
@@ -225,11 +272,9 @@ def _write_case(examined: Examined, description: Description, folder: Path, rule
         columns=examined.case.columns,
         tissue=int(np.count_nonzero(head.tissue)),
         content=_content(crops, classes, head.tissue, window, examined.prints if rule == CENTRAL else None),
-        checksums={name: hashlib.sha256(file).hexdigest() for name, file in files.items()},
+        checksums={},
     )
-    files[RECORD] = json.dumps(record.to_dict()).encode()
-    _write_whole(folder / record.key, files)
-    return record
+    return Arrays(examined.case.name, record, stored, classes)
 
 
 def _lies(image: Image, description: Description) -> tuple[str, np.ndarray]:
@@ -278,7 +323,7 @@ def _write_whole(folder: Path, files: dict[str, bytes]) -> None:
 
 def packed_case(stored: np.ndarray, classes: np.ndarray, description: Description) -> dict[str, bytes]:
     """Return the files of a case by name: of its intensities [M, *space] and its class indices [*space]."""
-    edges = (CHUNK,) * 3 if description.spatial_dims == 3 else (SLICE_EDGE, SLICE_EDGE, 1)
+    edges = (CHUNK,) * 3 if description.spatial_dims == 3 else (Slices.edge, Slices.edge, 1)
     return {VOLUMES: packed(stored, (1, *edges)), LABELS: packed(classes, edges)}
 
 
@@ -332,9 +377,9 @@ def _alone(out: Path) -> Iterator[Path]:
 
 
 def _cases_of(folder: Path) -> set[str]:
-    """Return the names of the cases in the index of a folder, if it has one that can be read."""
+    """Return of which cases there is something in the index of a folder, if it has one that can be read."""
     try:
-        return set(Store.open(folder).cases)
+        return {record.slice_of or name for name, record in Store.open(folder).records.items()}
     except InputError:
         return set()
 

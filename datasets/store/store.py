@@ -63,6 +63,9 @@ class CaseRecord:
         checksums: stored file -> SHA-256.
         columns: what else is known of the case, such as its grade.
         tissue: number of voxels of the head.
+        slice_of: name of the volume that the case is a slice of; what is said above of mean, head, prints and
+            files is then of the volume. Empty where it is a volume itself.
+        siblings: how many cases were made of the volume, itself included.
     """
 
     key: str
@@ -83,6 +86,8 @@ class CaseRecord:
     checksums: dict[str, str]
     tissue: int
     columns: dict[str, str] = field(default_factory=dict)
+    slice_of: str = ""
+    siblings: int = 1
 
     @property
     def spacing(self) -> tuple[float, ...]:

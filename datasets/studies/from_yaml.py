@@ -23,6 +23,7 @@ dataset is then called as the file, here `stroke`.
       dwi: none                      # as the file has it; {window: [-100, 300]}: clipped, then -1 to 1 (CT)
     grid: dwi                        # optional: all files are brought to that of a modality, or to mm: 1.5
     whole: true                      # optional: no head is looked for, nothing cut off: bodies, CT and PET
+    slices: {labelled: 150}          # optional, in 2-D: slices with so many labelled voxels are cases
 
 `{case}` in a pattern is the case's name, any other name in braces becomes a column of the case. A file with
 several modalities on its fourth axis: `adc: {file: "{case}.nii.gz", channel: 0}`. Where parts of a study
@@ -44,7 +45,7 @@ from datasets.studies.brats import MODALITIES as BRATS_MODALITIES
 from datasets.studies.brats import TABLE_ORDER as BRATS_TABLE_ORDER
 from datasets.studies.layouts import CASE, LABEL, MASK, check_layouts, check_name, check_pattern, layouts
 from datasets.studies.names import DATASETS
-from datasets.vocabulary import Description, Normalisation, Region, is_spacing, nfc
+from datasets.vocabulary import Description, Normalisation, Region, Slices, is_spacing, nfc
 
 SHIPPED = Path(__file__).parent / "shipped"
 """Folder of the studies that are known by their names and described as users describe theirs."""
@@ -124,6 +125,14 @@ class RegionEntry(Frozen):
     min_voxels: Count = 0
 
 
+class SlicesEntry(Frozen):
+    """Which slices are cases, and what is kept of them: the keys of `Slices`."""
+
+    labelled: Count = 0
+    box: str = ""
+    edge: Annotated[int, Field(gt=0)] = Slices.edge
+
+
 class DescriptionFile(Frozen):
     """The keys of a file. First each is checked by itself, then whether they fit together."""
 
@@ -147,6 +156,7 @@ class DescriptionFile(Frozen):
     normalise: dict[str, Annotated[Normalisation, PlainValidator(_normalisation)]] | None = None
     grid: Annotated[str, BeforeValidator(_grid)] = ""
     whole: bool = False
+    slices: SlicesEntry | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -171,6 +181,10 @@ class DescriptionFile(Frozen):
             problems["grid",] = unknown("modality", self.grid, list(self.modalities))
         if self.whole and (self.mask or self.background is not None):
             problems["whole",] = "a mask or a background says where a head is: leave one of them out"
+        if self.slices and self.spatial_dims == 3:
+            problems["slices",] = "slices of volumes that are taken as such are no cases: say spatial_dims: 2"
+        elif self.slices and self.slices.box not in ("", *self.modalities):
+            problems["slices", "box"] = unknown("modality", self.slices.box, list(self.modalities))
         if len({image.channel is None for image in self.modalities.values()}) > 1:
             problems["modalities",] = "expected a channel for every modality or for none"
         owner = {0: _BACKGROUND}
@@ -226,6 +240,7 @@ def read_description(path: Path) -> Description:
         else (),
         grid=file.grid,
         whole=file.whole,
+        slices=Slices(**file.slices.model_dump()) if file.slices else None,
     )
 
 

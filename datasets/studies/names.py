@@ -71,6 +71,7 @@ DATASETS = _Datasets(
                 "mslesseg": "MSLesSeg, multiple sclerosis",
                 "ljubljana": "Ljubljana, multiple sclerosis",
                 "msseg2016": "MSSEG 2016, multiple sclerosis",
+                "msseg2016-hga": "MSSEG 2016, its slices as HGA takes them",
                 "isles2022": "ISLES 2022, stroke",
                 "wmh2017": "WMH 2017, white matter hyperintensities",
                 "hecktor2022": "HECKTOR 2022, head and neck",

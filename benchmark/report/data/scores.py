@@ -20,8 +20,7 @@ import pandas as pd
 from benchmark.evaluation.metrics import METRICS
 from benchmark.report.data.effects import Array, Training, Trainings
 from benchmark.report.data.runs import Run, Study
-from datasets.batches.split import patient
-from datasets.vocabulary import subset_name, table_subsets
+from datasets.vocabulary import patient, subset_name, table_subsets
 
 AVERAGE = "average"
 

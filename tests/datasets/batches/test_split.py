@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench_errors import InputError
-from datasets.batches.split import PARTS, check_policy, named_splits, patient, published_cases, repeats, split
+from datasets.batches.split import PARTS, check_policy, named_splits, published_cases, repeats, split
 from datasets.studies.brats import BRATS2018, BRATS2020, BRATS2023, PHANTOM
 from datasets.studies.myops import MYOPS2020
+from datasets.vocabulary import patient
 
 BRATS = [f"BraTS20_Training_{number:03d}" for number in range(1, 370)]
 

@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from nifti_study import SHAPE, head, write_case, write_study
+from nifti_study import SHAPE, head, rewrite, write_case, write_study
 
-from datasets.batches.split import patient
+from bench_errors import InputError
+from benchmark.commands.data import check_folder
 from datasets.preparation.check import check_study
 from datasets.preparation.find import find_cases, recognise
 from datasets.preparation.prepare import prepare
@@ -16,7 +17,7 @@ from datasets.studies.msd import MSD01
 from datasets.studies.myops import MYOPS2020
 from datasets.studies.names import DATASETS
 from datasets.studies.patterns import filled
-from datasets.vocabulary import Description, subsets, table_subsets
+from datasets.vocabulary import Description, patient, subsets, table_subsets
 
 OFFICIAL = {
     "brats2018": "Brats18_TCIA01_390_1",
@@ -50,9 +51,10 @@ WORDS = {
 LAYOUTS = [
     (name, layout) for name in DATASETS for layout in range(len(DATASETS.get(name).layouts))
 ]  # fmt: skip
+OF_VOLUMES = [(name, layout) for name, layout in LAYOUTS if DATASETS.get(name).slices is None]
 
 
-@pytest.mark.parametrize(("name", "layout"), LAYOUTS)
+@pytest.mark.parametrize(("name", "layout"), OF_VOLUMES)
 def test_every_layout_of_every_dataset(tmp_path, name, layout):
     description = DATASETS.get(name)
     assert description.name == name
@@ -77,6 +79,51 @@ def test_every_layout_of_every_dataset(tmp_path, name, layout):
         stored = store.volumes(named["a Ünit"])[m][1:-1, 1:-1, 1:-1]
         assert np.corrcoef(tissue.ravel(), stored.ravel())[0, 1] > 0.999
     assert np.array_equal(store.labels(named["a Ünit"]), np.vectorize(description.file_labels.get)(labels))
+
+
+@pytest.mark.parametrize(("name", "layout"), LAYOUTS)
+def test_every_layout_of_every_dataset_broken(tmp_path, name, layout):
+    description = DATASETS.get(name)
+    kept, lost, strange, cut = "101", "102", "103", "104"
+    paths = {
+        case: write_case(tmp_path / "study", description, case, layout=layout, **WORDS)
+        for case in (kept, lost, strange, cut)
+    }
+    paths[lost]["label"].unlink()
+    rewrite(paths[strange]["label"], lambda array, affine: (np.where(array == 0, 0, 77), affine))
+    image = paths[cut][description.modalities[-1 if not description.channels else description.channels[0]]]
+    image.write_bytes(image.read_bytes()[:-40])
+    lacks = None if description.channels else description.modalities[1]
+    if lacks:
+        paths[kept][lacks].unlink()
+    found = {problem.case: problem for problem in reversed(check_study(tmp_path / "study", description))}
+    of = {case: filled(description.layouts[layout].name, {"case": case, **WORDS}) for case in paths}
+    severities = {case: found[of[case]].severity for case in paths if of[case] in found}
+    assert severities == {**({kept: "note"} if lacks else {}), lost: "error", strange: "error", cut: "error"}
+    if lacks:
+        assert f"modality {lacks} is missing" in found[of[kept]].message
+    assert "found no label, expected" in found[of[lost]].message
+    assert "found label 77" in found[of[strange]].message
+    with pytest.raises(InputError, match="the store is not changed"):
+        prepare(tmp_path / "study", description, tmp_path / "store")
+
+
+def test_names_that_two_years_share_are_told_by_the_check(tmp_path, capsys):
+    for description, other in (("fets2022", "fets2024"), ("msseg2016", "msseg2016-hga")):
+        for case in ("FeTS2022_00000", "FeTS2022_00001"):
+            write_case(tmp_path / description, DATASETS.get(description), case, **WORDS)
+        assert check_folder(tmp_path / description, None, as_json=False) == 0
+        first, second, _ = capsys.readouterr().out.splitlines()
+        assert first.startswith(f"{description}: 2 cases")
+        assert second == f"files and names of {other} are alike: if it is that, say so with --dataset"
+        assert check_folder(tmp_path / description, other, as_json=False) == 0
+        assert "are alike" not in capsys.readouterr().out
+
+
+def test_bodies_have_no_box_of_a_head(tmp_path):
+    write_case(tmp_path / "study", DATASETS.get("autopet"), "a", **WORDS)
+    with pytest.raises(InputError, match="those of autopet are taken whole: leave it out"):
+        prepare(tmp_path / "study", DATASETS.get("autopet"), tmp_path / "store", "released")
 
 
 @pytest.mark.parametrize("name", list(DATASETS))
