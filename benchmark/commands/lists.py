@@ -76,7 +76,7 @@ def _dataset(name: str) -> str:
 def _profile(name: str) -> str:
     """Say which modality is missing how often, of the study that has as many as the name has digits."""
     if name == "complete":
-        return "every case has every modality"
+        return "every case has all that its files are"
     from bench_yaml import read_named
     from datasets.missingness.availability import SHIPPED
     from datasets.missingness.quotas import named_rates
@@ -84,9 +84,9 @@ def _profile(name: str) -> str:
     rates = named_rates(name)
     if rates is None:
         return str(read_named("profile", name, SHIPPED).content["about"])
-    studies = (DATASETS.get("brats2020"), DATASETS.get("myops2020"))
+    studies = map(DATASETS.get, ("brats2020", "myops2020", "msseg2016"))
     order = next(s.profile_order for s in studies if len(s.profile_order) == len(rates))
-    draws = {"mr": "quotas", "ir": "independent draws"}[name[:2]]
+    draws = {"mr": "quotas", "ir": "independent draws", "cr": "draws as of HGA"}[name[:2]]
     missing = ", ".join(f"{m} {100 * rate:g} %" for m, rate in zip(order, rates, strict=True))
     return f"missing in training, by {draws}: {missing}"
 

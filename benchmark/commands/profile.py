@@ -13,7 +13,7 @@ from bench_errors import InputError
 from benchmark.commands.options import DatasetOption
 from benchmark.commands.outputs import OverwriteOption, check_file
 from datasets.missingness.quotas import RELEASED_SEED
-from datasets.vocabulary import Description, nfc, presence, subset_name, table_subsets
+from datasets.vocabulary import Description, nfc, patient, presence, subset_name, table_subsets
 
 if TYPE_CHECKING:
     from datasets.missingness.availability import Availability
@@ -62,8 +62,8 @@ def print_profile(
         policy: the split that says which cases of a store train.
     """
     from benchmark.training.inputs import SPLIT_SEED
-    from datasets.batches.split import patient, split
-    from datasets.missingness.availability import availability, mechanism, read_csv, store_availability
+    from datasets.batches.split import split
+    from datasets.missingness.availability import availability, mechanism, read_csv, store_availability, unit
     from datasets.store.store import Store
     from datasets.studies.names import DATASETS
 
@@ -97,7 +97,7 @@ def print_profile(
     console = messages(120)
     rates = ", ".join(f"{m} {rate:.3f}" for m, rate in table.realised.items())
     lines = [f"{table.profile}: {len(table.cases)} cases, missing rates {rates}, hash {table.hash}"]
-    lines += [mechanism(name, description)] if name else []
+    lines += [mechanism(table, description), unit(table, description)]
     lines += [f"note: {note}" for note in table.notes]
     console.print(*lines, sep="\n", soft_wrap=True)
     console.print(_subset_counts(table, description), _modality_counts(table))

@@ -79,8 +79,9 @@ def evaluate_run(
     warn_of_unlike(model, store, cases)
     table = store_availability(profile, store, cases) if profile else None
     cases = list(store.having(cases, model.subset))
-    if table and model.subset:
-        cases = [case for case in cases if case in table.showing(model.subset).cases]
+    if table:
+        having = table.showing(model.subset) if model.subset else table
+        cases = [case for case in cases if case in having.cases]
     if not cases:
         raise InputError(f"{dataset}: no case has {'+'.join(model.subset or ())}, which {model.name} is for")
     settings = _settings(models, store, cases, left_out, table, outside)
@@ -173,13 +174,17 @@ def _seen_as(store: Store, table: Availability, cache: Path) -> Store:
 
 
 def _check_fits(model: Trained, store: Store) -> None:
-    for what in ("modalities", "classes", "spatial_dims", "normalise"):
+    for what in ("modalities", "classes", "spatial_dims", "normalise", "whole"):
         found, expected = (getattr(d, what) for d in (store.description, model.description))
         if found != expected:
             raise InputError(
                 f"{store.path} has the {what} {found}, {model.name} was trained with {expected}: prepare the "
                 f"study with a description that has these (bench data prepare STUDY --dataset FILE.yaml)"
             )
+    if (grid := store.description.grid) != model.description.grid:
+        said = [f"on the grid {name}" if name else "as they lay" for name in (grid, model.description.grid)]
+        text = f"the images of {store.path} were taken {said[0]}, those of {model.name} {said[1]}"
+        print(f"warning: {text}: resampling blurs, scores may differ for that alone", file=sys.stderr)
     if (box := store.preparation["box"]) != model.box:
         raise InputError(
             f"{store.path} was prepared with --box {box}, the data of {model.name} with {model.box}: prepare "

@@ -83,7 +83,7 @@ def training_conditions(inputs: Inputs, grid: str) -> dict[str, Any]:
         "data": {
             "hash": store.hash,
             "split": config.split,
-            "cases": {"train": len(parts.train), "val": len(parts.val), "test": len(inputs.tested)},
+            "cases": {"train": len(table.cases), "val": len(parts.val), "test": len(inputs.tested)},
             "availability": {
                 "profile": table.profile,
                 "hash": table.hash,

@@ -5,9 +5,10 @@
 
 A profile's name ends in one digit per modality, its nominal missing rate in tenths, in the description's
 `profile_order`; a digit may have a decimal, `9p5` for 0.95. Kinds: `mrABCD` quotas as in PASSION's released
-generator (its tables bit for bit), `irABCD` independent draws, `complete`, `csv:FILE` for a table of one's
-own or one as released, and `FILE.yaml` for rates, groups, rules and poor quality (`profile_file`); some files
-are shipped by name (extreme95).
+generator (its tables bit for bit), `irABCD` independent draws, `crABCD` those of HGA's generator for slices,
+which leaves out a case that has nothing, `complete`, which is what the files are, `csv:FILE` for a table of
+one's own or one as released, and `FILE.yaml` for rates, groups, rules and poor quality (`profile_file`);
+some files are shipped by name (extreme95).
 """
 
 import csv
@@ -26,21 +27,39 @@ from numpy.typing import NDArray
 from bench_errors import InputError
 from bench_registry import unknown
 from datasets.missingness.degrade import KINDS, Degradation
-from datasets.missingness.profile_file import LABELLED, MCAR, ProfileFile, read_profile
-from datasets.missingness.quotas import RELEASED_SEED, independent, named_rates, quotas, released_name
+from datasets.missingness.profile_file import (
+    AS_THE_FILES,
+    CASE,
+    LABELLED,
+    MCAR,
+    PATIENT,
+    SCAN,
+    ProfileFile,
+    read_profile,
+)
+from datasets.missingness.quotas import (
+    RELEASED_SEED,
+    by_columns,
+    independent,
+    named_rates,
+    quotas,
+    released_name,
+)
 from datasets.store.store import Store, check_name
-from datasets.vocabulary import Description, Subset, nfc, presence
+from datasets.vocabulary import Description, Subset, nfc, patient, presence
 
 SHIPPED = Path(str(files("datasets.missingness") / "profiles"))
 PROFILES = (
     "mr2468", "mr1379", "mr2258", "mr2285", "mr5528", "mr5582", "mr8825", "mr8852", "ir2468",
-    "mr0050", "mr009p50", "mr009p90", "mr357", "mr375", "mr537", "mr573", "mr735", "mr753", "complete",
+    "mr0050", "mr009p50", "mr009p90", "mr357", "mr375", "mr537", "mr573", "mr735", "mr753", "cr97531",
+    "complete",
     *sorted(path.stem for path in SHIPPED.glob("*.yaml")),
 )  # fmt: skip
 """The published profiles (BraTS, HGA's, MyoPS), one of each other kind (any digits do), shipped files."""
 
 _RELEASED_HEADER = ["data_name", "mask_id", "mask"]
-_RELEASED_COLUMNS = ("flair", "t1ce", "t1", "t2")
+_RELEASED_COLUMNS = (("flair", "t1ce", "t1", "t2"), ("flair", "t1", "t2", "dp", "gado"))
+"""Order of the mask in the tables that are released: of BraTS, and of MSSEG 2016."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +145,8 @@ def availability(
     Args:
         profile: `mrABCD`, `irABCD`, `complete`, `csv:FILE`, `FILE.yaml` or a shipped file's name; a file's
             path may be followed by its digest (`pinned`).
-        cases: N distinct case names; rows come out in their order, which changes nothing else.
+        cases: N distinct case names; rows come out in their order, which changes nothing else. Those that
+            `crABCD` leaves with nothing have no row.
         description: the study; gives the modalities and the order of the digits.
         seed: of the draws.
         existing: bool [N, M], what is there at all. A case whose drawn subset holds nothing that exists keeps
@@ -143,24 +163,30 @@ def availability(
     elif not existing.any(axis=1).all():
         raise ValueError("a case has no modality at all")
     check_profile(profile, description)
-    names = tuple(cases)
+    names, modalities = tuple(cases), description.modalities
+    lacking = zip(modalities, (~existing).sum(axis=0).tolist(), strict=True)
+    notes = [f"{m} is not there in the files of {n} of {len(cases)} cases" for m, n in lacking if n]
     if profile.startswith("csv:"):
         table, degraded = _from_csv(profile, cases, description)
         table = _within(table, existing)
         has = dict(zip(names, table, strict=True))
-        degraded = {
-            (case, m): what
-            for (case, m), what in degraded.items()
-            if has[case][description.modalities.index(m)]
-        }
-        return Availability(profile, description.modalities, names, table, None, degraded)
+        degraded = {(case, m): what for (case, m), what in degraded.items() if has[case][modalities.index(m)]}
+        return Availability(profile, modalities, names, table, None, degraded, tuple(notes))
     if path := _yaml_path(profile):
         file = read_profile(path, description)
-        return _from_file(file, profile, cases, description, existing, seed, columns or {})
+        made = _from_file(file, profile, cases, description, existing, seed, columns or {})
+        return replace(made, notes=(*notes, *made.notes))
     rates = _rates(profile, description)
-    nominal = {m: rates[m] for m in description.modalities}
-    table = _within(_by_digits(profile, cases, description, seed), existing)
-    return Availability(profile, description.modalities, names, table, nominal)
+    nominal = {m: rates[m] for m in modalities}
+    drawn = _by_digits(profile, cases, description, seed)
+    some = drawn.any(axis=1)
+    if left := int((~some).sum()):
+        notes.append(f"{left} of {len(cases)} cases are left with nothing: they do not train")
+    if left == len(cases):
+        raise InputError(f"profile {profile} leaves none of {left} cases with anything: give more cases")
+    table = _within(drawn[some], existing[some])
+    names = tuple(name for name, has in zip(names, some, strict=True) if has)
+    return Availability(profile, modalities, names, table, nominal, notes=tuple(notes))
 
 
 def store_availability(
@@ -169,21 +195,33 @@ def store_availability(
     """Make a profile's table of cases of a store, within what they have."""
     existing = np.array([store.available(case) for case in cases])
     records = {case: store.record(case) for case in cases}
-    columns = {c: {**r.columns, LABELLED: str(sum(r.labelled))} for c, r in records.items()}
+    columns = {c: {SCAN: r.slice_of, **r.columns, LABELLED: str(sum(r.labelled))} for c, r in records.items()}
     return availability(profile, cases, store.description, seed, existing, columns)
 
 
-def mechanism(profile: str, description: Description) -> str:
+def mechanism(table: Availability, description: Description) -> str:
     """Return what it depends on who lacks what, in the words of statistics: MCAR, MAR or MNAR."""
-    if profile == "complete":
+    if table.table.all():
         return "nothing is missing"
-    if profile.startswith("csv:"):
+    if table.profile == "complete":
+        return AS_THE_FILES
+    if table.profile.startswith("csv:"):
         return "missing as the table has it, which does not say by what"
-    path = _yaml_path(profile)
-    file = read_profile(path, description) if path else None
-    if file and file.base:
-        return mechanism(file.base, description)
-    return file.mechanism if file else MCAR
+    path = _yaml_path(table.profile)
+    return read_profile(path, description).mechanism if path else MCAR
+
+
+def unit(table: Availability, description: Description) -> str:
+    """Return what it is that lacks a modality, or not: each slice, scan or patient, or what shares a draw."""
+    cases, patients = len(table.cases), len({patient(case, description) for case in table.cases})
+    kind = "slice" if description.slices else "scan" if patients < cases else "patient"
+    path = _yaml_path(table.profile)
+    drawn = read_profile(path, description).unit if path else CASE
+    shared = "" if drawn in (CASE, kind) else f", whose {kind}s share it"
+    if drawn in (CASE, kind) and description.spatial_dims == 2 and not description.slices:
+        shared = ", whose slices share it"
+    of = f" of {patients} patients" if kind != "patient" else ""
+    return f"for each {kind if drawn == CASE else drawn}{shared}: {cases} {kind}s{of}"
 
 
 def check_profile(profile: str, description: Description) -> None:
@@ -255,7 +293,7 @@ def _by_digits(profile: str, cases: Sequence[str], description: Description, see
     rates = _rates(profile, description)
     if profile == "complete":
         return np.ones((len(cases), len(rates)), dtype=bool)
-    draw = quotas if profile.startswith("mr") else independent
+    draw = {"mr": quotas, "ir": independent, "cr": by_columns}[profile[:2]]
     drawn = draw(list(rates.values()), cases, seed)
     return drawn[:, [description.profile_order.index(m) for m in description.modalities]]
 
@@ -269,13 +307,17 @@ def _from_file(
     seed: int,
     columns: Mapping[str, Mapping[str, str]],
 ) -> Availability:
+    known = {case: {PATIENT: patient(case, description), **columns.get(case, {})} for case in cases}
+    units = file.units_of(cases, known)
     if file.base:
-        whole = availability(file.base, cases, description, seed, existing)
-        table, notes, nominal = whole.table, whole.notes, whole.nominal
+        of_units = availability(file.base, list(dict.fromkeys(units)), description, seed)
+        rows = dict(zip(of_units.cases, of_units.table, strict=True))
+        table, notes = _within(np.array([rows[unit] for unit in units]), existing), of_units.notes
+        nominal = of_units.nominal
     else:
-        table, notes = file.draw(cases, existing, seed, columns)
+        table, notes = file.draw(cases, units, existing, seed, known)
         nominal = file.nominal
-    degraded = file.draw_quality(table, cases, seed)
+    degraded = file.draw_quality(table, cases, units, seed)
     return Availability(
         profile, description.modalities, tuple(cases), table, nominal, degraded, notes, file.definition
     )
@@ -300,13 +342,15 @@ def read_csv(path: Path, description: Description) -> Availability:
     if header[:1] == ["case"] and sorted(header[1:]) == sorted(modalities):
         columns = tuple(header[1:])
         values = [(number, fields[0], fields[1:]) for number, fields in lines[1:]]
-    elif header[:3] == _RELEASED_HEADER and sorted(modalities) == sorted(_RELEASED_COLUMNS):
-        columns = _RELEASED_COLUMNS
+    elif header[:3] == _RELEASED_HEADER and (
+        released := next((c for c in _RELEASED_COLUMNS if sorted(c) == sorted(modalities)), None)
+    ):
+        columns = released
         values = [(number, fields[0], _mask(fields[2:3])) for number, fields in lines[1:]]
     else:
         raise InputError(
             f"{path} has the header '{','.join(header)}', expected 'case,{','.join(modalities)}' "
-            "(or a table as PASSION's code writes it, for its four modalities): mend the first line"
+            "(or a table as PASSION's or HGA's code writes it, of BraTS or MSSEG 2016): mend the first line"
         )
     rows: dict[str, list[bool]] = {}
     degraded: dict[tuple[str, str], Degradation] = {}

@@ -13,6 +13,7 @@ A file has some of these keys, at most one of `base`, `rates` and `groups`; with
       case: Subject_ID                              # what the column of the cases is called, if not `case`
       rates: {north: {t1ce: 0.1}, south: {t1ce: 0.9, t2: 0.5}}
       limit: 60                                     # of a column of numbers: groups are `below` and `above`
+    unit: patient                                   # what shares a draw, if not a case alone; or a column
     rules:                                          # applied in their order until they change nothing
     - {absent: t1ce, when_absent: t1}
     - {absent: [flair, t2], when_present: t1ce}
@@ -21,7 +22,8 @@ A file has some of these keys, at most one of `base`, `rates` and `groups`; with
 
 Without `cases`, the column is one that the paths of the study's files tell (`{site}` or `{grade:HGG|LGG}` in
 its layout; known of a prepared store), the grade of BraTS2020, which the cases' numbers tell, or `labelled`:
-how many voxels of a case of a prepared store have a label, with a `limit` to them.
+how many voxels of a case of a prepared store have a label, with a `limit` to them. `unit` takes what the
+paths tell too, and `scan` where slices are cases.
 
 Statisticians tell apart (D. B. Rubin, Biometrika 1976) whether what is missing depends on nothing (MCAR), on
 what is known of the case (MAR), or on what is to be found in it (MNAR); `mechanism` says which it is.
@@ -53,9 +55,12 @@ from datasets.vocabulary import Description, nfc
 
 LABELLED = "labelled"
 """The column of how many voxels of a case have a label."""
+CASE, PATIENT, SCAN = "case", "patient", "scan"
+"""Units: each case by itself, all cases of a patient, all slices of a volume."""
 BELOW, ABOVE = "below", "above"
 """The groups of a column of numbers that has a limit; what is equal to it is above."""
 MCAR = "missing completely at random (MCAR): by chance alone"
+AS_THE_FILES = "missing as the files are, which do not say by what"
 EVERYONE = ""
 """The group of all cases where rates do not depend on groups."""
 
@@ -75,7 +80,7 @@ def _index(name: object, info: ValidationInfo) -> int:
 
 def _base(name: str, info: ValidationInfo) -> str:
     digits = len(_study(info).modalities)
-    if len(named_rates(name) or []) != digits:
+    if name.startswith("cr") or len(named_rates(name) or []) != digits:
         raise ValueError(f"expected mr or ir and {digits} digits, such as mr2468, found {name!r}")
     return name
 
@@ -147,6 +152,7 @@ class ProfileContent(Frozen):
     base: Annotated[str, AfterValidator(_base)] | None = None
     rates: Rates = Field(default_factory=dict)
     groups: Groups | None = None
+    unit: Text = CASE
     rules: list[RuleEntry] = Field(default_factory=list)
     degrade: list[Poor] = Field(default_factory=list)
 
@@ -158,6 +164,9 @@ class ProfileContent(Frozen):
             problems[(key,)] = f"stands beside {given[0]}, expected one of base, rates and groups"
         if self.base and self.rules:
             problems["rules",] = "go with rates or groups, a base has its own table: remove one of them"
+        units = [CASE, PATIENT, *path_columns(_study(info))]
+        if self.unit not in units:
+            problems["unit",] = unknown("unit", self.unit, units)
         modalities = _study(info).modalities
         for m, modality in enumerate(modalities):
             total = sum(entry.share for entry in self.degrade if m in entry.among(modalities))
@@ -179,6 +188,7 @@ class ProfileFile:
         limit: of a column of numbers, what its groups are below and above of.
         rates: group -> missing rate per modality.
         groups: case -> group, from the file of cases; empty where names tell it, or without groups.
+        unit: what shares a draw: `CASE`, or a column of the cases.
         rules: in their order.
         poor: whose quality is poor.
         definition: what the file says, without `about`.
@@ -191,6 +201,7 @@ class ProfileFile:
     limit: float | None
     rates: dict[str, tuple[float, ...]]
     groups: dict[str, str]
+    unit: str
     rules: tuple[Rule, ...]
     poor: tuple[Poor, ...]
     definition: dict[str, Any]
@@ -202,6 +213,7 @@ class ProfileFile:
         poor = [(str(p.degradation), p.share, p.among(self.modalities)) for p in self.poor]
         groups: list[Any] = [self.column, sorted(self.rates.items()), sorted(self.groups.items())]
         groups += [self.limit] if self.limit is not None else []
+        groups += [self.unit] if self.unit != CASE else []
         content = json.dumps([self.modalities, self.base, groups, rules, poor])
         return sha256(content.encode()).hexdigest()[:12]
 
@@ -212,26 +224,41 @@ class ProfileFile:
             return "missing not at random (MNAR): by what is to be found"
         if self.column:
             return f"missing at random (MAR), if the {self.column} is known without the images: by it"
-        return MCAR if any(map(any, self.rates.values())) else "nothing is missing"
+        return MCAR if self.base or any(map(any, self.rates.values())) else AS_THE_FILES
 
     @property
     def nominal(self) -> dict[str, float] | None:
         """The missing rates that it asks for; None where they depend on the case."""
         return None if self.column else dict(zip(self.modalities, self.rates[EVERYONE], strict=True))
 
+    def units_of(self, cases: Sequence[str], columns: Mapping[str, Mapping[str, str]]) -> list[str]:
+        """Return what each case shares its draws with; `InputError` where that is not known of one."""
+        if self.unit == CASE:
+            return list(cases)
+        units = [columns[case].get(self.unit, "") for case in cases]
+        if lacking := [case for case, unit in zip(cases, units, strict=True) if not unit]:
+            raise InputError(
+                f"{self.path}: the {self.unit} of {len(lacking)} of {len(cases)} cases is not known "
+                f"({lacking[0]}): give a store, which knows it"
+            )
+        return units
+
     def draw(
         self,
         cases: Sequence[str],
+        units: Sequence[str],
         existing: NDArray[np.bool_],
         seed: int,
         columns: Mapping[str, Mapping[str, str]],
     ) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
         """Draw what each case has by rates and rules, bool [N, M], and say what should be known of it.
 
-        Each modality is had by one case at least, by arrangement if no draw gives it.
+        Each modality is had by one case at least, by arrangement if no draw gives it. Cases of a unit have
+        the same, as far as they are in one group and have the same on disk.
 
         Args:
             cases: N names.
+            units: what each shares its draw with.
             existing: bool [N, M], what is on disk.
             seed: of the draws.
             columns: case -> what else is known of it.
@@ -240,39 +267,43 @@ class ProfileFile:
         to have each modality once.
         """
         groups = self._groups_of(cases, columns)
-        ends = [
-            outcomes(self.rates[group], tuple(exists.tolist()), self.rules)
-            for group, exists in zip(groups, existing, strict=True)
+        lots = [
+            (unit, group, tuple(exists.tolist()))
+            for unit, group, exists in zip(units, groups, existing, strict=True)
         ]
-        for case, possible, exists in zip(cases, ends, existing, strict=True):
-            if not possible:
-                has = ", ".join(np.array(self.modalities)[exists])
+        ends = {lot: outcomes(self.rates[lot[1]], lot[2], self.rules) for lot in lots}
+        for case, lot in zip(cases, lots, strict=True):
+            if not ends[lot]:
+                has = ", ".join(np.array(self.modalities)[list(lot[2])])
                 raise InputError(
                     f"{self.path}: the rules leave nothing to case {case}, which has {has} on disk: "
                     "change the rules, or leave the case out"
                 )
+        drawn_for = [unit for unit, _, _ in ends]
         try:
-            table, given = draw_table(ends, cases, seed)
+            drawn, given = draw_table([*ends.values()], drawn_for, seed)
         except ValueError:
             raise InputError(
                 f"{self.path}: {len(cases)} cases are too few for each modality to be had once under these "
                 "rules: give more cases, or change the rules"
             ) from None
         notes = [
-            f"{self.modalities[m]} was drawn for no case: given to {cases[i]}, so that one has it"
+            f"{self.modalities[m]} was drawn for no case: given to {drawn_for[i]}, so that one has it"
             for m, i in given
         ]
+        rows = dict(zip(ends, drawn, strict=True))
+        table = np.array([rows[lot] for lot in lots])
         return table, (*notes, *self._by_group(table, groups))
 
     def draw_quality(
-        self, table: NDArray[np.bool_], cases: Sequence[str], seed: int
+        self, table: NDArray[np.bool_], cases: Sequence[str], units: Sequence[str], seed: int
     ) -> dict[tuple[str, str], Degradation]:
         """Draw which modalities of which cases are degraded, of what `table` says they have."""
         degraded = {}
         for m, modality in enumerate(self.modalities):
             entries = [entry for entry in self.poor if m in entry.among(self.modalities)]
             for i in np.flatnonzero(table[:, m]).tolist() if entries else ():
-                place = generator(seed, "quality", m, cases[i]).random()
+                place = generator(seed, "quality", m, units[i]).random()
                 for entry in entries:
                     if place < entry.share:
                         degraded[cases[i], modality] = entry.degradation
@@ -322,6 +353,7 @@ class ProfileFile:
 def path_columns(description: Description) -> dict[str, list[str]]:
     """Return the columns that the paths of a study's files tell, with their values where they are listed."""
     found: dict[str, list[str]] = {"grade": ["HGG", "LGG"]} if description.name == "brats2020" else {}
+    found |= {SCAN: []} if description.slices else {}
     for layout in description.layouts:
         for name, values in words(layout.label).items():
             if name != "case":
@@ -346,6 +378,7 @@ def read_profile(path: Path, description: Description) -> ProfileFile:
         content.groups.limit if content.groups else None,
         {g: tuple(row.get(m, 0.0) for m in range(len(description.modalities))) for g, row in rates.items()},
         groups,
+        content.unit,
         tuple(entry.rule for entry in content.rules),
         tuple(content.degrade),
         {key: value for key, value in document.content.items() if key != "about"},

@@ -1,4 +1,4 @@
-"""Tables from one missing rate per modality: the released quota generator, and independent draws.
+"""Tables from one missing rate per modality: two released generators, and independent draws.
 
     rates = named_rates("mr2468")                                 # [0.2, 0.4, 0.6, 0.8]
     table = quotas(rates, cases, seed=1037)                       # bool [N, M]
@@ -28,7 +28,7 @@ def named_rates(profile: str) -> list[float] | None:
 
     A digit counts tenths, and ``p`` is its decimal point, as in HGA's tables: ``mr009p50`` is 0, 0, 0.95, 0.
     """
-    if re.fullmatch(r"[mi]r([0-9](p[0-9])?)+", profile) is None:
+    if re.fullmatch(r"[mic]r([0-9](p[0-9])?)+", profile) is None:
         return None
     digits = re.findall(r"([0-9])(?:p([0-9]))?", profile)
     return [int(tenths + (hundredths or "0")) / 100 for tenths, hundredths in digits]
@@ -41,6 +41,19 @@ def independent(rates: Sequence[float], cases: Sequence[str], seed: int) -> NDAr
         random = generator(seed, "missing", 0, case)
         while not row.any():
             row[:] = random.random(len(rates)) >= rates
+    return table
+
+
+def by_columns(rates: Sequence[float], cases: Sequence[str], seed: int) -> NDArray[np.bool_]:
+    """Each modality is missing with its rate, as in HGA's generator for slices of MSSEG 2016 (bit for bit).
+
+    One generator draws a modality after the other for all cases in the order of their names. A case can be
+    left with nothing: HGA trains without it.
+    """
+    random = np.random.RandomState(seed)
+    drawn = np.stack([random.rand(len(cases)) > rate for rate in rates], axis=1)
+    table = np.empty_like(drawn)
+    table[sorted(range(len(cases)), key=cases.__getitem__)] = drawn
     return table
 
 

@@ -14,12 +14,14 @@ from datasets.missingness.availability import (
     pinned,
     read_csv,
     store_availability,
+    unit,
 )
 from datasets.missingness.degrade import Degradation
 from datasets.missingness.profile_file import read_profile
 from datasets.preparation.prepare import prepare
 from datasets.studies.brats import BRATS2018, BRATS2020
 from datasets.studies.myops import MYOPS2020
+from datasets.studies.names import DATASETS
 from datasets.vocabulary import Layout
 
 NAMES = [f"case{i:04}" for i in range(3000)]
@@ -122,8 +124,15 @@ def test_the_csv_of_cases_may_have_its_own_heads(tmp_path):
     cases = [f"FeTS2022_{i:05}" for i in range(20)]
     lines = ["Partition_ID,Subject_ID", *(f"{1 + i // 10},{case}" for i, case in enumerate(cases))]
     (tmp_path / "parts.csv").write_text("\n".join(lines))
-    table = availability(str(path), cases, BRATS2020).table
-    assert (table[:10, 1].all(), table[10:].all()) == (False, True)
+    fets = DATASETS.get("fets2022")
+    table = availability(str(path), cases, fets)
+    assert (table.table[:10, 1].all(), table.table[10:].all()) == (False, True)
+    said = "missing at random (MAR), if the Partition_ID is known without the images: by it"
+    assert mechanism(table, fets) == said
+    assert (
+        table.notes[1]
+        == "Partition_ID 2: 10 cases, missing rates flair 0.000, t1ce 0.000, t1 0.000, t2 0.000"
+    )
     (tmp_path / "parts.csv").write_text("Partition_ID,case\n1,a\n")
     with pytest.raises(InputError, match="has no column Subject_ID, found Partition_ID, case"):
         read_profile(path, BRATS2020)
@@ -140,7 +149,7 @@ def test_a_limit_makes_two_groups_of_numbers(tmp_path):
     table = availability(str(path), cases, BRATS2020)
     assert (table.table[:10, 1].all(), table.table[10:].all()) == (False, True)
     said = "missing at random (MAR), if the age is known without the images: by it"
-    assert mechanism(str(path), BRATS2020) == said
+    assert mechanism(table, BRATS2020) == said
     digest = read_profile(path, BRATS2020).digest
     write(tmp_path, path.read_text().replace("limit: 60", "limit: 61"))
     assert read_profile(path, BRATS2020).digest != digest
@@ -157,10 +166,11 @@ def test_what_is_to_be_found_may_decide_what_is_missing(tmp_path):
     limit = sorted(sizes.values())[4]
     groups = f"column: labelled, limit: {limit}, rates: {{below: {{t1ce: 0.9}}, above: {{}}}}"
     path = write(tmp_path, f"groups: {{{groups}}}\n")
-    has = dict(zip(names, store_availability(str(path), store, names).table[:, 1].tolist(), strict=True))
+    table = store_availability(str(path), store, names)
+    has = dict(zip(names, table.table[:, 1].tolist(), strict=True))
     assert all(has[name] for name in names if sizes[name] >= limit)
     assert sum(has[name] for name in names if sizes[name] < limit) <= 1
-    assert mechanism(str(path), BRATS2020) == "missing not at random (MNAR): by what is to be found"
+    assert mechanism(table, BRATS2020) == "missing not at random (MNAR): by what is to be found"
     write(tmp_path, "groups: {column: labelled, rates: {below: {}}}")
     with pytest.raises(InputError, match="labelled is a number of voxels: give a limit to it"):
         read_profile(path, BRATS2020)
@@ -169,14 +179,95 @@ def test_what_is_to_be_found_may_decide_what_is_missing(tmp_path):
 @pytest.mark.parametrize(
     ("profile", "said"),
     [
-        ("mr2468", "(MCAR)"),
-        ("extreme90", "(MCAR)"),
+        ("mr2468", "missing completely at random (MCAR): by chance alone"),
+        ("extreme90", "missing completely at random (MCAR): by chance alone"),
+        ("based.yaml", "missing completely at random (MCAR): by chance alone"),
         ("complete", "nothing is missing"),
-        ("csv:a.csv", "as the table"),
+        ("csv:a.csv", "missing as the table has it, which does not say by what"),
     ],
 )
-def test_what_named_profiles_depend_on(profile, said):
-    assert said in mechanism(profile, BRATS2020)
+def test_what_named_profiles_depend_on(tmp_path, monkeypatch, profile, said):
+    monkeypatch.chdir(tmp_path)
+    Path("based.yaml").write_text("base: mr2468")
+    Path("a.csv").write_text("case,flair,t1ce,t1,t2\n" + "".join(f"{name},1,1,0,1\n" for name in NAMES))
+    assert mechanism(availability(profile, NAMES, BRATS2020), BRATS2020) == said
+
+
+def test_what_the_files_lack_is_told_apart_from_what_is_drawn(tmp_path):
+    existing = np.ones((40, 4), dtype=bool)
+    existing[:10, 2] = False
+    write(tmp_path, "rules: [{absent: t1ce, when_absent: t1}]")
+    for profile, said in (
+        ("complete", "missing as the files are, which do not say by what"),
+        (str(tmp_path / "mine.yaml"), "missing as the files are, which do not say by what"),
+        ("mr2468", "missing completely at random (MCAR): by chance alone"),
+    ):
+        table = availability(profile, NAMES[:40], BRATS2020, existing=existing)
+        assert mechanism(table, BRATS2020) == said
+        assert table.notes[0] == "t1 is not there in the files of 10 of 40 cases"
+        assert not table.table[:10, 2].any()
+
+
+SCANS = replace(BRATS2020, patient=r"(.+)-[0-9]+", layouts=(Layout.named("{site}/{case}", ("_a",), "_seg"),))
+OF_PATIENTS = [f"p{i:03}-{k}" for i in range(400) for k in range(3)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rates: {t1: 0.3, t1ce: 0.7, t2: 0.5}\n",
+        "base: ir2468\n",
+        "base: mr2468\n",
+        "groups: {column: site, rates: {north: {t1: 0.3}, south: {t1ce: 0.7}}}\n",
+    ],
+)
+def test_the_scans_of_a_patient_share_a_draw(tmp_path, text):
+    columns = {case: {"site": "north" if int(case[1:4]) % 2 else "south"} for case in OF_PATIENTS}
+    path = write(tmp_path, f"{text}unit: patient\n")
+    table = availability(str(path), OF_PATIENTS, SCANS, columns=columns)
+    of_patients = table.table.reshape(400, 3, 4)
+    assert (of_patients == of_patients[:, :1]).all()
+    assert unit(table, SCANS) == "for each patient, whose scans share it: 1200 scans of 400 patients"
+    # Each patient has what it would have alone, as a patient with one scan.
+    if not text.startswith("base"):
+        firsts = [case.partition("-")[0] for case in OF_PATIENTS[::3]]
+        alone = availability(
+            str(write(tmp_path, text)), firsts, SCANS, columns={case[:4]: columns[case] for case in columns}
+        )
+        assert np.array_equal(alone.table, of_patients[:, 0])
+    by_scan = availability(str(write(tmp_path, text)), OF_PATIENTS, SCANS, columns=columns)
+    scans = by_scan.table.reshape(400, 3, 4)
+    assert not (scans == scans[:, :1]).all()
+    assert unit(by_scan, SCANS) == "for each scan: 1200 scans of 400 patients"
+    digests = [read_profile(write(tmp_path, t), SCANS).digest for t in (text, f"{text}unit: patient\n")]
+    assert digests[0] != digests[1]
+
+
+def test_quality_is_shared_too_and_a_column_of_the_paths_may_be_the_unit(tmp_path):
+    text = "rates: {t1: 0.5}\nunit: site\ndegrade: [{kind: noise, severity: 1, share: 0.5}]\n"
+    columns = {case: {"site": case[:3]} for case in OF_PATIENTS}
+    path = write(tmp_path, text)
+    table = availability(str(path), OF_PATIENTS, SCANS, columns=columns)
+    of_sites = table.table.reshape(40, 30, 4)
+    assert (of_sites == of_sites[:, :1]).all()
+    assert table.degraded
+    for case, modality in table.degraded:
+        others = [other for other in OF_PATIENTS if other[:3] == case[:3]]
+        assert all((other, modality) in table.degraded for other in others)
+    assert unit(table, SCANS).startswith("for each site, whose scans share it: 1200 scans")
+    with pytest.raises(InputError, match=r"the site of 1200 of 1200 cases is not known \(p000-0\): give a s"):
+        availability(str(path), OF_PATIENTS, SCANS)
+
+
+def test_scans_of_a_unit_keep_within_their_files(tmp_path):
+    existing = np.ones((len(OF_PATIENTS), 4), dtype=bool)
+    existing[::3] = [True, False, True, False]
+    text = "rates: {flair: 0.5, t1: 0.5, t2: 0.5}\nrules: [{absent: t1, when_absent: flair}]\nunit: patient\n"
+    table = availability(str(write(tmp_path, text)), OF_PATIENTS, SCANS, existing=existing).table
+    assert not (table & ~existing).any()
+    assert table.any(axis=1).all()
+    assert not (table[:, 2] & ~table[:, 0]).any()
+    assert np.array_equal(table[1::3], table[2::3])
 
 
 @pytest.mark.parametrize(("said", "held"), [("NFC", "NFD"), ("NFD", "NFC")])
@@ -314,6 +405,8 @@ def test_two_files_at_one_path_are_two_profiles(tmp_path, kind):
         ("base: mr246", "base: expected mr or ir and 4 digits"),
         ("base: mr9p546", "base: expected mr or ir and 4 digits"),
         ("base: other.yaml", "base: expected mr or ir"),
+        ("unit: site", "line 1: unit: unknown unit 'site'"),
+        ("base: cr2468", "base: expected mr or ir and 4 digits"),
         ("base: mr2468\nrates: {t1: 0.1}", "line 2: rates stands beside base"),
         ("base: mr2468\nrules: [{absent: t1, when_absent: t2}]", "rules: go with rates or groups"),
         ("groups: {column: site, rates: {a: {t1: 0.1}}}", "groups.cases: expected a csv with the site"),
