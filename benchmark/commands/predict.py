@@ -37,6 +37,10 @@ def predict(
     orientation: Annotated[
         str, typer.Option("--orientation", help="Where axes point, if a header does not say it: LPS, RAS.")
     ] = "",
+    agreement: Annotated[
+        bool,
+        typer.Option("--agreement", help="Segment all flips of the images too, and say how far they agree."),
+    ] = False,
     device: DeviceOption = "auto",
     runs: RunsOption = Path("runs"),
     plugin: PluginOption = None,
@@ -50,7 +54,7 @@ def predict(
     from benchmark.models.predict import predict_images, predict_study
     from benchmark.models.segmentation_files import output_files
 
-    options = (ensemble or [], device, resample, probabilities, orientation)
+    options = (ensemble or [], device, resample, probabilities, orientation, agreement)
     if study:
         with output_folder("predict", out, overwrite, reading=study):
             failed = predict_study(run, study, out, runs, *options, dataset)

@@ -31,6 +31,9 @@ from datasets.store.store import Store
 from datasets.vocabulary import Subset, presence, subset_name, table_subsets
 
 CPU = torch.device("cpu")
+Flip = tuple[int, ...]
+"""The axes along which a window is turned round; none of them for the window as it is."""
+AS_IT_IS: Flip = ()
 ROWS_AT_ONCE = 3
 """Subsets of a window fused in one batch on a CPU: bounds the memory, changes neither time nor result."""
 VOXELS_AT_ONCE = 15 * 80**3
@@ -70,8 +73,8 @@ def segment_case(
 ) -> Segmentation:
     """Segment one case for every subset of what it has; `backbone` stays in its mode.
 
-    `others`: more networks, whose probabilities are averaged with those of `backbone`. `flips`: see
-    `class_sums`.
+    `others`: more networks, whose probabilities are averaged with those of `backbone`. `flips`: whether those
+    of all flips of a window are.
     `dedicated`: the one subset that the network is for, which the case has; None: it is for all.
     `outside`: the quality in which the case's modalities outside a subset are shown; None: they are absent.
     `probabilities`: whether to return those of the foreground's voxels too.
@@ -88,7 +91,7 @@ def segment_case(
                 poor[m] = torch.from_numpy(degraded_volume(store, case, m, outside))
     modalities = description.modalities
     sums = averaged(
-        class_sums(network, volumes, subsets, modalities, window, device, poor, flips)
+        class_sums(network, volumes, subsets, modalities, window, device, poor, flips_of(network, flips))
         for network in (backbone, *others)
     )
     names = [subset_name(s, description.modalities) for s in subsets]
@@ -139,11 +142,18 @@ def predict(
     poor: Tensor | None = None,
     flips: bool = False,
 ) -> Tensor:
-    """Segment one case for several subsets: the arguments of `class_sums`.
+    """Segment one case for several subsets: the arguments of `class_sums`, or all flips of a window.
 
     Returns the most probable class, uint8 [S, *space] on the CPU.
     """
-    return _most_probable(class_sums(backbone, volumes, subsets, modalities, window, device, poor, flips))
+    axes = flips_of(backbone, flips)
+    return _most_probable(class_sums(backbone, volumes, subsets, modalities, window, device, poor, axes))
+
+
+def flips_of(backbone: Backbone, every: bool = True) -> list[Flip]:
+    """Return every flip of a window that a network sees, as it is first: 8 in 3-D, 4 in 2-D; or that alone."""
+    axes = range(backbone.spatial_dims)
+    return [flip for n in range(len(axes) + 1) for flip in combinations(axes, n)] if every else [AS_IT_IS]
 
 
 def averaged(sums: Iterable[Tensor]) -> Tensor:
@@ -180,7 +190,7 @@ def class_sums(
     window: Edges,
     device: torch.device,
     poor: Tensor | None = None,
-    flips: bool = False,
+    flips: Sequence[Flip] = (AS_IT_IS,),
 ) -> Tensor:
     """Sum the probabilities of one case's classes over the windows, for several subsets.
 
@@ -193,7 +203,7 @@ def class_sums(
         device: where to compute.
         poor: what to show of the modalities outside a subset, like `volumes`; None: nothing. A modality that
             is in none of the subsets stays absent.
-        flips: whether to take the mean over all flips of each window, turned back.
+        flips: of each window; the mean over them is taken, each turned back.
 
     Returns float32 [S, C, *space], on `device` where they fit there; divided by their sum over the classes,
     which is the number of windows at a voxel, they are probabilities. Of a network that segments regions, the
@@ -201,15 +211,14 @@ def class_sums(
     """
     present = torch.tensor([presence(s, modalities) for s in subsets], device=device)
     shown = torch.stack([volumes] if poor is None else [volumes, poor])
-    space, dims = space_of(window, backbone.spatial_dims), range(backbone.spatial_dims)
-    axes = [flip for n in dims for flip in combinations(dims, n + 1)] if flips else []
+    space = space_of(window, backbone.spatial_dims)
     training = backbone.training
     backbone.eval()
     try:
         if backbone.spatial_dims == 3:
-            return _sliding_windows(backbone, shown, present, space, device, axes)
+            return _sliding_windows(backbone, shown, present, space, device, flips)
         slices = [
-            _sliding_windows(backbone, shown[..., k : k + 1], present, space, device, axes, k)
+            _sliding_windows(backbone, shown[..., k : k + 1], present, space, device, flips, k)
             for k in range(volumes.shape[-1])
         ]
         return torch.cat(slices, dim=-1)
@@ -223,13 +232,12 @@ def _sliding_windows(
     present: Tensor,
     window: tuple[int, int, int],
     device: torch.device,
-    flips: Sequence[tuple[int, ...]],
+    flips: Sequence[Flip],
     slice_: int = 0,
 ) -> Tensor:
     """Sum over windows of `shown` [1, M, *space], or [2, M, *space] with the poor volumes second.
 
-    `flips`: the axes of each flip that counts beside the window itself. `slice_`: the first voxel of `shown`
-    along the third axis of the case.
+    `slice_`: the first voxel of `shown` along the third axis of the case.
     """
     space = tuple(shown.shape[2:])
     padded = torch.stack([pad_to(volumes, window) for volumes in shown])
@@ -274,17 +282,20 @@ def _flipped_rows(
     corners: Tensor,
     present: Tensor,
     batches: "_Batches",
-    flips: Sequence[tuple[int, ...]],
+    flips: Sequence[Flip],
 ) -> list[Tensor]:
-    """Return the mean of `_rows` over the windows as they are and under each of the flips."""
-    total = _rows(backbone, crops, corners, present, batches)
+    """Return the mean of `_rows` over flips of the windows."""
+    total: list[Tensor] = []
     for flip in flips:
-        turned = corners.clone()
-        turned[..., flip] = corners.flip(1)[..., flip]  # the first voxel of a flipped window was its last
-        rows = _rows(backbone, crops.flip([2 + axis for axis in flip]), turned, present, batches)
-        for mean, row in zip(total, rows, strict=True):
-            mean += row.flip([1 + axis for axis in flip])
-    return [row / (1 + len(flips)) for row in total] if flips else total
+        seen, turned = crops, corners
+        if flip != AS_IT_IS:  # which is not copied
+            seen, turned = crops.flip([2 + axis for axis in flip]), corners.clone()
+            turned[..., flip] = corners.flip(1)[..., flip]  # the first voxel of a flipped window was its last
+        rows = _rows(backbone, seen, turned, present, batches)
+        if flip != AS_IT_IS:
+            rows = [row.flip([1 + axis for axis in flip]) for row in rows]
+        total = [mean.add_(row) for mean, row in zip(total, rows, strict=True)] if total else rows
+    return [row / len(flips) for row in total] if len(flips) > 1 else total
 
 
 def _rows(

@@ -9,7 +9,7 @@ with the labels of the dataset's files. One pass of windows fuses the one subset
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +17,17 @@ import numpy as np
 import torch
 from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bench_errors import InputError
 from bench_registry import unknown
-from benchmark.evaluation.sliding_window import averaged, most_probable
+from benchmark.evaluation.sliding_window import averaged, flips_of, most_probable
+from benchmark.models.confidence import Confidence
 from benchmark.models.segmentation_files import (
     VOLUMES,
     PatientSegmentation,
     labelled_as,
+    table_head,
     values_text,
     write_segmentation,
     write_volumes,
@@ -57,6 +60,7 @@ def predict_images(
     resample: bool = False,
     probabilities: bool = False,
     orientation: str = "",
+    flips: bool = False,
 ) -> None:
     """Segment one patient, given modality -> file, and print what came of it; warnings go to standard error.
 
@@ -71,6 +75,7 @@ def predict_images(
         resample: bring images on another grid to that of the first, instead of refusing them.
         probabilities: also write `<out>_probabilities.nii.gz`, the classes on its fourth axis.
         orientation: where the axes point of images whose header does not say it, such as ``LPS``.
+        flips: also segment all flips of the images, to say how far they agree.
     """
     place = torch.device(chosen_device(device))
     models = _load(run, ensemble, runs, place)
@@ -90,7 +95,7 @@ def predict_images(
     # Each file holds one volume, also of a dataset that keeps several in one.
     case = Case("patient", Path.cwd(), absolute, None, (), {}, {}, mask=mask)
     segmentation = segment_patient(
-        models, case, replace(study, channels=()), place, resample, probabilities, orientation
+        models, case, replace(study, channels=()), place, resample, probabilities, orientation, flips
     )
     if orientation and (told := segmentation.like.orientation):
         raise InputError(f"--orientation {orientation} has no effect, the header says {told}: leave it out")
@@ -101,6 +106,7 @@ def predict_images(
     written = write_segmentation(segmentation, study, out)
     found = ", ".join(f"{region} {volume:.2f} mL" for region, volume in segmentation.volumes.items())
     print(f"wrote {' and '.join(map(str, written))} from {segmentation.subset}: {found}")
+    print(f"how far to trust it: {segmentation.confidence.words}")
     print(values_text(study))
 
 
@@ -114,12 +120,13 @@ def predict_study(
     resample: bool = False,
     probabilities: bool = False,
     orientation: str = "",
+    flips: bool = False,
     dataset: str | None = None,
 ) -> int:
     """Segment every case of a study into `out`, with a table of volumes; return how many could not be.
 
-    `out` gets `<case>.nii.gz` and `volumes.csv`: a row a case with the images it had, a column a region in
-    mL, and its warnings, or why it has no segmentation. The files lie as those the run was trained on, or as
+    `out` gets `<case>.nii.gz` and `volumes.csv`: a row a case with the images it had, of each region the mL
+    and how far to trust them, and its warnings, or why it has no segmentation. The files lie as those the run was trained on, or as
     `dataset` says (a name, or the path of a YAML file), whose label values are then written too if it has
     the run's classes; labels are not looked at.
     """
@@ -142,17 +149,18 @@ def predict_study(
         left_out = [f"{m} left out: no training case showed it" for m in case.files if m in unseen]
         try:
             made = segment_patient(
-                models, replace(case, files=used), layout, place, resample, probabilities, orientation
+                models, replace(case, files=used), layout, place, resample, probabilities, orientation, flips
             )
             write_segmentation(made, labelled, out / f"{check_name(case.name)}.nii.gz")
         except InputError as error:
             failed += 1
-            rows.append([case.name, "", *[""] * len(regions), str(error)])
+            rows.append([case.name, *[""] * (len(table_head(regions)) - 2), str(error)])
             print(f"{case.name}: {error}", file=sys.stderr)
         else:
             remarks = "; ".join([*left_out, *made.warnings, *made.notes])
-            rows.append([case.name, made.subset, *(f"{made.volumes[r]:.3f}" for r in regions), remarks])
+            rows.append([case.name, *made.table_row(regions), remarks])
             print(f"{case.name} from {made.subset}{f': {remarks}' if remarks else ''}", flush=True)
+            print(f"{case.name}, how far to trust it: {made.confidence.words}", flush=True)
         write_volumes(out, regions, rows)
     print(f"{len(rows) - failed} of {len(rows)} cases segmented, volumes in {out / VOLUMES}")
     print(values_text(labelled))
@@ -167,6 +175,7 @@ def segment_patient(
     resample: bool = False,
     probabilities: bool = False,
     orientation: str = "",
+    flips: bool = False,
 ) -> PatientSegmentation:
     """Segment one case, averaging the models' probabilities.
 
@@ -175,7 +184,7 @@ def segment_patient(
         case: its images, the first of which gives the grid.
         description: how its files are to be read.
         device: where the models are.
-        resample, probabilities, orientation: see `predict_images`.
+        resample, probabilities, orientation, flips: see `predict_images`.
 
     Raises `InputError` for images that cannot be used.
     """
@@ -203,7 +212,8 @@ def segment_patient(
     head = examined.head.turned(held, wanted)
     look = Appearance.of(head, turned_sizes(like.affine, held, wanted))
     warnings = [f"{p.file}: {p.message}" for p in examined.problems if p.severity == "warning"]
-    warnings += _warnings(first, look, held)
+    unlike = _warnings(first, look, held)
+    warnings += unlike
     if not (like.orientation or orientation):
         warnings.append(
             f"the header of {case.relative(like.path)} does not say where its axes point (qform and sform "
@@ -217,7 +227,19 @@ def segment_patient(
     del examined, volumes  # two thirds of what a case takes, while the network computes
     normalised = torch.from_numpy(cut.normalised(study.modalities))
     window = tuple(slice(start, end) for start, end in cut.box)
-    total = averaged(model.class_sums(normalised, subset, device) for model in models)
+    members: list[NDArray[np.uint8]] = []
+
+    def each() -> Iterator[Tensor]:
+        """Yield the sums of each model; its segmentation, or that of each flip, becomes a member."""
+        for model in models:
+            sums = model.class_sums(normalised, subset, device, model.flips)
+            for turned_by in [[flip] for flip in flips_of(model.backbone)] if flips else [model.flips]:
+                known = turned_by == model.flips
+                member = sums if known else model.class_sums(normalised, subset, device, turned_by)
+                members.append(most_probable(member).numpy())
+            yield sums
+
+    total = averaged(each())
     classes = np.zeros(shape, dtype=np.uint8)
     classes[window] = most_probable(total).numpy()
     voxel = float(np.prod(voxel_sizes(like.affine))) / 1000
@@ -229,8 +251,10 @@ def segment_patient(
         everywhere[..., 0] = 1
         everywhere[window] = (total / total.sum(dim=0)).movedim(0, -1).numpy()
         found = turned(everywhere, wanted, held)
+    name = subset_name(subset, study.modalities)
+    contents = [model.content for model in models]
     return PatientSegmentation(
-        subset_name(subset, study.modalities),
+        name,
         turned(classes, wanted, held),
         found,
         {
@@ -242,6 +266,7 @@ def segment_patient(
         like,
         tuple(warnings),
         tuple(notes),
+        Confidence.of(contents, name, members, study.regions, bool(unlike)),
     )
 
 

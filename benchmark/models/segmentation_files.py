@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench_errors import InputError
+from benchmark.models.confidence import Confidence
 from benchmark.report.tables.csv_text import csv_text
 from benchmark.run_folder.files import write_atomically
 from datasets.preparation.nifti import Image, write_like
@@ -29,6 +30,7 @@ class PatientSegmentation:
         like: the image whose grid and header it has.
         warnings: what may make it worthless, one line each.
         notes: what was done to the images beyond what training does.
+        confidence: how far it can be trusted.
     """
 
     subset: str
@@ -38,6 +40,19 @@ class PatientSegmentation:
     like: Image
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    confidence: Confidence
+
+    def table_row(self, regions: Sequence[str]) -> list[str]:
+        """Return its cells under `table_head`, between those of case and remarks."""
+        known, tested = self.confidence, self.confidence.tested
+        return [
+            self.subset,
+            *(f"{self.volumes[r]:.3f}" for r in regions),
+            str(max((test.cases for test in tested.values()), default=0)),
+            *(f"{tested[r].mean:.4f}" if r in tested else "" for r in regions),
+            *(f"{known.agreement[r]:.4f}" if r in known.agreement else "" for r in regions),
+            known.words,
+        ]
 
 
 def output_files(out: Path, probabilities: bool) -> list[Path]:
@@ -86,9 +101,15 @@ def write_segmentation(segmentation: PatientSegmentation, description: Descripti
     return written
 
 
+def table_head(regions: Sequence[str]) -> list[str]:
+    """Return the columns of the table of a study's volumes; without case and remarks those of `table_row`."""
+    columns = [[f"{region}_{what}" for region in regions] for what in ("ml", "test_dice", "agreement")]
+    return ["case", "images", *columns[0], "test_cases", *columns[1], *columns[2], "confidence", "remarks"]
+
+
 def write_volumes(folder: Path, regions: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write the table of a study's volumes: rows of case, images, a volume in mL for each region, remarks."""
-    text = csv_text(["case", "images", *(f"{region}_ml" for region in regions), "remarks"], rows)
+    """Write the table of a study's volumes, and how far they can be trusted: rows under `table_head`."""
+    text = csv_text(table_head(regions), rows)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / VOLUMES, text.encode())

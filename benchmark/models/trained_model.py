@@ -19,7 +19,8 @@ from backbones.contract import Backbone
 from bench_errors import InputError
 from benchmark.config.editions import current_layout
 from benchmark.config.run_config import RunConfig, read_config
-from benchmark.evaluation.sliding_window import class_sums
+from benchmark.evaluation.sliding_window import Flip, class_sums, flips_of
+from benchmark.models.confidence import test_scores
 from benchmark.report.data.find import find_folder
 from benchmark.run_folder.checkpoint import load_weights
 from benchmark.run_folder.folder import RunFolder
@@ -39,7 +40,7 @@ class Trained:
 
     Attributes:
         path: the folder it was read from.
-        content: of the run's `config.yaml`.
+        content: of the run's `config.yaml`, with the `scores` of its own test, as `test_scores` has them.
         config: the run's configuration.
         description: of the dataset it was trained on.
         backbone: the network, in evaluation mode, on the CPU until `to`.
@@ -79,9 +80,16 @@ class Trained:
         shown = self.subset or self.description.modalities
         return tuple(m for m in self.description.modalities if realised.get(m, 0) >= 1 or m not in shown)
 
-    def class_sums(self, volumes: Tensor, subset: Subset, device: torch.device) -> Tensor:
-        """Return what `evaluate.class_sums` does for one subset [C, *space], on the CPU, as the test does."""
-        modalities, window, flips = self.description.modalities, self.config.window, self.config.test.flips
+    @property
+    def flips(self) -> list[Flip]:
+        """The flips of a window that its test averages over."""
+        return flips_of(self.backbone, self.config.test.flips)
+
+    def class_sums(
+        self, volumes: Tensor, subset: Subset, device: torch.device, flips: Sequence[Flip]
+    ) -> Tensor:
+        """Return what `sliding_window.class_sums` does for one subset [C, *space], on the CPU."""
+        modalities, window = self.description.modalities, self.config.window
         with autocast(self.precision(device), device):
             sums = class_sums(self.backbone, volumes, [subset], modalities, window, device, flips=flips)
         return sums[0].cpu()
@@ -123,12 +131,14 @@ def _read(text: str, runs: Path) -> tuple[Path, dict[str, Any], dict[str, Tensor
 
 
 def _as_tested(folder: RunFolder) -> dict[str, Any]:
-    """The content of a run's `config.yaml` with the settings of the first test on its own data."""
+    """The content of a run's `config.yaml` with settings and scores of the first test on its own data."""
     content = folder.config()
     content["config"] = current_layout(content["config"])
-    for settings in (test.settings() for test in folder.tests()):
+    for test in folder.tests():
+        settings = test.settings()
         if "evaluated" not in settings:
             content["config"]["test"], content["metrics"] = settings["test"], settings["metrics"]
+            content["scores"] = test_scores(test.cases)
             break
     return content
 
@@ -154,6 +164,10 @@ def check_alike(models: Sequence[Trained]) -> None:
             ("modalities", first.description.modalities, model.description.modalities),
             ("labels", first.description.file_labels, model.description.file_labels),
             ("box", first.box, model.box),
+            ("normalisation", first.description.normalise, model.description.normalise),
+            ("whole", first.description.whole, model.description.whole),
+            ("grid", first.description.grid, model.description.grid),
+            ("slices", first.description.slices, model.description.slices),
             ("orientation", _orientation(first), _orientation(model)),
         ):
             if ours != theirs:

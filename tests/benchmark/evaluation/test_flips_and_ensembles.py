@@ -7,7 +7,7 @@ import torch
 
 import backbones
 from backbones.contract import Backbone, Features, Fused
-from benchmark.evaluation.sliding_window import averaged, class_sums, predict
+from benchmark.evaluation.sliding_window import AS_IT_IS, averaged, class_sums, flips_of, predict
 from datasets.vocabulary import subsets
 
 CPU = torch.device("cpu")
@@ -48,7 +48,7 @@ def test_flips_change_nothing_of_a_symmetric_network(dims, space):
     net, volumes, chosen = Symmetric(dims), noise(2, *space), subsets(NAMES)
     plain = class_sums(net, volumes, chosen, NAMES, 4, CPU)
     number, net.corners = len(net.corners), []
-    flipped = class_sums(net, volumes, chosen, NAMES, 4, CPU, flips=True)
+    flipped = class_sums(net, volumes, chosen, NAMES, 4, CPU, flips=flips_of(net))
     torch.testing.assert_close(flipped, plain)
     assert len(net.corners) == number * 2**dims  # once a flip, whatever the subsets are
     first, last = torch.tensor(net.corners).unbind(1)
@@ -66,10 +66,14 @@ def test_the_mean_over_flips_by_hand():
             axes = [axis for axis, flip in enumerate(flips) if flip]
             logits = net(volumes.flip([1 + axis for axis in axes])[None], present)[0]
             expected += logits.softmax(dim=0).flip([1 + axis for axis in axes]) / 8
-    (found,) = class_sums(net, volumes, [NAMES[:1]], NAMES, 16, CPU, flips=True)
+    (found,) = class_sums(net, volumes, [NAMES[:1]], NAMES, 16, CPU, flips=flips_of(net))
     torch.testing.assert_close(found, expected.float())
     (classes,) = predict(net, volumes, [NAMES[:1]], NAMES, 16, CPU, flips=True)
     assert torch.equal(classes, found.argmax(dim=0).to(torch.uint8))
+    each = [class_sums(net, volumes, [NAMES[:1]], NAMES, 16, CPU, flips=[flip])[0] for flip in flips_of(net)]
+    torch.testing.assert_close(sum(each) / 8, found)
+    assert not torch.allclose(each[0], each[1])
+    assert flips_of(net, every=False) == [AS_IT_IS]
 
 
 def test_networks_are_averaged_as_probabilities_and_one_is_as_it_is():

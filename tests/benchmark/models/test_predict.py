@@ -14,6 +14,7 @@ from lone_test_folder import single_test
 
 from benchmark.evaluation.sliding_window import segment_case
 from benchmark.models.trained_model import load_trained
+from benchmark.run_folder.case_rows import read_rows
 from benchmark.run_folder.folder import RunFolder, run_folders
 from datasets.store.store import Store
 
@@ -67,12 +68,20 @@ def predict(place, run, files, out, *options):
     return bench("predict", run, *given, "--out", out, "--device", "cpu", *options, cwd=place)
 
 
+def tested_dice(run, subset, region):
+    rows = read_rows(single_test(run) / "cases.csv")
+    return [row.value for row in rows if (row.subset, row.region, row.metric) == (subset, region, "dice")]
+
+
 def test_a_prepared_case_is_predicted_as_in_the_test_of_the_run(place, run, case, tmp_path):
     store, model = Store.open(place / "STORE"), load_trained(str(run), place)
     tested = segment_case(model.backbone, store, case, window=32, device=torch.device("cpu")).maps["flair+t2"]
     files = {m: image(place, case, m) for m in PAIR}
     result = predict(place, run, files, tmp_path / "seg.nii.gz", "--probabilities")
     assert result.returncode == 0, result.stderr
+    (dice,) = tested_dice(run, "flair+t2", "WT")
+    trust = "how far to trust it: on the 1 test case with flair+t2: Dice "
+    assert f"{trust}WT {dice:.2f}, TC " in result.stdout
     found, first = nib.load(tmp_path / "seg.nii.gz"), nib.load(files["flair"])
     assert np.array_equal(found.affine, first.affine)
     assert found.header["qform_code"] == first.header["qform_code"]
@@ -164,12 +173,22 @@ def test_the_page_works_as_written(place, run, case):
         assert result.returncode == 0, result.stderr
     assert cases.read_bytes() == before
     with (place / "segmentations" / "volumes.csv").open() as file:
-        assert [row["case"] for row in csv.DictReader(file)] == cases_of(place)
+        rows = list(csv.DictReader(file))
+    assert [row["case"] for row in rows] == cases_of(place)
+    (dice,) = tested_dice(run, "flair+t1ce+t1+t2", "WT")
+    assert [float(row["WT_test_dice"]) for row in rows] == pytest.approx([dice] * len(rows), abs=1e-4)
+    assert {row["test_cases"] for row in rows} == {"1"}
+    assert rows[0]["confidence"].startswith(f"on the 1 test case with flair+t1ce+t1+t2: Dice WT {dice:.2f}")
     second = bench(*line.replace("RUN", str(run)).split()[1:], cwd=place)
     assert second.returncode == 2
     assert "again.nii.gz is there already: choose another name, or add --overwrite" in second.stderr
-    again = bench("predict", run, "--image=flair=flair.nii.gz", "--out", "first.nii.gz", cwd=place)
-    assert again.returncode == 0
+    options = ("--image=flair=flair.nii.gz", "--agreement", "--ensemble", "model")
+    again = bench("predict", run, *options, "--out", "first.nii.gz", cwd=place)
+    assert again.returncode == 0, again.stderr
+    (dice,) = tested_dice(run, "flair", "WT")
+    trust = f"each network by itself, on 1 + 1 test cases with flair: Dice WT {dice:.2f} ({dice:.2f} to {dice:.2f})"
+    assert trust in again.stdout
+    assert "; 2 networks and 8 flips of the images agree on this patient by Dice WT " in again.stdout
     first, model = (np.asarray(nib.load(place / f"{n}.nii.gz").dataobj) for n in ("first", "again"))
     assert np.array_equal(first, model)
     card = (place / "model" / "README.md").read_text()

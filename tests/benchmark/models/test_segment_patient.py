@@ -12,6 +12,7 @@ from nifti_study import AFFINE, write_image
 
 from benchmark.commands.predict import check_orientation
 from benchmark.models import predict
+from benchmark.models.confidence import Confidence
 from benchmark.models.segmentation_files import (
     class_values,
     labelled_as,
@@ -29,7 +30,7 @@ from datasets.studies.msd import MSD01
 SHAPE = (12, 10, 8)
 
 
-def bright(volumes, subset, device):
+def bright(volumes, subset, device, flips=None):
     """Sums [C, *space]: class 1 where the first volume of the subset is above its mean, else background."""
     sums = torch.zeros(4, *volumes.shape[1:])
     there = volumes[BRATS2020.modalities.index(subset[0])] > 0
@@ -47,6 +48,9 @@ def model(orientation="LPS", sums=bright, subset=None):
         subset=subset,
         unseen=(),
         class_sums=sums,
+        content={"config": {"test": {}, "split": "auto"}},
+        flips=[()],
+        backbone=SimpleNamespace(spatial_dims=3),
     )
 
 
@@ -94,7 +98,7 @@ def test_a_header_that_does_not_say_where_axes_point(tmp_path):
 def test_orientation_says_what_the_header_does_not(tmp_path):
     seen = []
 
-    def remembered(volumes, subset, device):
+    def remembered(volumes, subset, device, flips):
         seen.append(np.asarray(volumes[0]))
         return bright(volumes, subset, device)
 
@@ -130,7 +134,7 @@ def test_a_segmentation_outside_the_head_gets_a_warning(tmp_path):
     path = write_image(tmp_path / "f.nii.gz", volume(), AFFINE)
     assert not segment(path).warnings
 
-    def everywhere(volumes, subset, device):
+    def everywhere(volumes, subset, device, flips):
         return torch.stack([torch.zeros(volumes.shape[1:]), *[torch.ones(volumes.shape[1:])] * 3])
 
     made = segment(path, model(sums=everywhere))
@@ -142,7 +146,7 @@ def test_a_segmentation_outside_the_head_gets_a_warning(tmp_path):
         f"outside the head of {inside / 1000:.4g} mL"
     )
 
-    def moved_by_a_voxel(volumes, subset, device):
+    def moved_by_a_voxel(volumes, subset, device, flips):
         sums = torch.zeros(4, *volumes.shape[1:])
         sums[0], sums[1, 2:, 1:-1, 1:-1] = 0.5, 1
         return sums
@@ -177,7 +181,7 @@ def test_of_several_values_of_a_class_the_first_is_written(tmp_path):
     classes = np.zeros((4, 4, 4), np.uint8)
     classes[1, 1, 1] = 1
     like = read_nifti(write_image(tmp_path / "like.nii.gz", np.ones((4, 4, 4), np.int16)))
-    made = predict.PatientSegmentation("flair", classes, None, {}, like, (), ())
+    made = predict.PatientSegmentation("flair", classes, None, {}, like, (), (), Confidence({}, {}, ""))
     write_segmentation(made, description, tmp_path / "out.nii.gz")
     values, counts = np.unique(np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj), return_counts=True)
     assert (values.tolist(), counts.tolist()) == ([0, 7], [63, 1])
@@ -221,6 +225,11 @@ def test_a_study_of_another_dataset(tmp_path, monkeypatch, capsys):
     with (out / "volumes.csv").open() as file:
         rows = list(csv.reader(file))
     assert [row[0] for row in rows] == ["case", "'=HYPERLINK(A1)", "BraTS-GLI-00001-000"]
+    assert len({len(row) for row in rows}) == 1
+    made = dict(zip(rows[0], rows[2], strict=True))
+    assert made["confidence"] == "no test with flair+t1 alone is on record: how good this is, nobody knows"
+    assert (made["test_cases"], made["WT_test_dice"], made["WT_agreement"]) == ("0", "", "")
+    assert dict(zip(rows[0], rows[1], strict=True))["remarks"].startswith("found case name")
 
 
 def test_files_of_too_few_or_more_volumes_are_named(tmp_path, monkeypatch, capsys):
@@ -238,6 +247,52 @@ def test_files_of_too_few_or_more_volumes_are_named(tmp_path, monkeypatch, capsy
     four, more, *_ = printed.splitlines()
     assert four == "four from flair+t1ce+t1+t2"
     assert more.endswith("more.nii.gz found 5 volumes along the fourth axis, no modality takes 4 (from 0)")
+
+
+def flipped(volumes, subset, device, flips):
+    """As `bright`, but under a flip along the first axis it sees only half of what is bright."""
+    sums = bright(volumes, subset, device)
+    for flip in flips:
+        if 0 in flip:
+            sums[1, :, :2] = 0
+    return sums
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_members_are_the_flips_of_each_network(tmp_path, number):
+    path = write_image(tmp_path / "flair.nii.gz", volume(), AFFINE)
+    models = [model(sums=flipped)] * number
+    made = predict.segment_patient(models, case(path), BRATS2020, torch.device("cpu"), flips=True)
+    assert np.array_equal(made.classes, volume() == 900)
+    # Half of the flips turn the first axis; their masks have 2 of the 3 rows.
+    half, members = 4 * number, 8 * number
+    alike, pairs = 2 * half * (half - 1) / 2, members * (members - 1) / 2
+    inside = np.count_nonzero(volume() == 900)
+    less = np.count_nonzero(volume()[:, 3:] == 900)
+    dice = (alike + (pairs - alike) * 2 * less / (inside + less)) / pairs
+    assert made.confidence.agreement["WT"] == pytest.approx(dice)
+    assert made.confidence.agreement["ET"] == 1
+    who = "8 flips of the images" if number == 1 else "2 networks and 8 flips of the images"
+    assert f"; {who} agree on this patient by Dice WT {dice:.2f}, TC {dice:.2f}, ET nowhere in all" in (
+        made.confidence.words
+    )
+
+
+def test_networks_that_are_averaged_are_members(tmp_path):
+    path = write_image(tmp_path / "flair.nii.gz", volume(), AFFINE)
+
+    def nothing(volumes, subset, device, flips):
+        return torch.stack([torch.ones(volumes.shape[1:]), *[torch.zeros(volumes.shape[1:])] * 3])
+
+    made = predict.segment_patient(
+        [model(), model(), model(sums=nothing)], case(path), BRATS2020, torch.device("cpu")
+    )
+    assert made.confidence.agreement["WT"] == pytest.approx(1 / 3)
+    assert "3 networks agree on this patient by Dice WT 0.33" in made.confidence.words
+    assert (
+        predict.segment_patient([model()], case(path), BRATS2020, torch.device("cpu")).confidence.agreement
+        == {}
+    )
 
 
 def test_names_of_files(tmp_path):
