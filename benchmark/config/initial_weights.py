@@ -3,11 +3,14 @@
 Without torch: what is in the file is read when the network is built.
 """
 
+import json
 import re
 from hashlib import file_digest
 from pathlib import Path
 
 from bench_errors import InputError
+from benchmark.run_folder.files import read_yaml
+from datasets.vocabulary import Description
 
 IN_FOLDERS = ("weights.safetensors", "model.safetensors")
 """What a run folder and a model folder call their weights."""
@@ -36,6 +39,28 @@ def pinned_weights(init: str) -> str:
             "it, or start the grid again for runs from the new weights"
         )
     return f"{path}#{found}"
+
+
+def check_order(init: str, description: Description) -> None:
+    """Raise `InputError` where weights have learnt a study's modalities or classes in another order.
+
+    Weights go by numbers, so each encoder would see another contrast than it knows. What is called otherwise
+    altogether may be meant. Files that lie in no folder of a run or model do not say it.
+    """
+    path = Path(split_digest(init)[0])
+    if (path / "config.yaml").is_file():
+        learnt = read_yaml(path / "config.yaml").get("dataset", {})
+    elif (path / "config.json").is_file():
+        learnt = json.loads((path / "config.json").read_text(encoding="utf-8")).get("dataset", {})
+    else:
+        return
+    for what in ("modalities", "classes"):
+        theirs, ours = list(learnt.get(what, ())), list(getattr(description, what))
+        if theirs != ours and sorted(theirs) == sorted(ours):
+            raise InputError(
+                f"train.init {path} has learnt the {what} {', '.join(theirs)}, {description.name} has "
+                f"{', '.join(ours)}: describe them in the same order"
+            )
 
 
 def split_digest(init: str) -> tuple[str, str]:

@@ -151,7 +151,7 @@ def predict(
 
 
 def flips_of(backbone: Backbone, every: bool = True) -> list[Flip]:
-    """Return every flip of a window that a network sees, as it is first: 8 in 3-D, 4 in 2-D; or that alone."""
+    """Return every flip of a window, as it is first: 8 in 3-D, 4 in 2-D; or, if not `every`, that alone."""
     axes = range(backbone.spatial_dims)
     return [flip for n in range(len(axes) + 1) for flip in combinations(axes, n)] if every else [AS_IT_IS]
 

@@ -3,9 +3,9 @@
     confidence = Confidence.of([model.content], "flair+t2", members, description.regions)
     print(confidence.words)
 
-A test says what to expect of other patients with the same images, like those of training. Agreement is of this
-patient: where networks, or flips of the images, contradict each other, not all of them can be right. That they
-agree does not make them so.
+A test says what to expect of other patients with the same images, like those of training. Agreement is of
+this patient: where networks, or flips of the images, contradict each other, not all of them can be right.
+That they agree does not make them so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -74,8 +74,8 @@ class Confidence:
         return cls(tested, found, words)
 
 
-def test_scores(cases: Path) -> dict[str, dict[str, list[float]]]:
-    """Return subset -> region -> `Tested` as a list, of the Dice in a test's `cases.csv`; empty without one."""
+def recorded_dice(cases: Path) -> dict[str, dict[str, list[float]]]:
+    """Return subset -> region -> `Tested` as a list, of the Dice in a test's `cases.csv`; {} without one."""
     values: dict[str, dict[str, list[float]]] = {}
     for row in read_rows(cases):
         if row.metric == "dice" and not isnan(row.value):

@@ -126,9 +126,9 @@ def predict_study(
     """Segment every case of a study into `out`, with a table of volumes; return how many could not be.
 
     `out` gets `<case>.nii.gz` and `volumes.csv`: a row a case with the images it had, of each region the mL
-    and how far to trust them, and its warnings, or why it has no segmentation. The files lie as those the run was trained on, or as
-    `dataset` says (a name, or the path of a YAML file), whose label values are then written too if it has
-    the run's classes; labels are not looked at.
+    and how far to trust them, and its warnings, or why it has no segmentation. The files lie as those the run
+    was trained on, or as `dataset` says (a name, or the path of a YAML file), whose label values are then
+    written too if it has the run's classes; labels are not looked at.
     """
     place = torch.device(chosen_device(device))
     models = _load(run, ensemble, runs, place)

@@ -20,7 +20,7 @@ from bench_errors import InputError
 from benchmark.config.editions import current_layout
 from benchmark.config.run_config import RunConfig, read_config
 from benchmark.evaluation.sliding_window import Flip, class_sums, flips_of
-from benchmark.models.confidence import test_scores
+from benchmark.models.confidence import recorded_dice
 from benchmark.report.data.find import find_folder
 from benchmark.run_folder.checkpoint import load_weights
 from benchmark.run_folder.folder import RunFolder
@@ -40,7 +40,7 @@ class Trained:
 
     Attributes:
         path: the folder it was read from.
-        content: of the run's `config.yaml`, with the `scores` of its own test, as `test_scores` has them.
+        content: of the run's `config.yaml`, with the `scores` of its own test, as `recorded_dice` has them.
         config: the run's configuration.
         description: of the dataset it was trained on.
         backbone: the network, in evaluation mode, on the CPU until `to`.
@@ -138,7 +138,7 @@ def _as_tested(folder: RunFolder) -> dict[str, Any]:
         settings = test.settings()
         if "evaluated" not in settings:
             content["config"]["test"], content["metrics"] = settings["test"], settings["metrics"]
-            content["scores"] = test_scores(test.cases)
+            content["scores"] = recorded_dice(test.cases)
             break
     return content
 

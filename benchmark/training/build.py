@@ -11,7 +11,7 @@ import backbones
 import passion
 from bench_edges import space_of
 from bench_errors import InputError
-from benchmark.config.initial_weights import pinned_weights, weights_file
+from benchmark.config.initial_weights import check_order, pinned_weights, weights_file
 from benchmark.config.run_config import RunConfig
 from datasets.vocabulary import Description, presence
 
@@ -52,6 +52,7 @@ def initial_backbone(config: RunConfig, description: Description) -> "Backbone":
         from benchmark.run_folder.checkpoint import tensors_of
 
         file = weights_file(pinned_weights(config.train.init))
+        check_order(config.train.init, description)
         load_into(network, tensors_of(file, file.read_bytes()), f"train.init {file}")
     return network
 

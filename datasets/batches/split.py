@@ -1,7 +1,8 @@
 """Which cases train, validate and test: ``parts = split(store.cases, store.description, "auto", seed=1037)``.
 
 Published splits stand in a file `splits/<dataset>.json`: `case` is the pattern of a case's name, whose group
-is its number; `name` makes a name of a number, and `shape` is about that of a prepared case. Each of `splits`
+is its number; `name` makes a name of a number, and `shape` is about that of a prepared case (where slices are
+cases, and a number is a volume, of all of its slices). Each of `splits`
 has the numbers that `train`, `val` and `test`: `auto` is taken unasked, the others are asked for by name. It
 holds for the cases that it names, and is never replaced unasked. Without one, patients are divided at random,
 and all cases of one are on the same side.

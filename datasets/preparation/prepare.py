@@ -138,8 +138,8 @@ def update_store(
         raise InputError(f"unknown box '{box}': choose full or released")
     if box == "released" and description.whole:
         raise InputError(
-            f"--box released is a way to cut volumes to the head, those of {description.name} are taken whole: "
-            "leave it out"
+            f"--box released is a way to cut volumes to the head, those of {description.name} are taken "
+            "whole: leave it out"
         )
     cases = find_cases(root, description)
     rule = box if description.spatial_dims == 3 else CENTRAL
@@ -158,8 +158,8 @@ def update_store(
             records = {name: record for case in sound for name, record in (case.records or {}).items()}
             if description.slices and not records:
                 raise InputError(
-                    f"no slice of {root} has {description.slices.labelled} labelled voxels, as slices that are "
-                    "cases have: lower slices.labelled in the description"
+                    f"no slice of {root} has {description.slices.labelled} labelled voxels, as slices that "
+                    "are cases have: lower slices.labelled in the description"
                 )
             preparation = {"version": VERSION, "box": rule}
             check(folder / LOCK / "lease")

@@ -35,6 +35,8 @@ LOCK = ".bench-prepare"
 VOLUMES = "volumes.b2nd"
 LABELS = "labels.b2nd"
 RECORD = "case.json"
+OF_SLICES = ("slice_of", "siblings")
+"""What the records of slices alone have."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,9 @@ class CaseRecord:
         return "".join(aff2axcodes(np.array(self.affine)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as written to JSON."""
-        return asdict(self)
+        """Return the record as written to JSON; what is of slices alone is left out of volumes."""
+        content = asdict(self)
+        return content if self.slice_of else {k: v for k, v in content.items() if k not in OF_SLICES}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "CaseRecord":

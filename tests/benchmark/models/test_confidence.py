@@ -1,10 +1,10 @@
-"""What is said of how far a prediction can be trusted: tests on record, and agreement, in numbers and words."""
+"""What is said of how far to trust a prediction: tests on record, and agreement, in numbers and words."""
 
 import numpy as np
 import pytest
 
 from benchmark.evaluation.metrics import POLICIES, score_masks
-from benchmark.models.confidence import Confidence, agreement, test_scores
+from benchmark.models.confidence import Confidence, agreement, recorded_dice
 from benchmark.run_folder.case_rows import CaseRow, write_rows
 from datasets.studies.brats import BRATS2020
 from datasets.vocabulary import Region
@@ -35,18 +35,18 @@ def test_scores_are_those_of_the_cases(tmp_path):
         )
     ]
     write_rows(tmp_path / "cases.csv", rows)
-    assert test_scores(tmp_path / "cases.csv") == {
+    assert recorded_dice(tmp_path / "cases.csv") == {
         "flair": {"WT": [2, 0.625, 0.5, 0.75], "ET": [1, 0.1235, 0.1235, 0.1235]},
         "flair+t2": {"WT": [1, 0.9, 0.9, 0.9]},
     }
-    assert test_scores(tmp_path / "none.csv") == {}
+    assert recorded_dice(tmp_path / "none.csv") == {}
 
 
 def test_agreement_is_the_mean_dice_of_all_pairs():
     rng = np.random.default_rng(3)
     members = [rng.integers(0, 4, (5, 6, 7)).astype(np.uint8) for _ in range(4)]
     members.append(np.zeros((5, 6, 7), np.uint8))
-    regions = (*BRATS2020.regions[:3], Region("ETpp", (3,), 55))
+    regions = (*BRATS2020.regions[:3], Region("ETpp", (3,), 48))
     found = agreement(members, regions)
     for region in regions:
         masks = [np.isin(member, region.classes) for member in members]
@@ -81,7 +81,8 @@ ONE = {"flair": {"WT": [1, 0.4, 0.4, 0.4]}}
         ),
         (
             [content(ONE), content()],
-            "each network by itself, on 1 test cases with flair (1 of 2 networks have no test on record): Dice WT 0.40",
+            "each network by itself, on 1 test case with flair (1 of 2 networks have no test on record): "
+            "Dice WT 0.40",
         ),
         (
             [content(SCORES, split="same")],

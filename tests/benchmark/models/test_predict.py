@@ -186,8 +186,8 @@ def test_the_page_works_as_written(place, run, case):
     again = bench("predict", run, *options, "--out", "first.nii.gz", cwd=place)
     assert again.returncode == 0, again.stderr
     (dice,) = tested_dice(run, "flair", "WT")
-    trust = f"each network by itself, on 1 + 1 test cases with flair: Dice WT {dice:.2f} ({dice:.2f} to {dice:.2f})"
-    assert trust in again.stdout
+    trust = f"on 1 + 1 test cases with flair: Dice WT {dice:.2f} ({dice:.2f} to {dice:.2f})"
+    assert f"how far to trust it: each network by itself, {trust}" in again.stdout
     assert "; 2 networks and 8 flips of the images agree on this patient by Dice WT " in again.stdout
     first, model = (np.asarray(nib.load(place / f"{n}.nii.gz").dataobj) for n in ("first", "again"))
     assert np.array_equal(first, model)

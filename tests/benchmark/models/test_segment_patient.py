@@ -229,7 +229,7 @@ def test_a_study_of_another_dataset(tmp_path, monkeypatch, capsys):
     made = dict(zip(rows[0], rows[2], strict=True))
     assert made["confidence"] == "no test with flair+t1 alone is on record: how good this is, nobody knows"
     assert (made["test_cases"], made["WT_test_dice"], made["WT_agreement"]) == ("0", "", "")
-    assert dict(zip(rows[0], rows[1], strict=True))["remarks"].startswith("found case name")
+    assert "found case name" in dict(zip(rows[0], rows[1], strict=True))["remarks"]
 
 
 def test_files_of_too_few_or_more_volumes_are_named(tmp_path, monkeypatch, capsys):
@@ -244,13 +244,13 @@ def test_files_of_too_few_or_more_volumes_are_named(tmp_path, monkeypatch, capsy
     assert errors.startswith(
         "few: imagesTr/few.nii.gz: found 4 dimensions (12x10x8x3), expected 4 with 4 or more volumes along"
     )
-    four, more, *_ = printed.splitlines()
+    four, more = (line for line in printed.splitlines() if " from " in line)
     assert four == "four from flair+t1ce+t1+t2"
     assert more.endswith("more.nii.gz found 5 volumes along the fourth axis, no modality takes 4 (from 0)")
 
 
 def flipped(volumes, subset, device, flips):
-    """As `bright`, but under a flip along the first axis it sees only half of what is bright."""
+    """As `bright`, but under a flip along the first axis it does not see the first row of what is bright."""
     sums = bright(volumes, subset, device)
     for flip in flips:
         if 0 in flip:
@@ -264,11 +264,11 @@ def test_members_are_the_flips_of_each_network(tmp_path, number):
     models = [model(sums=flipped)] * number
     made = predict.segment_patient(models, case(path), BRATS2020, torch.device("cpu"), flips=True)
     assert np.array_equal(made.classes, volume() == 900)
-    # Half of the flips turn the first axis; their masks have 2 of the 3 rows.
+    # Half of the flips turn the first axis; their masks lack a row.
     half, members = 4 * number, 8 * number
     alike, pairs = 2 * half * (half - 1) / 2, members * (members - 1) / 2
     inside = np.count_nonzero(volume() == 900)
-    less = np.count_nonzero(volume()[:, 3:] == 900)
+    less = np.count_nonzero(volume()[:, 2:] == 900)
     dice = (alike + (pairs - alike) * 2 * less / (inside + less)) / pairs
     assert made.confidence.agreement["WT"] == pytest.approx(dice)
     assert made.confidence.agreement["ET"] == 1

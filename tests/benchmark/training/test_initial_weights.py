@@ -72,6 +72,21 @@ def test_what_does_not_fit_is_named(weights, tmp_path):
         initial_backbone(config(file), PHANTOM)
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "config.json"])
+def test_modalities_in_another_order_are_refused(weights, tmp_path, name):
+    save_file(weights, tmp_path / "weights.safetensors")
+    learnt = replace(PHANTOM, modalities=("t1ce", "flair", "t1", "t2")).to_dict()
+    (tmp_path / name).write_text(json.dumps({"dataset": learnt}))
+    with pytest.raises(InputError, match=r"the modalities t1ce, flair, t1, t2, phantom has flair, t1ce, t1, t2"):
+        initial_backbone(config(tmp_path), PHANTOM)
+    with pytest.raises(InputError, match=r"has learnt the classes background, a, b, c, phantom has .*, c, b: "):
+        classes = ("background", "a", "c", "b")
+        (tmp_path / name).write_text('{"dataset": {"classes": ["background", "a", "b", "c"]}}')
+        initial_backbone(config(tmp_path), replace(PHANTOM, classes=classes))
+    (tmp_path / name).write_text(json.dumps({"dataset": {"modalities": ["adc", "dwi", "swi", "t1"]}}))
+    initial_backbone(config(tmp_path), PHANTOM)
+
+
 def test_a_grid_follows_weights_by_what_they_are(weights, tmp_path):
     for name in ("a", "b"):
         save_file(weights, tmp_path / f"{name}.safetensors")
