@@ -19,7 +19,7 @@ INSTALL_TORCH_cuda := $(PIP) "$(if $(TORCH_INDEX),torch>=2.8$(comma)<2.14$(comma
 PYTEST := OMP_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=2000000000 MALLOC_TRIM_THRESHOLD_=8000000000 $(BIN)/pytest -q -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch demo test test-long dist format clean
+.PHONY: help setup torch demo test test-long docs dist format clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ test: setup  ## Check style, types and architecture, and run the fast tests
 test-long: setup  ## Run the tests that take minutes
 	$(PYTEST) -m long
 
+docs: setup  ## Build the pages as a site that needs no network: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file website/mkdocs.yml
+
 dist: setup  ## Build the sdist and the wheel into dist/
 	rm -rf build dist
 	$(BIN)/python -m build
@@ -59,4 +62,4 @@ format: setup  ## Format the code
 	$(BIN)/ruff format .
 
 clean:  ## Remove the environment and caches; keeps data and runs
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
