@@ -4,6 +4,7 @@ The site is laid out as the repository is, so the links of pages hold on both. P
 made from the code. A file that is no page (code, YAML, a folder) becomes one if a page links to it.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from reference import PAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 
-SHOWN = {".py": "python", ".yaml": "yaml", ".cff": "yaml", ".txt": "text"}
+SHOWN = {".py": "python", ".yaml": "yaml", ".cff": "yaml", ".txt": "text", ".ipynb": "python"}
 """Files that become pages, and the language of each."""
 CODE = r"^(?P<fence>`{3,}).*?^(?P=fence)$|`[^`\n]+`"
 LINK = r"\[(?P<text>[^\]]*)\]\((?P<link>[^)\s#]+)(?P<rest>[^)]*)\)"
@@ -27,7 +28,7 @@ PARTS = re.compile(rf"(?P<code>{CODE})|{LINK}", re.DOTALL | re.MULTILINE)
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages of the navigation and what they link to."""
-    waiting = list(_named(config.nav))
+    waiting = [path if _is_known(path) else path.removesuffix(".md") for path in _named(config.nav)]
     while waiting:
         path = waiting.pop()
         file = _file(path, config)
@@ -75,7 +76,11 @@ def _linked(page: str, markdown: str) -> Iterator[str]:
 def _target(page: str, link: str) -> str:
     """The path in the repository that a page's link leads to; empty where it leads elsewhere or nowhere."""
     path = normpath(join(dirname(page), link))
-    return path if "://" not in link and ((ROOT / path).exists() or path in PAGES) else ""
+    return path if "://" not in link and _is_known(path) else ""
+
+
+def _is_known(path: str) -> bool:
+    return path in PAGES or (ROOT / path).exists()
 
 
 def _page_of(path: str) -> str:
@@ -95,5 +100,26 @@ def _file(path: str, config: MkDocsConfig) -> File:
         names = sorted(entry.name for entry in source.iterdir() if entry.is_file())
         listed = "".join(f"- [`{name}`]({name})\n" for name in names)
         return File.generated(config, uri, content=f"# {path}\n\nA folder of the repository:\n\n{listed}")
-    text = f"# {path}\n\n````{SHOWN[source.suffix]}\n{source.read_text()}````\n"
-    return File.generated(config, uri, content=text)
+    text = source.read_text()
+    if source.suffix == ".ipynb":
+        return File.generated(config, uri, content=_notebook(text))
+    return File.generated(config, uri, content=f"# {path}\n\n{_fenced(SHOWN[source.suffix], text)}")
+
+
+def _notebook(text: str) -> str:
+    """The Markdown of a notebook: its cells, and of what they made the text or the picture."""
+    parts = []
+    for cell in json.loads(text)["cells"]:
+        source = "".join(cell["source"])
+        parts.append(_fenced("python", source) if cell["cell_type"] == "code" else source)
+        for output in cell.get("outputs", ()):
+            data = output["data"]
+            if picture := data.get("image/png"):
+                parts.append(f'<img alt="the figure" src="data:image/png;base64,{picture.strip()}">')
+            else:
+                parts.append(_fenced("text", "".join(data["text/plain"])))
+    return "\n\n".join(parts)
+
+
+def _fenced(language: str, text: str) -> str:
+    return f"````{language}\n{text.rstrip()}\n````"

@@ -41,7 +41,8 @@ def test_the_navigation_has_every_page_and_no_other(reference):
         )
         for path in ROOT.glob(pattern)
     }
-    assert sorted(found) == sorted(pages | set(reference))
+    notebooks = {f"docs/{path.name}.md" for path in DOCS.glob("*.ipynb")}
+    assert sorted(found) == sorted(pages | notebooks | set(reference))
 
 
 @pytest.mark.parametrize("page", ["options", "backbones", "objectives"])
