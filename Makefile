@@ -19,7 +19,7 @@ INSTALL_TORCH_cuda := $(PIP) "$(if $(TORCH_INDEX),torch>=2.8$(comma)<2.14$(comma
 PYTEST := OMP_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=2000000000 MALLOC_TRIM_THRESHOLD_=8000000000 $(BIN)/pytest -q -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long format clean
+.PHONY: help setup torch demo test test-long docs dist format clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,9 +29,12 @@ setup: .venv/installed  ## Create .venv with everything in it
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("passion-bench needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(or $(INSTALL_TORCH_$(TORCH)),$(error TORCH is '$(TORCH)': choose cpu or cuda))
+	@$(MAKE) --no-print-directory torch
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
+
+torch:  # Install torch where BIN is
+	$(or $(INSTALL_TORCH_$(TORCH)),$(error TORCH is '$(TORCH)': choose cpu or cuda))
 
 demo: setup  ## Run the demo grid on synthetic data and make its report
 	$(BIN)/bench run --grid demo
@@ -47,9 +50,16 @@ test: setup  ## Check style, types and architecture, and run the fast tests
 test-long: setup  ## Run the tests that take minutes
 	$(PYTEST) -m long
 
+docs: setup  ## Build the pages as a site that needs no network: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file website/mkdocs.yml
+
+dist: setup  ## Build the sdist and the wheel into dist/
+	rm -rf build dist
+	$(BIN)/python -m build
+
 format: setup  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:  ## Remove the environment and caches; keeps data and runs
-	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,5 +1,5 @@
 """``python -m benchmark`` is ``bench``."""
 
-from benchmark.commands.app import main
+from passion_bench import main
 
 main()

@@ -58,10 +58,10 @@ class Passion(Objective):
         `lambda1`: weight of kl. `lambda2`: weight of proto. `tau`: temperature of kl. `eta`: step of beta
         after an epoch.
 
-        `pixel` (kl), `semantic` (proto), `delta` (off: it is 1 throughout) and `beta` (off: it stays 1)
-        switch the four parts. `preference`: the distance between student and teacher that relative preference
-        goes by: `prototype`, the mean absolute difference of similarity maps; `dice`, of the fused outputs;
-        or `kl`, the pixel-wise distillation loss.
+        `pixel`, `semantic`, `delta`, `beta`: the four parts, kl, proto, delta (off: it is 1 throughout) and
+        beta (off: it stays 1). `preference`: the distance between student and teacher that relative
+        preference goes by: `prototype`, the mean absolute difference of similarity maps; `dice`, of the fused
+        outputs; or `kl`, the pixel-wise distillation loss.
         """
 
         variant: Literal["released", "paper"] = "released"

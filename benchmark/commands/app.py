@@ -8,10 +8,9 @@ import signal
 import sys
 from collections.abc import Callable
 from errno import ENAMETOOLONG
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.metadata import version
 from types import FrameType
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -21,7 +20,6 @@ from benchmark.training.exit_codes import STOPPED
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Benchmark suite for incomplete multi-modal medical image segmentation.",
@@ -46,18 +44,24 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "profile": profile.profile,
     "speed": plan.speed,
 }
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"passion-bench {version('passion-bench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None: ...
+
+
 for name, command in COMMANDS.items():
     app.command(name)(command)
-
-
-def _check_our_datasets() -> None:
-    """Our folder `datasets` shares its name with a well-known package."""
-    spec = find_spec("datasets")
-    if spec is None or not spec.origin or not (Path(spec.origin).parent / "vocabulary.py").exists():
-        raise InputError(
-            f"the package 'datasets' found at {spec.origin if spec else 'nowhere'} is not passion-bench's: "
-            "install passion-bench into an environment of its own, or run from its checkout"
-        )
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -73,7 +77,6 @@ def main() -> NoReturn:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, _interrupt)
     try:
-        _check_our_datasets()
         app()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

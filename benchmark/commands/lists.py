@@ -43,12 +43,20 @@ def check_objective(
 
 
 def print_list() -> None:
-    """Print every backbone, objective, dataset, profile, grid and study: kind, name and what it is."""
+    """Print every name that is known, one a line."""
+    lines = list_lines()
+    width = max(len(f"{kind} {name}") for kind, name, _ in lines)
+    for kind, name, about in lines:
+        print(f"{f'{kind} {name}':{width}}  {about}".rstrip())
+
+
+def list_lines() -> list[tuple[str, str, str]]:
+    """Return every backbone, objective, dataset, profile, grid and study: kind, name and what it is."""
     from benchmark.config.grid import grid_lines
     from benchmark.tune.study_file import search_lines
     from datasets.missingness.availability import PROFILES
 
-    lines = [
+    return [
         *((r.kind, name, about) for r in (BACKBONES, OBJECTIVES) for name, about in r.lines()),
         *(("dataset", name, f"{about}: {_dataset(name)}") for name, about in DATASETS.lines()),
         ("dataset", CUSTOM, "a study of your own: give the path of the YAML file that describes it"),
@@ -56,9 +64,6 @@ def print_list() -> None:
         *(("grid", name, about) for name, about in grid_lines()),
         *(("study", name, about) for name, about in search_lines()),
     ]
-    width = max(len(f"{kind} {name}") for kind, name, _ in lines)
-    for kind, name, about in lines:
-        print(f"{f'{kind} {name}':{width}}  {about}".rstrip())
 
 
 def _typed(registry: Registry, name: str) -> list[str]:

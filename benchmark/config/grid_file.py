@@ -21,7 +21,11 @@ Rules = list[Annotated[dict[str, Any], Field(min_length=1)]] | None
 
 
 class PhantomOptions(Frozen):
-    """The phantom study of a grid: how many cases, their edge (or edges) in voxels, the seed, whose files."""
+    """The phantom study of a grid.
+
+    `cases`: how many. `size`: their edge in voxels, or three as in 64x64x48. `seed`: of all draws. `layout`:
+    whose files and contrasts they have.
+    """
 
     cases: int = Field(40, ge=1)
     size: int | str = 64
@@ -30,7 +34,13 @@ class PhantomOptions(Frozen):
 
 
 class GridContent(Frozen):
-    """The keys of a grid file; `benchmark.config.grid` explains them."""
+    """What a grid file says; `benchmark.config.grid` explains it.
+
+    `about`: what it costs and shows. `axes`: options with a list each, every combination is a run; or several
+    such mappings, whose runs are put together. `base`: what all runs share. `include`: a run more each, over
+    `base`. `exclude`: a combination that has all values of one is left out. `data`: phantom studies that the
+    grid makes for itself, by name.
+    """
 
     about: str = ""
     axes: Annotated[

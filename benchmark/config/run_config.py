@@ -66,17 +66,19 @@ CropEdges = Annotated[
 class TrainConfig(Frozen):
     """Optimisation: one epoch is every training case once, or a number of steps.
 
-    `steps_per_epoch`: steps of an epoch with a whole batch each, which go through the cases again and again
-    (None: every case once). `optimiser`: with `amsgrad` or without (adamw and adam); `sgd` has Nesterov
-    momentum 0.99. `schedule` of the learning rate over the epochs: `poly` falls with exponent 0.9, as
-    published, `cosine` as half a cosine. `init`: weights to start from: a finished run folder, a model
+    `epochs`: how many. `batch_size`: cases of a step. `steps_per_epoch`: steps of an epoch with a whole batch
+    each, which go through the cases again and again (None: every case once). `optimiser`: `sgd` has Nesterov
+    momentum 0.99. `amsgrad`: of adamw and adam. `lr`, `weight_decay`: of the optimiser. `schedule`: of the
+    learning rate over the epochs: `poly` falls with exponent 0.9, as published, `cosine` as half a cosine.
+    `init`: weights to start from: a finished run folder, a model
     folder, or a .safetensors or .pth file; grids follow it by its digest, which alone is part of the hash.
     `crop`: edge of the training crop in voxels, or an edge an axis. `label_share`: share of crops centred on
     a labelled voxel. `augment`: the published augmentation, its intensity change per channel or, as
     `released`, per slice (in 2-D: per row).
     `recompute`: compute feature maps again in the backward pass instead of keeping them: slower, a fraction
     of the memory. `select`: `last` ends with the last epoch's weights, as published; `best` with those of the
-    epoch with the highest mean Dice on the validation cases, looked at every `validate_every` epochs (10).
+    epoch with the highest mean Dice on the validation cases. `validate_every`: after how many epochs they are
+    looked at (None: 10).
     `subset`: leave it out for one network for all subsets; `flair+t1ce` trains one dedicated to this subset:
     on the cases that have it, shown nothing else and tested on it alone. In a grid `all` is a run for each.
     """
@@ -186,7 +188,9 @@ class RunConfig(Frozen):
     on cases that the published one does not name; `uhved1` and the like are published splits of one dataset;
     `random` is seeded; `fold0of5` to `fold4of5` are a cross-validation's, `leave0of5` to `leave4of5` are one
     without validation; `same` trains and tests on every case.
-    `pretrain`: the run whose weights this one starts from; without it, they are drawn.
+    `backbone`, `objective`: a name, or a mapping with `name` and the options of that. `train`: how it learns.
+    `pretrain`: the run whose weights this one starts from; without it, they are drawn. `test`: how it is
+    tested. `seed`: of weights, crops, order, subsets and augmentation.
     `precision`: of the networks, in training and testing; losses, softmax and weights are fp32 always. `tf32`
     lets a GPU round the factors of products to 10 bits, which `fp32` does not.
     """

@@ -9,6 +9,7 @@ command takes RUN to predict or evaluate with, the folder can stand.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from benchmark.models.trained_model import MODEL, MODEL_CONFIG, Trained, load_tr
 from benchmark.run_folder.folder import RunFolder
 from benchmark.training.seen_cases import PRINTS, learnt_from
 from datasets.vocabulary import subsets
+from passion_bench import path_variable
 
 CARD = "README.md"
 TOLERANCE = 1e-5
@@ -94,7 +96,8 @@ def _check(model: Trained, folder: Path) -> None:
     with TemporaryDirectory() as place:
         file = Path(place) / "probabilities.npy"
         command = [sys.executable, "-m", "benchmark.models.export", str(folder), str(file)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        environment = {**os.environ, **path_variable()}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
             raise InputError(f"a new process cannot use the model folder ({reason}): report this")

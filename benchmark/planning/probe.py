@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from bench_console import messages
 from bench_edges import Edges, space_of
 from benchmark.launch.devices import Slot
-from benchmark.launch.worker_command import malloc_variables
+from benchmark.launch.worker_command import process_variables
 from benchmark.planning.work import Shape
 from benchmark.run_folder.reasons import OUT_OF_MEMORY, error_reason, memory_kills
 
@@ -61,7 +61,7 @@ class Timed:
 
 def start(slot: Slot) -> None:
     """Begin to import what processes in `slot` need, in one from which they are forked; wait for nothing."""
-    os.environ.update({**malloc_variables(), **slot.environment()})
+    os.environ.update({**process_variables(), **slot.environment()})
     forkserver.set_forkserver_preload(["benchmark.speed.tasks", "torch._dynamo"])
     forkserver.ensure_running()
 

@@ -11,10 +11,14 @@ Environment = dict[str, Any]
 
 
 def commits(environments: Sequence[Environment]) -> str:
-    """The commits that it ran at, marked where the code had been changed since."""
-    return _each(
-        environments, lambda e: (e.get("commit") or "unknown") + (" (modified)" if e.get("dirty") else "")
-    )
+    """The commits that it ran at, marked where the code had been changed since; of a wheel the version."""
+    return _each(environments, _commit)
+
+
+def _commit(environment: Environment) -> str:
+    if not environment.get("commit"):
+        return f"of version {environment['version']}" if "version" in environment else "unknown"
+    return environment["commit"] + (" (modified)" if environment.get("dirty") else "")
 
 
 def hardware(environments: Sequence[Environment]) -> str:

@@ -163,6 +163,8 @@ def environment(device: str, threads: int, precision: str, devices: int = 1) -> 
 def _commit() -> tuple[str, bool]:
     """The commit of the code that runs, and whether it was changed since; empty outside a checkout."""
     root = Path(__file__).parents[2]
+    if not (root / ".git").exists():  # an installed wheel may lie within a checkout of something else
+        return "", False
     try:
         head, status = (
             subprocess.run(["git", "-C", root, *args], capture_output=True, text=True, check=True).stdout

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from benchmark.launch.devices import Slot
 from benchmark.launch.stopping import kill_group, stop
-from benchmark.launch.worker_command import malloc_variables
+from benchmark.launch.worker_command import process_variables
 
 
 def worker_command(arguments: Sequence[str], slot: Slot) -> tuple[list[str], dict[str, str]]:
     """Return the command of a worker, and the variables to set beside those of the environment."""
     command = [sys.executable, "-m", "benchmark.tune.worker", *arguments]
     command += ["--device", slot.device, "--threads", str(slot.threads)]
-    return command, {**malloc_variables(), **slot.environment()}
+    return command, {**process_variables(), **slot.environment()}
 
 
 class Pool:

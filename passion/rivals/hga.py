@@ -59,7 +59,7 @@ class HGA(Baseline):
     class Options(ObjectiveOptions):
         """`policy` is no option here: a case shows the subset of its step.
 
-        `order` of the subsets in a round: `random`, drawn anew for each; `fixed`, always the same;
+        `order`: of the subsets in a round: `random`, drawn anew for each; `fixed`, always the same;
         `group_fixed_order`, fewest modalities first, subsets of one size shuffled; `group_sequential`, size
         by size, the sizes shuffled too (names as released).
 

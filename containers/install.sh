@@ -1,0 +1,10 @@
+#!/bin/sh
+# Install torch and the wheel that `make dist` has built, in a container: install.sh cpu|cuda [PACKAGE INDEX]
+set -eu
+cd "$(dirname "$0")"
+bin=$(dirname "$(command -v python)")
+make torch BIN="$bin" TORCH="$1" TORCH_INDEX="${2:-}"
+for wheel in passion_bench-*.whl; do
+    python -m pip install --no-cache-dir "${wheel}[tune]"
+done
+bench --version

@@ -1,0 +1,71 @@
+"""The notebook: run cell by cell, it shows what is kept in it, and its means are those of the report."""
+
+import ast
+import json
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from docs_page import DOCS
+
+NOTEBOOK = DOCS / "runs-with-pandas.ipynb"
+REPORTED = DOCS.parent / "results" / "headline" / "tables" / "phantom-mr2468-answer-dice.csv"
+
+
+def shown(cell, names):
+    """Run a cell as a notebook does; return what its last line shows."""
+    *lines, last = ast.parse("".join(cell["source"])).body
+    if isinstance(last, ast.Expr):
+        exec(compile(ast.Module(lines, []), NOTEBOOK.name, "exec"), names)
+        return eval(compile(ast.Expression(last.value), NOTEBOOK.name, "eval"), names)
+    return exec(compile(ast.Module([*lines, last], []), NOTEBOOK.name, "exec"), names)
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """Each code cell with what it showed, and the names at the end."""
+    names = {}
+    place = tmp_path_factory.mktemp("clone")
+    (place / "docs").mkdir()
+    (place / "results").symlink_to(DOCS.parent / "results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place / "docs")
+        cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+        yield [(cell, shown(cell, names)) for cell in cells], names
+    names["place"].cleanup()
+    plt.close("all")
+
+
+def test_the_tables_in_it_are_those_that_it_makes(executed):
+    kept = 0
+    for cell, value in executed[0]:
+        for output in cell["outputs"]:
+            if "image/png" not in output["data"]:
+                assert "".join(output["data"]["text/plain"]) == repr(value)
+                assert "".join(output["data"]["text/html"]) == value._repr_html_()
+                kept += 1
+    assert kept == 3
+
+
+def test_it_draws_the_figure(executed):
+    assert any("image/png" in output["data"] for cell, _ in executed[0] for output in cell["outputs"])
+    axes = executed[1]["axes"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "baseline",
+        "moddrop",
+        "passion",
+        "pmr",
+    ]
+    drawn = axes.lines[0].get_ydata()
+    assert len(drawn) == 4
+    assert list(drawn) == sorted(drawn)
+
+
+def test_its_means_are_those_of_the_report(executed):
+    ours = executed[1]["trainings"].groupby(["network", "method"]).agg(["mean", "std"])
+    titles = {"m2ftrans": "M2FTrans", "mmformer": "mmFormer", "rfnet": "RFNet"}
+    methods = {"baseline": "baseline", "moddrop": "ModDrop", "passion": "PASSION", "pmr": "PMR"}
+    table = pd.read_csv(REPORTED).set_index(["network", "method", "statistic"])["average"]
+    for (network, method), row in ours.iterrows():
+        key = (titles[network], methods[method])
+        assert (row["mean"], row["std"]) == pytest.approx((table[*key, "mean"], table[*key, "sd"]), abs=1e-4)
