@@ -121,11 +121,24 @@ class Page:
 
     def press(self, key):
         """Press a key that types nothing, such as Tab or Enter, where the focus is."""
-        codes = {"Tab": 9, "Enter": 13, " ": 32}
+        codes = {"Tab": 9, "Enter": 13, " ": 32, "ArrowDown": 40}
         text = {"Enter": "\r", " ": " "}.get(key, "")
         event = {"key": key, "windowsVirtualKeyCode": codes[key], "text": text}
         self.call("Input.dispatchKeyEvent", type="keyDown", **event)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=codes[key])
+
+    def accessible(self):
+        """What a screen reader is told of: role, name and properties of each node."""
+        nodes = self.call("Accessibility.getFullAXTree")["nodes"]
+        return [
+            (
+                node["role"]["value"],
+                node.get("name", {}).get("value", ""),
+                {about["name"]: about["value"].get("value") for about in node.get("properties", [])},
+            )
+            for node in nodes
+            if not node["ignored"]
+        ]
 
     def complaints(self):
         """What the console has said so far: errors, warnings, exceptions."""

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,9 +17,9 @@ from pathlib import Path
 from bench_errors import InputError
 from bench_registry import unknown
 from benchmark.report.data.collect import Collected, Wanted, collect
-from benchmark.report.data.runs import Run
 from benchmark.report.figures.pictures import Picture, pictures
-from benchmark.report.figures.style import FORMATS, save
+from benchmark.report.figures.style import FORMATS, save, screen
+from benchmark.report.page.packed import picture_uri
 from benchmark.report.page.page import page
 from benchmark.report.tables.captions import counted
 from benchmark.report.tables.contents import Answer, Section, contents
@@ -67,7 +67,7 @@ def write_report(
     """Write the report of the grids' run folders into `out`.
 
     With `published`, what others reported stands under our rows; `collect` explains `split_by`; `formats` are
-    those of the figures, png always among them as the page is made of it: by default all, and png alone from
+    those of the figures, png always among them as `report.md` shows it: by default all, and png alone from
     `BRIEF` sections on; `wanted` are the runs to take, see `collect`; within `margin` (in the unit of the
     tables) two methods are called equivalent. Raises `InputError` for an unknown format,
     a margin that is not positive, a grid without a finished run, runs that cannot be compared (`collect`),
@@ -102,7 +102,7 @@ def _write(
     tables: dict[str, str] = {}
     drawn: dict[str, list[Picture]] = {}
     # Runs remember what they read: not while a thread sends them to the processes that draw.
-    runs = [(run, minutes(run)) for study in collected.studies() for run in study.every_run]
+    runs = [(run, run.minutes) for study in collected.studies() for run in study.every_run]
     with _drawing(sections, out / "figures", formats) as results:
         for section, (own, paths) in zip(sections, results, strict=True):
             for table in section.tables:
@@ -124,7 +124,6 @@ def _write(
             repeated=collected.repeated,
             others=collected.others,
             old=[run for run in collected.runs if run.is_old],
-            epochs=epochs,
             sections=[(section, drawn[section.title]) for section in sections],
             texts=texts,
             formats=formats,
@@ -158,7 +157,7 @@ def _draw(section: Section, folder: Path, formats: Sequence[str], brief: bool) -
     shown, paths = [], []
     for picture, figure in pictures(section, brief):
         paths += save(figure, folder / picture.name, formats)
-        shown.append(picture)
+        shown.append(replace(picture, uri=picture_uri(screen(figure))))
     return shown, paths
 
 
@@ -180,17 +179,7 @@ def _write_text(path: Path, text: str) -> Path:
     return path
 
 
-def epochs(run: Run) -> str:
-    """Return ``3/12``: epochs trained of those asked for."""
-    return f"{run.trained.epochs}/{run.content['config']['train'].get('epochs', '?')}"
-
-
 def left_out(collected: Collected) -> list[str]:
     """What networks could not give their objectives, once for each method."""
     notes = [(run.method, run.model.get("left_out")) for run in collected.runs if run.method]
     return list(dict.fromkeys(f"{method}: {note}." for method, note in notes if note))
-
-
-def minutes(run: Run) -> str:
-    """Return how long its training took."""
-    return f"{run.trained.minutes:.1f}"

@@ -66,6 +66,11 @@ class Run:
         return "identity" not in self.content
 
     @property
+    def computed(self) -> str:
+        """The file in its folder that says where each session computed."""
+        return "environment.json" if self.is_old else "sessions.jsonl"
+
+    @property
     def grid(self) -> str:
         """The grid that it is of: the name of the folder it lies in."""
         return self.path.parent.name
@@ -97,6 +102,16 @@ class Run:
             )
 
         return guarded(self.path, read)
+
+    @property
+    def epochs(self) -> str:
+        """``3/12``: epochs trained of those asked for."""
+        return f"{self.trained.epochs}/{self.content['config']['train'].get('epochs', '?')}"
+
+    @property
+    def minutes(self) -> str:
+        """How long its training took, as printed."""
+        return f"{self.trained.minutes:.1f}"
 
     @property
     def examples(self) -> list[Example]:

@@ -40,16 +40,18 @@ class Picture:
         title: its heading.
         text: what is drawn how, in sentences: the caption.
         alt: what a reader who cannot see it is told.
-        inches: how wide it is.
+        inches: width and height.
         metric: the one it shows; empty where it shows none.
+        uri: the figure itself as an address that needs no network, for a page; empty before it is drawn.
     """
 
     name: str
     title: str
     text: str
     alt: str
-    inches: float
+    inches: tuple[float, float]
     metric: str = ""
+    uri: str = ""
 
 
 Drawn = tuple[Picture, Figure]
@@ -289,7 +291,8 @@ def dice_by_subset(dice: Scores | None, run: Run, example: Example) -> dict[str,
 
 
 def _drawn(name: str, title: str, text: str, alt: str, figure: Figure, metric: str = "") -> Drawn:
-    return Picture(name, title, text, alt, float(figure.get_figwidth()), metric), figure
+    width, height = figure.get_size_inches().tolist()
+    return Picture(name, title, text, alt, (width, height), metric), figure
 
 
 def _short(case: str) -> str:

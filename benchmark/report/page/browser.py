@@ -1,13 +1,10 @@
-"""What the page's case browser reads: ``browser(sections)``, plain lists and numbers fit for JSON.
+"""What the page shows case by case: ``browser(sections)``, tables to be read and packed data for the script.
 
-Scores are whole tenths of the metric's unit, cases one after the other, seeds averaged. A slice is a PNG, its
-classes are runs such as ``a350b4a12``: 350 pixels of class 0, 4 of class 1, ... What would make the page too
-large is left out, and `Browser.left_out` says so.
+Scores are whole hundredths of the metric's unit, cases one after the other, seeds averaged. A slice's classes
+are runs such as ``a350b4a12``: 350 pixels of class 0, 4 of class 1, ... What would make the page too large is
+left out, and `Browser.left_out` says so.
 """
 
-import base64
-import io
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,17 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmark.report.data.effects import Array
 from benchmark.report.data.names import modality_title
 from benchmark.report.data.runs import Study
 from benchmark.report.data.scores import Scores, finite_mean
+from benchmark.report.page.packed import hundredths, packed, picture_uri
+from benchmark.report.page.pairs import pairs
 from benchmark.report.tables.contents import Section
+from benchmark.report.tables.gains import listed
+from benchmark.report.tables.rows import references
 from datasets.vocabulary import parse_subset, presence
 
 SCORES_LIMIT = 3_000_000
-"""Bytes of scores that the page takes."""
+"""Bytes of packed scores that the page takes."""
 SLICES_LIMIT = 5_000_000
-"""Bytes of slices that the page takes."""
+"""Bytes of packed slices that the page takes."""
 CASES_LIMIT = 400
 """Rows of a table of cases."""
 
@@ -52,52 +52,68 @@ class CaseTable:
 
 
 @dataclass(frozen=True)
+class PackedStudy:
+    """What the script reads of one study.
+
+    Attributes:
+        title: of the study.
+        scores: packed.
+        slices: those that were kept, packed; empty without any.
+        compares: whether it has a method and its baseline.
+    """
+
+    title: str
+    scores: str
+    slices: str
+    compares: bool
+
+
+@dataclass(frozen=True)
 class Browser:
     """All that the page shows case by case.
 
     Attributes:
         tables: one per study, to be read without a script.
-        data: one entry per study, for the script.
-        left_out: sentences on what is not in `data`.
+        studies: for the script.
+        left_out: sentences on what is not in `studies`.
     """
 
     tables: tuple[CaseTable, ...]
-    data: list[dict[str, Any]]
+    studies: tuple[PackedStudy, ...]
     left_out: tuple[str, ...]
 
     @property
-    def json(self) -> str:
-        """The data as JSON that can stand within a `<script>`."""
-        return json.dumps(self.data, separators=(",", ":")).replace("<", "\\u003c")
+    def begin(self) -> PackedStudy | None:
+        """The study to begin with: one that compares methods, and has slices, rather than not."""
+        return max(self.studies, key=lambda study: (study.compares, study.slices != ""), default=None)
 
 
 def browser(sections: Sequence[Section]) -> Browser:
     """Gather the cases of every study; studies and slices beyond the limits are left out, the first stay."""
-    tables, data, without, bare = [], [], [], []
+    tables, studies, without, bare = [], [], [], []
     scores_left, slices_left = SCORES_LIMIT, SLICES_LIMIT
     for section in sections:
         study = section.study
         if study is None:
             continue
         tables.append(_case_table(section.scores[0]))
-        if scores_left >= 0:
-            entry = _study(study, section.scores)
-            scores_left -= len(json.dumps(entry))
+        scores = packed(_study(study, section.scores)) if scores_left >= 0 else ""
+        scores_left -= len(scores)
         if scores_left < 0:
             without.append(section.title)
             continue
-        pictures, examples = _slices(study, section.scores[0].subsets, entry["cases"])
-        slices_left -= len(json.dumps([pictures, examples]))
+        slices = _slices(study, section.scores[0])
+        slices_left -= len(slices)
         if slices_left < 0:
             bare.append(section.title)
-            pictures, examples = [], []
-        data.append({**entry, "pictures": pictures, "examples": examples})
+            slices = ""
+        studies.append(PackedStudy(tables[-1].title, scores, slices, bool(references(study.runs))))
     left_out = []
     if without:
         left_out.append(f"To keep this page small, the browser is without {'; '.join(without)}.")
     if bare:
         left_out.append(f"To keep this page small, it is without the slices of {'; '.join(bare)}.")
-    return Browser(tuple(tables), data, tuple(left_out))
+    return Browser(tuple(tables), tuple(studies), tuple(left_out))
 
 
 def runs_of(classes: NDArray[np.uint8]) -> str:
@@ -106,18 +122,6 @@ def runs_of(classes: NDArray[np.uint8]) -> str:
     starts = np.flatnonzero(np.diff(flat, prepend=int(flat[0]) + 1))
     lengths = np.diff(starts, append=len(flat))
     return "".join(f"{chr(97 + int(flat[s]))}{n}" for s, n in zip(starts, lengths, strict=True))
-
-
-def png(grey: NDArray[np.uint8]) -> str:
-    """Return a grey picture as a data URI."""
-    content = io.BytesIO()
-    Image.fromarray(grey).save(content, "PNG", optimize=True)
-    return data_uri("image/png", content.getvalue())
-
-
-def data_uri(kind: str, content: bytes) -> str:
-    """Return the content as an address that needs no network."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _case_table(scores: Scores) -> CaseTable:
@@ -146,6 +150,7 @@ def _study(study: Study, scores: Sequence[Scores]) -> dict[str, Any]:
     subsets = first.subsets
     cases = natural(first.names)
     order = [first.names.index(case) for case in cases]
+    against = references(study.runs)
     return {
         "title": f"{study.dataset}, {study.title}",
         "modalities": [modality_title(m) for m in description.modalities],
@@ -158,11 +163,14 @@ def _study(study: Study, scores: Sequence[Scores]) -> dict[str, Any]:
             for r in description.regions
         ],
         "metrics": [{"title": own.title, "up": own.higher_is_better} for own in scores],
+        "plain": listed(first.plain),
         "methods": study.methods,
+        "references": [study.methods.index(against[m]) if m in against else None for m in study.methods],
+        "pairs": pairs(scores),
         "cases": cases,
         "values": [
             [
-                [_tenths(own.of_cases(method)[order, i, :-1]) for method in study.methods]
+                [hundredths(own.of_cases(method)[order, i, :-1]) for method in study.methods]
                 for i in range(len(first.regions))
             ]
             for own in scores
@@ -170,20 +178,18 @@ def _study(study: Study, scores: Sequence[Scores]) -> dict[str, Any]:
     }
 
 
-def _tenths(values: Array) -> list[int | None]:
-    return [None if np.isnan(v) else round(10 * v) for v in values.ravel().tolist()]
-
-
-def _slices(
-    study: Study, subsets: Sequence[str], cases: Sequence[str]
-) -> tuple[list[list[str]], list[dict[str, Any]]]:
-    """The pictures of the slices, each once, and what the first run of each method made of them."""
+def _slices(study: Study, scores: Scores) -> str:
+    """The pictures of the slices, each once, and what the first run of each method made of them, packed."""
+    cases = natural(scores.names)
     pictures: dict[tuple[str, ...], int] = {}
     examples = []
     for m, method in enumerate(study.methods):
         run = study.first_run(method)
         for example in run.examples:
-            shown = tuple(png(volume) if volume.any() else "" for volume in example.volumes)
+            shown = tuple(
+                picture_uri(Image.fromarray(volume)) if volume.any() else "" for volume in example.volumes
+            )
+            predictions = [example.predictions.get(subset) for subset in scores.subsets]
             examples.append(
                 {
                     "method": m,
@@ -194,9 +200,7 @@ def _slices(
                     "size": list(example.label.shape),
                     "pictures": pictures.setdefault(shown, len(pictures)),
                     "label": runs_of(example.label),
-                    "predictions": [
-                        runs_of(example.predictions[s]) if s in example.predictions else "" for s in subsets
-                    ],
+                    "predictions": ["" if found is None else runs_of(found) for found in predictions],
                 }
             )
-    return [list(shown) for shown in pictures], examples
+    return packed({"pictures": list(pictures), "examples": examples}) if examples else ""

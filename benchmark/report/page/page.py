@@ -4,25 +4,24 @@ Everything is in the text of the page itself. Without JavaScript all tables and 
 with it, tables sort and filter, and a case can be looked at by itself.
 """
 
-import json
-import os
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
-
-import yaml
 
 from benchmark.report.data.collect import Collected
-from benchmark.report.data.names import options
-from benchmark.report.data.runs import Run
 from benchmark.report.figures.pictures import Picture
-from benchmark.report.page.browser import browser, data_uri
-from benchmark.report.tables.captions import counted, rates
+from benchmark.report.page.browser import browser
+from benchmark.report.page.conditions import conditions, link
+from benchmark.report.tables.captions import counted
 from benchmark.report.tables.contents import Section
 from benchmark.report.tables.render import environment, number
 from benchmark.run_folder.folder import STATES
 
+CELLS_LIMIT = 12_000
+"""Cells of tables that the page begins with; the sections beyond are built when they are opened."""
+RUNS_LIMIT = 200
+"""Runs whose conditions the page begins with; of more, they are built when they are opened."""
 FIGURES_LIMIT = 12_000_000
 """Bytes of figures that the page takes; the files of the rest stand beside it."""
 
@@ -41,15 +40,13 @@ def page(
         collected: the runs.
         sections: the tables.
         texts: the tables in HTML, by name.
-        drawn: by title of the section, the figures whose files are in `out`.
+        drawn: by title of the section, the figures; their files are in `out`.
         out: the report's folder, from which the links to the run folders go.
         formats: those of the figures' files.
     """
-    images, beside = _images([p for pictures in drawn.values() for p in pictures], out)
-    cases = browser(sections)
-    states = [run.state for run in collected.runs]
     tables = [table for section in sections for table in section.tables]
     studies = collected.studies()
+    states = [run.state for run in collected.runs]
     return (
         environment()
         .get_template("page.html.j2")
@@ -57,66 +54,44 @@ def page(
             grids=collected.grids,
             total=counted(len(states), "run"),
             states={s: states.count(s) for s in STATES if s in states},
-            sections=[
-                {
-                    "anchor": f"section-{i}",
-                    "section": section,
-                    "pictures": drawn[section.title],
-                }
-                for i, section in enumerate(sections, 1)
-            ],
-            images=images,
+            sections=_parts(sections, drawn),
             formats=formats,
-            beside=beside,
+            beside=_beside([p for pictures in drawn.values() for p in pictures]),
             regions=list(dict.fromkeys(r.name for study in studies for r in study.description.regions)),
             metrics={table.metric: table.title for table in tables},
             methods=list(
                 dict.fromkeys(row.method for table in tables for row in table.rows if not row.source)
             ),
-            texts=texts,
+            texts={name: text.replace(">\n<", "><") for name, text in texts.items()},  # a break is a node
             number=number,
-            cases=cases,
-            unfinished=[(run, _link(run, out)) for run in collected.runs if run.state != "done"],
+            cases=browser(sections),
+            unfinished=[(run, link(run, out)) for run in collected.runs if run.state != "done"],
             repeated=collected.repeated,
             others=collected.others,
             old=[run for run in collected.runs if run.is_old],
-            runs=[(run, _link(run, out), _conditions(run)) for study in studies for run in study.every_run],
+            conditions=conditions([run for study in studies for run in study.every_run], out),
+            runs_limit=RUNS_LIMIT,
         )
     )
 
 
-def _images(pictures: Sequence[Picture], out: Path) -> tuple[dict[str, str], set[str]]:
-    """Return the figures as data URIs by name, and the names of those for which there was no room."""
-    images: dict[str, str] = {}
-    left = FIGURES_LIMIT
-    for picture in pictures:
-        uri = data_uri("image/png", (out / "figures" / f"{picture.name}.png").read_bytes())
-        left -= len(uri)
-        if left < 0:
-            break
-        images[picture.name] = uri
-    return images, {picture.name for picture in pictures} - set(images)
+def _parts(sections: Sequence[Section], drawn: Mapping[str, Sequence[Picture]]) -> list[dict[str, Any]]:
+    """What the template shows of each section; those beyond `CELLS_LIMIT` are not open."""
+    sizes = [sum(len(table.rows) * len(table.columns) for table in section.tables) for section in sections]
+    return [
+        {
+            "anchor": f"section-{i}",
+            "section": section,
+            "pictures": drawn[section.title],
+            "open": size <= CELLS_LIMIT,
+            "holds": f"{counted(len(section.tables), 'table')} and "
+            f"{counted(len(drawn[section.title]), 'figure')} of {section.title}",
+        }
+        for i, (section, size) in enumerate(zip(sections, accumulate(sizes), strict=True), 1)
+    ]
 
 
-def _link(run: Run, out: Path) -> str:
-    return quote(os.path.relpath(run.test or run.path, out).replace(os.sep, "/")) + "/"
-
-
-def _conditions(run: Run) -> dict[str, Any]:
-    """What the page says of a run, in the order of reading."""
-    data = run.content["data"]
-    epochs = run.content["config"]["train"].get("epochs", "?")
-    return {
-        "epochs": f"{run.trained.epochs}/{epochs}",
-        "minutes": f"{run.trained.minutes:.1f}",
-        "rates": rates(run.content),
-        "availability": data["availability"]["hash"],
-        "data": data["hash"],
-        "split": data["split"],
-        "cases": data["cases"],
-        "policy": run.metric_text,
-        "options": {
-            k: json.dumps(v) if not isinstance(v, str) else v for k, v in options(run.config).items()
-        },
-        "environment": yaml.safe_dump_all(run.environments, sort_keys=False, allow_unicode=True),
-    }
+def _beside(pictures: Sequence[Picture]) -> set[str]:
+    """The names of the figures for which there is no room: all from the first that goes beyond the limit."""
+    sizes = accumulate(len(picture.uri) for picture in pictures)
+    return {picture.name for picture, size in zip(pictures, sizes, strict=True) if size > FIGURES_LIMIT}

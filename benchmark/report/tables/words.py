@@ -41,17 +41,19 @@ def sentences(every: Sequence[Gain], margin: float | None = None) -> tuple[str, 
     return (*(_sentence(gain, margin) for gain in said), last)
 
 
+def trainings_of(effect: Effect) -> str:
+    """``3 trainings a side``, ``3 and 4 trainings, not paired``."""
+    sides = [len(side) for side in effect.sides]
+    if len(sides) == 1:
+        return f"{counted(sides[0], 'training')} a side"
+    return f"{sides[0]} and {sides[1]} trainings, not paired"
+
+
 def _sentence(gain: Gain, margin: float | None) -> str:
     reference = gain.reference.removeprefix(gain.network).strip()
-    sides = [len(side) for side in gain.effect.sides]
-    trainings = (
-        f"{counted(sides[0], 'training')} a side"
-        if len(sides) == 1
-        else f"{sides[0]} and {sides[1]} trainings, not paired"
-    )
     text = (
-        f"{gain.label} {_interval(gain)} over the {reference} on {gain.network}, {trainings}: "
-        f"{_verdict(gain.p, gain.effect)}"
+        f"{gain.label} {_interval(gain)} over the {reference} on {gain.network}, "
+        f"{trainings_of(gain.effect)}: {_verdict(gain.p, gain.effect)}"
     )
     if margin is not None and not math.isnan(gain.p):
         p = float(gain.effect.equivalence(margin)[0])

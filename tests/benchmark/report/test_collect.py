@@ -289,5 +289,8 @@ def test_folders_of_before_edition_2_are_read_and_named(tmp_path, monkeypatch):
     (run,) = collect([tmp_path / "g"], wanted={"g": set()}).runs
     assert (run.is_old, run.state, run.commit) == (True, "done", "c0ffee1234")
     assert run.config["test"] == {"policy": "passion"}
-    text = write_report([tmp_path / "g"], tmp_path / "out").files[0].read_text()
+    text, page = (path.read_text() for path in write_report([tmp_path / "g"], tmp_path / "out").files[:2])
     assert "## Of an earlier edition" in text
+    assert "`environment.json` (where each session computed)" in text
+    assert "<code>environment.json</code> (where each session computed)" in page
+    assert "sessions.jsonl" not in text + page

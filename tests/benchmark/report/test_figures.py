@@ -258,7 +258,7 @@ def test_a_study_has_every_kind_of_figure(drawn):
         assert picture.title
         assert len(picture.alt) > 20
         assert picture.text.endswith(".")
-        assert picture.inches == figure.get_figwidth()
+        assert picture.inches == tuple(figure.get_size_inches())
 
 
 def test_many_studies_have_no_panels_of_single_methods(collected, study):

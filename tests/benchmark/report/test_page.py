@@ -3,9 +3,14 @@
 Without Chromium (Debian: apt-get install chromium) only its text is looked at.
 """
 
+import base64
 import itertools
+import json
 import re
+import tarfile
+import zlib
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
@@ -24,6 +29,7 @@ from benchmark.report.write import write_report
 from datasets.studies.myops import PHANTOM_HEART
 
 needs_chromium = pytest.mark.skipif(PROGRAM is None, reason="no chromium: apt-get install chromium")
+HEADLINE = Path(__file__).parents[3] / "results" / "headline" / "runs.tar.xz"
 ODD = 'case </script><b>"1"'
 CASES = ("case 10", ODD, "case 2")
 
@@ -82,7 +88,7 @@ def test_the_text_is_whole_and_accessible(path):
     assert len(names) == len(set(names))
     for region in page.all("div"):
         if "tabindex" in region:
-            assert region["role"] == "region"
+            assert region["role"] == "group"
             assert region["aria-label"]
 
 
@@ -100,15 +106,25 @@ def test_every_link_leads_somewhere(path):
     ]
 
 
-def test_a_second_page_has_the_same_bytes(grid, path):
+def text_without_figures(grid, out):
     collected = collect([grid])
     sections = contents(collected)
     drawn = {section.title: [] for section in sections}
     texts = {table.name: html(table) for section in sections for table in section.tables}
-    first, second = (
-        page_module.page(collected, sections, texts, drawn, path.parent, ["png"]) for _ in range(2)
-    )
+    return page_module.page(collected, sections, texts, drawn, out, ["png"])
+
+
+def test_a_second_page_has_the_same_bytes(grid, path):
+    first, second = (text_without_figures(grid, path.parent) for _ in range(2))
     assert first == second
+
+
+def test_the_page_of_45_runs_stays_small(tmp_path):
+    with tarfile.open(HEADLINE) as archive:
+        archive.extractall(tmp_path / "runs" / "headline", filter="data")
+    text = text_without_figures(tmp_path / "runs" / "headline", tmp_path)
+    assert "45 runs: 45 done" in text
+    assert len(text.encode()) < 800_000  # 30 figures take 2 MB
 
 
 def test_what_is_too_much_is_left_out_and_named(grid, monkeypatch):
@@ -117,10 +133,10 @@ def test_what_is_too_much_is_left_out_and_named(grid, monkeypatch):
     assert without_slices.left_out == (
         "To keep this page small, it is without the slices of phantom, mr2468.",
     )
-    assert [len(study["examples"]) for study in without_slices.data] == [0, 0]
+    assert [study.slices for study in without_slices.studies] == ["", ""]
     monkeypatch.setattr(browser_module, "SCORES_LIMIT", 100)
     nothing = browser(contents(collect([grid])))
-    assert nothing.data == []
+    assert nothing.studies == ()
     assert "the browser is without phantom-heart, mr357; phantom, mr2468" in nothing.left_out[0]
     monkeypatch.setattr(browser_module, "CASES_LIMIT", 2)
     table = browser(contents(collect([grid]))).tables[1]
@@ -129,13 +145,14 @@ def test_what_is_too_much_is_left_out_and_named(grid, monkeypatch):
 
 
 def test_figures_beyond_the_limit_stay_beside_the_page(grid, path, monkeypatch):
-    monkeypatch.setattr(page_module, "FIGURES_LIMIT", 200_000)
+    monkeypatch.setattr(page_module, "FIGURES_LIMIT", 5500)
     monkeypatch.setattr("benchmark.report.write.save", lambda _figure, stem, _formats: [copied(path, stem)])
+    monkeypatch.setattr("benchmark.report.write.screen", lambda _figure: None)
+    monkeypatch.setattr("benchmark.report.write.picture_uri", lambda _picture: "data:,".ljust(1000))
     write_report([grid], path.with_name("small"))
     text = (path.with_name("small") / "report.html").read_text()
-    shown, beside = text.count("<img "), text.count("Not in this page, to keep it small")
-    assert 0 < shown < 10
-    assert shown + beside == len(Reader(path).all("img"))
+    assert text.count("<img ") == 5
+    assert 5 + text.count("Not in this page, to keep it small") == len(Reader(path).all("img"))
 
 
 def copied(path, stem):
@@ -148,11 +165,16 @@ def test_runs_of_classes_and_names_in_order():
     assert natural(["case 10", "case 2", "b", "2"]) == ["2", "b", "case 2", "case 10"]
 
 
+def unpacked(text):
+    """What the page's script unpacks."""
+    return json.loads(zlib.decompress(base64.b64decode(text)))
+
+
 @needs_chromium
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_renders_at_every_width_and_in_the_dark(chromium, path, width, dark):
-    page = chromium.open(path, width=width, dark=dark)
+    page = explored(chromium, path, width=width, dark=dark)
     assert page.complaints() == []
     assert page.requests() == [path.as_uri()]
     assert page.run("document.documentElement.scrollWidth <= innerWidth")
@@ -215,10 +237,11 @@ def test_heads_sort_by_mouse_and_keyboard(chromium, path):
     before = page.run(METHODS)
     assert before == [["RFNet baseline", "RFNet + PASSION"]] * 4
     button = "document.querySelector('#phantom-mr2468-dice th[data-column=average] button')"
-    assert page.run(f"{button}.getAttribute('aria-label')") == "Sort by average"
+    assert page.run("document.querySelector('#said').textContent") == ""
     page.run(f"{button}.click()")
     assert page.run(METHODS) == [list(reversed(rows)) for rows in before]
     assert page.run(f"{button}.parentElement.ariaSort") == "descending"
+    assert page.run("document.querySelector('#said').textContent") == "average: sorted, descending"
     page.run(f"{button}.focus()")
     assert page.run(f"document.activeElement === {button}")
     page.press("Enter")
@@ -230,6 +253,13 @@ def test_heads_sort_by_mouse_and_keyboard(chromium, path):
     assert page.run("document.activeElement.matches(':focus-visible')")
     assert page.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     assert page.complaints() == []
+
+
+def explored(chromium, path, **how):
+    """Open the page and wait until its cases are unpacked."""
+    page = chromium.open(path, **how)
+    page.run("explored")
+    return page
 
 
 def choose(page, form, name, value):
@@ -265,7 +295,7 @@ def test_filters_leave_what_was_asked_for(chromium, path):
 
 @needs_chromium
 def test_a_case_can_be_looked_at(chromium, path):
-    page = chromium.open(path)
+    page = explored(chromium, path)
     names = page.run("[...document.querySelector('#browser [name=case]').options].map((o) => o.textContent)")
     assert names == ["case 2", "case 10 (slices)", f"{ODD} (slices)"]
     choose(page, "#browser", "case", "1")
@@ -287,7 +317,8 @@ def test_a_case_can_be_looked_at(chromium, path):
     )
     choose(page, "#browser", "case", "0")
     assert "No slices were kept of this case" in page.run("document.querySelector('#slice').textContent")
-    choose(page, "#browser", "study", "0")
+    choose(page, "#study", "study", "0")
+    page.run("explored")
     assert shown(page, "#case-scores thead th") == 1 + 7 + 1
     assert "No slices of this study" in page.run("document.querySelector('#slice').textContent")
     assert page.complaints() == []
@@ -310,21 +341,54 @@ def test_without_javascript_everything_can_be_read(chromium, path, width):
     page = chromium.open(path, width=width, script=False)
     assert shown(page, "form") == 0
     assert shown(page, "th button") == 0
-    assert shown(page, ".item table") == len(Reader(path).all("table")) - 5
+    assert shown(page, ".item table") == sum("data-kind" in table for table in Reader(path).all("table"))
     assert page.run("[...document.images].every((i) => i.checkVisibility())")
-    assert shown(page, "details summary") == 2 + 4
+    assert shown(page, "details summary") == 2 + 3 + 1
     page.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-    assert page.run("document.querySelectorAll('#cases tbody tr').length") == 3 + 2
+    assert shown(page, ".later tbody tr") == 3 + 2
     assert page.run("document.documentElement.scrollWidth <= innerWidth")
+
+
+@needs_chromium
+def test_what_a_large_page_has_is_built_when_it_is_opened(chromium, grid, path, monkeypatch):
+    monkeypatch.setattr(page_module, "CELLS_LIMIT", 100)
+    monkeypatch.setattr(page_module, "RUNS_LIMIT", 1)
+    large = path.with_name("large.html")
+    large.write_text(text_without_figures(grid, path.parent))
+    page = explored(chromium, large)
+    names = page.run("[...document.querySelectorAll('.later summary')].map((s) => s.textContent)")
+    assert names == [
+        *("8 tables and 0 figures of phantom-heart, mr357", "8 tables and 0 figures of phantom, mr2468"),
+        *("All cases of phantom-heart, mr357", "All cases of phantom, mr2468", "Conditions of 4 runs"),
+    ]
+    assert shown(page, "#phantom-mr2468-dice") == 0
+    choose(page, "#filter", "region", "TC")
+    assert page.run("document.querySelector('#filter output').value").endswith(", sections not opened: 2")
+    page.run("document.querySelectorAll('.later summary')[1].focus()")
+    page.press("Enter")
+    page.run("new Promise((done) => setTimeout(done, 100))")
+    assert page.run(METHODS) == [[], ["RFNet baseline", "RFNet + PASSION"], [], []]
+    assert page.run("document.querySelector('#filter output').value").endswith(", sections not opened: 1")
+    button = "document.querySelector('#phantom-mr2468-dice th[data-column=average] button')"
+    page.run(f"{button}.click()")
+    assert page.run(METHODS) == [[], ["RFNet + PASSION", "RFNet baseline"], [], []]
+    assert page.complaints() == []
+    plain = chromium.open(large, script=False)
+    plain.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    assert shown(plain, "table[data-kind]") == sum(
+        "data-kind" in table for table in Reader(path).all("table")
+    )
+    assert shown(plain, "#conditions table.sortable tbody tr") == 4
 
 
 @pytest.mark.parametrize("cases", [("007", "10", "NA"), ("007", "10", "0010")])
 def test_cases_named_by_digits_keep_their_names(tmp_path, cases):
     record_examples(record(tmp_path / "g", "baseline", cases=cases), (cases[0], cases[2]))
-    found = browser(contents(collect([tmp_path / "g"])))
-    assert sorted(found.data[0]["cases"]) == sorted(cases)
-    first, last = (found.data[0]["cases"].index(case) for case in (cases[0], cases[2]))
-    assert [example["case"] for example in found.data[0]["examples"]] == [first, last]
+    [study] = browser(contents(collect([tmp_path / "g"]))).studies
+    named = unpacked(study.scores)["cases"]
+    assert sorted(named) == sorted(cases)
+    kept = [example["case"] for example in unpacked(study.slices)["examples"]]
+    assert kept == [named.index(case) for case in (cases[0], cases[2])]
 
 
 def test_a_damaged_file_of_slices_is_named(grid, tmp_path):
