@@ -13,10 +13,11 @@ import numpy as np
 
 from datasets.preparation.head import Head
 from datasets.store.voxels import normalised
-from datasets.vocabulary import Description, Normalisation, Slices
+from datasets.vocabulary import Description, Normalisation, Slices, is_spacing
 
 MIN_EDGE = 128
-"""Voxels: a crop of a volume is extended to this where the volume has as many."""
+"""Voxels: a crop of a volume is extended to this where the volume has as many. It is the released one, for voxels
+of 1 mm: of a study that is brought to larger ones, to as many as are as long."""
 
 CENTRAL = "central"
 """The rule of the box of 2-D studies: the middle of slices, or what their description says (`Slices`)."""
@@ -78,7 +79,9 @@ def crop(volumes: Mapping[str, np.ndarray], head: Head, rule: str, description: 
     if central:
         box = _box_of_slices(volumes, description.slices or Slices())
     else:
-        box = crop_box(list(volumes.values()) if head.as_released else [head.tissue], rule)
+        voxel = float(description.grid) if is_spacing(description.grid) else 1.0
+        least = round(MIN_EDGE / max(voxel, 1.0))
+        box = crop_box(list(volumes.values()) if head.as_released else [head.tissue], rule, least)
     window = tuple(slice(start, end) for start, end in box)
     crops, scalings = {}, {}
     for modality, volume in volumes.items():

@@ -196,3 +196,16 @@ def test_slices_are_clipped_to_percentiles_of_the_whole_volume(tmp_path):
     clipped = np.clip(raw, low, high)
     expected = (clipped - clipped[raw > 0].mean()) / clipped[raw > 0].std()
     np.testing.assert_allclose(store.volumes("myops_training_101")[1], expected[7:263, 3:259], atol=1e-5)
+
+
+def test_of_larger_voxels_as_many_are_kept_as_are_as_long():
+    volume = np.zeros((120, 120, 120), dtype=np.float32)
+    volume[40:60, 40:100, 40:100] = 1
+    coarse = replace(BRATS2020, grid="2")
+    cut = crop({"t1": volume}, find_head({"t1": volume}, coarse), "full", coarse)
+    assert cut.box == ((18, 82), (38, 102), (38, 102))
+    usual, *finer = (
+        crop({"t1": volume}, find_head({"t1": volume}, study), "full", study).box
+        for study in (BRATS2020, replace(BRATS2020, grid="1"), replace(BRATS2020, grid="0.5"))
+    )
+    assert finer == [usual, usual]
