@@ -16,8 +16,8 @@ from datasets.store.voxels import normalised
 from datasets.vocabulary import Description, Normalisation, Slices, is_spacing
 
 MIN_EDGE = 128
-"""Voxels: a crop of a volume is extended to this where the volume has as many. It is the released one, for voxels
-of 1 mm: of a study that is brought to larger ones, to as many as are as long."""
+"""Voxels: a crop of a volume is extended to this where the volume has as many. It is the released one, for
+voxels of 1 mm: of a study that is brought to larger ones, to as many as are as long."""
 
 CENTRAL = "central"
 """The rule of the box of 2-D studies: the middle of slices, or what their description says (`Slices`)."""
