@@ -179,13 +179,13 @@ def availability(
     rates = _rates(profile, description)
     nominal = {m: rates[m] for m in modalities}
     drawn = _by_digits(profile, cases, description, seed)
-    some = drawn.any(axis=1)
+    some: NDArray[np.bool_] = drawn.any(axis=1)
     if cases and not some.any():
         raise InputError(f"profile {profile} leaves none of {len(cases)} cases with anything: give more")
     if left := int((~some).sum()):
         notes.append(f"{left} of {len(cases)} cases are left with nothing: they do not train")
     table = _within(drawn[some], existing[some])
-    names = tuple(name for name, has in zip(names, some.tolist(), strict=True) if has)
+    names = tuple(names[i] for i in np.flatnonzero(some).tolist())
     return Availability(profile, modalities, names, table, nominal, notes=tuple(notes))
 
 

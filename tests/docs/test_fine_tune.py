@@ -19,7 +19,9 @@ def test_the_page_works_as_written(place, capsys):
     grid["base"] = {"dataset": "phantom", "profile": "complete", **TINY}
     (place / "others.yaml").write_text(yaml.safe_dump(grid))
     assert run(["run", "--grid", "others.yaml"]) == 0
-    assert run(["weights", "export", str(run_folders(place / "runs" / "others")[0].path), "--out", "model"]) == 0
+    assert (
+        run(["weights", "export", str(run_folders(place / "runs" / "others")[0].path), "--out", "model"]) == 0
+    )
     study, grid = blocks(PAGE, "yaml")
     (place / "site.yaml").write_text(study)
     (place / "fine-tune.yaml").write_text(grid)
@@ -34,7 +36,8 @@ def test_the_page_works_as_written(place, capsys):
         runs = run_folders(place / "runs" / "fine-tune")
         tuned = [r.path.name for r in runs if r.config()["config"]["train"].get("init")]
         command = [
-            tuned[int(word[3:])] if word.startswith("RUN") and word[3:].isdigit() else word for word in command
+            tuned[int(word[3:])] if word.startswith("RUN") and word[3:].isdigit() else word
+            for word in command
         ]
         assert run(command) == 0
         said.append(capsys.readouterr())

@@ -1,5 +1,6 @@
 """Which runs can be tested as one, and on what: cases that none of them has learnt from."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from benchmark.models import evaluate_on
 from benchmark.models.trained_model import check_alike
 from datasets.studies.brats import BRATS2020
 from datasets.studies.myops import MYOPS2020
+from datasets.vocabulary import Normalisation, Slices
 
 
 def model(name, description=BRATS2020, subset=None, **changes):
@@ -37,6 +39,33 @@ def test_runs_of_other_modalities_are_no_ensemble():
 def test_runs_that_are_tested_otherwise_are_no_ensemble(changes, says):
     with pytest.raises(InputError, match=f"--ensemble second: {says}"):
         evaluate_on._check_tested_alike([model("first"), model("second", **changes)])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"normalise": (Normalisation("none"),) * 4}, {"whole": True}, {"grid": "1"}, {"slices": Slices()}],
+)
+def test_runs_whose_images_were_prepared_otherwise_are_no_ensemble(changes):
+    with pytest.raises(InputError, match="--ensemble second: found"):
+        check_alike([model("first"), model("second", replace(BRATS2020, **changes))])
+
+
+def test_data_taken_otherwise_than_those_of_training(capsys):
+    def fits(**changes):
+        store = SimpleNamespace(
+            path="STORE", description=replace(BRATS2020, **changes), preparation={"box": "full"}
+        )
+        evaluate_on._check_fits(model("RUN"), store)
+
+    fits()
+    assert capsys.readouterr().err == ""
+    fits(grid="flair")
+    said = "warning: the images of STORE were taken on the grid flair, those of RUN as they lay: resam"
+    assert capsys.readouterr().err.startswith(said)
+    with pytest.raises(
+        InputError, match="STORE has the whole True, RUN was trained with False: prepare the st"
+    ):
+        fits(whole=True)
 
 
 def test_an_ensemble_is_tested_on_what_none_of_it_has_learnt_from(monkeypatch):

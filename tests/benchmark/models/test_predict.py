@@ -68,8 +68,8 @@ def predict(place, run, files, out, *options):
     return bench("predict", run, *given, "--out", out, "--device", "cpu", *options, cwd=place)
 
 
-def tested_dice(run, subset, region):
-    rows = read_rows(single_test(run) / "cases.csv")
+def dice_of(cases, subset, region):
+    rows = read_rows(cases)
     return [row.value for row in rows if (row.subset, row.region, row.metric) == (subset, region, "dice")]
 
 
@@ -79,7 +79,7 @@ def test_a_prepared_case_is_predicted_as_in_the_test_of_the_run(place, run, case
     files = {m: image(place, case, m) for m in PAIR}
     result = predict(place, run, files, tmp_path / "seg.nii.gz", "--probabilities")
     assert result.returncode == 0, result.stderr
-    (dice,) = tested_dice(run, "flair+t2", "WT")
+    (dice,) = dice_of(single_test(run) / "cases.csv", "flair+t2", "WT")
     trust = "how far to trust it: on the 1 test case with flair+t2: Dice "
     assert f"{trust}WT {dice:.2f}, TC " in result.stdout
     found, first = nib.load(tmp_path / "seg.nii.gz"), nib.load(files["flair"])
@@ -175,7 +175,7 @@ def test_the_page_works_as_written(place, run, case):
     with (place / "segmentations" / "volumes.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["case"] for row in rows] == cases_of(place)
-    (dice,) = tested_dice(run, "flair+t1ce+t1+t2", "WT")
+    (dice,) = dice_of(cases, "flair+t1ce+t1+t2", "WT")
     assert [float(row["WT_test_dice"]) for row in rows] == pytest.approx([dice] * len(rows), abs=1e-4)
     assert {row["test_cases"] for row in rows} == {"1"}
     assert rows[0]["confidence"].startswith(f"on the 1 test case with flair+t1ce+t1+t2: Dice WT {dice:.2f}")
@@ -185,7 +185,7 @@ def test_the_page_works_as_written(place, run, case):
     options = ("--image=flair=flair.nii.gz", "--agreement", "--ensemble", "model")
     again = bench("predict", run, *options, "--out", "first.nii.gz", cwd=place)
     assert again.returncode == 0, again.stderr
-    (dice,) = tested_dice(run, "flair", "WT")
+    (dice,) = dice_of(cases, "flair", "WT")
     trust = f"on 1 + 1 test cases with flair: Dice WT {dice:.2f} ({dice:.2f} to {dice:.2f})"
     assert f"how far to trust it: each network by itself, {trust}" in again.stdout
     assert "; 2 networks and 8 flips of the images agree on this patient by Dice WT " in again.stdout

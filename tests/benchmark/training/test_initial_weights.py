@@ -77,12 +77,16 @@ def test_modalities_in_another_order_are_refused(weights, tmp_path, name):
     save_file(weights, tmp_path / "weights.safetensors")
     learnt = replace(PHANTOM, modalities=("t1ce", "flair", "t1", "t2")).to_dict()
     (tmp_path / name).write_text(json.dumps({"dataset": learnt}))
-    with pytest.raises(InputError, match=r"the modalities t1ce, flair, t1, t2, phantom has flair, t1ce, t1, t2"):
+    with pytest.raises(
+        InputError, match=r"the modalities t1ce, flair, t1, t2, phantom has flair, t1ce, t1, t2"
+    ):
         initial_backbone(config(tmp_path), PHANTOM)
-    with pytest.raises(InputError, match=r"has learnt the classes background, a, b, c, phantom has .*, c, b: "):
-        classes = ("background", "a", "c", "b")
-        (tmp_path / name).write_text('{"dataset": {"classes": ["background", "a", "b", "c"]}}')
-        initial_backbone(config(tmp_path), replace(PHANTOM, classes=classes))
+    (tmp_path / name).write_text('{"dataset": {"classes": ["background", "a", "b", "c"]}}')
+    study = replace(PHANTOM, classes=("background", "a", "c", "b"))
+    with pytest.raises(
+        InputError, match=r"the classes background, a, b, c, phantom has background, a, c, b: d"
+    ):
+        initial_backbone(config(tmp_path), study)
     (tmp_path / name).write_text(json.dumps({"dataset": {"modalities": ["adc", "dwi", "swi", "t1"]}}))
     initial_backbone(config(tmp_path), PHANTOM)
 
