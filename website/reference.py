@@ -49,7 +49,7 @@ def _commands() -> str:
 
 
 def _options() -> str:
-    sections = {
+    sections: dict[str, type[BaseModel]] = {
         "A run": RunConfig,
         "`train`": TrainConfig,
         "`test`": TestConfig,
@@ -112,7 +112,7 @@ def _model(model: type[BaseModel], beside: type[BaseModel] = BaseModel) -> str:
     """Say what a model is and list what a user may set of it, but for the fields of another."""
     schema = model.model_json_schema()
     text = cleandoc(model.__doc__ or "")
-    said = {}
+    said: dict[str, str] = {}
     for base in reversed(model.__mro__):
         said |= _descriptions(base.__doc__ or "")
     rows = [

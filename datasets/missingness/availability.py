@@ -179,7 +179,7 @@ def availability(
     rates = _rates(profile, description)
     nominal = {m: rates[m] for m in modalities}
     drawn = _by_digits(profile, cases, description, seed)
-    some: NDArray[np.bool_] = drawn.any(axis=1)
+    some = np.asarray(drawn.any(axis=1))
     if cases and not some.any():
         raise InputError(f"profile {profile} leaves none of {len(cases)} cases with anything: give more")
     if left := int((~some).sum()):
