@@ -1,4 +1,4 @@
-// Case by case. A study's scores are whole hundredths, by metric, region and method, the subsets of one case after another.
+// Case by case. Scores are whole hundredths, by metric, region and method, the subsets of one case after another.
 const rounded = (value, decimals = 1) => (value === null ? null : Number(value.toFixed(decimals)) + 0);
 const print = (value, decimals = 1) => (value === null ? "–" : rounded(value, decimals).toFixed(decimals).replace("-", "−"));
 const signed = (value, decimals = 1) => (rounded(value, decimals) > 0 ? "+" : "") + print(value, decimals);
@@ -20,8 +20,9 @@ function subsetHead(of, title) {
   const names = make("span", { class: "dots", "aria-hidden": "true" }, ...of.modalities.map((m) => make("span", {}, m)));
   const heads = of.subsets.map((dots, subset) => {
     const name = subsetName(of, subset);
-    return make("th", { scope: "col", "data-column": name, title: name }, make("span", { class: "dots", role: "img", "aria-label": name },
-      ...dots.map((on) => make("span", { "aria-hidden": "true" }, on ? "●" : "○"))));
+    return make("th", { scope: "col", "data-column": name, title: name },
+      make("span", { class: "dots", role: "img", "aria-label": name },
+        ...dots.map((on) => make("span", { "aria-hidden": "true" }, on ? "●" : "○"))));
   });
   return make("thead", {}, make("tr", {}, make("th", { scope: "col" }, `${title} `, names), ...heads,
     make("th", { scope: "col", "data-column": "average" }, "Average")));
@@ -46,11 +47,17 @@ function exploring(box) {
     compare(study);
     box.hidden = false;
   };
+  const tried = () => show().catch((error) => {
+    const note = one("#not-unpacked");
+    note.textContent = `The scores of the cases cannot be unpacked (${error.message}): `
+      + "try a newer browser, or make the report again.";
+    note.hidden = false;
+  });
   fill(choice, scripts.map((script, i) => [i, script.dataset.title]));
   choice.value = scripts.findIndex((script) => "begin" in script.dataset);
   form.hidden = scripts.length < 2;
-  form.addEventListener("change", () => { explored = show(); });
-  return show();
+  form.addEventListener("change", () => { explored = tried(); });
+  return tried();
 }
 
 // One case.
@@ -97,9 +104,8 @@ function browsing(box) {
 
   function showScores() {
     const [item, metric, region] = ["case", "metric", "region"].map((name) => Number(choice[name].value));
-    const rows = of.methods.map((_, method) => [...of.subsets.keys(), of.subsets.length].map((subset) => {
-      return rounded(score(of, metric, region, method, item, subset));
-    }));
+    const rows = of.methods.map((_, method) => [...of.subsets.keys(), of.subsets.length].map((subset) =>
+      rounded(score(of, metric, region, method, item, subset))));
     const best = rows[0].map((_, column) => {
       const values = rows.map((row) => row[column]).filter((value) => value !== null);
       return new Set(values).size > 1 ? (of.metrics[metric].up ? Math.max : Math.min)(...values) : null;
@@ -152,15 +158,16 @@ function browsing(box) {
       const value = print(score(of, 0, region.i, example.method, example.case, subset));
       return line(...OUTLINES[i % OUTLINES.length], `${region.name}: ${of.metrics[0].title} ${value} of the whole case`);
     }), line("#fff", "", "label, outermost", true));
+    const why = example.roles.map((role) => WHY[role]).join(" and ");
     figure.replaceChildren(svg, make("figcaption", {}, make("p", {}, make("b", {}, of.methods[example.method]),
       ` (seed ${example.seed}), ${predicted ? `prediction from ${name}` : `this case has not ${name}`}, `
-      + `slice ${example.place}${picture ? "" : "; the case lacks the chosen ground"}. It is ${example.roles.map((role) => WHY[role]).join(" and ")}.`),
-    legend));
+      + `slice ${example.place}${picture ? "" : "; the case lacks the chosen ground"}. It is ${why}.`), legend));
   }
 
   const sayScores = () => say(one("#case-scores caption", box).textContent);
   const saySlice = () => say(one("#slice figcaption", box).firstChild.textContent);
-  const react = (names, ...steps) => names.forEach((name) => choice[name].addEventListener("change", () => steps.forEach((step) => step())));
+  const react = (names, ...steps) => names.forEach((name) =>
+    choice[name].addEventListener("change", () => steps.forEach((step) => step())));
   react(["case"], showCase, sayScores);
   react(["region", "metric"], showScores, sayScores);
   react(["method", "subset", "ground"], showSlice, saySlice);

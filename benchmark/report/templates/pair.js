@@ -26,9 +26,9 @@ function comparing(box, open) {
     const cases = differences(metric, region, subset), effect = effectOf(metric, region, subset);
     const { title, up } = of.metrics[metric], names = methods.map((i) => of.methods[i]);
     const where = ["metric", "region", "subset"].map((name) => choice[name].selectedOptions[0].textContent).join(", ");
-    const gains = cases.map(({ difference }) => Math.sign(rounded(difference)) * (up ? 1 : -1));
+    const count = (sign) => cases.filter(({ difference }) => Math.sign(rounded(difference)) === (up ? sign : -sign)).length;
     one("#pair-said").textContent = `${names.join(" minus ")}, ${where}: ${signed(effect.mean, 2)}${interval(effect)}. `
-      + `Better in ${gains.filter((gain) => gain > 0).length} of ${cases.length} cases, worse in ${gains.filter((gain) => gain < 0).length}.`;
+      + `Better in ${count(1)} of ${cases.length} cases, worse in ${count(-1)}.`;
     showMeans(metric, `${names.join(" minus ")}: mean difference in ${title} for every subset of modalities.`);
     showCases(cases, effect, up, names, { method, metric, region, subset }, `Each case in ${where}, seeds averaged.`);
   }
@@ -44,7 +44,8 @@ function comparing(box, open) {
       return { mean: cases.length ? average(cases) : null, low: null, high: null };
     }
     const place = region * (of.subsets.length + 1) + subset, turned = pair.methods[0] !== methods[0];
-    const ends = pair.effects[metric].map((values) => (values[place] === null ? null : values[place] / (turned ? -100 : 100)));
+    const unit = turned ? -100 : 100;
+    const ends = pair.effects[metric].map((values) => (values[place] === null ? null : values[place] / unit));
     return turned ? { mean: ends[0], low: ends[2], high: ends[1] } : { mean: ends[0], low: ends[1], high: ends[2] };
   }
 
@@ -90,7 +91,8 @@ function comparing(box, open) {
     const means = ["ours", "theirs"].map((side) => (cases.length ? average(cases.map((item) => item[side])) : null));
     const whisker = effect.low === null ? [] : [part(effect.low, effect.high, "interval")];
     const table = make("table", { class: "scores", id: "pair-cases" },
-      make("caption", {}, make("span", {}, `${caption} Bars are blue where the case is better, orange where it is worse. A link shows the case below.`)),
+      make("caption", {}, make("span", {},
+        `${caption} Bars are blue where the case is better, orange where it is worse. A link shows the case below.`)),
       make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Case"),
         ...["Difference", ...names].map((head) => make("th", { scope: "col", "data-column": head }, head)))),
       make("tbody", {}, ...rows),

@@ -1,5 +1,7 @@
 """Two methods in the page: their differences are the report's, and one gets at them without a mouse."""
 
+import re
+
 import pytest
 from chromium import PROGRAM, Chromium
 from recorded_runs import TEST, record, record_examples
@@ -184,6 +186,17 @@ def test_a_pair_without_intervals_says_so(chromium, grid, monkeypatch):
     # PMR's one seed is 0.03: 7.67 - 3 for two cases, 20 less for one.
     assert f": {MINUS}2.00. Better in 2 of 3 cases, worse in 1." in text(shown, "#pair-said")
     assert "each against its baseline alone" in text(shown, "#pair-means caption")
+
+
+@needs_chromium
+def test_scores_that_cannot_be_unpacked_are_said(chromium, path):
+    damaged = path.with_name("damaged.html")
+    damaged.write_text(re.sub(r"(data-begin>)[^<]{40}", r"\1" + "A" * 40, path.read_text()))
+    shown = opened(chromium, damaged)
+    assert "cannot be unpacked" in text(shown, "#not-unpacked")
+    hidden = "['#explorer', '#not-unpacked'].map((id) => document.querySelector(id).hidden)"
+    assert shown.run(hidden) == [True, False]
+    assert shown.run("document.querySelectorAll('th button').length") > 20  # the tables sort all the same
 
 
 @needs_chromium
