@@ -177,9 +177,20 @@ def test_the_wheel_lives_beside_another_datasets(wheel, theirs, tmp_path, ours_f
 def test_the_wheel_runs_and_reports_away_from_the_checkout(wheel, tmp_path):
     environment = Environment(tmp_path / "venv")
     environment.pip("install", "--no-deps", "--no-compile", wheel)
+    commit = [
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=b",
+        "commit",
+        "--quiet",
+        "--allow-empty",
+        "--message=theirs",
+    ]
+    for command in (["init", "--quiet"], commit):  # the environment lies in a checkout of something else
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
     place = tmp_path / "somewhere"
     (place / "datasets").mkdir(parents=True)  # a folder that a user may have
-    (place / ".git").mkdir()
     (place / "mine.py").write_text(PLUGIN)
     (place / "mine.yaml").write_text(GRID)
     plugin = {"PASSION_BENCH_PLUGINS": "mine:Net", "OMP_NUM_THREADS": "1"}

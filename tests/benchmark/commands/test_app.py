@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 from bench_program import bench
@@ -97,6 +98,11 @@ def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, arguments, says):
     assert len(errors) == 1
     assert says in errors[0]
     assert "Traceback" not in result.stderr
+
+
+def test_the_version_is_that_of_the_package():
+    result = bench("--version")
+    assert (result.returncode, result.stdout) == (0, f"passion-bench {version('passion-bench')}\n")
 
 
 def test_list_has_one_name_a_line():

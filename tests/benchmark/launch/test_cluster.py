@@ -21,6 +21,7 @@ from benchmark.run_folder.folder import RunFolder
 from benchmark.training.exit_codes import STOPPED
 from benchmark.tune import cluster_pool
 from benchmark.tune.cluster_pool import KILLED, ClusterPool
+from passion_bench import ROOMS
 
 SLOT = Slot("cpu", 1)
 
@@ -171,6 +172,7 @@ def test_a_grid_becomes_arrays_and_students_wait_for_their_teachers(programs, ma
         for name, value in {"time": "1:00:00", "gres": "gpu:1", "mem": "4G", "cpus-per-task": "4"}.items():
             assert script[name] == value
         assert "requeue" in script
+        assert script["export PYTHONPATH"].startswith(ROOMS)
     assert "dependency" not in first
     assert (second["dependency"], "array" in second) == ("afterany:17_1", False)
     assert programs.said.splitlines() == ["submitted 2 runs as job 17", "submitted 1 run as job 18"]

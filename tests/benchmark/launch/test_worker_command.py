@@ -1,5 +1,6 @@
 """What a launcher starts, and in which order."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from benchmark.launch.devices import Slot
 from benchmark.launch.worker_command import Job, longest_first, worker_command
 from benchmark.run_folder.folder import RunFolder
+from passion_bench import ROOMS
 
 
 def job(name, work, teacher=None):
@@ -22,6 +24,7 @@ def test_command_and_environment_of_a_worker(monkeypatch):
     command, variables = worker_command(job("run", 1), Slot("cuda", 3, "5"), track=False)
     words = "-m benchmark.training.run run --store store --device cuda --threads 3 --no-track"
     assert command == [sys.executable, *words.split()]
+    assert variables["PYTHONPATH"].split(os.pathsep)[0] == ROOMS
     assert variables["CUDA_VISIBLE_DEVICES"] == "5"
     assert variables["OMP_NUM_THREADS"] == "3"
     assert "MALLOC_MMAP_THRESHOLD_" in variables
