@@ -19,10 +19,10 @@ from benchmark.commands.options import (
     SlurmOption,
     StoreOption,
     ask_for_weights,
-    pairs,
     probe_end,
     register,
     slurm_options,
+    stores_of,
 )
 
 
@@ -90,7 +90,7 @@ def run(
     from benchmark.run_folder.checkpoint_schedule import Cadence
 
     register(plugin)
-    stores = pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
+    stores = stores_of(store)
     if params:
         from benchmark.tune.study_file import load_parameters
     elif grid is None:

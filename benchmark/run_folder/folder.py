@@ -27,7 +27,7 @@ from bench_errors import InputError
 from bench_lease import Owner, check, hold, living_owner, remove_dead, silence
 from benchmark.run_folder.case_rows import read_rows
 from benchmark.run_folder.files import append_line, now, read_lines, read_yaml, write_atomically, write_yaml
-from benchmark.run_folder.tests import TESTS, TestFolder, tests_of
+from benchmark.run_folder.tests import PREDICTIONS, TESTS, TestFolder, tests_of
 
 STATES = ("done", "running", "failed", "partial", "absent")
 VALIDATED = "validation.csv"
@@ -36,7 +36,7 @@ STUDY = "study"
 """Folder beside the run folders of a study, with what is the study's own."""
 TRAINED = ("checkpoint.pt", "checkpoint.previous.pt", "log.jsonl", "weights.safetensors", VALIDATED, "done")
 """What training writes."""
-TESTED = tuple(f"{TESTS}/*/{name}" for name in ("cases.csv", "examples.npz", "done"))
+TESTED = tuple(f"{TESTS}/*/{name}" for name in ("cases.csv", "examples.npz", "done", f"{PREDICTIONS}/*.npz"))
 """What testing writes, as patterns."""
 HOLDER = "holder"
 """The name of the lease in a run folder."""
