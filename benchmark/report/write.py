@@ -106,7 +106,7 @@ def _write(
     with _drawing(sections, out / "figures", formats) as results:
         for section, (own, paths) in zip(sections, results, strict=True):
             for table in section.tables:
-                files = _files(table)
+                files = table_files(table)
                 texts[table.name] = brief(files[f"{table.name}.md"], table, escape_markdown)
                 tables[table.name] = brief(files[f"{table.name}.html"], table, escape_html)
                 written += [_write_text(out / "tables" / name, text) for name, text in files.items()]
@@ -162,8 +162,8 @@ def _draw(section: Section, folder: Path, formats: Sequence[str], brief: bool) -
     return shown, paths
 
 
-def _files(table: Table) -> dict[str, str]:
-    """The files of one table: itself in each format, and its differences where it has some."""
+def table_files(table: Table) -> dict[str, str]:
+    """Return the files of one table: itself in each format, and its differences where it has some."""
     files = {
         f"{table.name}.md": markdown(table),
         f"{table.name}.tex": latex(table),
