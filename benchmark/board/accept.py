@@ -36,18 +36,17 @@ def add_archives(archives: Sequence[Path], board: Path, stores: Mapping[str, Pat
             for archive in archives:
                 with tempfile.TemporaryDirectory(dir=place) as unpacked:
                     _check(archive, Path(unpacked), new, runs, stores)
-            found = _entries([folder for folder in (runs, new) if folder.exists()])
-            mine = [entry for entry in found if any(run.path.parent == new for run in entry.runs)]
-            for entry in mine:
+            for entry in _entries([folder for folder in (runs, new) if folder.exists()]):
                 count = len(entry.trainings)
                 text = f"{entry.title} has {count}, give its other archives in the same call"
                 require("trainings", count >= LEAST, text)
+            names = [folder.path.name for folder in run_folders(new)]
             runs.mkdir(exist_ok=True)
-            for folder in run_folders(new):
-                folder.path.rename(runs / folder.path.name)
+            for name in names:
+                (new / name).rename(runs / name)
+            return [entry for entry in _entries([runs]) if any(run.path.name in names for run in entry.runs)]
     except OSError as error:
         raise InputError(f"{board} cannot be written ({error.strerror}): choose another --board") from None
-    return mine
 
 
 def _check(archive: Path, place: Path, new: Path, runs: Path, stores: Mapping[str, Path]) -> None:

@@ -66,6 +66,7 @@ def check_run(folder: RunFolder, hashes: Mapping[str, str], stores: Mapping[str,
     Raises `BrokenRule` naming the first rule that it breaks, and `InputError` where a store is missing.
     """
     require("finished", folder.state() == "done", f"the run is {folder.state()}, expected one that is done")
+    environments = _environments(folder)
     recorded = _content("configuration", folder.path / "config.yaml")
     config = _configuration(recorded)
     with keeping("data"):
@@ -80,7 +81,7 @@ def check_run(folder: RunFolder, hashes: Mapping[str, str], stores: Mapping[str,
     )
     require("finished", bool(tests), "it has no test on its own data: run its grid")
     again = check_weights(folder, inputs, tests[0]) if "weights.safetensors" in hashes else False
-    return Checked(inputs, tests, _environments(folder), log, before, hashes, again)
+    return Checked(inputs, tests, environments, log, before, hashes, again)
 
 
 def _content(rule: str, path: Path) -> dict[str, Any]:

@@ -10,6 +10,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from yaml import YAMLError
+
 from bench_errors import InputError
 
 LEAST = 3
@@ -17,6 +19,7 @@ LEAST = 3
 RULES = {
     "archive": "An archive is as bench export writes it: whole, and with nothing else in it.",
     "finished": "The training has done all its epochs with finite losses, and its test every case.",
+    "provenance": "Each session says version, hardware and precision; its code was not modified.",
     "configuration": "The configuration is one of today's code, and the run's hash is the hash of it.",
     "code": "Networks and objectives are ours, or those that the keeper of the board lets in.",
     "data": "It is trained and tested on the board's data, known by their hash.",
@@ -26,11 +29,10 @@ RULES = {
     "policy": "The metrics are Dice and HD95 at least, by the rules of a policy of ours.",
     "scores": "Every case, subset, region and metric has one possible value, that of shared predictions.",
     "weights": "Weights that are shared fit the configuration, and make the predictions that are shared.",
-    "provenance": "Each session says version, hardware and precision; its code was not modified.",
     "trainings": f"An entry is {LEAST} trainings or more that differ in nothing but seed or table.",
     "once": "A training is handed in once, under one seed.",
 }
-"""Name and sentence of each rule, in the order in which they are checked."""
+"""Name and sentence of each rule, about in the order in which they are checked."""
 PAGE = "docs/leaderboard.md"
 
 
@@ -58,6 +60,6 @@ def keeping(rule: str) -> Iterator[None]:
         raise
     except InputError as error:
         raise BrokenRule(rule, str(error)) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+    except (OSError, YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         text = " ".join(str(error).split())[:200]
         raise BrokenRule(rule, f"it cannot be read ({type(error).__name__}: {text})") from None
