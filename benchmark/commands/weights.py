@@ -89,8 +89,9 @@ def pull(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Take a published model folder and check that it is whole; predict with it like with a run."""
-    from benchmark.models.share import pull
+    from benchmark.models.share import HUB, pull
 
-    with output_folder("weights pull", out, overwrite):
+    reading = None if source.startswith(HUB) else Path(source)
+    with output_folder("weights pull", out, overwrite, reading):
         pull(source, out, revision)
     typer.echo(f"pulled {source} to {out}. Read {out / 'README.md'}")

@@ -36,6 +36,9 @@ def push(model: Path, target: str, private: bool = False) -> str:
     """
     if not (model / MODEL_CONFIG).is_file():
         raise InputError(f"{model} is no model folder: make one with bench weights export RUN --out {model}")
+    for name in FILES:
+        if (model / name).is_symlink():
+            raise InputError(f"{model / name} is a link, expected a file: put the file itself there")
     read_model(model)
     if not target.startswith(HUB):
         _copy(model, Path(target))
@@ -66,7 +69,7 @@ def pull(source: str, out: Path, revision: str | None = None) -> None:
 
     Raises `InputError` where there is none, or it is damaged; then nothing is written.
     """
-    with tempfile.TemporaryDirectory(prefix=".pulling-", dir=out.parent) as place:
+    with tempfile.TemporaryDirectory() as place:
         if source.startswith(HUB):
             taken = Path(place) / "hub"
             arguments = {"repo_id": source.removeprefix(HUB), "revision": revision, "local_dir": taken}
@@ -85,8 +88,6 @@ def _copy(model: Path, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             (out / name).unlink(missing_ok=True)
-            if (model / name).is_symlink():
-                raise InputError(f"{model / name} is a link, expected a file: copy the file itself there")
             if (model / name).exists():
                 shutil.copyfile(model / name, out / name)
     except OSError as error:

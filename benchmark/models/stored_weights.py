@@ -1,6 +1,6 @@
 """Weights as a model folder stores them, whole or in half the bytes: ``pack(weights, "bf16")``.
 
-`fp32`: as they were tested. `bf16`: rounded to 8 significant bits: a weight changes by 2^-9 of itself at
+`fp32`: as they were tested. `bf16`: rounded to 8 significant bits: a weight changes by 2^-8 of itself at
 most. `int16`: whole multiples of a step, one for each slice along a tensor's first axis (one in all for a
 tensor of one axis): a weight changes by 2^-16 of the largest of its slice at most. Networks compute with fp32
 in any case, and what is no fp32 is stored as it is.
