@@ -52,8 +52,8 @@ class HubServer:
         if path == "/api/validate-yaml":
             return 200, {}, {"errors": [], "warnings": []}
         if path.startswith("/api/models/"):
-            owner, net, what, *_ = path.removeprefix("/api/models/").split("/")
-            return self._of_model(f"{owner}/{net}", what, body)
+            owner, net, *rest = path.removeprefix("/api/models/").split("/")
+            return self._of_model(f"{owner}/{net}", rest[0] if rest else "", body)
         name, _, file = path.lstrip("/").partition("/resolve/")
         content = self.repositories.get(name, {}).get(file.partition("/")[2])
         if content is None:
