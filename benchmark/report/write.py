@@ -45,10 +45,19 @@ BRIEF = 8
 
 @dataclass(frozen=True)
 class Written:
-    """A report: its files, `report.md` first, and what it begins with."""
+    """A report.
+
+    Attributes:
+        files: its files, `report.md` first.
+        answers: what it begins with.
+        tables: all its tables.
+        runs: the finished runs that it is made of, each with one of its tests.
+    """
 
     files: tuple[Path, ...]
     answers: tuple[Answer, ...]
+    tables: tuple[Table, ...]
+    runs: tuple[Run, ...]
 
 
 Figures = tuple[list[Picture], list[Path]]
@@ -86,7 +95,12 @@ def write_report(
     try:
         for folder in (out / "tables", out / "figures"):
             folder.mkdir(parents=True, exist_ok=True)
-        return Written(tuple(_write(collected, sections, out, formats)), sections[0].answers)
+        return Written(
+            tuple(_write(collected, sections, out, formats)),
+            sections[0].answers,
+            tuple(table for section in sections for table in section.tables),
+            tuple(run for study in collected.studies() for run in study.every_run),
+        )
     except OSError as error:
         raise InputError(
             f"the report cannot be written to {error.filename or out} ({error.strerror}): choose another "

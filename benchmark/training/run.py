@@ -146,6 +146,7 @@ def _train_and_test(folder: RunFolder, execution: Execution, trial: Trial | None
             backbone = _train(folder, inputs, execution, device, trial, tracker.log_epoch)
         if trial:
             rows = validate(config, inputs.store, backbone, device, inputs.split.val)
+            trial.note(rows)
             write_rows(folder.path / VALIDATED, rows)
             return
         for test in folder.tests():
