@@ -42,7 +42,9 @@ def test_the_navigation_has_every_page_and_no_other(reference):
         for path in ROOT.glob(pattern)
     }
     notebooks = {f"docs/{path.name}.md" for path in DOCS.glob("*.ipynb")}
-    assert sorted(found) == sorted(pages | notebooks | set(reference))
+    wanted = pages | notebooks | set(reference)
+    assert wanted - set(found) == set(), "name them in website/mkdocs.yml"
+    assert sorted(found) == sorted(wanted)
 
 
 @pytest.mark.parametrize("page", ["options", "backbones", "objectives"])
