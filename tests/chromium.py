@@ -148,7 +148,8 @@ class Page:
                 continue
             about = event["params"]
             if event["method"] == "Runtime.exceptionThrown":
-                found.append(about["exceptionDetails"]["text"])
+                details = about["exceptionDetails"]
+                found.append(details.get("exception", {}).get("description", details["text"]))
             elif event["method"] == "Runtime.consoleAPICalled" and about["type"] in ("error", "warning"):
                 found.append(str(about["args"]))
             elif event["method"] == "Log.entryAdded" and about["entry"]["level"] in ("error", "warning"):

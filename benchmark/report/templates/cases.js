@@ -117,7 +117,7 @@ function browsing(box) {
       make("tbody", {}, ...rows.map((row, method) => make("tr", {}, make("th", { scope: "row" }, of.methods[method]),
         ...row.map((value, column) => make("td", value === null ? {} : { "data-value": value },
           value !== null && value === best[column] ? make("b", {}, print(value)) : print(value)))))));
-    one("#case-scores").replaceWith(table);
+    renew(table, box);
     sortable(table);
   }
 

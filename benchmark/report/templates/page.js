@@ -106,6 +106,14 @@ const scrolling = new ResizeObserver((entries) => {
   }
 });
 
+// A table in place of the one before it in its box.
+function renew(table, box) {
+  const before = one(`#${table.id}`, box);
+  scrolling.unobserve(before);
+  before.replaceWith(table);
+  scrolling.observe(table);
+}
+
 function furnish(within) {
   all(".item table, table.sortable", within).forEach((table) => sortable(table));
   all(".wide", within).forEach((box) => [box, ...box.children].forEach((node) => scrolling.observe(node)));

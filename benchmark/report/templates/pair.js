@@ -66,8 +66,8 @@ function comparing(box, open) {
         const effect = effectOf(metric, region, subset);
         return make("td", {}, signed(effect.mean, 2), make("small", {}, interval(effect)));
       })));
-    one("#pair-means", box).replaceWith(make("table", { class: "scores", id: "pair-means" },
-      make("caption", {}, make("span", {}, `${caption} ${about}`)), subsetHead(of, "Region"), make("tbody", {}, ...rows)));
+    renew(make("table", { class: "scores", id: "pair-means" },
+      make("caption", {}, make("span", {}, `${caption} ${about}`)), subsetHead(of, "Region"), make("tbody", {}, ...rows)), box);
   }
 
   function showCases(cases, effect, up, names, chosen, caption) {
@@ -99,7 +99,7 @@ function comparing(box, open) {
       make("tfoot", {}, make("tr", {}, make("th", { scope: "row" }, "Mean"),
         make("td", {}, drawn(effect.mean, ...whisker), figure(effect.mean, 2), make("small", {}, interval(effect))),
         ...means.map((mean) => make("td", {}, print(mean))))));
-    one("#pair-cases", box).replaceWith(table);
+    renew(table, box);
     sortable(table, { column: 1, order: up ? "descending" : "ascending" });
   }
 
