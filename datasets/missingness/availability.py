@@ -179,13 +179,13 @@ def availability(
     rates = _rates(profile, description)
     nominal = {m: rates[m] for m in modalities}
     drawn = _by_digits(profile, cases, description, seed)
-    some = np.asarray(drawn.any(axis=1))
-    if cases and not some.any():
+    having = np.flatnonzero(drawn.any(axis=1)).tolist()
+    if cases and not having:
         raise InputError(f"profile {profile} leaves none of {len(cases)} cases with anything: give more")
-    if left := int((~some).sum()):
+    if left := len(cases) - len(having):
         notes.append(f"{left} of {len(cases)} cases are left with nothing: they do not train")
-    table = _within(drawn[some], existing[some])
-    names = tuple(names[i] for i in np.flatnonzero(some).tolist())
+    table = _within(drawn[having], existing[having])
+    names = tuple(names[i] for i in having)
     return Availability(profile, modalities, names, table, nominal, notes=tuple(notes))
 
 
@@ -201,14 +201,12 @@ def store_availability(
 
 def mechanism(table: Availability, description: Description) -> str:
     """Return what it depends on who lacks what, in the words of statistics: MCAR, MAR or MNAR."""
-    if table.table.all():
-        return "nothing is missing"
-    if table.profile == "complete":
-        return AS_THE_FILES
     if table.profile.startswith("csv:"):
         return "missing as the table has it, which does not say by what"
     path = _yaml_path(table.profile)
-    return read_profile(path, description).mechanism if path else MCAR
+    by_name = AS_THE_FILES if table.profile == "complete" else MCAR
+    found = read_profile(path, description).mechanism if path else by_name
+    return "nothing is missing" if found == AS_THE_FILES and table.table.all() else found
 
 
 def unit(table: Availability, description: Description) -> str:
@@ -220,8 +218,8 @@ def unit(table: Availability, description: Description) -> str:
     shared = "" if drawn in (CASE, kind) else f", whose {kind}s share it"
     if drawn in (CASE, kind) and description.spatial_dims == 2 and not description.slices:
         shared = ", whose slices share it"
-    of = f" of {patients} patients" if kind != "patient" else ""
-    return f"for each {kind if drawn == CASE else drawn}{shared}: {cases} {kind}s{of}"
+    of = f" of {patients} patient{'s' * (patients > 1)}" if kind != "patient" else ""
+    return f"for each {kind if drawn == CASE else drawn}{shared}: {cases} {kind}{'s' * (cases > 1)}{of}"
 
 
 def check_profile(profile: str, description: Description) -> None:

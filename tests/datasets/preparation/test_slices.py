@@ -139,7 +139,7 @@ def test_a_slice_lacks_what_shows_nothing_there(tmp_path):
     table = store_availability("complete", store, store.cases)
     assert table.notes == (f"gado is not there in the files of 3 of {len(has)} cases",)
     assert mechanism(table, description) == "missing as the files are, which do not say by what"
-    assert unit(table, description) == f"for each slice: {len(has)} slices of 1 patients"
+    assert unit(table, description) == f"for each slice: {len(has)} slices of 1 patient"
 
 
 def test_a_later_call_keeps_what_is_whole(study, tmp_path):
@@ -206,7 +206,7 @@ def test_the_table_of_hga_comes_out_bit_for_bit():
     rounded = {modality: round(rate, 3) for modality, rate in table.realised.items()}
     assert rounded == {"flair": 0.887, "t1": 0.692, "t2": 0.476, "dp": 0.304, "gado": 0.092}
     assert mechanism(table, HGA) == "missing completely at random (MCAR): by chance alone"
-    assert unit(table, HGA) == "for each slice: 1802 slices of 1 patients"
+    assert unit(table, HGA) == "for each slice: 1802 slices of 1 patient"
     with pytest.raises(InputError, match="leaves none of 1 cases with anything"):
         availability("cr99999", ["a"], HGA, seed=0)
 
