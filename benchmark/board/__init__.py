@@ -1,1 +1,0 @@
-"""A leaderboard: archives of runs that keep its rules, and the pages made of them."""
