@@ -84,11 +84,7 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[P
     """Write ``<stem>.png`` (200 dpi) and what else of `FORMATS` is asked for; return the paths."""
     paths = []
     with rc_context(STYLE):
-        if engine := figure.get_layout_engine():
-            for axis in figure.axes:
-                axis.spines[:].set_in_layout(False)  # slow to measure; pads have room for their ticks
-            engine.execute(figure)
-            figure.set_layout_engine(None)  # arranged once is enough for all formats
+        _arrange(figure)
         for kind in formats:
             path = stem.with_name(f"{stem.name}.{kind}")
             content = io.BytesIO()
@@ -102,9 +98,19 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[P
 
 
 def screen(figure: Figure) -> Image.Image:
-    """Return a saved figure as a page shows it."""
+    """Return a figure as a page shows it."""
     with rc_context(STYLE):
+        _arrange(figure)
         return _drawn(figure, round(SCREEN * DPI))
+
+
+def _arrange(figure: Figure) -> None:
+    """Give everything its place, once for all formats."""
+    if engine := figure.get_layout_engine():
+        for axis in figure.axes:
+            axis.spines[:].set_in_layout(False)  # slow to measure; pads have room for their ticks
+        engine.execute(figure)
+        figure.set_layout_engine(None)
 
 
 def _drawn(figure: Figure, dpi: int) -> Image.Image:

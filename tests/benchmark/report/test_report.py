@@ -105,6 +105,7 @@ def test_every_file_is_there_and_a_second_report_has_the_same_bytes(grid, report
         return [path]
 
     monkeypatch.setattr("benchmark.report.write.save", copied)
+    monkeypatch.setattr("benchmark.report.figures.style.DPI", 40)
     second = out.with_name("second")  # beside the first: links to run folders are relative
     for path in write_report([grid], second, formats=["png"]).files:
         assert path.read_bytes() == (out / path.relative_to(second)).read_bytes(), path
