@@ -15,22 +15,21 @@ from torch import Tensor
 import backbones
 import passion
 from backbones.contract import Backbone, Fused
-from tests.tiny_networks import CROPS
 
 MASKS = ("1110", "0010", "1111", "0110", "1010", "0100", "0001")  # each a row of mr2468, flair t1ce t1 t2
-EPOCHS, CLASSES, TAU = 3, 4, 4.0
+EPOCHS, CLASSES, CROP, TAU = 3, 4, 16, 4.0
 
 
-def batches(crop: int) -> list[SimpleNamespace]:
+def batches() -> list[SimpleNamespace]:
     generator = torch.Generator().manual_seed(5)
     made = []
     for i, mask in enumerate(MASKS):
         present = torch.tensor([[bit == "1" for bit in mask]])
-        volumes = torch.randn(1, 4, crop, crop, crop, generator=generator, dtype=torch.float64)
+        volumes = torch.randn(1, 4, CROP, CROP, CROP, generator=generator, dtype=torch.float64)
         coarse = torch.randint(0, CLASSES, (1, 4, 4, 4), generator=generator)
         target = coarse
         for axis in (1, 2, 3):
-            target = target.repeat_interleave(crop // 4, axis)
+            target = target.repeat_interleave(CROP // 4, axis)
         if i == 0:
             target[target == 3] = 0  # a class that the crop lacks
         made.append(SimpleNamespace(volumes=volumes, present=present, target=target, cases=[f"case{i}"]))
@@ -127,7 +126,7 @@ def set_rate(optimiser: torch.optim.Optimizer, epoch: int) -> None:
     optimiser.param_groups[0]["lr"] = round(2e-4 * (1 - epoch / EPOCHS) ** 0.9, 8)
 
 
-def literal_trajectory(net: Backbone, variant: str, crop: int) -> tuple[list[float], list[Tensor]]:
+def literal_trajectory(net: Backbone, variant: str) -> tuple[list[float], list[Tensor]]:
     counts = torch.tensor([sum(mask[m] == "1" for mask in MASKS) for m in range(4)]).double()
     w = len(MASKS) / counts if variant == "released" else 1 / (1 - (len(MASKS) - counts) / len(MASKS))
     beta, eta = torch.ones(4, dtype=torch.float64), 0.01
@@ -135,7 +134,7 @@ def literal_trajectory(net: Backbone, variant: str, crop: int) -> tuple[list[flo
     for epoch in range(EPOCHS):
         set_rate(optimiser, epoch)
         total, seen = torch.zeros(4, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
-        for batch in batches(crop):
+        for batch in batches():
             loss, distance = literal_step(net, batch, beta, w, variant)
             step(net, optimiser, loss)
             curve.append(loss.item())
@@ -152,13 +151,13 @@ def literal_trajectory(net: Backbone, variant: str, crop: int) -> tuple[list[flo
     return curve, betas
 
 
-def our_trajectory(net: Backbone, variant: str, crop: int) -> tuple[list[float], list[Tensor]]:
+def our_trajectory(net: Backbone, variant: str) -> tuple[list[float], list[Tensor]]:
     counts = [sum(mask[m] == "1" for mask in MASKS) for m in range(4)]
     objective = passion.create("passion", 4, CLASSES, variant=variant, counts=counts, cases=len(MASKS))
     optimiser, curve, betas = optimiser_of(net), [], []
     for epoch in range(EPOCHS):
         set_rate(optimiser, epoch)
-        for batch in batches(crop):
+        for batch in batches():
             losses = objective.loss(net, batch)
             step(net, optimiser, losses.total)
             curve.append(losses.total.item())
@@ -168,24 +167,14 @@ def our_trajectory(net: Backbone, variant: str, crop: int) -> tuple[list[float],
     return curve, betas
 
 
-@pytest.mark.parametrize(
-    ("name", "variant"),
-    [
-        ("rfnet", "released"),
-        *(
-            pytest.param(*pair, marks=pytest.mark.long)
-            # Formulas are the same for all networks; some amplify rounding, and soon go other ways.
-            for pair in [("rfnet", "paper"), ("mmformer", "released"), ("m2ftrans", "released")]
-        ),
-    ],
-)
-def test_training_follows_the_literal_formulas(name: str, variant: str) -> None:
+# Formulas are the same for all networks: golden losses hold each to them.
+@pytest.mark.parametrize("variant", ["released", pytest.param("paper", marks=pytest.mark.long)])
+def test_training_follows_the_literal_formulas(variant: str) -> None:
     torch.manual_seed(0)
-    crop = CROPS.get(name, 32)
-    net = backbones.create(name, modalities=4, classes=CLASSES, width=4, crop=crop).double()
+    net = backbones.create("rfnet", modalities=4, classes=CLASSES, width=4, crop=CROP).double()
     net.eval()  # no dropout
-    curve, betas = our_trajectory(copy.deepcopy(net), variant, crop)
-    expected_curve, expected_betas = literal_trajectory(net, variant, crop)
+    curve, betas = our_trajectory(copy.deepcopy(net), variant)
+    expected_curve, expected_betas = literal_trajectory(net, variant)
     assert len(curve) >= 20
     torch.testing.assert_close(curve, expected_curve, rtol=1e-5, atol=0)
     torch.testing.assert_close(torch.stack(betas), torch.stack(expected_betas), rtol=1e-5, atol=0)
