@@ -1,4 +1,4 @@
-"""What a voxel's four intensities tell of its class is bounded: the floor on patients of the second edition."""
+"""What a voxel tells of its class is bounded: the floor on patients of the second edition."""
 
 from types import SimpleNamespace
 
