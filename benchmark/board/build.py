@@ -35,7 +35,8 @@ from benchmark.run_folder.folder import run_folders
 def build_site(board: Path, out: Path) -> list[Path]:
     """Write the pages of a board into `out` and return their files, `index.html` first.
 
-    Raises `InputError` where the board has no training, or `out` cannot be written.
+    Pages and tables of an earlier build that the board has no more are removed. Raises `InputError` where
+    the board has no training, or `out` cannot be written.
     """
     if not run_folders(board / RUNS):
         raise InputError(f"no training on the board {board}: add some with bench board add ARCHIVE")
@@ -44,6 +45,8 @@ def build_site(board: Path, out: Path) -> list[Path]:
     texts = dict(_pages(entries(collected), scored))
     try:
         (out / "tables").mkdir(parents=True, exist_ok=True)
+        for old in {*out.glob("*.html"), *out.glob("tables/*")} - {out / name for name in texts}:
+            old.unlink()  # of an entry that was withdrawn since, say
         for name, text in texts.items():
             (out / name).write_text(text, encoding="utf-8")
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html import escape
 from html.parser import HTMLParser
 
@@ -130,6 +131,21 @@ def test_an_empty_board_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="no training"):
         build_site(tmp_path, tmp_path / "file")
+
+
+def test_what_was_withdrawn_is_gone_from_the_pages(tmp_path):
+    for seed in (1, 2, 3):
+        accept(tmp_path / "board", "baseline", seed, 0.0)
+        accept(tmp_path / "board", "baseline", seed, 0.0, profile="mr8642")
+    site = tmp_path / "site"
+    build_site(tmp_path / "board", site)
+    (site / "CNAME").write_text("board.example")
+    for folder in (tmp_path / "board" / RUNS).glob("*mr8642*"):
+        shutil.rmtree(folder)
+    build_site(tmp_path / "board", site)
+    assert not [path for path in site.rglob("*") if "mr8642" in path.name]
+    assert "mr8642" not in (site / "index.html").read_text()
+    assert (site / "CNAME").exists()
 
 
 class Known:
