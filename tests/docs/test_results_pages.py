@@ -35,6 +35,30 @@ def test_their_tables_are_those_of_the_report(name, profiles):
         assert set(rows) <= shown
 
 
+def test_the_second_phantom_shows_the_floor_as_the_report_printed_it():
+    folder = RESULTS / "phantom2"
+    page = (folder / "README.md").read_text()
+    assert (folder / "tables" / "phantom2-complete-dice.md").read_text().split("\n\n")[0] in page
+
+
+@pytest.mark.parametrize(
+    ("grid", "runs"),
+    [
+        ("headline2", 283),
+        ("headline-cpu", 53),
+        (RESULTS / "phantom2" / "questions2.yaml", 145),
+        (RESULTS / "phantom2" / "floor.yaml", 1),
+    ],
+)
+def test_what_the_page_says_is_ready_is_that_large_and_has_the_floor(grid, runs):
+    configs = load_grid(str(grid)).configs
+    assert len(configs) == runs
+    floors = {config.profile for config in configs if config.backbone.name == "gaussian"}
+    assert floors == {config.profile for config in configs}
+    if runs > 1:
+        assert f"{runs} runs" in (RESULTS / "phantom2" / "README.md").read_text()
+
+
 NETWORKS = set(BACKBONES) - {"gaussian"}
 """All but the floor, which is no network."""
 
