@@ -28,7 +28,16 @@ from backbones.blocks import (
     norm_act,
     token_grid,
 )
-from backbones.contract import Backbone, Features, Fused, case_of_rows, encode_packed, packed
+from backbones.contract import (
+    Backbone,
+    Features,
+    Fused,
+    case_of_rows,
+    encode_packed,
+    packed,
+    pairs_of,
+)
+from backbones.host import host, on_device
 from backbones.m2ftrans_attention import TokenLayer, TransformerOptions
 from backbones.weights import RELEASED_MODALITIES, shared_released_name
 from bench_edges import Edges, space_of
@@ -92,10 +101,10 @@ class MaskedFusion(nn.Module):
         channels, space = maps.shape[2], maps.shape[3:]
         # A channel is normalised by itself, and a channel of zeros stays zero through norm and activation. So
         # the first convolution is a sum over modalities of what each gives alone, once for all subsets.
-        pairs = available.flatten().nonzero().squeeze(1)
+        modality = on_device(pairs_of(available) % available.shape[1], maps.device)
         own = norm_act(packed(maps, available)).flatten(2)
         kernels = self.first.weight.view(channels, -1, channels).transpose(0, 1)
-        products = kernels.index_select(0, pairs % available.shape[1]) @ own
+        products = kernels.index_select(0, modality) @ own
         mixed = (selection @ products.flatten(1)).view(len(selection), channels, *space)
         bias = cast(Tensor, self.first.bias).to(mixed.dtype)
         return self.rest(mixed + bias.view(-1, 1, 1, 1))
@@ -213,7 +222,8 @@ class MMFormer(TokenNetwork):
 
     def fuse_levels(self, features: Features, present: Tensor, case: Tensor) -> list[Tensor]:
         """Fuse all levels but the deepest; see `TokenNetwork.fuse_levels`."""
-        item, modality = features.available.nonzero(as_tuple=True)
+        device, pairs = present.device, host(features.available).nonzero(as_tuple=True)
+        item, modality = (on_device(each, device) for each in pairs)
         chosen = present.index_select(1, modality) & (case[:, None] == item)
         selection = chosen.to(features.levels[0].dtype)
         return [

@@ -182,6 +182,7 @@ class ResidualEncoder(nn.Module):
             maps.append(x)
         x = self.reduce(maps.pop())
         maps += [self.pyramid(x), x.mean(dim=(2, 3, 4), keepdim=True)]
-        if empty.any():
+        # Only a CPU is asked: a GPU would have to be waited for.
+        if x.device.type != "cpu" or empty.any():
             maps = [torch.where(empty.view(-1, 1, 1, 1, 1), m.detach(), m) for m in maps]
         return maps

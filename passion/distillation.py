@@ -74,14 +74,12 @@ def pixel_distillation(
 
 
 def similarity_maps(features: Tensor, labels: CaseLabels) -> Tensor:
-    """Cosine similarity of each voxel's features with the prototype of each class that the case has.
+    """Cosine similarity of each voxel's features with the prototype of each class.
 
-    A prototype is the mean feature vector over the class's voxels. `features` [R, F, V] -> [R, K, V], where K
-    counts the classes with at least one voxel.
+    A prototype is the mean feature vector over the class's voxels. `features` [R, F, V] ->
+    [R, classes, V], 0 for a class without a voxel.
     """
-    occurring = labels.count > 0
-    sums = features @ labels.one_hot[occurring].T
-    prototypes = sums / (labels.count[occurring] + COUNT_EPSILON)
+    prototypes = features @ labels.one_hot.T / (labels.count + COUNT_EPSILON)
     directions = prototypes / prototypes.norm(dim=1, keepdim=True).clamp(min=NORM_FLOOR)
     # torch's norm along an axis that is not the last is many times slower than this, which is equal to it.
     norms = features.square().sum(dim=1, keepdim=True).clamp(min=NORM_FLOOR**2).sqrt()
@@ -96,13 +94,15 @@ def semantic_distillation(student: Tensor, teacher: Tensor, labels: CaseLabels) 
         teacher: the same of the teacher [1, F, *space]; detached here.
         labels: of the case.
 
-    Returns proto [R], the mean squared difference, and distance [R], the mean absolute one, without gradient.
+    Returns proto [R], the mean squared difference, and distance [R], the mean absolute one, without gradient;
+    means over the voxels and the classes that the case has.
     """
     target = similarity_maps(full_precision(teacher.detach()).flatten(2), labels)
+    size = (labels.count > 0).sum() * target.shape[2]  # of the maps of classes that the case has
 
     def compare(features: Tensor) -> tuple[Tensor, Tensor]:
         difference = similarity_maps(full_precision(features).flatten(2), labels) - target
-        return difference.square().mean(dim=(1, 2)), difference.detach().abs().mean(dim=(1, 2))
+        return difference.square().sum(dim=(1, 2)) / size, difference.detach().abs().sum(dim=(1, 2)) / size
 
     proto, distance = at_once(compare, student)
     return proto, distance

@@ -38,10 +38,14 @@ from benchmark.training.build import build_backbone
 from benchmark.training.device import prepare_device
 from benchmark.training.memory import peak
 from benchmark.training.precision import DTYPES, autocast
-from benchmark.training.train import Training, train_step
+from benchmark.training.train import Training, moved, train_step
 from datasets.batches.loader import LoadedBatch, Loader
 from datasets.vocabulary import Description, table_subsets
 
+PASSES = 3
+"""How often a step moves each block's input and output at least: forward, and in both gradients."""
+COPIED = {"cpu": 2**28, "cuda": 2**30}
+"""Bytes that are copied to measure the bandwidth of the memory: more than any cache holds."""
 CASE = (150, 180, 150)
 """Voxels of a published case."""
 
@@ -110,16 +114,18 @@ def step(config: RunConfig, description: Description, count: int, setting: Measu
     """Time a training step whose samples have `count` modalities.
 
     Returns `seconds` (median), `peak_bytes`, `stages` (seconds of encode, unimodal, fuse, losses, backward,
-    optimiser) and the step's GFLOPs by kind.
+    optimiser), the step's GFLOPs by kind, and the `bytes` that its convolutions must move.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
     device = begin(setting)
-    run, batch = TrainingStep(config, description, device), noise_batch(config, description, count).to(device)
+    run = TrainingStep(config, description, device)
+    batch = moved(noise_batch(config, description, count), device)
     run(batch)
     run.stages.clear()
     seconds = repeat(partial(run, batch), setting, device, warm=False)
     stages, peak_bytes = dict(run.stages), peak(device)
+    numbers = ConvolutionMaps(run.network)
     with cpu.plain(), FlopCounterMode(display=False) as counter:  # last: it keeps what a step would let go
         run(batch)
     flops = counter.get_flop_counts()["Global"]
@@ -129,7 +135,25 @@ def step(config: RunConfig, description: Description, count: int, setting: Measu
         "peak_bytes": peak_bytes,
         "stages": {name: total / setting.repeats for name, total in stages.items()},
         "gflops": {"convolution": convolution / 1e9, "matrix": (sum(flops.values()) - convolution) / 1e9},
+        "bytes": PASSES * numbers.total * DTYPES[config.precision].itemsize,
     }
+
+
+class ConvolutionMaps:
+    """Counts the numbers that a network's convolutions read and make in its forward passes from now on.
+
+    Attributes:
+        total: of inputs and outputs; those that are computed again in a backward pass count again.
+    """
+
+    def __init__(self, network: torch.nn.Module):
+        self.total = 0
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv3d | torch.nn.ConvTranspose3d):
+                module.register_forward_hook(self._count)
+
+    def _count(self, module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self.total += inputs[0].numel() + output.numel()
 
 
 def window(config: RunConfig, description: Description, setting: Measurement) -> dict[str, Any]:
@@ -162,18 +186,22 @@ def metrics(
 
 
 def limits(precision: str, setting: Measurement) -> dict[str, float]:
-    """Measure the best large convolution and matrix product here, in GFLOP/s."""
+    """Measure the best large convolution and matrix product here, in GFLOP/s, and a copy, in GB/s."""
     device, dtype = begin(setting), DTYPES[precision]
     edge = 2048 if device.type == "cpu" else 8192
     a = torch.randn(edge, edge, device=device, dtype=dtype)
     x = torch.randn(4, 64, 32, 32, 32, device=device, dtype=dtype)
     x = x.to(memory_format=torch.channels_last_3d)
     weight = torch.randn(64, 64, 3, 3, 3, device=device, dtype=dtype)
+    source = torch.zeros(COPIED[device.type] // 4, device=device)
+    target = torch.zeros_like(source)
     product = repeat(lambda: a @ a, setting, device)
+    copy = repeat(lambda: target.copy_(source), setting, device)
     convolution = repeat(lambda: torch.nn.functional.conv3d(x, weight, padding=1), setting, device)
     return {
         "matrix": 2 * edge**3 / product / 1e9,
         "convolution": 2 * x.numel() * 27 * 64 / convolution / 1e9,
+        "bandwidth": 2 * COPIED[device.type] / copy / 1e9,  # read and written
     }
 
 

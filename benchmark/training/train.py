@@ -18,6 +18,7 @@ from torch import Tensor
 
 from backbones import noise
 from backbones.contract import Backbone
+from backbones.host import host, on_device
 from backbones.recompute import Recomputed
 from benchmark.config.run_config import RunConfig, TrainConfig
 from benchmark.run_folder.checkpoint import load_checkpoint, save_checkpoint
@@ -45,12 +46,16 @@ PREFERENCE = ("distance", "preference", "score")
 
 @dataclass
 class EpochProgress:
-    """How far an epoch is: `step` steps over `cases` cases, their summed terms, what each modality `seen`."""
+    """How far an epoch is: `step` steps over `cases` cases, their summed terms, what each modality `seen`.
+
+    `broken`: float64 [2], the first step whose loss was not finite, -1 as long as all were, and that loss.
+    """
 
     step: int = 0
     cases: int = 0
     totals: dict[str, Tensor] = field(default_factory=dict)
     seen: Tensor | None = None
+    broken: Tensor | None = None
     elapsed: float = 0.0
     wait: float = 0.0
 
@@ -75,6 +80,7 @@ class Training:
         device: where to compute.
         team: the processes that share the batches; the first alone writes and validates.
         epoch, progress: how far the training is.
+        shown: the cases of the epoch's steps.
         best: the weights that `train.select: best` ends with.
     """
 
@@ -92,6 +98,7 @@ class Training:
         self.optimiser = make_optimiser(config, backbone, objective, device)
         self.scaler = scaler(config.precision, device)
         self.epoch, self.progress, self.best = 0, EpochProgress(), Best()
+        self.shown: dict[int, list[str]] = {}
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -228,10 +235,7 @@ def steps(training: Training) -> Generator[None, None, None]:
         group["lr"] = rate * group.get("factor", 1.0)
     training.backbone.train()
     began, waited = time.monotonic() - progress.elapsed, progress.wait
-    progress.totals = {name: total.cpu() for name, total in progress.totals.items()}
-    progress.seen = (
-        torch.zeros(training.backbone.modalities) if progress.seen is None else progress.seen.cpu()
-    )
+    _resume(progress, training)
     network = Recomputed(training.backbone) if config.train.recompute else training.backbone
     subset = partial(training.objective.subset, config.seed)
     for step, batch in enumerate(loader.batches(training.epoch, progress.step, subset), progress.step):
@@ -240,9 +244,8 @@ def steps(training: Training) -> Generator[None, None, None]:
         idle = training.team.idle(loader.cases_in(step))
         with noise.step(f"{config.seed} epoch {training.epoch} step {step}", batch.cases):
             terms, showed = train_step(training, network, batch, idle)
-        for name, value in terms.items():
-            progress.totals[name] = progress.totals.get(name, torch.zeros(())) + value.cpu()
-        progress.seen += showed
+        training.shown[step] = batch.cases
+        _add(progress, step, terms, showed)
         progress.cases += loader.cases_in(step)
         progress.step = step + 1
         progress.elapsed = time.monotonic() - began
@@ -250,33 +253,73 @@ def steps(training: Training) -> Generator[None, None, None]:
         yield
 
 
+def moved(batch: LoadedBatch, device: torch.device) -> LoadedBatch:
+    """Return the batch on `device`, its masks so that the host still knows them."""
+    there = batch.to(device)
+    there.available, there.present = (on_device(each, device) for each in (batch.available, batch.present))
+    return there
+
+
+def _resume(progress: EpochProgress, training: Training) -> None:
+    """Have the account of an epoch, or of what is done of it, where it can be added to without waiting."""
+    device, team = training.device, training.team
+    training.shown = {}
+    progress.totals = {name: total.to(device) for name, total in progress.totals.items()}
+    none = torch.zeros(training.backbone.modalities)
+    # One process knows on the host what its batches show; several add it up on their devices.
+    progress.seen = (none if progress.seen is None else progress.seen).to("cpu" if team.size == 1 else device)
+    whole = torch.tensor([-1.0, 0.0], dtype=torch.float64)
+    progress.broken = (whole if progress.broken is None else progress.broken).to(device)
+
+
+def _add(progress: EpochProgress, step: int, terms: dict[str, Tensor], showed: Tensor) -> None:
+    """Add a step to the account of its epoch. The device is not waited for: `check_finite` looks later."""
+    assert progress.seen is not None
+    assert progress.broken is not None
+    for name, value in terms.items():
+        progress.totals[name] = progress.totals.get(name, torch.zeros_like(value)) + value
+    progress.seen += showed
+    loss = terms["total"].double()
+    now = torch.stack([torch.full_like(loss, step), loss])
+    first = (progress.broken[0] < 0) & ~torch.isfinite(loss)
+    progress.broken = torch.where(first, now, progress.broken)
+
+
+def check_finite(training: Training) -> None:
+    """Raise FloatingPointError if the loss of a step of this epoch was not finite; says of which."""
+    if training.progress.broken is None:
+        return
+    step, loss = training.progress.broken.tolist()
+    if step >= 0:
+        raise FloatingPointError(
+            f"the loss is {loss} in epoch {training.epoch} at {', '.join(training.shown[int(step)])}: "
+            "lower train.lr, or check the data"
+        )
+
+
 def train_step(
     training: Training, network: Any, batch: LoadedBatch, idle: bool = False
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Change the weights by one batch; return the terms of the loss and what each modality showed of it.
 
-    `idle`: this process of a team has no case in this batch and only keeps the others company.
+    The host does not wait for the device. `idle`: this process of a team has no case in this batch and only
+    keeps the others company.
     """
     config, objective, team = training.config, training.objective, training.team
-    moved = batch.to(training.device)
+    there = moved(batch, training.device)
     weights = [p for p in training.backbone.parameters() if p.requires_grad]
     with torch.no_grad():
         objective.outer_step(weights)
     before = objective.state_dict() if team.size > 1 else {}
     with autocast(config.precision, training.device):
-        losses = objective.loss(network, moved)
+        losses = objective.loss(network, there)
     used = batch.available if config.objective.policy == "pdt" else batch.present
     terms = {"total": losses.total.detach(), **losses.terms}
-    showed = used.sum(dim=0)
+    showed = host(used).sum(dim=0)
     if team.size > 1:
         team.sum_state(objective, before, idle)
         *sums, showed = team.sum([value * (not idle) for value in (*terms.values(), showed)])
         terms = {name: total.to(term.dtype) for (name, term), total in zip(terms.items(), sums, strict=True)}
-    if not torch.isfinite(terms["total"]):
-        raise FloatingPointError(
-            f"the loss is {terms['total'].item()} in epoch {training.epoch} at {', '.join(batch.cases)}: "
-            "lower train.lr, or check the data"
-        )
     training.optimiser.zero_grad(set_to_none=True)
     if losses.total.requires_grad:
         objective.backward(_scaled(losses, training.scaler), weights)
@@ -291,7 +334,10 @@ def train_step(
 def _end_epoch(training: Training) -> dict[str, Any]:
     """End the epoch for the objective, say in a log line what it came to, and go to the next."""
     config, progress = training.config, training.progress
+    check_finite(training)
     assert progress.seen is not None
+    progress.totals = {name: total.cpu() for name, total in progress.totals.items()}
+    progress.seen = progress.seen.cpu()
     changed = training.objective.end_epoch() or {}
     means = {k: v.sum() / progress.cases for k, v in progress.totals.items() if k not in PREFERENCE}
     line = {
@@ -335,7 +381,8 @@ class _Checkpoints:
         return self._cadence.due(elapsed, self._cost, self._training.epoch - self._epoch)
 
     def write(self) -> None:
-        """Write one, in the process that writes."""
+        """Write one, in the process that writes, of weights that are sound."""
+        check_finite(self._training)
         if not self._training.team.leads:
             return
         began = time.monotonic()

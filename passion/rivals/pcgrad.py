@@ -25,7 +25,7 @@ class PCGrad(TaskWeighting):
     def backward(self, losses: Losses, parameters: list[nn.Parameter]) -> None:
         """Add the projected gradients to those of `parameters`."""
         assert losses.tasks is not None
-        tasks = [losses.tasks.own[m] for m in losses.tasks.cases.nonzero().squeeze(1)]
+        tasks = [losses.tasks.own[m] for m in losses.tasks.cases.nonzero().squeeze(1).tolist()]
         if losses.tasks.shared.requires_grad:
             tasks.append(losses.tasks.shared)
         gradients = []
@@ -46,8 +46,9 @@ def project(gradients: Tensor) -> Tensor:
     total = torch.zeros_like(gradients[0])
     for i, gradient in enumerate(gradients):
         for j in torch.randperm(len(gradients)).tolist():
-            dot = gradient @ gradients[j]
-            if j != i and dot < 0:
-                gradient = gradient - dot / squares[j] * gradients[j]
+            if j != i:
+                dot = gradient @ gradients[j]
+                projected = gradient - dot / squares[j] * gradients[j]
+                gradient = torch.where(dot < 0, projected, gradient)
         total += gradient
     return total
