@@ -114,6 +114,8 @@ class A2FSeg(Backbone):
 
         width: int = Field(32, ge=2)
 
+    capturable = True
+
     def __init__(
         self,
         modalities: int,

@@ -93,10 +93,16 @@ class Backbone(nn.Module, ABC):
             leave out what they make of it: `sep`, or a warm-up.
         Options: what a user may choose. A network with options declares a class of its own by this name, and
             takes an instance as `options`.
+        capturable: whether its passes may be recorded for all batches that show the same subsets and then
+            replayed: it looks at no value of a tensor, and draws from torch's own generator alone.
+        compiled: names of parts that `torch.compile` takes where a training asks for it: their `forward` goes
+            by the shapes of tensors alone.
         rates: learning rates of parameters, by name, over that of all others.
     """
 
     Options: ClassVar[type[MethodOptions]] = MethodOptions
+    capturable: ClassVar[bool] = False
+    compiled: ClassVar[tuple[str, ...]] = ()
     rates: ClassVar[dict[str, float]] = {}
     has_unimodal: bool = True
 

@@ -44,6 +44,11 @@ def _copied(original: Tensor, device: torch.device) -> Tensor:
     return copy
 
 
+def may_look(device: torch.device) -> bool:
+    """Whether the host may decide by values of `device`: those of a CPU, unless what it does is recorded."""
+    return device.type == "cpu" and _kept is None
+
+
 @contextmanager
 def kept_in(copies: dict[_Key, Tensor]) -> Iterator[None]:
     """Let `on_device` make each copy once and keep it in `copies`, for what is recorded to be run again."""

@@ -89,6 +89,9 @@ class M2FTrans(Backbone):
 
     Options = TransformerOptions
 
+    capturable = True
+    compiled = ("encoders", "unimodal_decoder")
+
     def __init__(
         self,
         modalities: int,

@@ -128,6 +128,9 @@ class TokenNetwork(Backbone):
 
     Options = TransformerOptions
 
+    capturable = True
+    compiled = ("encoders", "unimodal_decoder")
+
     def __init__(
         self,
         modalities: int,

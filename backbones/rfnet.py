@@ -236,6 +236,9 @@ class RFNet(Backbone):
 
         width: int = Field(8, ge=2, multiple_of=2)
 
+    capturable = True
+    compiled = ("encoders", "unimodal_decoder")
+
     def __init__(self, modalities: int, classes: int, options: Options, spatial_dims: int = 3):
         super().__init__(modalities, classes, spatial_dims)
         width = options.width

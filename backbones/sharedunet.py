@@ -59,6 +59,8 @@ class SharedUNet(Backbone):
 
         width: int = Field(16, ge=2, multiple_of=2)
 
+    capturable = True
+
     def __init__(self, modalities: int, classes: int, options: Options, spatial_dims: int = 3):
         super().__init__(modalities, classes, spatial_dims)
         channels = [options.width * 2**level for level in range(DEPTH + 1)]

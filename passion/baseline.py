@@ -43,6 +43,7 @@ class Baseline(Objective):
     add terms of its own after the warm-up; their names stand in `scalar_terms` and `modality_terms`.
     """
 
+    capturable = True
     scalar_terms: tuple[str, ...] = ()
     modality_terms: tuple[str, ...] = ()
 

@@ -86,6 +86,10 @@ class Objective(ABC):
     training; an objective uses those it needs. `loss` works without gradient and in evaluation mode, and
     leaves the backbone's mode to the caller.
 
+    `capturable`: whether `loss` and `backward` may be recorded once for all batches that show the same
+    subsets, and then replayed: they look at no value of a tensor, decide nothing else on the CPU that changes
+    from step to step, and change tensors of their own in place. Whoever does not say so is not recorded.
+
     `summed` names those tensors of `state_dict` that each case adds to: devices that share a batch add them
     up. An objective with its own `backward` needs the whole batch, so that devices cannot share it.
 
@@ -94,6 +98,7 @@ class Objective(ABC):
     """
 
     Options: ClassVar[type[ObjectiveOptions]] = ObjectiveOptions
+    capturable: ClassVar[bool] = False
     summed: tuple[str, ...] = ()
     without_unimodal: str = "sep is left out: the network has no auxiliary decoder"
 

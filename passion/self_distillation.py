@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from backbones.contract import Auxiliary, Backbone, Features, Fused, has_dropout
-from backbones.host import host, on_device
+from backbones.host import host, may_look, on_device
 from bench_schema import refuse
 from passion.distillation import dice_distance, pixel_distillation, semantic_distillation
 from passion.losses import CaseLabels, deep_supervision, output_loss
@@ -104,6 +104,7 @@ class Passion(Objective):
             return self.preference if self.semantic or self.delta or self.beta else None
 
     options: Options
+    capturable = True
     summed = ("distance", "seen")
 
     def __init__(self, modalities: int, classes: int, options: Options, **facts: Any):
@@ -132,7 +133,7 @@ class Passion(Objective):
             delta = (terms["preference"] < 0).to(delta)
         gate = delta if self.options.variant == "released" else torch.ones_like(delta)
         # A look at the gate costs a GPU more than the gradients that are then multiplied by 0.
-        learning = taught & gate.bool() if device.type == "cpu" else taught
+        learning = taught & gate.bool() if may_look(device) else taught
         terms["sep"] = self._sep(backbone, features, labels, taught, learning)
         total = self._total(terms, delta, gate) + weighted_sum(auxiliary)
         if self.options.distance is None:

@@ -38,7 +38,7 @@ from benchmark.training.build import build_backbone
 from benchmark.training.device import prepare_device
 from benchmark.training.memory import peak
 from benchmark.training.precision import DTYPES, autocast
-from benchmark.training.train import Training, moved, train_step
+from benchmark.training.train import Training, moved, record_steps, train_step
 from datasets.batches.loader import LoadedBatch, Loader
 from datasets.vocabulary import Description, table_subsets
 
@@ -52,11 +52,15 @@ CASE = (150, 180, 150)
 
 @dataclass(frozen=True)
 class Measurement:
-    """How to measure: the device (cpu or cuda), CPU threads, counted repeats after a warm-up."""
+    """How to measure: the device (cpu or cuda), CPU threads, counted repeats after a warm-up.
+
+    `resident`: with recorded steps; their stages are not told apart.
+    """
 
     device: str = "cpu"
     threads: int = 1
     repeats: int = 3
+    resident: bool = False
 
 
 def published(backbone: str, objective: str = "passion", precision: str = "fp32", **train: Any) -> RunConfig:
@@ -75,7 +79,9 @@ def published(backbone: str, objective: str = "passion", precision: str = "fp32"
 class TrainingStep:
     """The training steps of a run, each called with a batch; their stages' seconds add up in `stages`."""
 
-    def __init__(self, config: RunConfig, description: Description, device: torch.device):
+    def __init__(
+        self, config: RunConfig, description: Description, device: torch.device, resident: bool = False
+    ):
         self.stages: dict[str, float] = defaultdict(float)
         self._device = device
         self.network = network = build_backbone(config, description).to(device).train()
@@ -89,18 +95,29 @@ class TrainingStep:
         objective.left_out(network)
         objective.epoch = config.objective.warmup_epochs  # what most epochs compute
         self._training = Training(config, network, objective, cast(Loader, None), device)
-        for part, name in (
-            *((network, name) for name in ("encode", "unimodal", "fuse")),
-            *((objective, name) for name in ("loss", "backward")),
-        ):
+        parts: list[tuple[Any, str]] = (
+            []
+            if resident
+            else [  # a recording may not wait for the time
+                *((network, name) for name in ("encode", "unimodal", "fuse")),
+                *((objective, name) for name in ("loss", "backward")),
+            ]
+        )
+        for part, name in parts:
             stage = "losses" if name == "loss" else name
             setattr(part, name, self._stage(stage)(getattr(part, name)))
         self._trained = Recomputed(network) if config.train.recompute else network
+        if resident:
+            record_steps(self._training, self._trained)
 
     def __call__(self, batch: LoadedBatch) -> None:
         """Do a step: forward pass, losses, backward pass, and the optimiser's, which is all the rest."""
         with self._stage("optimiser"):
             train_step(self._training, self._trained, batch)
+
+    def forget_recordings(self) -> None:
+        """Compute the next steps anew, so that their operations can be counted."""
+        self._training.captured = None
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -119,12 +136,14 @@ def step(config: RunConfig, description: Description, count: int, setting: Measu
     from torch.utils.flop_counter import FlopCounterMode
 
     device = begin(setting)
-    run = TrainingStep(config, description, device)
+    run = TrainingStep(config, description, device, setting.resident)
     batch = moved(noise_batch(config, description, count), device)
-    run(batch)
+    for _ in range(2 if setting.resident else 1):  # a kind of batch is recorded when it comes again
+        run(batch)
     run.stages.clear()
     seconds = repeat(partial(run, batch), setting, device, warm=False)
     stages, peak_bytes = dict(run.stages), peak(device)
+    run.forget_recordings()
     numbers = ConvolutionMaps(run.network)
     with cpu.plain(), FlopCounterMode(display=False) as counter:  # last: it keeps what a step would let go
         run(batch)

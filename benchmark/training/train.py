@@ -14,7 +14,7 @@ from math import cos, pi
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from backbones import noise
 from backbones.contract import Backbone
@@ -25,6 +25,7 @@ from benchmark.run_folder.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
 from benchmark.run_folder.folder import RunFolder
 from benchmark.run_folder.reasons import Pruned
+from benchmark.training.captured import CapturedSteps, CudaRecorder, Gradients
 from benchmark.training.data_parallel import ALONE, Team
 from benchmark.training.memory import peak
 from benchmark.training.precision import autocast, scaler
@@ -79,8 +80,10 @@ class Training:
         loader: yields the batches of an epoch.
         device: where to compute.
         team: the processes that share the batches; the first alone writes and validates.
+        resident: whether to record steps where that can be done.
         epoch, progress: how far the training is.
         shown: the cases of the epoch's steps.
+        captured: what does the passes of a step from recordings; None: each is computed anew.
         best: the weights that `train.select: best` ends with.
     """
 
@@ -92,13 +95,18 @@ class Training:
         loader: Loader,
         device: torch.device,
         team: Team = ALONE,
+        resident: bool = False,
     ):
         self.config, self.backbone, self.objective = config, backbone, objective
         self.loader, self.device, self.team = loader, device, team
+        self.resident = resident
         self.optimiser = make_optimiser(config, backbone, objective, device)
+        if config.train.compile:
+            compile_parts(backbone)
         self.scaler = scaler(config.precision, device)
         self.epoch, self.progress, self.best = 0, EpochProgress(), Best()
         self.shown: dict[int, list[str]] = {}
+        self.captured: CapturedSteps | None = None
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -189,6 +197,14 @@ def train(
         training.backbone.load_state_dict(training.best.weights)
 
 
+def compile_parts(backbone: Backbone, backend: str = "inductor") -> None:
+    """Let `torch.compile` take the parts that a network names; the names of weights stay as they are."""
+    for name in backbone.compiled:
+        part = backbone.get_submodule(name)
+        for module in part if isinstance(part, nn.ModuleList) else [part]:
+            module.compile(backend=backend, dynamic=False)
+
+
 def make_optimiser(
     config: RunConfig, backbone: Backbone, objective: Objective, device: torch.device
 ) -> torch.optim.Optimizer:
@@ -237,6 +253,8 @@ def steps(training: Training) -> Generator[None, None, None]:
     began, waited = time.monotonic() - progress.elapsed, progress.wait
     _resume(progress, training)
     network = Recomputed(training.backbone) if config.train.recompute else training.backbone
+    if training.resident and training.captured is None:
+        record_steps(training, network)
     subset = partial(training.objective.subset, config.seed)
     for step, batch in enumerate(loader.batches(training.epoch, progress.step, subset), progress.step):
         # Dropout draws depend on the step alone, so a resumed run repeats them.
@@ -251,6 +269,31 @@ def steps(training: Training) -> Generator[None, None, None]:
         progress.elapsed = time.monotonic() - began
         progress.wait = waited + loader.wait
         yield
+
+
+def record_steps(training: Training, network: Any) -> None:
+    """From now on record a training's steps, with `network` in place of its own, where that can be."""
+    if not why_not_captured(training):
+        in_place = partial(gradients, training, network, in_place=True)
+        training.captured = CapturedSteps(in_place, CudaRecorder())
+
+
+def why_not_captured(training: Training) -> str:
+    """Say in one line why the steps of a training cannot be recorded; empty where they can."""
+    config = training.config
+    if training.device.type != "cuda":
+        return "steps are recorded on CUDA alone"
+    if training.team.size > 1:
+        return "several devices share each batch"
+    if config.train.recompute:
+        return "train.recompute looks at the state of the random numbers"
+    for kind, name, part in (
+        ("objective", config.objective.name, training.objective),
+        ("backbone", config.backbone.name, training.backbone),
+    ):
+        if not part.capturable:
+            return f"{kind} {name} cannot be recorded"
+    return ""
 
 
 def moved(batch: LoadedBatch, device: torch.device) -> LoadedBatch:
@@ -307,28 +350,43 @@ def train_step(
     """
     config, objective, team = training.config, training.objective, training.team
     there = moved(batch, training.device)
-    weights = [p for p in training.backbone.parameters() if p.requires_grad]
     with torch.no_grad():
-        objective.outer_step(weights)
+        objective.outer_step(_weights(training))
     before = objective.state_dict() if team.size > 1 else {}
-    with autocast(config.precision, training.device):
-        losses = objective.loss(network, there)
+    if training.captured:
+        terms, learns = training.captured(there, objective.warming_up)
+    else:
+        terms, learns = gradients(training, network, there)
     used = batch.available if config.objective.policy == "pdt" else batch.present
-    terms = {"total": losses.total.detach(), **losses.terms}
     showed = host(used).sum(dim=0)
     if team.size > 1:
         team.sum_state(objective, before, idle)
         *sums, showed = team.sum([value * (not idle) for value in (*terms.values(), showed)])
         terms = {name: total.to(term.dtype) for (name, term), total in zip(terms.items(), sums, strict=True)}
-    training.optimiser.zero_grad(set_to_none=True)
-    if losses.total.requires_grad:
-        objective.backward(_scaled(losses, training.scaler), weights)
+    if learns:
         if team.size > 1:
             team.sum_gradients([p for g in training.optimiser.param_groups for p in g["params"]], idle)
         fill_gradients(training.optimiser)
         training.scaler.step(training.optimiser)
         training.scaler.update()
     return terms, showed
+
+
+def gradients(training: Training, network: Any, batch: LoadedBatch, in_place: bool = False) -> Gradients:
+    """Do the forward and backward pass of a batch that is on the device, and leave gradients at the weights.
+
+    `in_place`: the tensors of the last step's gradients are used again.
+    """
+    with autocast(training.config.precision, training.device):
+        losses = training.objective.loss(network, batch)
+    training.optimiser.zero_grad(set_to_none=not in_place)
+    if losses.total.requires_grad:
+        training.objective.backward(_scaled(losses, training.scaler), _weights(training))
+    return Gradients({"total": losses.total.detach(), **losses.terms}, losses.total.requires_grad)
+
+
+def _weights(training: Training) -> list[nn.Parameter]:
+    return [p for p in training.backbone.parameters() if p.requires_grad]
 
 
 def _end_epoch(training: Training) -> dict[str, Any]:

@@ -75,7 +75,8 @@ class GradNorm(TaskWeighting):
         w = self.weight.double()
         slope = norm_slope(w, norms, loss / self.first.clamp(min=1e-12), cases > 0, self.options.alpha)
         # The chain rule through w = M softmax(theta).
-        self.theta.grad = (w * (slope - (w * slope).sum() / self.modalities)).to(self.theta)
+        gradient = (w * (slope - (w * slope).sum() / self.modalities)).to(self.theta)
+        self.theta.grad = gradient if self.theta.grad is None else self.theta.grad.copy_(gradient)
 
     def end_epoch(self) -> dict[str, list[float]] | None:
         """Return the weights, or None in the warm-up."""

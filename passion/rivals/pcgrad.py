@@ -22,6 +22,8 @@ from passion.rivals.weighting import TaskWeighting, task_gradient
 class PCGrad(TaskWeighting):
     """Gradient surgery over the fused task and those of the modalities. Terms: `fuse`, `prm`, `sep`."""
 
+    capturable = False  # the order of projections is drawn on the CPU
+
     def backward(self, losses: Losses, parameters: list[nn.Parameter]) -> None:
         """Add the projected gradients to those of `parameters`."""
         assert losses.tasks is not None
