@@ -48,6 +48,7 @@ test: setup  ## Check style, types and architecture, and run the fast tests
 	$(PYTEST) -m "not long"
 
 test-long: setup  ## Run the tests that take minutes
+	$(BIN)/python -m pip install --quiet --editable '.[kernels]' || echo "no Triton could be installed: its kernels are not tested"
 	$(PYTEST) -m long
 
 docs: setup  ## Build the pages as a site that needs no network: site/index.html

@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -149,6 +149,7 @@ def _train_and_test(folder: RunFolder, execution: Execution, trial: Trial | None
             backbone = _train(folder, inputs, execution, device, trial, tracker.log_epoch)
         if trial:
             rows = validate(config, inputs.store, backbone, device, inputs.split.val)
+            trial.note(rows)
             write_rows(folder.path / VALIDATED, rows)
             return
         for test in folder.tests():
@@ -273,15 +274,29 @@ def _test(
     test: TestFolder, inputs: Inputs, backbone: Backbone, device: torch.device, execution: Execution
 ) -> None:
     """Score the test cases as the test's `test.yaml` says."""
-    config, store = inputs.config, inputs.store
     settings = test.settings()["test"]
-    options = {**segment_options(settings), "dedicated": inputs.subset, "resident": execution.resident}
+    segment = segmenter(inputs, settings, backbone, device, execution.resident)
+    score_cases(test, inputs.store, inputs.tested, segment, Scoring.of(settings), execution.stop, device)
+
+
+def segmenter(
+    inputs: Inputs,
+    settings: Mapping[str, Any],
+    backbone: Backbone,
+    device: torch.device,
+    resident: bool = False,
+) -> Callable[[str], Segmentation]:
+    """Return what segments a test case, by its name, as a test's settings say.
+
+    `resident`: see `segment_case`.
+    """
+    options = {**segment_options(settings), "dedicated": inputs.subset, "resident": resident}
 
     def segment(case: str) -> Segmentation:
-        with autocast(config.precision, device):
-            return segment_case(backbone, store, case, device=device, **options)
+        with autocast(inputs.config.precision, device):
+            return segment_case(backbone, inputs.store, case, device=device, **options)
 
-    score_cases(test, store, inputs.tested, segment, Scoring.of(settings), execution.stop, device)
+    return segment
 
 
 def _degraded(folder: RunFolder) -> Path:
