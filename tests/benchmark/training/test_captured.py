@@ -181,6 +181,24 @@ def test_the_tape_loses_what_the_host_decides():
     assert made.item() == -2.0
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name in BACKBONES if BACKBONES.get(name).compiled])
+def test_compiled_parts_compute_alike(name):
+    plain, compiled = small_network(name).eval(), small_network(name).eval()
+    training.compile_parts(compiled, backend="eager")
+    edge = 16 if name == "rfnet" else 32
+    x, there = torch.randn(1, MODALITIES, edge, edge, 1).double(), torch.ones(1, MODALITIES, dtype=torch.bool)
+    torch.testing.assert_close(compiled(x, there), plain(x, there), rtol=1e-12, atol=1e-12)
+    assert compiled.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_compiling_is_part_of_a_runs_hash():
+    plain, off, on = (
+        RunConfig.model_validate({"train": train}) for train in ({}, {"compile": False}, {"compile": True})
+    )
+    assert plain.hash == off.hash != on.hash
+
+
 def test_why_a_training_is_not_recorded():
     *_, run = trained("pcgrad", tiny_backbone, (6, 6, 6), epochs=1)
     assert why_not_captured(run) == "steps are recorded on CUDA alone"
