@@ -1,5 +1,6 @@
 """Weights that are handed in: they fit the configuration, and make the predictions."""
 
+import secrets
 from dataclasses import replace
 
 import numpy as np
@@ -53,7 +54,7 @@ def check_weights(folder: RunFolder, inputs: Inputs, test: CheckedTest) -> bool:
         device = prepare_device("cpu", available_cores())
         use_precision("fp32")
         here = replace(inputs, config=inputs.config.model_copy(update={"precision": "fp32"}))
-        case = inputs.tested[0]
+        case = secrets.choice(inputs.tested)  # which nobody can have prepared for
         made = segmenter(here, test.settings["test"], backbone.eval(), device)(case).maps
         shape = inputs.store.record(case).shape
         file = folder.path / TESTS / test.name / PREDICTIONS / f"{case}.npz"

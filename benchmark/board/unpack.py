@@ -64,7 +64,7 @@ def unpack(archive: Path, place: Path) -> tuple[RunFolder, dict[str, str]]:
                 require(
                     "archive", not rest.strip(b"\0") and not stream.read(1), "something follows its files"
                 )
-        except (tarfile.TarError, EOFError, zlib.error) as error:
+        except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise BrokenRule("archive", f"{archive.name} is no whole .tar.gz ({error})") from None
         return RunFolder(folder), _checked(folder, names)
 

@@ -12,15 +12,19 @@ from lone_test_folder import single_test
 from safetensors.numpy import load_file, save_file
 
 from bench_errors import InputError
+from benchmark.board import check_network
 from benchmark.board.accept import add_archives
 from benchmark.board.check_run import check_run
 from benchmark.board.entries import RUNS, Accepted
 from benchmark.board.rules import RULES, BrokenRule
 from benchmark.board.unpack import unpack
+from benchmark.evaluation.metrics import Scoring
+from benchmark.evaluation.sliding_window import Segmentation, score_maps
 from benchmark.report.data.collect import collect
 from benchmark.run_folder.case_rows import read_rows, write_rows
 from benchmark.run_folder.files import read_yaml
 from benchmark.run_folder.folder import run_folders
+from datasets.store.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +259,35 @@ def test_the_scores_are_those_of_the_predictions(handed_in, tmp_path):
     assert not as_recorded.tests[0].recomputed
     assert not as_recorded.predicted_again
     assert as_recorded.tests[0].rows != original.rows
+
+
+def test_predictions_that_the_weights_do_not_make_are_refused_in_whatever_case_is_drawn(
+    handed_in, tmp_path, monkeypatch
+):
+    """The references themselves, handed in as predictions of one case with the scores that they have."""
+    (archive, *_), stores = handed_in
+    store = Store.open(stores["phantom"])
+    drawn = []
+    monkeypatch.setattr(check_network.secrets, "choice", lambda cases: drawn.append(cases) or cases[-1])
+    checked = check_run(*unpack(archive, tmp_path / "honest"), stores)
+    assert checked.predicted_again
+    assert drawn == [checked.inputs.tested]
+    case = checked.inputs.tested[-1]
+
+    def perfect(run):
+        test = single_test(run)
+        path = test / "predictions" / f"{case}.npz"
+        with np.load(path) as arrays:
+            subsets, maps = arrays["subsets"], np.zeros_like(arrays["maps"]) + store.labels(case)
+        np.savez_compressed(path, subsets=subsets, maps=maps)
+        scoring = Scoring.of(read_yaml(test / "test.yaml")["test"])
+        scored = score_maps(store, case, Segmentation(dict(zip(subsets, maps, strict=True))), scoring)
+        values = {row[:4]: row for row in scored}
+        scores(lambda row: values.get(row[:4], row))(run)
+
+    with pytest.raises(BrokenRule, match=f"they predict case {case} otherwise than handed in") as refused:
+        check_run(*unpack(changed(archive, tmp_path / "there", perfect), tmp_path / "evil"), stores)
+    assert refused.value.rule == "weights"
 
 
 def test_all_that_are_given_or_none(handed_in, tmp_path, monkeypatch):
