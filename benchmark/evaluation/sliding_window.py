@@ -128,7 +128,7 @@ def score_maps(
     if left is not None and can_score(scoring, description.spatial_dims):
         reference = torch.from_numpy(np.array(store.labels(case))).to(left.device)
         there = score_on_device(left, list(segmented.maps), reference, description.regions, scoring, spacing)
-        return _rows(case, scoring, there)
+        return _case_rows(case, scoring, there)
     scores = score_case(
         segmented.maps,
         np.asarray(store.labels(case)),
@@ -139,10 +139,10 @@ def score_maps(
         probabilities=segmented.probabilities,
         nearest=None if device.type == "cpu" else partial(nearest, device=device),
     )
-    return _rows(case, scoring, scores)
+    return _case_rows(case, scoring, scores)
 
 
-def _rows(case: str, scoring: Scoring, scores: Sequence[tuple[str, str, str, float]]) -> list[CaseRow]:
+def _case_rows(case: str, scoring: Scoring, scores: Sequence[tuple[str, str, str, float]]) -> list[CaseRow]:
     return [
         CaseRow(case, subset, region, metric, scoring.policy.name, value)
         for subset, region, metric, value in scores
