@@ -45,7 +45,7 @@ class PhantomKind:
         name: of a case, by its number from 0.
         spacing: edges of a voxel in mm, by the volume's shape.
         depth: the third length of a volume whose size is a single number; None: that number.
-        folder: of a seed and a case: the folder that the case's lies in, relative to the study's.
+        columns: what else than its name the path of a case tells, by seed and name.
     """
 
     description: Description
@@ -53,7 +53,7 @@ class PhantomKind:
     name: Callable[[int], str]
     spacing: Callable[[Shape], tuple[float, float, float]]
     depth: int | None = None
-    folder: Callable[[int, str], str] = lambda seed, case: ""
+    columns: Callable[[int, str], dict[str, str]] = lambda seed, case: {}
 
 
 LAYOUTS = {
@@ -66,7 +66,7 @@ LAYOUTS = {
         patient,
         lambda index: f"Phantom2_{index + 1:03d}",
         lambda shape: (voxel_mm(shape),) * 3,
-        folder=hospital_of,
+        columns=lambda seed, case: {"hospital": hospital_of(seed, case)},
     ),
     "myops": PhantomKind(
         MYOPS2020,
@@ -121,7 +121,9 @@ def write_study(
             for modality, suffix in zip(kind.description.modalities, kind.description.suffixes, strict=True)
         }
         files[kind.description.label_suffix] = labels
-        _write(Path(out) / kind.folder(seed, name) / name, name, files, affine)
+        # The folders above a case's are its columns, in the order of the layout.
+        folder = Path(out, *kind.columns(seed, name).values(), name)
+        _write(folder, name, files, affine)
         if progress:
             progress(done)
     return names
@@ -130,6 +132,11 @@ def write_study(
 def case_names(cases: int, layout: str) -> list[str]:
     """Return the names of the cases of a study."""
     return [LAYOUTS[layout].name(index) for index in range(cases)]
+
+
+def case_columns(cases: int, seed: int, layout: str) -> dict[str, dict[str, str]]:
+    """Return what the paths tell of each case of a study besides its name: hospitals, of "gliomas"."""
+    return {name: LAYOUTS[layout].columns(seed, name) for name in case_names(cases, layout)}
 
 
 def study_shape(size: int | tuple[int, int, int], layout: str) -> tuple[int, int, int]:
