@@ -99,7 +99,11 @@ def measure(
         steps, config = {}, tasks.published(name, precision=precision)
         shared: dict[str, Any] = {}
         for objective in ("passion", "baseline"):
-            options = {"precision": precision, "recompute": recompute, "compile": compiled}
+            options: dict[str, Any] = {
+                "precision": precision,
+                "recompute": recompute,
+                "compile": compiled,
+            }
             trained = tasks.published(name, objective, **options)
             steps[objective] = {
                 str(count): run(
