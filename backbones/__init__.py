@@ -50,6 +50,10 @@ BACKBONES = Registry(
             "backbones.transunet:TransUNet",
             "modalities fused before a vision transformer, cascaded decoder (Chen et al., 2021)",
         ),
+        "gaussian": (
+            "backbones.gaussian:Gaussian",
+            "the floor: a Gaussian for each class and subset of modalities, voxel by voxel, no context",
+        ),
         "m3ae": (
             "backbones.m3ae:M3AE",
             "early fusion with a learnt image for what is absent (Liu et al., AAAI 2023)",

@@ -12,13 +12,16 @@ from passion import OBJECTIVES
 SEGMENTING = [name for name in OBJECTIVES if OBJECTIVES.get(name).Options(name=name).segments]
 LESS: dict[str, dict[str, Any]] = {"m3ae": {"image": (40, 24, 3)}}
 """What beside `width` makes a network small."""
-CROPS = dict.fromkeys(("rfnet", "transunet", "uhemis", "uhved", "robustseg", "shaspec", "a2fseg"), 16)
+CROPS = dict.fromkeys(
+    ("rfnet", "transunet", "uhemis", "uhved", "robustseg", "shaspec", "a2fseg", "gaussian"), 16
+)
 """Crops of networks that take so small ones: quicker by half than the others' 32 voxels."""
 
 
 def tiny(name: str, width: int = 2) -> dict[str, Any]:
     """Return the options of backbone `name`."""
-    return {"width": width, **LESS.get(name, {})}
+    has_width = "width" in backbones.BACKBONES.get(name).Options.model_fields
+    return {**({"width": width} if has_width else {}), **LESS.get(name, {})}
 
 
 def trained_by(objective: str, modalities: int, classes: int, spatial_dims: int = 3) -> Backbone:

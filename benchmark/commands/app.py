@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from bench_errors import InputError
-from benchmark.commands import clean, data, lists, plan, predict, profile, report, run, tune, weights
+from benchmark.commands import board, clean, data, lists, plan, predict, profile, report, run, tune, weights
 from benchmark.training.exit_codes import STOPPED
 
 app = typer.Typer(
@@ -24,7 +24,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Benchmark suite for incomplete multi-modal medical image segmentation.",
 )
-for group, name in ((data.data, "data"), (weights.weights, "weights"), (tune.tune, "tune")):
+for group, name in (
+    (data.data, "data"),
+    (weights.weights, "weights"),
+    (tune.tune, "tune"),
+    (board.board, "board"),
+):
     app.add_typer(group, name=name)
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run.run,

@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import PluginOption, RunsOption, SetOption, register
+from bench_errors import InputError
+from benchmark.commands.options import (
+    DeviceOption,
+    PluginOption,
+    RunsOption,
+    SetOption,
+    StoreOption,
+    register,
+    stores_of,
+)
 from benchmark.commands.outputs import OverwriteOption, check_file
 
 
@@ -37,13 +46,29 @@ def export_run(
     unfinished: Annotated[
         bool, typer.Option("--unfinished", help="Also of a run that is not done: what there is.")
     ] = False,
+    predictions: Annotated[
+        bool, typer.Option("--predictions", help="Also the segmentations behind the scores, made again.")
+    ] = False,
+    store: StoreOption = None,
+    device: DeviceOption = "auto",
     runs: RunsOption = Path("runs"),
+    plugin: PluginOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Pack a run into one archive to share: configuration, environment, scores by case, log, weights."""
     from benchmark.models.archive import archive_path, export_run
 
+    register(plugin)
     out = out or archive_path(run, runs)
     check_file("--out", out, overwrite)
-    written = export_run(run, runs, out, unfinished)
+    if predictions:
+        from benchmark.models.predictions import find_store, write_predictions
+        from benchmark.report.data.find import find_folder
+
+        folder = find_folder(run, runs)
+        dataset = folder.config()["config"]["dataset"]
+        write_predictions(folder, find_store(dataset, stores_of(store), folder.path.parent), device)
+    elif store:
+        raise InputError("--store has no effect without --predictions: leave it out")
+    written = export_run(run, runs, out, unfinished, predictions)
     typer.echo(f"wrote {written}; unpack it where runs are, with: tar xzf {written.name} -C runs")

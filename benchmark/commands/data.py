@@ -42,7 +42,7 @@ def phantom(
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Equal seeds give equal files, to the byte.")
     ] = 0,
-    layout: Annotated[str, typer.Option("--layout", help="brats or myops.")] = "brats",
+    layout: Annotated[str, typer.Option("--layout", help="brats, gliomas or myops.")] = "brats",
     overwrite: OverwriteOption = False,
 ) -> None:
     """Make a synthetic study of NIfTI files that looks and behaves like BraTS (or MyoPS)."""

@@ -107,6 +107,11 @@ def slurm_options(items: list[str] | None) -> dict[str, str]:
     return texts("--slurm", items or [], "NAME=VALUE, such as partition=gpu or gres=gpu:1")
 
 
+def stores_of(items: list[str] | None) -> dict[str, Path]:
+    """Read what was given as --store: folders of stores by the names of their datasets."""
+    return pairs("--store", items or [], "NAME=DIR, such as brats2020=/data/brats2020")
+
+
 def pairs(option: str, items: list[str], expected: str) -> dict[str, Path]:
     """Read what was given to an option as NAME=PATH, each name once."""
     return {name: Path(text) for name, text in texts(option, items, expected).items()}

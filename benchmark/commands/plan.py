@@ -13,9 +13,9 @@ from benchmark.commands.options import (
     RunsOption,
     SetOption,
     StoreOption,
-    pairs,
     probe_end,
     register,
+    stores_of,
 )
 from benchmark.commands.outputs import OverwriteOption, check_file
 
@@ -55,7 +55,7 @@ def plan(
     from benchmark.planning.show import parse_numbers, print_plan
 
     register(plugin)
-    stores = pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
+    stores = stores_of(store)
     numbers = parse_numbers(gpus) if gpus is not None else None
     wanted = load_grid(grid, settings or [])
     from benchmark.launch.devices import available_slots

@@ -38,6 +38,9 @@ def report(
     ] = None,
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
+    track: Annotated[
+        bool, typer.Option("--track", help="Log the tables to Weights & Biases, beside the grid's runs.")
+    ] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="Also runs in the folder that the grid does not have any more.")
     ] = False,
@@ -55,6 +58,10 @@ def report(
         written = write_report(folders, out, split_by or [], published, kinds, wanted, margin)
     print_answers(written.answers)
     typer.echo(f"wrote {len(written.files)} files, begin with {out / 'report.html'} or {out / 'report.md'}")
+    if track:
+        from benchmark.tracking.report import track_report
+
+        typer.echo(track_report(written, out))
 
 
 def compare(

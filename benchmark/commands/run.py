@@ -19,10 +19,10 @@ from benchmark.commands.options import (
     SlurmOption,
     StoreOption,
     ask_for_weights,
-    pairs,
     probe_end,
     register,
     slurm_options,
+    stores_of,
 )
 
 
@@ -90,7 +90,7 @@ def run(
     from benchmark.run_folder.checkpoint_schedule import Cadence
 
     register(plugin)
-    stores = pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
+    stores = stores_of(store)
     if params:
         from benchmark.tune.study_file import load_parameters
     elif grid is None:
@@ -142,10 +142,18 @@ def sync(
     grid: Annotated[str, typer.Option("--grid", help="Name or file of a grid, or of a study.")],
     runs: RunsOption = Path("runs"),
     log_weights: LogWeightsOption = False,
+    workspace: Annotated[
+        bool, typer.Option("--workspace", help="Then save a view of the grid in W&B's interface.")
+    ] = False,
 ) -> None:
     """Upload to Weights & Biases what it lacks of a grid's runs. Exit code 1: not all went well."""
     from benchmark.tracking.sync import sync_grid
 
     if log_weights:
         ask_for_weights()
-    raise typer.Exit(1 if sync_grid(runs / Path(grid).stem) else 0)
+    wrong = sync_grid(runs / Path(grid).stem)
+    if workspace:
+        from benchmark.tracking.workspace import save_workspace
+
+        typer.echo(f"view: {save_workspace(runs / Path(grid).stem)}")
+    raise typer.Exit(1 if wrong else 0)

@@ -13,9 +13,9 @@ from benchmark.commands.options import (
     RunsOption,
     SlurmOption,
     StoreOption,
-    pairs,
     register,
     slurm_options,
+    stores_of,
 )
 
 tune = typer.Typer(help="Search for the best options of a run with Optuna: bench tune --study NAME.")
@@ -74,7 +74,7 @@ def tune_study(
     from benchmark.tune.command import tune_study
 
     register(plugin)
-    stores = pairs("--store", store or [], "NAME=DIR, such as brats2020=/data/brats2020")
+    stores = stores_of(store)
     local = {"--workers": workers, "--gpus": gpus, "--runs-per-gpu": runs_per_gpu}
     cluster = chosen_cluster(launcher, slurm_options(slurm), parallel, False, local)
     if cluster:

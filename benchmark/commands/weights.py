@@ -39,6 +39,10 @@ def export(
     license_: Annotated[
         str, typer.Option("--license", help="Of the weights, as hubs call it: cc-by-4.0, other.")
     ] = "unknown",
+    store_as: Annotated[
+        str,
+        typer.Option("--store-as", help="fp32, or in half the bytes bf16 or int16."),
+    ] = "fp32",
     runs: RunsOption = Path("runs"),
     plugin: PluginOption = None,
     overwrite: OverwriteOption = False,
@@ -48,5 +52,46 @@ def export(
 
     register(plugin)
     with output_folder("weights export", out, overwrite):
-        export_model(run, out, runs, license_)
+        change = export_model(run, out, runs, license_, store_as)
+    if change:
+        typer.echo(f"stored as {store_as}: {change}")
     typer.echo(f"exported {run} to {out}; a new process predicts the same with it. Read {out / 'README.md'}")
+
+
+@weights.command()
+def push(
+    model: Annotated[Path, typer.Argument(help="Model folder, of bench weights export.")],
+    target: Annotated[str, typer.Argument(help="hf:OWNER/NAME of the Hugging Face hub, or a folder.")],
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository for yourself alone.")
+    ] = False,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Publish a model folder: on the Hugging Face hub, or in a folder."""
+    from benchmark.models.share import HUB, push
+
+    if target.startswith(HUB):
+        address = push(model, target, private)
+    else:
+        with output_folder("weights push", Path(target), overwrite, reading=model):
+            address = push(model, target)
+    typer.echo(f"pushed {model} to {address}")
+
+
+@weights.command()
+def pull(
+    source: Annotated[str, typer.Argument(help="hf:OWNER/NAME of the Hugging Face hub, or a folder.")],
+    out: OutOption,
+    revision: Annotated[
+        str | None,
+        typer.Option("--revision", help="Branch, tag or commit of the repository."),
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Take a published model folder and check that it is whole; predict with it like with a run."""
+    from benchmark.models.share import HUB, pull
+
+    reading = None if source.startswith(HUB) else Path(source)
+    with output_folder("weights pull", out, overwrite, reading):
+        pull(source, out, revision)
+    typer.echo(f"pulled {source} to {out}. Read {out / 'README.md'}")

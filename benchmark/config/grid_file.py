@@ -30,7 +30,7 @@ class PhantomOptions(Frozen):
     cases: int = Field(40, ge=1)
     size: int | str = 64
     seed: int = Field(0, ge=0)
-    layout: Literal["brats", "myops"] = "brats"
+    layout: Literal["brats", "gliomas", "myops"] = "brats"
 
 
 class GridContent(Frozen):

@@ -1,20 +1,23 @@
 """A run as one file to share: ``bench export RUN --out FILE.tar.gz``.
 
-It holds the run folder below its grid's, without checkpoints and what only its own machine is concerned with.
-Unpacked where runs are, it is a run like any other: it can be shown, compared, reported and predicted with,
-and `bench run` of its grid finds it done. Equal runs give equal bytes.
+It holds the run folder below its grid's, without checkpoints and what only its own machine is concerned with,
+and `manifest.json`, the SHA-256 of each file. Unpacked where runs are, it is a run like any other: it can be
+shown, compared, reported and predicted with, and `bench run` of its grid finds it done. Equal runs give equal
+bytes.
 """
 
 import gzip
 import io
 import json
 import tarfile
+from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from bench_errors import InputError
 from benchmark.report.data.find import find_folder
 from benchmark.run_folder.files import read_lines, write_atomically
-from benchmark.run_folder.tests import TESTS
+from benchmark.run_folder.tests import PREDICTIONS, TESTS
 
 FILES = (
     "config.yaml",
@@ -31,6 +34,9 @@ FILES = (
     f"{TESTS}/*/done",
 )
 """What is shared of a run folder, where it is there, as patterns."""
+MAPS = f"{TESTS}/*/{PREDICTIONS}/*.npz"
+"""What is shared too where it is asked for."""
+MANIFEST = "manifest.json"
 
 
 def archive_path(text: str, runs: Path) -> Path:
@@ -38,7 +44,7 @@ def archive_path(text: str, runs: Path) -> Path:
     return Path(f"{find_folder(text, runs).path.resolve().name}.tar.gz")
 
 
-def export_run(text: str, runs: Path, out: Path, unfinished: bool = False) -> Path:
+def export_run(text: str, runs: Path, out: Path, unfinished: bool = False, predictions: bool = False) -> Path:
     """Write the archive of the run that `text` names and return its path.
 
     Args:
@@ -46,6 +52,7 @@ def export_run(text: str, runs: Path, out: Path, unfinished: bool = False) -> Pa
         runs: folder of the run folders.
         out: the archive, `.tar.gz`.
         unfinished: take a run that is not done too.
+        predictions: take the class maps of its tests too, as far as they are there; see `predictions`.
 
     Raises `InputError` where there is no such run, it is not done, or damaged, or the archive cannot be
     written.
@@ -60,24 +67,31 @@ def export_run(text: str, runs: Path, out: Path, unfinished: bool = False) -> Pa
     if not out.name.endswith(".tar.gz"):
         raise InputError(f"--out {out}: expected a name that ends in .tar.gz")
     try:
-        write_atomically(out, _archive(run.path.resolve()))
+        write_atomically(out, _archive(run.path.resolve(), (*FILES, MAPS) if predictions else FILES))
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror}): choose another --out") from None
     return out
 
 
-def _archive(run: Path) -> bytes:
+def _archive(run: Path, patterns: Sequence[str]) -> bytes:
     """Names, order and content decide the bytes; time, owner and mode of the files do not."""
-    buffer = io.BytesIO()
+    buffer, manifest = io.BytesIO(), {}
     with (
         gzip.GzipFile(fileobj=buffer, mode="wb", filename="", mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
     ):
-        for file in (path for pattern in FILES for path in sorted(run.glob(pattern))):
-            content = _without_names(file) if file.name == "sessions.jsonl" else file.read_bytes()
-            entry = tarfile.TarInfo(f"{run.parent.name}/{run.name}/{file.relative_to(run).as_posix()}")
+
+        def add(name: str, content: bytes) -> None:
+            entry = tarfile.TarInfo(f"{run.parent.name}/{run.name}/{name}")
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
+
+        for file in (path for pattern in patterns for path in sorted(run.glob(pattern))):
+            content = _without_names(file) if file.name == "sessions.jsonl" else file.read_bytes()
+            name = file.relative_to(run).as_posix()
+            manifest[name] = sha256(content).hexdigest()
+            add(name, content)
+        add(MANIFEST, json.dumps(manifest, indent=1).encode())
     return buffer.getvalue()
 
 

@@ -24,8 +24,10 @@ from safetensors.torch import save
 
 from bench_edges import space_of
 from bench_errors import InputError
+from bench_registry import unknown
 from benchmark.evaluation.sliding_window import class_sums
 from benchmark.models.model_card import model_card
+from benchmark.models.stored_weights import FORMS, pack, unpack
 from benchmark.models.trained_model import MODEL, MODEL_CONFIG, Trained, load_trained
 from benchmark.run_folder.folder import RunFolder
 from benchmark.training.seen_cases import PRINTS, learnt_from
@@ -37,24 +39,30 @@ TOLERANCE = 1e-5
 """Probabilities of the folder's network, in another process, may differ from the run's by this much."""
 
 
-def export_model(run: str, out: Path, runs: Path, licence: str) -> None:
-    """Write the model folder of a run, and check that another process predicts with it what the run does.
+def export_model(run: str, out: Path, runs: Path, licence: str, stored: str = "fp32") -> str:
+    """Write the model folder of a run, and check that another process predicts with it what it should.
+
+    Returns what the way of storing the weights has changed, in words; empty for `fp32`.
 
     Args:
         run: path or name of a run folder.
         out: the folder to write; a model that is there is replaced.
         runs: folder of the run folders.
         licence: of the weights, an identifier that model hubs know, such as ``cc-by-4.0``.
+        stored: as what the weights are stored, one of `stored_weights.FORMS`.
 
-    Raises `InputError` where the run has no weights, `out` cannot be written, or the check fails; then
-    nothing has changed.
+    Raises `InputError` for another form, where the run has no weights, `out` cannot be written, or the check
+    fails; then nothing has changed.
     """
+    if stored not in FORMS:
+        raise InputError(f"--store-as: {unknown('form', stored, list(FORMS))}")
     model = load_trained(run, runs)
+    change = _round(model, stored)
     beside = out.with_name(f".{out.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
     try:
         beside.mkdir(parents=True)
-        _write(model, beside, licence)
+        _write(model, beside, licence, stored, change)
         _check(model, beside)
         out.mkdir(parents=True, exist_ok=True)
         for name in (MODEL, MODEL_CONFIG, PRINTS, CARD):
@@ -65,18 +73,35 @@ def export_model(run: str, out: Path, runs: Path, licence: str) -> None:
         raise InputError(f"{out} cannot be written ({error.strerror}): choose another --out") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+    return change
 
 
-def _write(model: Trained, folder: Path, licence: str) -> None:
-    weights = save(
-        {k: v.contiguous().clone() for k, v in model.backbone.state_dict().items()}, metadata={"format": "pt"}
+def _round(model: Trained, stored: str) -> str:
+    """Give the network the weights that it will have from the folder; say what that has changed."""
+    if stored == "fp32":
+        return ""
+    before, whole = model.backbone.state_dict(), _probabilities(model)
+    rounded = unpack(pack(before, stored), stored)
+    away = max(float((rounded[name] - before[name]).abs().max()) for name in before if before[name].numel())
+    model.backbone.load_state_dict(rounded)
+    now = _probabilities(model)
+    other = float((now.argmax(axis=1) != whole.argmax(axis=1)).mean())
+    return (
+        f"weights differ from the tested ones by {away:.2g} at most; in a window of noise probabilities by "
+        f"{float(np.abs(now - whole).max()):.2g} at most, and {100 * other:.2g} % of voxels get another class"
     )
+
+
+def _write(model: Trained, folder: Path, licence: str, stored: str, change: str) -> None:
+    packed = pack(model.backbone.state_dict(), stored)
+    weights = save({k: v.contiguous().clone() for k, v in packed.items()}, metadata={"format": "pt"})
     (folder / MODEL).write_bytes(weights)
     content = {
         **model.content,
         "weights": {
             "sha256": sha256(weights).hexdigest(),
             "parameters": sum(p.numel() for p in model.backbone.parameters()),
+            **({"stored": stored, "change": change} if change else {}),
         },
         "environments": RunFolder(model.path).environments(),
     }

@@ -100,6 +100,7 @@ def _training(content: Mapping[str, Any]) -> str:
             "trained is not known to passion-bench: see those who published them."
         )
     config, data, environments = content["config"], content["data"], content["environments"]
+    stored = content["weights"].get("stored")
     availability = data["availability"]
     options = ", ".join(f"{k} {v}" for k, v in config["objective"].items() if k != "name")
     rows = [
@@ -109,6 +110,7 @@ def _training(content: Mapping[str, Any]) -> str:
         ("Objective", f"{config['objective']['name']}" + (f" ({options})" if options else "")),
         ("Optimisation", ", ".join(f"{k} {v}" for k, v in config["train"].items())),
         ("Seed, precision", f"{config['seed']}, {precisions(environments)}"),
+        *([("Stored as", f"{stored}: {content['weights']['change']}")] if stored else []),
         ("Code", f"commit {commits(environments)}, torch {environments[0].get('torch', 'unknown')}"),
         ("Hardware", hardware(environments)),
     ]

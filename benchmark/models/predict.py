@@ -38,8 +38,9 @@ from datasets.preparation.crop import crop
 from datasets.preparation.examine import Examined, examine_images
 from datasets.preparation.find import Case, find_cases
 from datasets.preparation.likeness import Appearance
+from datasets.preparation.nifti import Image, turned, turned_sizes
 from datasets.preparation.nifti import orientation as axes
-from datasets.preparation.nifti import turned, turned_sizes
+from datasets.preparation.voxel_grids import resampled
 from datasets.store.store import check_name
 from datasets.studies.names import DATASETS
 from datasets.vocabulary import Description, subset_name
@@ -182,7 +183,7 @@ def segment_patient(
     Args:
         models: one or more, alike in what `check_alike` asks for.
         case: its images, the first of which gives the grid.
-        description: how its files are to be read.
+        description: how its files are to be read; networks of voxels of some mm get such.
         device: where the models are.
         resample, probabilities, orientation, flips: see `predict_images`.
 
@@ -194,7 +195,7 @@ def segment_patient(
     _refuse(examined)
     if examined.head is None:
         raise ValueError("a case without errors has a head")
-    like = next(iter(examined.images.values()))
+    like, own = next(iter(examined.images.values())), examined.first
     trained_on = first.likeness.orientation if first.likeness else ""
     held = like.orientation or orientation or trained_on or axes(like.affine)
     wanted = trained_on or held
@@ -242,21 +243,23 @@ def segment_patient(
     total = averaged(each())
     classes = np.zeros(shape, dtype=np.uint8)
     classes[window] = most_probable(total).numpy()
-    voxel = float(np.prod(voxel_sizes(like.affine))) / 1000
-    warnings += _implausible(classes, head.tissue, voxel)
-    counts = np.bincount(classes.ravel(), minlength=len(study.classes))
-    found = None
-    if probabilities:
+    warnings += _implausible(classes, head.tissue, _millilitres(like))
+    classes, found = turned(classes, wanted, held), None
+    if probabilities or own:
         everywhere = np.zeros((*shape, len(study.classes)), dtype=np.float32)
         everywhere[..., 0] = 1
         everywhere[window] = (total / total.sum(dim=0)).movedim(0, -1).numpy()
         found = turned(everywhere, wanted, held)
+    if found is not None and own:
+        found = _brought_back(found, like, own)
+        like, classes = own, found.argmax(axis=-1).astype(np.uint8)
+    counts, voxel = np.bincount(classes.ravel(), minlength=len(study.classes)), _millilitres(like)
     name = subset_name(subset, study.modalities)
     contents = [model.content for model in models]
     return PatientSegmentation(
         name,
-        turned(classes, wanted, held),
-        found,
+        classes,
+        found if probabilities else None,
         {
             region.name: voxel * voxels
             if (voxels := int(counts[list(region.classes)].sum())) >= region.min_voxels
@@ -267,6 +270,24 @@ def segment_patient(
         tuple(warnings),
         tuple(notes),
         Confidence.of(contents, name, members, study.regions, bool(unlike)),
+    )
+
+
+def _millilitres(image: Image) -> float:
+    """Return the volume of a voxel in mL."""
+    return float(np.prod(voxel_sizes(image.affine))) / 1000
+
+
+def _brought_back(probabilities: NDArray[np.float32], held: Image, own: Image) -> NDArray[np.float32]:
+    """Interpolate probabilities [X, Y, Z, C] on the grid of `held` to that of `own`; around is background."""
+    return np.stack(
+        [
+            resampled(
+                replace(held, data=probabilities[..., c]), own, outside=float(c == 0), to_faces=True
+            ).data
+            for c in range(probabilities.shape[-1])
+        ],
+        axis=-1,
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from benchmark.config.editions import current_layout
 from benchmark.config.run_config import RunConfig, read_config
 from benchmark.evaluation.sliding_window import Flip, class_sums, flips_of
 from benchmark.models.confidence import recorded_dice
+from benchmark.models.stored_weights import unpack
 from benchmark.report.data.find import find_folder
 from benchmark.run_folder.checkpoint import load_weights
 from benchmark.run_folder.folder import RunFolder
@@ -125,7 +127,7 @@ def load_trained(text: str, runs: Path, device: torch.device | None = None) -> T
 def _read(text: str, runs: Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
     path = Path(text)
     if (path / MODEL_CONFIG).is_file() and not (path / "config.yaml").exists():
-        return path, *_read_model(path)
+        return path, *read_model(path)
     folder = find_folder(text, runs)
     return folder.path, _as_tested(folder), load_weights(folder)
 
@@ -143,14 +145,15 @@ def _as_tested(folder: RunFolder) -> dict[str, Any]:
     return content
 
 
-def _read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the content and the weights of a model folder; raise `InputError` where it is not whole."""
     try:
         content = json.loads((path / MODEL_CONFIG).read_text(encoding="utf-8"))
         found = sha256((path / MODEL).read_bytes()).hexdigest()
         if found != content["weights"]["sha256"]:
             raise ValueError(f"{MODEL} has another checksum than {MODEL_CONFIG} says")
-        return content, load_file(path / MODEL)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return content, unpack(load_file(path / MODEL), content["weights"].get("stored", "fp32"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise InputError(
             f"{path} is no whole model folder ({' '.join(str(error).split())}): copy it again"
         ) from None

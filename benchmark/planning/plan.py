@@ -118,11 +118,12 @@ def _expected(grid: Grid, name: str) -> Store | None:
     """What a store will be that is not there: a phantom study of the grid, or one with a published split."""
     description = grid.datasets[name]
     if name in grid.data:
-        from datasets.phantom.study import case_names, study_shape, study_size
+        from datasets.phantom.study import case_columns, study_shape, study_size
 
         options = PhantomOptions.model_validate(grid.data[name])
         shape = study_shape(study_size(str(options.size)), options.layout)
-        return expected_store(description, case_names(options.cases, options.layout), shape)
+        columns = case_columns(options.cases, options.seed, options.layout)
+        return expected_store(description, list(columns), shape, columns)
     published = published_cases(name)
     return expected_store(description, *published) if published else None
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from bench_errors import InputError
 from bench_registry import unknown
 from benchmark.report.data.collect import Collected, Wanted, collect
+from benchmark.report.data.runs import Run
 from benchmark.report.figures.pictures import Picture, pictures
 from benchmark.report.figures.style import FORMATS, save, screen
 from benchmark.report.page.packed import picture_uri
@@ -45,10 +46,19 @@ BRIEF = 8
 
 @dataclass(frozen=True)
 class Written:
-    """A report: its files, `report.md` first, and what it begins with."""
+    """A report.
+
+    Attributes:
+        files: its files, `report.md` first.
+        answers: what it begins with.
+        tables: all its tables.
+        runs: the finished runs that it is made of, each with one of its tests.
+    """
 
     files: tuple[Path, ...]
     answers: tuple[Answer, ...]
+    tables: tuple[Table, ...]
+    runs: tuple[Run, ...]
 
 
 Figures = tuple[list[Picture], list[Path]]
@@ -86,7 +96,12 @@ def write_report(
     try:
         for folder in (out / "tables", out / "figures"):
             folder.mkdir(parents=True, exist_ok=True)
-        return Written(tuple(_write(collected, sections, out, formats)), sections[0].answers)
+        return Written(
+            tuple(_write(collected, sections, out, formats)),
+            sections[0].answers,
+            tuple(table for section in sections for table in section.tables),
+            tuple(run for study in collected.studies() for run in study.every_run),
+        )
     except OSError as error:
         raise InputError(
             f"the report cannot be written to {error.filename or out} ({error.strerror}): choose another "
@@ -106,7 +121,7 @@ def _write(
     with _drawing(sections, out / "figures", formats) as results:
         for section, (own, paths) in zip(sections, results, strict=True):
             for table in section.tables:
-                files = _files(table)
+                files = table_files(table)
                 texts[table.name] = brief(files[f"{table.name}.md"], table, escape_markdown)
                 tables[table.name] = brief(files[f"{table.name}.html"], table, escape_html)
                 written += [_write_text(out / "tables" / name, text) for name, text in files.items()]
@@ -161,8 +176,8 @@ def _draw(section: Section, folder: Path, formats: Sequence[str], brief: bool) -
     return shown, paths
 
 
-def _files(table: Table) -> dict[str, str]:
-    """The files of one table: itself in each format, and its differences where it has some."""
+def table_files(table: Table) -> dict[str, str]:
+    """Return the files of one table: itself in each format, and its differences where it has some."""
     files = {
         f"{table.name}.md": markdown(table),
         f"{table.name}.tex": latex(table),

@@ -27,16 +27,18 @@ from bench_errors import InputError
 from bench_lease import Owner, check, hold, living_owner, remove_dead, silence
 from benchmark.run_folder.case_rows import read_rows
 from benchmark.run_folder.files import append_line, now, read_lines, read_yaml, write_atomically, write_yaml
-from benchmark.run_folder.tests import TESTS, TestFolder, tests_of
+from benchmark.run_folder.tests import PREDICTIONS, TESTS, TestFolder, tests_of
 
 STATES = ("done", "running", "failed", "partial", "absent")
 VALIDATED = "validation.csv"
 """What a trial of a study has in place of tests: the scores of its validation cases, Dice alone."""
+TRIAL = "trial.json"
+"""What a trial of a study tries and what that came to: `number`, `params` and, once it is known, `goals`."""
 STUDY = "study"
 """Folder beside the run folders of a study, with what is the study's own."""
 TRAINED = ("checkpoint.pt", "checkpoint.previous.pt", "log.jsonl", "weights.safetensors", VALIDATED, "done")
 """What training writes."""
-TESTED = tuple(f"{TESTS}/*/{name}" for name in ("cases.csv", "examples.npz", "done"))
+TESTED = tuple(f"{TESTS}/*/{name}" for name in ("cases.csv", "examples.npz", "done", f"{PREDICTIONS}/*.npz"))
 """What testing writes, as patterns."""
 HOLDER = "holder"
 """The name of the lease in a run folder."""
@@ -119,6 +121,15 @@ class RunFolder:
     def log(self) -> list[dict[str, Any]]:
         """The lines of `log.jsonl`; a last line cut off by a crash is left out."""
         return read_lines(self.path / "log.jsonl")
+
+    def trial(self) -> dict[str, Any]:
+        """Return the content of `trial.json`; nothing for a run that is no trial of a study."""
+        path = self.path / TRIAL
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+    def note_trial(self, **facts: Any) -> None:
+        """Add to `trial.json` what a trial tries, or what it came to."""
+        write_atomically(self.path / TRIAL, json.dumps({**self.trial(), **facts}).encode())
 
     def epochs(self) -> int:
         """How many epochs are logged, without reading what stands in their lines."""

@@ -17,6 +17,8 @@ from benchmark.run_folder.files import read_yaml, write_atomically, write_yaml
 TESTS = "tests"
 """The folder of all tests in a run folder."""
 SETTINGS = "test.yaml"
+PREDICTIONS = "predictions"
+"""The folder of a test's class maps, a file a case, where they are kept to be shared."""
 
 
 @dataclass(frozen=True)

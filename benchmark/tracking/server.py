@@ -107,21 +107,51 @@ def open_run(run_folder: Path, config: Mapping[str, Any], mode: str, files: Path
         mode: `online` or `offline`.
         files: folder that receives W&B's `wandb/`.
     """
-    import wandb
-
-    choice = config["config"]
+    choice, folder = config["config"], RunFolder(run_folder)
     tags = [choice["dataset"], choice["backbone"]["name"], choice["objective"]["name"], choice["profile"]]
-    run = wandb.init(
-        project=os.environ.get("WANDB_PROJECT", PROJECT),
-        dir=files,
-        mode=mode,  # type: ignore[arg-type]
+    run = init(
+        mode,
+        files,
         id=run_id(config),
-        resume="allow" if mode == "online" else None,
         group=config["grid"],
         job_type="trial" if is_of_study(run_folder) else "train",
         name=run_folder.name,
         tags=[tag[-LENGTH:] for tag in tags],
-        config={**config, "environments": RunFolder(run_folder).environments()},
+        config={**config, "environments": folder.environments(), **_tried(folder)},
+    )
+    run.define_metric("epoch", hidden=True)
+    run.define_metric("*", step_metric="epoch")
+    return run
+
+
+def _tried(folder: RunFolder) -> dict[str, Any]:
+    """What a trial of a study tries, nested by its keys, for the axes of parallel coordinates."""
+    params: dict[str, Any] = {}
+    for key, value in folder.trial().get("params", {}).items():
+        *path, last = key.split(".")
+        part = params
+        for name in path:
+            part = part.setdefault(name, {})
+        part[last] = value
+    return {"params": params} if params else {}
+
+
+def init(mode: str, files: Path, **facts: Any) -> Any:
+    """Open a W&B run of our project in our way; with an id that the server knows, it goes on.
+
+    Args:
+        mode: `online` or `offline`.
+        files: folder that receives W&B's `wandb/`.
+        facts: what `wandb.init` takes besides.
+    """
+    import wandb
+
+    return wandb.init(
+        project=os.environ.get("WANDB_PROJECT", PROJECT),
+        dir=files,
+        mode=mode,  # type: ignore[arg-type]
+        resume="allow" if mode == "online" else None,
+        **facts,
         settings=wandb.Settings(
             silent=True,
             console="off",
@@ -133,11 +163,13 @@ def open_run(run_folder: Path, config: Mapping[str, Any], mode: str, files: Path
             finish_timeout_raises=True,
         ),
     )
-    run.define_metric("epoch", hidden=True)
-    run.define_metric("*", step_metric="epoch")
-    return run
 
 
 def run_id(config: Mapping[str, Any]) -> str:
     """Return the W&B run's id, hash and grid: two grids may have a run in common and each shows its own."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", f"{config['hash']}-{config['grid']}")[:LENGTH]
+    return plain(f"{config['hash']}-{config['grid']}")[:LENGTH]
+
+
+def plain(text: str) -> str:
+    """Return `text` with a dash for whatever W&B refuses in an id or a name."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", text)

@@ -96,10 +96,14 @@ class Tracker:
         logged = Uploaded.all_of(self._folder, self._address)
         before = Uploaded.of(self._folder.path)
         if logged.results and before.lacks(Uploaded(self._address, results=logged.results)):
+            from benchmark.tracking.artifacts import data_artifact, scores_artifact, use
             from benchmark.tracking.results import media, summary
 
             self._run.log(media(self._folder.path))
             self._run.summary.update(summary(self._folder.path))
+            use(self._run, data_artifact(self._folder.config()))
+            if self._folder.tests():
+                self._run.log_artifact(scores_artifact(self._folder, self._run.id))
         if logged.weights:
             import wandb
 

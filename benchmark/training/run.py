@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -146,6 +146,7 @@ def _train_and_test(folder: RunFolder, execution: Execution, trial: Trial | None
             backbone = _train(folder, inputs, execution, device, trial, tracker.log_epoch)
         if trial:
             rows = validate(config, inputs.store, backbone, device, inputs.split.val)
+            trial.note(rows)
             write_rows(folder.path / VALIDATED, rows)
             return
         for test in folder.tests():
@@ -267,15 +268,22 @@ def _test(
     test: TestFolder, inputs: Inputs, backbone: Backbone, device: torch.device, stop: Callable[[], bool]
 ) -> None:
     """Score the test cases as the test's `test.yaml` says."""
-    config, store = inputs.config, inputs.store
     settings = test.settings()["test"]
+    segment = segmenter(inputs, settings, backbone, device)
+    score_cases(test, inputs.store, inputs.tested, segment, Scoring.of(settings), stop, device)
+
+
+def segmenter(
+    inputs: Inputs, settings: Mapping[str, Any], backbone: Backbone, device: torch.device
+) -> Callable[[str], Segmentation]:
+    """Return what segments a test case, by its name, as a test's settings say."""
     options = {**segment_options(settings), "dedicated": inputs.subset}
 
     def segment(case: str) -> Segmentation:
-        with autocast(config.precision, device):
-            return segment_case(backbone, store, case, device=device, **options)
+        with autocast(inputs.config.precision, device):
+            return segment_case(backbone, inputs.store, case, device=device, **options)
 
-    score_cases(test, store, inputs.tested, segment, Scoring.of(settings), stop, device)
+    return segment
 
 
 def _degraded(folder: RunFolder) -> Path:

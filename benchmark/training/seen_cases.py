@@ -7,7 +7,7 @@ from typing import Any
 from bench_errors import InputError
 from benchmark.config.initial_weights import split_digest
 from benchmark.run_folder.files import write_atomically
-from datasets.batches.split import Split
+from datasets.batches.split import PARTS, Split
 from datasets.store.store import CaseRecord, Store
 
 SPLIT = "split.json"
@@ -22,13 +22,17 @@ def write_learnt_from(folder: Path, store: Store, parts: Split, init: str | None
     With it a run is never tested on a patient that it has learnt from, whatever the data are called then.
     What the weights of `train.init` have learnt from stands there too, as `before`.
     """
-    content: dict[str, Any] = {
-        part: {case: short_prints(store.records[case]) for case in getattr(parts, part)}
-        for part in ("train", "val", "test")
-    }
+    content: dict[str, Any] = prints_of_parts(store, parts)
     if before := sorted(_learnt_before(init)):
         content["before"] = before
     write_atomically(folder / SPLIT, json.dumps(content).encode())
+
+
+def prints_of_parts(store: Store, parts: Split) -> dict[str, dict[str, list[str]]]:
+    """Return the cases of each part of a split with their `short_prints`."""
+    return {
+        part: {case: short_prints(store.records[case]) for case in getattr(parts, part)} for part in PARTS
+    }
 
 
 def learnt_from(folder: Path) -> tuple[set[str], set[str]]:

@@ -20,9 +20,11 @@ class Trial:
         cases: the validation cases of such a look; those of the end are all.
         score: of their rows; higher is better.
         hopeless: asked after each look, with the number of epochs done and the score, whether to give up.
+        note: told the rows of all validation cases at the end.
     """
 
     every: int
     cases: Sequence[str]
     score: Callable[[Sequence[CaseRow]], float]
     hopeless: Callable[[int, float], bool]
+    note: Callable[[Sequence[CaseRow]], None]

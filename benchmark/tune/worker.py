@@ -81,12 +81,16 @@ def run_objective(search: Search, place: Place, execution: Execution) -> Objecti
             _execute(begin_run(grid.name, Inputs.of(teacher, store), (), place.runs), execution)
         inputs = Inputs.of(config, store)
         folder = begin_run(grid.name, inputs, (), place.runs)
+        folder.note_trial(number=trial.number, params=trial.params)
         looked_at = search.looked_at(inputs.split)
         rating = Trial(
             search.validation.every,
             looked_at,
             lambda rows: values_of(search, rows)[0],
             _pruning(trial, folder),
+            lambda rows: folder.note_trial(
+                goals=dict(zip(search.goals, values_of(search, rows), strict=True))
+            ),
         )
         _execute(folder, execution, rating)
         return values_of(search, read_rows(folder.path / VALIDATED))

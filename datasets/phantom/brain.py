@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, label
 
-from datasets.phantom.fields import Array, inside, scanned, slab, smooth_field
+from datasets.phantom.anatomy import EXTENT_MM, Anatomy, Mass, draw_anatomy
+from datasets.phantom.fields import Array, lowest, scanned, smooth_field
 from datasets.randomness import generator
 
-EXTENT_MM = (142.0, 174.0, 142.0)
 BRAIN_MM3 = 1.35e6
+PUSH = 0.35
+"""How far the tumour moves what is near its centre, see `Mass`."""
 FILL = 0.88
 """The share of the tightest axis that the brain takes; at 240x240x155 a voxel is then about 1 mm."""
 
@@ -41,25 +43,6 @@ shows what enhances (vessels and plexus as well); T1 shows a slight darkening. C
 """
 
 NECROSIS, OEDEMA, ENHANCING = 1, 2, 4
-Points = tuple[Array, Array, Array]
-Vector = tuple[float, float, float]
-
-
-@dataclass
-class Anatomy:
-    """What a head without a tumour consists of.
-
-    Attributes:
-        mask: bool, the brain.
-        hemispheres: signed distance from the cerebrum's surface in mm, positive inside.
-        ventricles: the same for the ventricles.
-        shares: name of the tissue -> share of the voxel, laid over each other in this order.
-    """
-
-    mask: NDArray[np.bool_]
-    hemispheres: Array
-    ventricles: Array
-    shares: dict[str, Array]
 
 
 def brain(
@@ -75,7 +58,8 @@ def brain(
     )
     axes = [axis[part] for axis, part in zip(axes, box, strict=True)]
     tumour = Tumour.draw(generator(seed, "phantom tumour", 0, case))
-    anatomy = _anatomy(generator(seed, "phantom anatomy", 0, case), axes, voxel, tumour)
+    mass = Mass(tumour.centre, tumour.radius, PUSH)
+    anatomy = draw_anatomy(generator(seed, "phantom anatomy", 0, case), axes, voxel, [mass])
     labels = _grow(tumour, generator(seed, "phantom growth", 0, case), axes, voxel, anatomy)
     signals = _signals(generator(seed, "phantom signals", 0, case), axes, voxel, anatomy, labels)
     rng = generator(seed, "phantom noise", 0, case)
@@ -126,98 +110,6 @@ class Tumour:
         return float((self.core * self.volume * BRAIN_MM3 * 3 / (4 * np.pi)) ** (1 / 3))
 
 
-def _body(points: Points, centre: Vector, half_axes: Vector) -> Array:
-    """First-order signed distance in mm from an ellipsoid's surface, positive inside."""
-    scaled = [(p - c) / a for p, c, a in zip(points, centre, half_axes, strict=True)]
-    norm = np.sqrt(sum(s**2 for s in scaled) + 1e-9)
-    slope = np.sqrt(sum((s / a) ** 2 for s, a in zip(scaled, half_axes, strict=True)) + 1e-9)
-    return norm * (1 - norm) / slope
-
-
-def _pair(points: Points, bodies: list[tuple[Vector, Vector]]) -> Array:
-    """Signed distance from the union of bodies (centre, half axes) and of their mirror images in x."""
-    mirrored = (np.abs(points[0]), points[1], points[2])
-    return np.max([_body(mirrored, centre, half_axes) for centre, half_axes in bodies], axis=0)
-
-
-def _step(coordinate: Array, at: float, width: float) -> Array:
-    """Rise smoothly from 0 to 1 around `at`."""
-    return 0.5 + 0.5 * np.tanh((coordinate - at) / width)
-
-
-def _anatomy(rng: np.random.Generator, axes: list[Array], voxel: float, tumour: Tumour) -> Anatomy:
-    """Draw the brain that the tumour sits in, pushed aside by it."""
-    grid = np.meshgrid(*axes, indexing="ij", sparse=True)
-    tilt = rng.normal(0.0, 0.03, 3)
-    growth = np.exp(rng.normal(0.0, 0.025, 3))
-    bend = [3.0 * smooth_field(rng, axes, 45.0) for _ in range(3)]
-    x = grid[0] / growth[0] + tilt[0] * grid[1] + bend[0]
-    y = grid[1] / growth[1] + tilt[1] * grid[2] + bend[1]
-    z = grid[2] / growth[2] + tilt[2] * grid[0] + bend[2]
-
-    base = -42.0 + 20.0 * _step(-y, 32.0, 10.0) + 30.0 * _step(y, 28.0, 12.0)
-    width = 68.0 - 5.0 * _step(-y, 25.0, 25.0)
-    surface = 1.2 * smooth_field(rng, axes, 9.0)
-    hemispheres = np.minimum(_body((x * 68.0 / width, y, z), (0, 0, 6), (68, 84, 62)), z - base) + surface
-    cerebellum = _body((x, y, z), (0, 40, -34), (52, 35, 29)) + surface / 2
-    stem = _body((x, y, z), (0, 16, -46), (14, 13, 30))
-    outside = np.max([hemispheres, cerebellum, stem], axis=0)
-
-    folds = 3.5 * smooth_field(rng, axes, 6.0, band_pass=True)
-    leaves = 2.2 * smooth_field(rng, axes, 4.0, band_pass=True)
-    depth = 18.0 + 3.5 * smooth_field(rng, axes, 25.0)
-    sulci = np.hypot(folds, np.clip(np.abs(hemispheres) - depth, 0, None))
-    sulci = np.where(hemispheres > 0, sulci, np.hypot(leaves, np.clip(cerebellum - 6, 0, None)))
-
-    # The tumour pushes what is inside the brain away from its centre: look up anatomy nearer to it.
-    offset = [p - c for p, c in zip((x, y, z), tumour.centre, strict=True)]
-    push = 0.35 * np.exp(-sum(o**2 for o in offset) / (2 * (2.0 * tumour.radius) ** 2))
-    inner = tuple(p - push * o for p, o in zip((x, y, z), offset, strict=True))
-
-    callosum = 1 - np.sqrt((inner[1] / 44.0) ** 2 + ((inner[2] - 4.0) / 24.0) ** 2)
-    fissure = np.hypot(inner[0] + 0.6 * surface, np.clip(callosum * 30.0, 0, None))
-    lateral = np.hypot(z + 7.0 - 0.2 * y, np.clip(40.0 - np.abs(x), 0, None))
-    sylvian = np.hypot(lateral, np.clip(np.abs(y + 6.0) - 34.0, 0, None))
-    pia = np.min([np.abs(hemispheres), outside, sulci, fissure, sylvian], axis=0)
-    pia = np.maximum(pia, stem)
-
-    swelling = rng.uniform(-1.2, 2.2)
-    ventricles = swelling + _pair(
-        inner,
-        [
-            ((9, -3, 15), (6.5, 28, 8.5)),
-            ((12, -26, 11), (6.5, 13, 9)),
-            ((19, 26, 9), (7.5, 17, 10)),
-            ((30, 18, -12), (3.5, 14, 4)),
-        ],
-    )
-    narrow = [((0.0, 4.0, 0.0), (2.0, 13.0, 9.0)), ((0.0, 27.0, -38.0), (6.0, 5.0, 9.0))]
-    ventricles = np.maximum(ventricles, swelling / 3 + _pair(inner, narrow))
-    deep = _pair(
-        inner, [((20, -20, 13), (4.5, 13, 8)), ((27, -6, 2), (6, 17, 10)), ((11, 10, 4), (8.5, 14, 9))]
-    )
-
-    fluid = rng.uniform(0.35, 0.9)
-    liquor = np.maximum(slab(pia, fluid, voxel), inside(ventricles, voxel))
-    cortex = slab(pia, fluid + rng.uniform(2.4, 3.0), voxel)
-    second = 4.6 * smooth_field(rng, axes, 8.0, band_pass=True)
-    vessels = slab(np.hypot(sulci - 1.5, second), rng.uniform(0.8, 1.4), voxel) ** 2
-    plexus = _pair(inner, [((20, 22, 7), (2.5, 8, 3.5))])
-    aged = (
-        smooth_field(rng, axes, 7.0) + 0.8 * np.exp(-np.abs(ventricles) / 3.0) + 0.4 * np.exp(ventricles / 15)
-    )
-    spots = inside(aged - rng.uniform(2.0, 2.9), 0.5) * (1 - np.maximum(cortex, liquor)) * (hemispheres > 0)
-    shares = {
-        "deep grey": 0.9 * inside(deep, voxel + 1.5),
-        "hyperintensity": spots,
-        "grey matter": np.maximum(cortex, 0.0),
-        "CSF": liquor,
-        "vessel": vessels * (outside < 22),
-        "plexus": 0.8 * inside(plexus, voxel + 1.0) * inside(ventricles, voxel),
-    }
-    return Anatomy(outside > 0, hemispheres, ventricles, shares)
-
-
 def _grow(
     tumour: Tumour, rng: np.random.Generator, axes: list[Array], voxel: float, anatomy: Anatomy
 ) -> NDArray[np.uint8]:
@@ -235,7 +127,7 @@ def _grow(
         0.24 * roughness(0.8 * radius) + 0.12 * roughness(0.35 * radius)
     )
     core_voxels = int(tumour.core * tumour.volume * brain_voxels)
-    core = _lowest(from_core, allowed, core_voxels)
+    core = lowest(from_core, allowed, core_voxels)
 
     # Cortex and fissures hold oedema back, so it runs in fingers between the sulci.
     barrier = gaussian_filter(
@@ -245,29 +137,20 @@ def _grow(
     spread = np.sqrt(sum(a**2 for a in away)) + barrier
     spread += radius * (0.45 * roughness(1.1 * radius) + 0.12 * roughness(0.4 * radius))
     spread[core] = -np.inf
-    whole = _lowest(spread, allowed, int(tumour.volume * brain_voxels))
+    whole = lowest(spread, allowed, int(tumour.volume * brain_voxels))
     parts, _ = label(whole)
     whole = parts == np.bincount(parts[core]).argmax()
     core &= whole
 
     thickness = radius * 0.2 * roughness(0.55 * radius)
     if tumour.enhancing:
-        dead = _lowest(from_core + thickness, core, int(tumour.necrosis * core.sum()))
+        dead = lowest(from_core + thickness, core, int(tumour.necrosis * core.sum()))
     else:
-        dead = _lowest(thickness, core, int(tumour.necrosis * core.sum()))
+        dead = lowest(thickness, core, int(tumour.necrosis * core.sum()))
     labels = np.where(whole, OEDEMA, 0).astype(np.uint8)
     labels[core] = ENHANCING
     labels[dead] = NECROSIS
     return labels
-
-
-def _lowest(values: Array, allowed: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
-    """Return the `count` voxels of lowest value among the allowed ones, as a mask."""
-    if count == 0:
-        return np.zeros_like(allowed)
-    candidates = values[allowed]
-    count = min(count, candidates.size)
-    return allowed & (values <= np.partition(candidates, count - 1)[count - 1])
 
 
 def _signals(

@@ -55,10 +55,21 @@ def inside(distance: Array, softness: float) -> Array:
     return np.clip(distance / softness + 0.5, 0.0, 1.0)
 
 
-def scanned(rng: np.random.Generator, signal: Array) -> NDArray[np.int16]:
+def lowest(values: Array, allowed: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
+    """Return the `count` voxels of lowest value among the allowed ones as a mask; all if they are fewer."""
+    candidates = values[allowed]
+    count = min(count, candidates.size)
+    if count == 0:
+        return np.zeros_like(allowed)
+    return allowed & (values <= np.partition(candidates, count - 1)[count - 1])
+
+
+def scanned(
+    rng: np.random.Generator, signal: Array, noise_range: tuple[float, float] = (0.03, 0.055)
+) -> NDArray[np.int16]:
     """Return the magnitude image of `signal` (about 1): Rician noise, a scanner's own scale, above 0."""
     scale = np.exp(rng.normal(np.log(350.0), 0.3))
-    noise = rng.uniform(0.03, 0.055)
+    noise = rng.uniform(*noise_range)
     real = signal + noise * rng.standard_normal(signal.shape)
     magnitude = np.hypot(real, noise * rng.standard_normal(signal.shape))
     return np.clip(np.rint(scale * magnitude), 1, np.iinfo(np.int16).max).astype(np.int16)

@@ -2,7 +2,8 @@
 
     names = write_study(Path("data/phantom"), cases=40, size=64, seed=0)      # bench data phantom
 
-Anatomy and contrasts are in `datasets.phantom.brain` and `datasets.phantom.heart`; here they become NIfTI.
+Anatomy and contrasts are in `datasets.phantom.brain`, its second edition in `datasets.phantom.patient`,
+hearts in `datasets.phantom.heart`; here they become NIfTI.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,9 @@ from bench_errors import InputError
 from bench_registry import unknown
 from datasets.phantom.brain import brain
 from datasets.phantom.heart import SLICE_MM, VIEW_MM, heart
-from datasets.studies.brats import BRATS2020
+from datasets.phantom.patient import patient, voxel_mm
+from datasets.phantom.scanners import hospital_of
+from datasets.studies.brats import BRATS2020, PHANTOM2
 from datasets.studies.myops import MYOPS2020
 from datasets.vocabulary import Description
 
@@ -28,22 +31,50 @@ MIN_SIZE = 32
 MYOPS_SLICES = 5
 GZIP_LEVEL = 6
 
-DrawCase = Callable[[tuple[int, int, int], int, str], tuple[dict[str, Any], Any]]
+Shape = tuple[int, int, int]
+DrawCase = Callable[[Shape, int, str], tuple[dict[str, Any], Any]]
 
 
 @dataclass(frozen=True)
 class PhantomKind:
-    """A kind of study: naming, the function that draws a case, the first case's name, the volumes' depth."""
+    """A kind of study.
+
+    Attributes:
+        description: how its files are named.
+        draw: draws a case of a shape, from a seed and its name.
+        name: of a case, by its number from 0.
+        spacing: edges of a voxel in mm, by the volume's shape.
+        depth: the third length of a volume whose size is a single number; None: that number.
+        columns: what else than its name the path of a case tells, by seed and name.
+    """
 
     description: Description
     draw: DrawCase
     name: Callable[[int], str]
-    depth: int | None
+    spacing: Callable[[Shape], tuple[float, float, float]]
+    depth: int | None = None
+    columns: Callable[[int, str], dict[str, str]] = lambda seed, case: {}
 
 
 LAYOUTS = {
-    "brats": PhantomKind(BRATS2020, brain, lambda index: f"Phantom_{index + 1:03d}", None),
-    "myops": PhantomKind(MYOPS2020, heart, lambda index: str(101 + index), MYOPS_SLICES),
+    # The first edition's files say 1 mm, whatever the size.
+    "brats": PhantomKind(
+        BRATS2020, brain, lambda index: f"Phantom_{index + 1:03d}", lambda shape: (1.0, 1.0, 1.0)
+    ),
+    "gliomas": PhantomKind(
+        PHANTOM2,
+        patient,
+        lambda index: f"Phantom2_{index + 1:03d}",
+        lambda shape: (voxel_mm(shape),) * 3,
+        columns=lambda seed, case: {"hospital": hospital_of(seed, case)},
+    ),
+    "myops": PhantomKind(
+        MYOPS2020,
+        heart,
+        lambda index: str(101 + index),
+        lambda shape: (VIEW_MM / shape[0], VIEW_MM / shape[0], SLICE_MM),
+        depth=MYOPS_SLICES,
+    ),
 }
 
 
@@ -61,12 +92,13 @@ def write_study(
     study of 10 and of 40. Files of the same name are replaced, others are left alone.
 
     Args:
-        out: folder; `<case>/<case><suffix>.nii.gz` are written into it.
+        out: folder; `<case>/<case><suffix>.nii.gz` are written into it, for `gliomas` by hospital.
         cases: how many, at least 1.
         size: edge of the volume in voxels, or its three lengths; at most 240x240x155. For `myops` the
             third length is the number of slices (5 with a single number).
         seed: of all draws, at least 0.
-        layout: "brats" (four contrasts of a brain) or "myops" (three of a heart, slices).
+        layout: "brats" (four contrasts of a brain), "gliomas" (their second edition) or "myops" (three
+            contrasts of a heart, slices).
         progress: called with the number of cases written so far, after each.
 
     Raises:
@@ -89,7 +121,9 @@ def write_study(
             for modality, suffix in zip(kind.description.modalities, kind.description.suffixes, strict=True)
         }
         files[kind.description.label_suffix] = labels
-        _write(Path(out) / name, name, files, affine)
+        # The folders above a case's are its columns, in the order of the layout.
+        folder = Path(out, *kind.columns(seed, name).values(), name)
+        _write(folder, name, files, affine)
         if progress:
             progress(done)
     return names
@@ -98,6 +132,11 @@ def write_study(
 def case_names(cases: int, layout: str) -> list[str]:
     """Return the names of the cases of a study."""
     return [LAYOUTS[layout].name(index) for index in range(cases)]
+
+
+def case_columns(cases: int, seed: int, layout: str) -> dict[str, dict[str, str]]:
+    """Return what the paths tell of each case of a study besides its name: hospitals, of "gliomas"."""
+    return {name: LAYOUTS[layout].columns(seed, name) for name in case_names(cases, layout)}
 
 
 def study_shape(size: int | tuple[int, int, int], layout: str) -> tuple[int, int, int]:
@@ -117,7 +156,7 @@ def _shape(size: int | tuple[int, int, int], depth: int | None) -> tuple[int, in
 
 def _affine(shape: tuple[int, int, int], kind: PhantomKind) -> np.ndarray:
     """Voxel to world as in BraTS: x to the left, y to the back, z up, the last row of y at the origin."""
-    spacing = (VIEW_MM / shape[0],) * 2 + (SLICE_MM,) if kind.depth else (1.0, 1.0, 1.0)
+    spacing = kind.spacing(shape)
     affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
     affine[1, 3] = (shape[1] - 1) * spacing[1]
     return affine

@@ -21,7 +21,7 @@ from datasets.preparation.nifti import STORED, Image, read_nifti, turned
 from datasets.preparation.regrid import regrid
 from datasets.preparation.voxel_grids import APART, disagreement, odd_grids
 from datasets.store.store import check_name
-from datasets.vocabulary import Description
+from datasets.vocabulary import Description, is_spacing
 
 ROUNDING = 1e-3
 """Labels this close to expected ones are refused with the advice to round them.
@@ -65,6 +65,7 @@ class Examined:
     Attributes:
         case: where the files are.
         images: modality, `label` or `mask` -> file, of those that could be read.
+        first: the first of them as it lay before it was brought to voxels of mm; its data are nothing.
         volumes: modality -> float32 [X, Y, Z], of the sound ones; background outside the study's mask.
         label: values of the label file [X, Y, Z], if it is sound.
         head: of the volumes; None where they are on several grids, or show none.
@@ -74,6 +75,7 @@ class Examined:
 
     case: Case
     images: dict[str, Image] = field(default_factory=dict)
+    first: Image | None = None
     volumes: dict[str, np.ndarray] = field(default_factory=dict)
     label: np.ndarray | None = None
     head: Head | None = None
@@ -224,6 +226,9 @@ def _resample(examined: Examined, grid: str, description: Description) -> None:
         swapped = name in description.modalities and _looks_swapped(data)
         return bool(np.isfinite(data).all()) and not swapped
 
+    if is_spacing(grid) and examined.images:
+        first = next(iter(examined.images.values()))
+        examined.first = replace(first, data=np.broadcast_to(np.uint8(0), first.data.shape))
     for name, severity, message in regrid(examined.images, grid, description, sound):
         examined.add(severity, examined.file(name), message)
 

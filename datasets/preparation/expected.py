@@ -3,6 +3,8 @@
 store = expected_store(BRATS2020, names, (150, 180, 150))
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -12,8 +14,16 @@ from datasets.store.store import CaseRecord, Store
 from datasets.vocabulary import Description
 
 
-def expected_store(description: Description, names: list[str], shape: tuple[int, ...]) -> Store:
-    """Return a store of cases that have every modality and one shape [X, Y, Z], but no voxels to read."""
+def expected_store(
+    description: Description,
+    names: list[str],
+    shape: tuple[int, ...],
+    columns: Mapping[str, dict[str, str]] | None = None,
+) -> Store:
+    """Return a store of cases that have every modality and one shape [X, Y, Z], but no voxels to read.
+
+    `columns`: what else is known of each case, by its name.
+    """
     record = CaseRecord(
         key="expected",
         shape=shape,
@@ -33,4 +43,6 @@ def expected_store(description: Description, names: list[str], shape: tuple[int,
         checksums={},
         tissue=prod(shape),
     )
-    return Store(Path(), description, {}, dict.fromkeys(names, record))
+    told = columns or {}
+    records = {name: replace(record, columns=told.get(name, {})) for name in names}
+    return Store(Path(), description, {}, records)

@@ -92,3 +92,12 @@ BRATS2023_SSA, BRATS2023_PED, BRATS2023_MET = (
 
 PHANTOM = replace(BRATS2020, name="phantom", case_names=r"Phantom_\d+")
 """The synthetic head: named and labelled like BraTS2020, split at random."""
+
+PHANTOM2 = replace(
+    PHANTOM,
+    name="phantom2",
+    regions=(*BRATS2020.regions[:3], Region("ETpp", (3,), min_voxels=62)),
+    layouts=(Layout.named("{hospital:north|south|west}/{case}/{case}", _SUFFIXES, "_seg"),),
+    case_names=r"Phantom2_\d+",
+)
+"""Its second edition, whose folders tell the hospital: on voxels of 2 mm, 62 are the 500 mm^3 of ETpp."""

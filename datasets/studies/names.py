@@ -81,6 +81,10 @@ DATASETS = _Datasets(
         },
         "msd01": ("datasets.studies.msd:MSD01", "Medical Segmentation Decathlon, brain tumours"),
         "phantom": ("datasets.studies.brats:PHANTOM", "synthetic, laid out like BraTS 2020"),
+        "phantom2": (
+            "datasets.studies.brats:PHANTOM2",
+            "synthetic gliomas of every kind, from three hospitals",
+        ),
         "myops2020": ("datasets.studies.myops:MYOPS2020", "MyoPS 2020, hearts"),
         "phantom-heart": ("datasets.studies.myops:PHANTOM_HEART", "synthetic, laid out like MyoPS 2020"),
     },

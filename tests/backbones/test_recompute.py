@@ -1,5 +1,7 @@
 """Recomputation changes memory, not numbers: every backbone, dropout included, in float64."""
 
+import copy
+
 import pytest
 import torch
 
@@ -23,14 +25,15 @@ def test_losses_and_gradients_are_equal(name, objective):
     batch = ordinary(3, 2, 0)
     batch.volumes = batch.volumes.double()
     found = []
-    for network in (net, Recomputed(net)):
-        net.zero_grad()
+    for wrapped in (False, True):
+        copied = copy.deepcopy(net)
+        network = Recomputed(copied) if wrapped else copied
         goal = passion.create(objective, modalities=3, classes=4)
         with noise.step("s", batch.cases):
             losses = goal.loss(network, batch)
-            goal.backward(losses, list(net.parameters()))
+            goal.backward(losses, list(copied.parameters()))
         assert losses.total.requires_grad
-        found.append((losses, [p.grad.clone() for p in net.parameters() if p.grad is not None]))
+        found.append((losses, [p.grad for p in copied.parameters() if p.grad is not None]))
     (plain, gradients), (again, gradients_again) = found
     torch.testing.assert_close(again.total, plain.total)
     torch.testing.assert_close(again.terms, plain.terms)

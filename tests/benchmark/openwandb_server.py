@@ -1,13 +1,15 @@
 """Starts openwandb, mended: ``OPENWANDB_PORT=8080 VENV/bin/python openwandb_server.py serve``.
 
 Version 0.5.0 does not tell a client that goes on with a run how far the run is, which W&B's client takes as
-an error. Runs in the environment that openwandb is installed in.
+an error. It knows no artifact that a run uses, nor that two of equal content are one: here `used` has a row
+for each use. Runs in the environment that openwandb is installed in.
 """
 
 import json
 from pathlib import Path
 
-from openwandb import graphql_schema
+import strawberry
+from openwandb import database, graphql_schema
 from openwandb.cli import main
 from openwandb.config import FILES_DIR
 
@@ -25,5 +27,42 @@ def with_history(run):
     return answer
 
 
+@strawberry.input
+class UseArtifactInput:
+    entity_name: str
+    project_name: str
+    run_name: str
+    artifact_id: strawberry.ID = strawberry.field(name="artifactID")
+    used_as: str | None = None
+    artifact_entity_name: str | None = None
+    artifact_project_name: str | None = None
+    client_mutation_id: str | None = None
+
+
+@strawberry.type
+class Mutation(graphql_schema.Mutation):
+    @strawberry.mutation
+    def create_artifact(
+        self, input: graphql_schema.CreateArtifactInput
+    ) -> graphql_schema.CreateArtifactPayload:
+        name, kind = input.artifact_collection_name, input.artifact_type_name
+        content = {"digest": input.digest}
+        with database.get_db() as base:
+            query = "SELECT id FROM artifacts WHERE name = ? AND artifact_type = ? AND metadata_json = ?"
+            there = base.execute(query, (name, kind, json.dumps(content))).fetchone()
+        made = there or database.create_artifact(input.run_name or "", name, kind, content)
+        artifact = graphql_schema.ArtifactType(id=str(made["id"]), digest=input.digest or "")
+        return graphql_schema.CreateArtifactPayload(artifact=artifact)
+
+    @strawberry.mutation
+    def use_artifact(self, input: UseArtifactInput) -> graphql_schema.CreateArtifactPayload:
+        with database.get_db() as base:
+            base.execute("CREATE TABLE IF NOT EXISTS used (run_id TEXT, artifact INTEGER)")
+            base.execute("INSERT INTO used VALUES (?, ?)", (input.run_name, int(input.artifact_id)))
+        artifact = graphql_schema.ArtifactType(id=str(input.artifact_id))
+        return graphql_schema.CreateArtifactPayload(artifact=artifact)
+
+
 graphql_schema._run_to_type = with_history
+graphql_schema.schema = strawberry.Schema(query=graphql_schema.Query, mutation=Mutation)
 main()

@@ -27,6 +27,17 @@ with tracking.start(folder.path, folder.config()) as tracker:
         sys.stdin.readline()
 print("tracked" if tracker._run else "not tracked")
 """
+REPORT = """
+import sys
+from pathlib import Path
+from unittest import mock
+from benchmark.report.write import write_report
+from benchmark.tracking.report import track_report
+grid, out = map(Path, sys.argv[1:])
+with mock.patch("benchmark.report.write.pictures", lambda section, brief: []):
+    written = write_report([grid], out)
+print(track_report(written, out))
+"""
 PATIENT = {"WANDB_INIT_TIMEOUT": "60", "WANDB_FINISH_TIMEOUT": "60", "WANDB_HTTP_TIMEOUT": "60"}
 """Limits for a server that answers, on a machine that may be busy."""
 ID = "0123456789-tiny"
@@ -76,6 +87,14 @@ def track(folder, home, end="finishes", **variables):
     assert process.returncode == (end == "killed"), errors
     assert list(home.iterdir()) == [], "tracking writes outside the run folder"
     return output, errors.splitlines()
+
+
+def track_report_apart(grid_folder, out, home, **variables):
+    """Write a grid's report without figures and track it, in a process of its own; return what it says."""
+    home.mkdir(exist_ok=True)
+    command = [sys.executable, "-c", REPORT, grid_folder, out]
+    place = {"cwd": home, "env": environment(home, **variables)}
+    return subprocess.run(command, capture_output=True, text=True, check=True, **place).stdout
 
 
 def inspect(folder, *options):

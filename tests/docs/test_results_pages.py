@@ -1,12 +1,16 @@
 """The pages of our own results show what the product printed."""
 
 import re
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from backbones import BACKBONES
+from benchmark.board.build import build_site
 from benchmark.config.grid import load_grid
+from benchmark.models.stored_weights import FORMS
+from benchmark.models.trained_model import read_model
 from benchmark.report.data.names import network_title
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -31,14 +35,66 @@ def test_their_tables_are_those_of_the_report(name, profiles):
         assert set(rows) <= shown
 
 
+def test_the_second_phantom_shows_the_floor_as_the_report_printed_it():
+    folder = RESULTS / "phantom2"
+    page = (folder / "README.md").read_text()
+    assert (folder / "tables" / "phantom2-complete-dice.md").read_text().split("\n\n")[0] in page
+
+
+@pytest.mark.parametrize(
+    ("grid", "runs"),
+    [
+        ("headline2", 283),
+        ("headline-cpu", 53),
+        (RESULTS / "phantom2" / "questions2.yaml", 145),
+        (RESULTS / "phantom2" / "floor.yaml", 1),
+    ],
+)
+def test_what_the_page_says_is_ready_is_that_large_and_has_the_floor(grid, runs):
+    configs = load_grid(str(grid)).configs
+    assert len(configs) == runs
+    floors = {config.profile for config in configs if config.backbone.name == "gaussian"}
+    assert floors == {config.profile for config in configs}
+    if runs > 1:
+        assert f"{runs} runs" in (RESULTS / "phantom2" / "README.md").read_text()
+
+
+NETWORKS = set(BACKBONES) - {"gaussian"}
+"""All but the floor, which is no network."""
+
+
 def test_the_zoo_has_every_network():
     tables = RESULTS / "zoo" / "tables"
     page = (RESULTS / "zoo" / "README.md").read_text()
     for table in ("answer-dice", "costs"):
         text = (tables / f"phantom-mr2468-{table}.md").read_text().split("\n\n")[0]
         assert text in page
-        assert {f"| {network_title(name)} |" for name in BACKBONES} <= set(
+        assert {f"| {network_title(name)} |" for name in NETWORKS} <= set(
             re.findall(r"^\| [^|]+ \|", text, re.M)
         )
-    assert {config.backbone.name for config in load_grid("zoo").configs} == set(BACKBONES)
-    assert {config.backbone.name for config in load_grid("recipes").configs} == set(BACKBONES) - {"transunet"}
+    assert {config.backbone.name for config in load_grid("zoo").configs} == NETWORKS
+    assert {config.backbone.name for config in load_grid("recipes").configs} == NETWORKS - {"transunet"}
+
+
+def test_the_board_is_that_of_its_runs(tmp_path):
+    with tarfile.open(RESULTS / "board" / "runs.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    build_site(tmp_path, tmp_path / "site")
+    table = (tmp_path / "site" / "tables" / "phantom-mr2468-standings-dice.md").read_text()
+    page = (RESULTS / "board" / "README.md").read_text()
+    assert table.split("\n\n")[0] in page
+    hashes = {config.folder for config in load_grid(str(RESULTS / "board" / "board.yaml")).configs}
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == hashes
+
+
+def test_weights_are_whole_and_small():
+    folders = sorted((RESULTS / "board" / "weights").iterdir())
+    assert len(folders) == 6
+    for folder in folders:
+        content, weights = read_model(folder)
+        assert content["weights"]["stored"] in FORMS[1:]
+        assert sum(tensor.numel() for tensor in weights.values()) >= content["weights"]["parameters"]
+    size = sum(path.stat().st_size for folder in folders for path in folder.iterdir())
+    page = (RESULTS / "board" / "README.md").read_text()
+    assert f"{size / 1e6:.1f} MB in all" in page
+    assert size < 50e6

@@ -22,6 +22,7 @@ NETWORKS_AND_METHODS = {
     "robustseg": "RobustSeg",
     "sfusion": "SFusion",
     "transunet": "TransUNet",
+    "gaussian": "Voxelwise Gaussian",
     "uhemis": "U-HeMIS",
     "imfuse": "IM-Fuse",
     "m3ae": "M3AE",

@@ -63,6 +63,7 @@ class Row:
         runs: how many runs (seeds) the values are over.
         source: who reported the numbers, where they are not ours; such rows have no part in marks.
         citation: number by which the caption names that source; 0 where they are ours.
+        link: page of the method, where there is one; in HTML alone.
     """
 
     labels: tuple[str | bool, ...]
@@ -71,6 +72,7 @@ class Row:
     runs: int = 1
     source: str = ""
     citation: int = 0
+    link: str = ""
 
 
 @dataclass(frozen=True)

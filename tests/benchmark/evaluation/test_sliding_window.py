@@ -80,7 +80,8 @@ def test_outside_a_subset_poor_volumes_take_the_place_of_absent_ones(name):
         # In no subset is t2, so it is absent.
         (expected,) = predict(net, shown, [NAMES[:3]], NAMES, crop, CPU)
         assert torch.equal(found, expected)
-    assert not torch.equal(maps, predict(net, volumes, chosen, NAMES, crop, CPU))
+    if name != "gaussian":  # which finds nothing before it is fitted
+        assert not torch.equal(maps, predict(net, volumes, chosen, NAMES, crop, CPU))
     same = predict(net, volumes, chosen, NAMES, crop, CPU, volumes)
     assert torch.equal(same, same[-1:].expand_as(same))
 

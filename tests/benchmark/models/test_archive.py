@@ -1,8 +1,10 @@
 """`bench export`: one file that holds a run, with the same bytes each time."""
 
+import json
 import os
 import socket
 import tarfile
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from lone_test_folder import single_test
 from recorded_runs import record
 
 from bench_errors import InputError
-from benchmark.models.archive import FILES, archive_path, export_run
+from benchmark.models.archive import FILES, MANIFEST, archive_path, export_run
 from benchmark.run_folder.folder import RunFolder
 
 
@@ -28,7 +30,9 @@ def test_it_holds_what_is_shared_and_equal_runs_give_equal_bytes(tmp_path, run):
         archive.extractall(tmp_path / "there", filter="data")
     unpacked = tmp_path / "there" / "small" / run.path.name
     shared = {path.relative_to(run.path) for pattern in FILES for path in run.path.glob(pattern)}
-    assert {p.relative_to(unpacked) for p in unpacked.rglob("*") if p.is_file()} == shared
+    assert {p.relative_to(unpacked) for p in unpacked.rglob("*") if p.is_file()} == {*shared, Path(MANIFEST)}
+    manifest = json.loads((unpacked / MANIFEST).read_text())
+    assert manifest == {str(p): sha256((unpacked / p).read_bytes()).hexdigest() for p in shared}
     assert {"config.yaml", "sessions.jsonl", "log.jsonl", "cases.csv", "done"} <= {p.name for p in shared}
     same = {path for path in shared if path.name != "sessions.jsonl"}
     assert all((unpacked / path).read_bytes() == (run.path / path).read_bytes() for path in same)

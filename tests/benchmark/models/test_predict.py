@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -11,11 +12,16 @@ import yaml
 from bench_program import bench
 from docs_page import block
 from lone_test_folder import single_test
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from benchmark.evaluation.sliding_window import segment_case
+from benchmark.models.predict import segment_patient
 from benchmark.models.trained_model import load_trained
 from benchmark.run_folder.case_rows import read_rows
 from benchmark.run_folder.folder import RunFolder, run_folders
+from datasets.preparation.find import Case
+from datasets.preparation.nifti import read_nifti, write_like
+from datasets.preparation.voxel_grids import resampled, spaced
 from datasets.store.store import Store
 
 GRID = {
@@ -119,6 +125,42 @@ def test_another_grid_is_refused_or_resampled(place, run, case, tmp_path):
     assert made.returncode == 0, made.stderr
     assert "resampled from 38x40x40" in made.stdout
     assert nib.load(tmp_path / "seg.nii.gz").shape == whole.shape
+
+
+def test_a_network_of_larger_voxels_segments_on_the_grid_of_the_patient(place, run, case):
+    """The network's own classes, away from where they change, at the place in mm where it found them."""
+    model = load_trained(str(run), place)
+    model = replace(model, description=replace(model.description, grid="1.5"))
+    images = Case(case, place, {m: image(place, case, m) for m in PAIR}, None, (), {}, {})
+    made = segment_patient([model], images, model.description, torch.device("cpu"), probabilities=True)
+    own = read_nifti(images.files["flair"])
+    assert made.classes.shape == own.data.shape
+    assert np.array_equal(made.like.affine, own.affine)
+    assert np.allclose(made.probabilities.sum(axis=-1), 1, atol=1e-5)
+    assert np.array_equal(made.probabilities.argmax(axis=-1), made.classes)
+
+    coarse = spaced(own, 1.5)
+    finer = segment_patient(
+        [replace(model, description=replace(model.description, grid=""))],
+        replace(images, files={m: _at(path, coarse, place) for m, path in images.files.items()}),
+        replace(model.description, grid=""),
+        torch.device("cpu"),
+    )
+    there = resampled(
+        replace(coarse, data=finer.classes.astype(np.float32)), own, nearest=True, to_faces=True
+    )
+    surface = maximum_filter(there.data, 3) != minimum_filter(there.data, 3)
+    assert 0.1 < surface.mean() < 0.9
+    assert (made.classes == there.data)[~surface].mean() > 0.99
+    assert made.volumes["WT"] == pytest.approx(np.count_nonzero(made.classes) / 1000)  # voxels of 1 mm
+    assert made.volumes["WT"] == pytest.approx(finer.volumes["WT"], rel=0.25)
+
+
+def _at(path, like, folder):
+    """Return a file of the image brought to another grid."""
+    brought = resampled(read_nifti(path), like, to_faces=True)
+    write_like(out := folder / f"coarse_{path.name}", brought.data, replace(like, header=brought.header))
+    return out
 
 
 @pytest.mark.parametrize(

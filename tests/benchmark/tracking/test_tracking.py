@@ -248,6 +248,7 @@ class Run:
     def __init__(self, broken=False, **summary):
         self.summary = summary
         self.logged = []
+        self.artifacts = []
         self.exit_codes = []
         self._broken = broken
 
@@ -255,6 +256,12 @@ class Run:
         if self._broken:
             raise RuntimeError("disk\nfull")
         self.logged.append(line)
+
+    def log_artifact(self, artifact):
+        self.artifacts.append(("made", artifact.name))
+
+    def _log_artifact(self, artifact, is_user_created, use_after_commit):
+        self.artifacts.append(("used", artifact.name))
 
     def finish(self, exit_code):
         self.exit_codes.append(exit_code)
@@ -295,6 +302,7 @@ def test_however_a_run_ends_its_tracking_is_closed(folder, error, code):
         if error:
             raise error
     assert run.exit_codes == [code]
+    assert run.artifacts == [("used", "data-phantom"), ("made", f"scores-{ID}")]
 
 
 def test_an_id_is_one_for_each_grid_and_without_what_wandb_refuses():

@@ -17,7 +17,16 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from tracked_runs import PATIENT, begin, environment, finished_run, track, trained_run
+from tracked_runs import (
+    ID,
+    PATIENT,
+    begin,
+    environment,
+    finished_run,
+    track,
+    track_report_apart,
+    trained_run,
+)
 
 from benchmark.tracking.uploaded import Uploaded
 
@@ -96,8 +105,15 @@ class Server:
     def files(self):
         return {name for (name,) in self._ask("SELECT name FROM files")}
 
-    def artifacts(self):
-        return {kind for (kind,) in self._ask("SELECT artifact_type FROM artifacts")}
+    def made(self):
+        """The types of what each run has made."""
+        made = self._ask("SELECT run_id, artifact_type FROM artifacts WHERE run_id != ''")
+        return {run: {kind for one, kind in made if one == run} for run, _ in made}
+
+    def used(self):
+        """What each run has used: the run, the name of the artifact, and the run that has made it."""
+        query = "SELECT used.run_id, name, artifacts.run_id FROM used JOIN artifacts ON id = artifact"
+        return set(self._ask(query))
 
 
 @pytest.fixture
@@ -133,12 +149,17 @@ def test_online_has_everything_and_sync_nothing_to_do(server, tmp_path):
     assert (output, warnings) == ("tracked\n", [])
     assert whole(server)
     assert server.state() == "finished"
-    assert server.artifacts() == {"model", "run_table"}
+    assert server.made() == {ID: {"model", "run_table", "scores"}}
+    assert server.used() == {(ID, "data-phantom", "")}
     assert not list(folder.path.glob("wandb/offline-run-*"))
     again = sync(folder, home, server)
     assert (again.returncode, again.stderr) == (0, "")
     assert again.stdout == f"{folder.path.name}: was uploaded before\n"
     assert whole(server)
+    report = track_report_apart(folder.path.parent, tmp_path / "report", home, **PATIENT, **server.variables)
+    assert report.startswith("W&B: the report is at http://127.0.0.1")
+    assert server.made()["report-tiny"] == {"report", "run_table"}
+    assert server.used() == {(ID, "data-phantom", ""), ("report-tiny", f"scores-{ID}", ID)}
 
 
 def test_a_run_that_was_cut_off_online_goes_on_there(server, tmp_path):
@@ -190,10 +211,10 @@ def test_what_was_tracked_offline_is_uploaded_once(server, tmp_path):
     assert "uploaded to" in sync(folder, home, server).stdout
     assert whole(server)
     assert "was uploaded before" in sync(folder, home, server).stdout
-    assert server.artifacts() == {"run_table"}
+    assert server.made() == {ID: {"run_table", "scores"}}
     files = server.files()
     assert "uploaded to" in sync(folder, home, server, WANDB_LOG_MODEL="end").stdout
-    assert server.artifacts() == {"model", "run_table"}
+    assert server.made() == {ID: {"model", "run_table", "scores"}}
     assert server.files() == files
     (folder.path / "wandb" / "uploaded.json").unlink()
     assert "uploaded to" in sync(folder, home, server, WANDB_MODE="offline").stdout

@@ -29,7 +29,8 @@ def leave_nan_in_freed_memory():
 
 
 @pytest.mark.parametrize(
-    "name", [n if n == "uhemis" else pytest.param(n, marks=pytest.mark.long) for n in BACKBONES]
+    "name",
+    [n if n == "uhemis" else pytest.param(n, marks=pytest.mark.long) for n in BACKBONES if n != "gaussian"],
 )
 def test_bf16_trains_close_to_fp32(name):
     terms = {}

@@ -42,10 +42,11 @@ OFFICIAL = {
     "hecktor2025": "CHUM-001",
     "autopet": "08-12-2003-NA-PET-CT Ganzkoerper primaer mit KM-58839",
     "phantom": "Phantom_001",
+    "phantom2": "Phantom2_001",
 }
 WORDS = {
     **{"grade": "LGG", "part": "Training", "center": "Center_01", "subject": "PETCT_0af7ffe12a"},
-    **{"visit": "T1", "site": "Utrecht", "scanner": "GE3T"},
+    **{"visit": "T1", "site": "Utrecht", "scanner": "GE3T", "hospital": "south"},
 }
 """What the words in braces stand for."""
 LAYOUTS = [
