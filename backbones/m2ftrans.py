@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.blocks import (
+    Blocks,
     ConvBlock,
     DecoderStage,
     ModalityEncoder,
@@ -44,7 +45,7 @@ class ShareFusion(nn.Module):
     def __init__(self, modalities: int, channels: int, spatial_dims: int):
         super().__init__()
         self.first = PointConv(modalities * channels, channels)
-        self.rest = nn.Sequential(
+        self.rest = Blocks(
             ConvBlock(channels, channels, 3, spatial_dims=spatial_dims), ConvBlock(channels, channels, 1)
         )
 
@@ -114,7 +115,7 @@ class M2FTrans(Backbone):
         self.crosses = nn.ModuleList(
             CrossAttention(modalities, c, options.dropout, spatial_dims) for c in channels[shallow:]
         )
-        self.bottom = nn.Sequential(
+        self.bottom = Blocks(
             ConvBlock(2 * channels[-1], channels[-1], 3, spatial_dims=spatial_dims),
             ConvBlock(channels[-1], channels[-1], 1),
         )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.blocks import (
+    Blocks,
     ConvBlock,
     DecoderStage,
     ModalityEncoder,
@@ -49,7 +50,7 @@ EXPANSION = 8  # of the token dimension within a transformer layer's perceptron
 ORDER: Order = "norm-act-conv"
 
 
-class FusionTail(nn.Sequential):
+class FusionTail(Blocks):
     """The second and third of the 1-3-1 convolutions, at `channels` throughout.
 
     Here, and nowhere else in the network, the image is continued by zeros instead of being reflected.
@@ -152,7 +153,7 @@ class TokenNetwork(Backbone):
         )
         self.intermodal = TokenLayer(dim, HEADS, EXPANSION * dim, options.dropout)
         self.reduce = PointConv(mixed * dim, modalities * deepest)
-        self.bottom = nn.Sequential(
+        self.bottom = Blocks(
             ConvBlock(modalities * deepest, deepest, 1, order=ORDER), *FusionTail(deepest, spatial_dims)
         )
         self.fusions = nn.ModuleList(self.level_fusion(level, c) for level, c in enumerate(channels[:-1]))
