@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from backbones.blocks import AffineNorm, PaddedConv, per_axis
 from backbones.contract import Backbone, Features, Fused, case_of_rows, encode_packed
+from backbones.host import host, on_device
 from backbones.rfnet import spread
 from bench_edges import Edges, space_of
 from bench_options import MethodOptions
@@ -113,6 +114,8 @@ class A2FSeg(Backbone):
 
         width: int = Field(32, ge=2)
 
+    capturable = True
+
     def __init__(
         self,
         modalities: int,
@@ -177,9 +180,9 @@ class A2FSeg(Backbone):
 
         `mean`: the features of the decoder of the means, [K, C, *space].
         """
-        scores = []
+        scores, shown = [], host(present)
         for m, score in enumerate(self.scores):
-            rows = present[:, m].nonzero().squeeze(1)
+            rows = on_device(shown[:, m].nonzero().squeeze(1), present.device)
             column = torch.full_like(mean, -torch.inf)
             if len(rows):
                 seen = torch.cat((finest[:, m].index_select(0, rows), mean.index_select(0, rows)), dim=1)

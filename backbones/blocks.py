@@ -12,16 +12,16 @@ and every kernel, stride and upsampling factor is 1 on the third axis (`per_axis
 Source of the facts: the networks as PASSION (arXiv 2407.14796) uses them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import gcd
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from backbones import cpu
+from backbones import cpu, kernels
 from backbones.contract import packed, unpacked
 from backbones.cpu import PaddingMode
 from bench_edges import Edges, space_of
@@ -203,7 +203,38 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, *space] -> [N, outputs, *space / stride]."""
-        return norm_act(self.conv(x)) if self.order == "conv-norm-act" else self.conv(norm_act(x))
+        return in_a_row((self,), x)
+
+
+class Blocks(nn.Sequential):
+    """Blocks of one order in a row."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs of the first, *space] -> [N, outputs of the last, *space / strides]."""
+        return in_a_row(cast(Iterable[ConvBlock], self), x)
+
+
+def in_a_row(blocks: Iterable[ConvBlock], x: Tensor) -> Tensor:
+    """Run x [N, C, *space] through `blocks` of one order, by `kernels` where these are wanted."""
+    if kernels.wanted(x) and not cpu.counted():
+        return _by_kernels(list(blocks), x)
+    for block in blocks:
+        x = norm_act(block.conv(x)) if block.order == "conv-norm-act" else block.conv(norm_act(x))
+    return x
+
+
+def _by_kernels(blocks: list[ConvBlock], x: Tensor) -> Tensor:
+    from backbones.kernels.chain import Link, chain  # here, for it needs triton
+    from backbones.kernels.convolution import How
+
+    convs = [block.conv for block in blocks]
+    x, *parameters = autocasted(x, *(cast(Tensor, p) for c in convs for p in (c.weight, c.bias)))
+    links = []
+    for conv, weight, bias in zip(convs, parameters[::2], parameters[1::2], strict=True):
+        mode = conv.mode if isinstance(conv, PaddedConv) else "constant"
+        pads = tuple(edge // 2 for edge in conv.kernel_size)
+        links.append(Link(weight, bias, How(conv.stride, pads, mode, SLOPE)))
+    return chain(x, links, before=blocks[0].order == "norm-act-conv")
 
 
 class EncoderLevel(nn.Module):
@@ -216,7 +247,7 @@ class EncoderLevel(nn.Module):
             self.entry = conv(inputs, outputs, 3, 1, spatial_dims)  # the raw image is not normalised again
         else:
             self.entry = ConvBlock(inputs, outputs, 3, stride, order, spatial_dims)
-        self.residual = nn.Sequential(
+        self.residual = Blocks(
             ConvBlock(outputs, outputs, 3, 1, order, spatial_dims),
             ConvBlock(outputs, outputs, 3, 1, order, spatial_dims),
         )
@@ -263,7 +294,7 @@ class DecoderStage(nn.Module):
 
     def join(self, first: Tensor, second: Tensor) -> Tensor:
         """Merge two [N, channels, *space]; their order is that of the weights."""
-        return self.mixing(self.joining(torch.cat((first, second), dim=1)))
+        return in_a_row((self.joining, self.mixing), torch.cat((first, second), dim=1))
 
     def forward(self, deeper: Tensor, skip: Tensor) -> Tensor:
         """Rise from the deeper level and join with this level's encoder map."""

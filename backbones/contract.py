@@ -19,6 +19,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from backbones import noise
 from backbones.heads import Heads
+from backbones.host import host, on_device
 from bench_errors import InputError
 from bench_options import MethodOptions
 
@@ -64,7 +65,7 @@ class Fused:
 
     def select(self, rows: Tensor) -> "Fused":
         """Return the outputs of some `rows`, int64 [R]."""
-        where = rows.to(self.logits.device)
+        where = on_device(rows, self.logits.device)
         return Fused(
             self.logits.index_select(0, where),
             [side.index_select(0, where) for side in self.side_logits],
@@ -92,10 +93,16 @@ class Backbone(nn.Module, ABC):
             leave out what they make of it: `sep`, or a warm-up.
         Options: what a user may choose. A network with options declares a class of its own by this name, and
             takes an instance as `options`.
+        capturable: whether its passes may be recorded for all batches that show the same subsets and then
+            replayed: it looks at no value of a tensor, and draws from torch's own generator alone.
+        compiled: names of parts that `torch.compile` takes where a training asks for it: their `forward` goes
+            by the shapes of tensors alone.
         rates: learning rates of parameters, by name, over that of all others.
     """
 
     Options: ClassVar[type[MethodOptions]] = MethodOptions
+    capturable: ClassVar[bool] = False
+    compiled: ClassVar[tuple[str, ...]] = ()
     rates: ClassVar[dict[str, float]] = {}
     has_unimodal: bool = True
 
@@ -208,7 +215,7 @@ def has_dropout(net: nn.Module) -> bool:
 def case_of_rows(features: Features, present: Tensor, case: Tensor | None) -> Tensor:
     """Return the batch item of each of K subsets, int64 [K]: `case`, or row k is item k; see `fuse`."""
     if case is None:
-        case = torch.arange(len(features.available), device=present.device)
+        case = on_device(range(len(features.available)), present.device)
     if len(case) != len(present):
         raise ValueError(f"{len(present)} subsets for {len(case)} cases: give the case of each subset")
     return case
@@ -226,14 +233,16 @@ def encode_packed(encoders: nn.ModuleList, volumes: Tensor, available: Tensor) -
     Returns the levels, each [B, M, C_l, *space_l], zeros where absent.
     """
     batch, modalities = available.shape
+    known = host(available)
     levels: list[Tensor] | None = None
     columns: list[list[Tensor] | None] = []
     for m in range(modalities):
-        items = available[:, m].nonzero().squeeze(1)
-        if len(items) == 0:
+        rows = known[:, m].nonzero().squeeze(1)
+        if len(rows) == 0:
             columns.append(None)
             continue
-        with noise.rows(items, [f"modality {m}"] * len(items)):
+        items = on_device(rows, volumes.device)
+        with noise.rows(rows, [f"modality {m}"] * len(rows)):
             maps = encoders[m](volumes.index_select(0, items)[:, m : m + 1])
         if len(items) < batch:
             maps = [f.new_zeros((batch, *f.shape[1:])).index_copy(0, items, f) for f in maps]
@@ -249,14 +258,19 @@ def encode_packed(encoders: nn.ModuleList, volumes: Tensor, available: Tensor) -
 
 def packed(maps: Tensor, available: Tensor) -> Tensor:
     """Return the available (item, modality) pairs of maps [B, M, ...]: [N, ...], not copied where all are."""
-    flat = maps.flatten(0, 1)
+    flat, pairs = maps.flatten(0, 1), pairs_of(available)
     # `maps[available]` has a backward pass that is several times slower.
-    return flat if available.all() else flat.index_select(0, available.flatten().nonzero().squeeze(1))
+    return flat if len(pairs) == len(flat) else flat.index_select(0, on_device(pairs, maps.device))
 
 
 def unpacked(maps: Tensor, available: Tensor) -> Tensor:
     """Undo `packed`: return maps [B, M, ...] with zeros where nothing is available."""
     if len(maps) < available.numel():
         whole = maps.new_zeros((available.numel(), *maps.shape[1:]))
-        maps = whole.index_copy(0, available.flatten().nonzero().squeeze(1), maps)
+        maps = whole.index_copy(0, on_device(pairs_of(available), maps.device), maps)
     return maps.unflatten(0, available.shape)
+
+
+def pairs_of(available: Tensor) -> Tensor:
+    """Return the places of the True ones in `available` bool [B, M], flattened: int64 [N] on the CPU."""
+    return host(available).flatten().nonzero().squeeze(1)

@@ -186,17 +186,24 @@ def _pairs(x: Tensor, weight: Tensor, stride: tuple[int, ...], pads: tuple[int, 
 
 
 _wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+_counted = False
 
 
 @contextmanager
 def plain() -> Iterator[None]:
     """Compute every convolution as it is written, for who counts its operations."""
-    global _wide
-    wide, _wide = _wide, False
+    global _wide, _counted
+    before = _wide, _counted
+    _wide, _counted = False, True
     try:
         yield
     finally:
-        _wide = wide
+        _wide, _counted = before
+
+
+def counted() -> bool:
+    """Return whether operations are counted now, so that convolutions have to be torch's own."""
+    return _counted
 
 
 def _in_pairs(x: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from backbones.blocks import PaddedConv, PointConv, per_axis
 from backbones.contract import Auxiliary, Backbone, Features, Fused, encode_packed
 from backbones.cpu import PaddingMode
 from backbones.heads import full_precision
+from backbones.host import host, on_device
 
 LEVELS = 4
 STRIDE = 2 ** (LEVELS - 1)  # from the finest to the deepest level, per axis
@@ -373,7 +374,7 @@ class Disentangled(Backbone):
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
         """Fuse K subsets: see the contract. `extra` holds the deepest map, `content` [K, C, *space / 8]."""
         if case is None:
-            case = torch.arange(len(features.available), device=present.device)
+            case = on_device(range(len(features.available)), present.device)
         if len(case) != len(present):
             raise ValueError(f"{len(present)} subsets for {len(case)} cases: give the case of each subset")
         maps = [
@@ -384,11 +385,12 @@ class Disentangled(Backbone):
 
     def auxiliary(self, features: Features, fused: Fused, batch: Any) -> dict[str, Auxiliary]:
         """Rebuild images from the fused content and the style of each: see the class and the contract."""
-        there = batch.present if self.manner.present_images else getattr(batch, "available", batch.present)
+        shown = batch.present if self.manner.present_images else getattr(batch, "available", batch.present)
+        there = host(shown)
         content = fused.extra["content"]
         image_loss = style_loss = full_precision(content).new_zeros(())
         for m in range(self.modalities):
-            items = there[:, m].nonzero().squeeze(1)
+            items = on_device(there[:, m].nonzero().squeeze(1), content.device)
             if len(items) == 0:
                 continue
             volumes = batch.volumes.index_select(0, items)[:, m : m + 1]

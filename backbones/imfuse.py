@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from backbones.blocks import ConvBlock, DecoderStage, kaiming_init, per_axis
+from backbones.blocks import Blocks, ConvBlock, DecoderStage, in_a_row, kaiming_init, per_axis
 from backbones.contract import Features
 from backbones.m2ftrans_attention import TransformerOptions
 from backbones.mamba import Mamba
@@ -59,7 +59,7 @@ class LevelFusion(nn.Module):
     def __init__(self, voxels: int, channels: int, spatial_dims: int):
         super().__init__()
         self.tokens = InterleavedFusion(voxels, channels)
-        self.convolutions = nn.Sequential(
+        self.convolutions = Blocks(
             ConvBlock(channels, channels, 1, order=ORDER), *FusionTail(channels, spatial_dims)
         )
 
@@ -78,7 +78,7 @@ class PlainStage(DecoderStage):
 
     def join(self, first: Tensor | None, second: Tensor) -> Tensor:
         """Return what becomes of `second` [N, channels, *space]; there is no first."""
-        return self.mixing(self.joining(second))
+        return in_a_row((self.joining, self.mixing), second)
 
 
 class IMFuse(TokenNetwork):

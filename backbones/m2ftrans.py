@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.blocks import (
+    Blocks,
     ConvBlock,
     DecoderStage,
     ModalityEncoder,
@@ -25,6 +26,7 @@ from backbones.blocks import (
     token_grid,
 )
 from backbones.contract import Backbone, Features, Fused, encode_packed, has_dropout, packed, unpacked
+from backbones.host import host, on_device
 from backbones.m2ftrans_attention import CrossAttention, FusionTransformer, TransformerOptions
 from backbones.weights import RELEASED_MODALITIES, shared_released_name
 from bench_edges import Edges, space_of
@@ -43,7 +45,7 @@ class ShareFusion(nn.Module):
     def __init__(self, modalities: int, channels: int, spatial_dims: int):
         super().__init__()
         self.first = PointConv(modalities * channels, channels)
-        self.rest = nn.Sequential(
+        self.rest = Blocks(
             ConvBlock(channels, channels, 3, spatial_dims=spatial_dims), ConvBlock(channels, channels, 1)
         )
 
@@ -64,8 +66,9 @@ class ShareFusion(nn.Module):
         kernel = self.first.weight.view(channels, modalities, channels).transpose(0, 1)
         own = (kernel @ maps.flatten(3)).view(batch, modalities, channels, *blocks)
         mixed = own.new_empty((len(case), channels, *space))
-        for item in case.unique().tolist():
-            rows = (case == item).nonzero().squeeze(1)
+        items = host(case)
+        for item in items.unique().tolist():
+            rows = on_device((items == item).nonzero().squeeze(1), case.device)
             part = torch.einsum("kmxyz,mcxaybzd->kcxaybzd", shares.index_select(0, rows), own[item])
             mixed.index_copy_(0, rows, part.reshape(len(rows), channels, *space))
         bias = cast(Tensor, self.first.bias).to(mixed.dtype)
@@ -86,6 +89,9 @@ class M2FTrans(Backbone):
     """
 
     Options = TransformerOptions
+
+    capturable = True
+    compiled = ("encoders", "unimodal_decoder")
 
     def __init__(
         self,
@@ -109,7 +115,7 @@ class M2FTrans(Backbone):
         self.crosses = nn.ModuleList(
             CrossAttention(modalities, c, options.dropout, spatial_dims) for c in channels[shallow:]
         )
-        self.bottom = nn.Sequential(
+        self.bottom = Blocks(
             ConvBlock(2 * channels[-1], channels[-1], 3, spatial_dims=spatial_dims),
             ConvBlock(channels[-1], channels[-1], 1),
         )
@@ -137,8 +143,9 @@ class M2FTrans(Backbone):
 
     def _tokens(self, deepest: Tensor, available: Tensor) -> dict[str, Tensor]:
         """Run the tokens of each available modality, from its deepest map [B, M, C, *grid]: see `encode`."""
+        modality = host(available).nonzero()[:, 1]
         sets = packed(deepest, available).flatten(2).transpose(1, 2)
-        own = self.transformer.encode_alone(sets, available.nonzero()[:, 1])
+        own = self.transformer.encode_alone(sets, on_device(modality, available.device))
         made = {
             "tokens": own.tokens.transpose(1, 2).unflatten(2, self.grid),
             "keys": own.keys,
@@ -149,7 +156,7 @@ class M2FTrans(Backbone):
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
         """Fuse K subsets: see the contract. Side outputs have the scales 1, 2, 4, 8 and 16."""
         if case is None:
-            case = torch.arange(len(present), device=present.device)
+            case = on_device(range(len(present)), present.device)
         extra = {name: x.index_select(0, case) for name, x in features.extra.items()}
         if not extra:
             extra = self._tokens(features.levels[-1].index_select(0, case), present)

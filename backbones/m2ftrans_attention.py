@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from backbones.blocks import PointConv, per_axis
 from backbones.contract import packed, unpacked
+from backbones.host import host, on_device
 from bench_options import MethodOptions
 
 CROSS_LAYERS = 2
@@ -208,9 +209,9 @@ def separable(channels: int, expansion: int, spatial_dims: int) -> nn.Sequential
 
 def each_modality(modules: nn.ModuleList, maps: Tensor, present: Tensor) -> Tensor:
     """Run module m on the rows that have modality m: [K, M, C, *] -> [K, M, C, *], zeros where absent."""
-    columns = []
+    columns, shown = [], host(present)
     for m, module in enumerate(modules):
-        rows = present[:, m].nonzero().squeeze(1)
+        rows = on_device(shown[:, m].nonzero().squeeze(1), maps.device)
         made = module(maps[:, m].index_select(0, rows))
         columns.append(made.new_zeros((len(maps), *made.shape[1:])).index_copy(0, rows, made))
     return torch.stack(columns, dim=1)

@@ -24,6 +24,7 @@ from backbones.blocks import PaddedConv, PointConv, per_axis
 from backbones.contract import Auxiliary, Backbone, Features, Fused, Stage
 from backbones.early_fusion import rows_of, shown
 from backbones.heads import full_precision
+from backbones.host import on_device
 from bench_options import MethodOptions
 
 GROUPS = 8
@@ -203,7 +204,7 @@ class M3AE(Backbone):
             first = torch.zeros(3, dtype=torch.int64)
             corners = torch.stack([first, torch.tensor(space) - 1]).expand(len(volumes), -1, -1)
         parts: list[Tensor] = []
-        for first, last in corners.to(volumes.device):
+        for first, last in on_device(corners, volumes.device):
             part: Tensor = self.image
             for axis, length in enumerate(space):
                 steps = torch.arange(length, device=volumes.device)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.blocks import (
+    Blocks,
     ConvBlock,
     DecoderStage,
     ModalityEncoder,
@@ -28,7 +29,16 @@ from backbones.blocks import (
     norm_act,
     token_grid,
 )
-from backbones.contract import Backbone, Features, Fused, case_of_rows, encode_packed, packed
+from backbones.contract import (
+    Backbone,
+    Features,
+    Fused,
+    case_of_rows,
+    encode_packed,
+    packed,
+    pairs_of,
+)
+from backbones.host import host, on_device
 from backbones.m2ftrans_attention import TokenLayer, TransformerOptions
 from backbones.weights import RELEASED_MODALITIES, shared_released_name
 from bench_edges import Edges, space_of
@@ -40,7 +50,7 @@ EXPANSION = 8  # of the token dimension within a transformer layer's perceptron
 ORDER: Order = "norm-act-conv"
 
 
-class FusionTail(nn.Sequential):
+class FusionTail(Blocks):
     """The second and third of the 1-3-1 convolutions, at `channels` throughout.
 
     Here, and nowhere else in the network, the image is continued by zeros instead of being reflected.
@@ -92,10 +102,10 @@ class MaskedFusion(nn.Module):
         channels, space = maps.shape[2], maps.shape[3:]
         # A channel is normalised by itself, and a channel of zeros stays zero through norm and activation. So
         # the first convolution is a sum over modalities of what each gives alone, once for all subsets.
-        pairs = available.flatten().nonzero().squeeze(1)
+        modality = on_device(pairs_of(available) % available.shape[1], maps.device)
         own = norm_act(packed(maps, available)).flatten(2)
         kernels = self.first.weight.view(channels, -1, channels).transpose(0, 1)
-        products = kernels.index_select(0, pairs % available.shape[1]) @ own
+        products = kernels.index_select(0, modality) @ own
         mixed = (selection @ products.flatten(1)).view(len(selection), channels, *space)
         bias = cast(Tensor, self.first.bias).to(mixed.dtype)
         return self.rest(mixed + bias.view(-1, 1, 1, 1))
@@ -119,6 +129,9 @@ class TokenNetwork(Backbone):
 
     Options = TransformerOptions
 
+    capturable = True
+    compiled = ("encoders", "unimodal_decoder")
+
     def __init__(
         self,
         modalities: int,
@@ -140,7 +153,7 @@ class TokenNetwork(Backbone):
         )
         self.intermodal = TokenLayer(dim, HEADS, EXPANSION * dim, options.dropout)
         self.reduce = PointConv(mixed * dim, modalities * deepest)
-        self.bottom = nn.Sequential(
+        self.bottom = Blocks(
             ConvBlock(modalities * deepest, deepest, 1, order=ORDER), *FusionTail(deepest, spatial_dims)
         )
         self.fusions = nn.ModuleList(self.level_fusion(level, c) for level, c in enumerate(channels[:-1]))
@@ -213,7 +226,8 @@ class MMFormer(TokenNetwork):
 
     def fuse_levels(self, features: Features, present: Tensor, case: Tensor) -> list[Tensor]:
         """Fuse all levels but the deepest; see `TokenNetwork.fuse_levels`."""
-        item, modality = features.available.nonzero(as_tuple=True)
+        device, pairs = present.device, host(features.available).nonzero(as_tuple=True)
+        item, modality = (on_device(each, device) for each in pairs)
         chosen = present.index_select(1, modality) & (case[:, None] == item)
         selection = chosen.to(features.levels[0].dtype)
         return [

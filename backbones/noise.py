@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from backbones.host import host
+
 # Not context variables: on a GPU, torch computes the backward pass, and so what is recomputed, in a thread
 # of its own.
 _step: tuple[str, Sequence[str]] | None = None
@@ -41,7 +43,7 @@ def rows(items: Tensor, labels: Sequence[str]) -> Iterator[None]:
     before = _rows
     if _step is not None:
         key, cases = _step
-        named = zip(items.tolist(), labels, strict=True)
+        named = zip(host(items).tolist(), labels, strict=True)
         _rows = [f"{key}\n{cases[item]}\n{label}" for item, label in named]
     try:
         yield
@@ -78,7 +80,7 @@ def _draw(function: Callable[..., Any], like: Tensor, label: str) -> Tensor:
     for row in _rows:
         seed = int.from_bytes(sha256(f"{row}\n{label}".encode()).digest()[:8], "big") >> 1
         each.append(function(like.shape[1:], generator=torch.Generator().manual_seed(seed)))
-    return torch.stack(each).to(like)
+    return torch.stack(each).to(like, non_blocking=True)
 
 
 class Dropout(nn.Module):

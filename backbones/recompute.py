@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from backbones.contract import Auxiliary, Backbone, Features, Fused
+from backbones.host import host, on_device
 
 
 class Recomputed(Backbone):
@@ -34,10 +35,16 @@ class Recomputed(Backbone):
 
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
         """Fuse K subsets, one after the other; see `Backbone.fuse`."""
-        if case is None:
-            case = torch.arange(len(features.available), device=present.device)
+        device = present.device
+        shown, items = host(present), torch.arange(len(present)) if case is None else host(case)
         rows = [
-            checkpoint(self.backbone.fuse, features, present[k : k + 1], case[k : k + 1], use_reentrant=False)
+            checkpoint(
+                self.backbone.fuse,
+                features,
+                on_device(shown[k : k + 1], device),
+                on_device(items[k : k + 1], device),
+                use_reentrant=False,
+            )
             for k in range(len(present))
         ]
         sides = zip(*(row.side_logits for row in rows), strict=True)
@@ -62,10 +69,11 @@ class Recomputed(Backbone):
     def unimodal(self, features: Features) -> Tensor:
         """Decode each available modality alone, one after the other; see `Backbone.unimodal`."""
         columns: dict[int, Tensor] = {}
-        for m in features.available.any(dim=0).nonzero().squeeze(1).tolist():
-            alone = torch.zeros_like(features.available)
-            alone[:, m] = features.available[:, m]
-            chosen = replace(features, available=alone)
+        available = host(features.available)
+        for m in available.any(dim=0).nonzero().squeeze(1).tolist():
+            alone = torch.zeros_like(available)
+            alone[:, m] = available[:, m]
+            chosen = replace(features, available=on_device(alone, features.available.device))
             columns[m] = checkpoint(self.backbone.unimodal, chosen, use_reentrant=False)[:, m]
         empty = torch.zeros_like(next(iter(columns.values())))
         return torch.stack([columns.get(m, empty) for m in range(self.modalities)], dim=1)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from backbones.blocks import (
     SLOPE,
+    Blocks,
     ConvBlock,
     DecoderStage,
     ModalityEncoder,
@@ -78,7 +79,7 @@ class RegionMap(nn.Module):
         super().__init__()
         narrow = max(1, channels // 4)
         self.modalities = PointConv(modalities * channels, narrow)
-        self.embedding = nn.Sequential(
+        self.embedding = Blocks(
             ConvBlock(narrow, narrow, 3, spatial_dims=spatial_dims), ConvBlock(narrow, channels, 1)
         )
         self.logits = nn.Sequential(
@@ -104,14 +105,14 @@ class RegionFusion(nn.Module):
         super().__init__()
         half = channels // 2
         self.modalities = PointConv(modalities * channels, channels)
-        self.shortcut = nn.Sequential(
+        self.shortcut = Blocks(
             ConvBlock(channels, channels, 3, spatial_dims=spatial_dims), ConvBlock(channels, half, 1)
         )
         # One group of channels per class: each region has its own weight layers.
         inputs = classes * (modalities * channels + 1)
         self.hidden = nn.Conv3d(inputs, classes * WEIGHT_CHANNELS, 1, groups=classes)
         self.weights = nn.Conv3d(classes * WEIGHT_CHANNELS, classes * modalities, 1, groups=classes)
-        self.regions = nn.Sequential(
+        self.regions = Blocks(
             ConvBlock(classes * channels, channels, 1),
             ConvBlock(channels, channels, 3, spatial_dims=spatial_dims),
             ConvBlock(channels, half, 1),
@@ -235,6 +236,9 @@ class RFNet(Backbone):
         """`width`: channels of the finest level (8: as released), even."""
 
         width: int = Field(8, ge=2, multiple_of=2)
+
+    capturable = True
+    compiled = ("encoders", "unimodal_decoder")
 
     def __init__(self, modalities: int, classes: int, options: Options, spatial_dims: int = 3):
         super().__init__(modalities, classes, spatial_dims)

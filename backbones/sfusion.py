@@ -22,6 +22,7 @@ from backbones import noise
 from backbones.blocks import per_axis
 from backbones.contract import Features
 from backbones.disentangled import LEVELS, STRIDE, Disentangled, Manner
+from backbones.host import host, on_device
 from bench_edges import Edges, space_of
 from bench_errors import InputError
 from bench_options import MethodOptions
@@ -106,12 +107,13 @@ class TokenFusion(nn.Module):
         """Fuse a level [B, M, C, *space] for K subsets: [K, C, *space]; see `Disentangled`."""
         maps = level.flatten(0, 1)
         tokens = F.adaptive_avg_pool3d(maps, self.grid).flatten(2).transpose(1, 2)
-        numbers, groups, fused = present.sum(dim=1), [], []
+        shown, items, device = host(present), host(case), maps.device
+        numbers, groups, fused = shown.sum(dim=1), [], []
         for number in numbers.unique().tolist():
             group = (numbers == number).nonzero().squeeze(1)
-            subsets, cases = present.index_select(0, group), case.index_select(0, group)
+            subsets, cases = shown.index_select(0, group), items.index_select(0, group)
             modality = subsets.nonzero()[:, 1].view(-1, number)
-            pairs = (cases[:, None] * level.shape[1] + modality).flatten()
+            pairs = on_device((cases[:, None] * level.shape[1] + modality).flatten(), device)
             chosen = maps.index_select(0, pairs).unflatten(0, (-1, number))
             if number > 1:  # the weight of a lone modality is 1
                 with noise.rows(cases, [str(subset) for subset in subsets.tolist()]):
@@ -119,7 +121,7 @@ class TokenFusion(nn.Module):
                 chosen = chosen * weights
             fused.append(chosen.sum(dim=1))
             groups.append(group)
-        return torch.cat(fused).index_select(0, torch.cat(groups).argsort())
+        return torch.cat(fused).index_select(0, on_device(torch.cat(groups).argsort(), device))
 
     def _weights(self, tokens: Tensor) -> Tensor:
         """Tokens [N, n, P, C] of n modalities -> their weights [N, n, C, *space], which sum to 1."""

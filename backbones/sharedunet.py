@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from backbones.blocks import PaddedConv, PointConv, per_axis, upsample
 from backbones.contract import Backbone, Features, Fused, packed, unpacked
+from backbones.host import host
 from bench_options import MethodOptions
 
 DEPTH = 4  # poolings
@@ -58,6 +59,8 @@ class SharedUNet(Backbone):
 
         width: int = Field(16, ge=2, multiple_of=2)
 
+    capturable = True
+
     def __init__(self, modalities: int, classes: int, options: Options, spatial_dims: int = 3):
         super().__init__(modalities, classes, spatial_dims)
         channels = [options.width * 2**level for level in range(DEPTH + 1)]
@@ -86,9 +89,9 @@ class SharedUNet(Backbone):
             raise ValueError(
                 f"volumes of {tuple(volumes.shape[2:])} voxels: sharedunet takes multiples of {2**DEPTH}"
             )
-        if not available.any():
+        by_modality = host(available).t()
+        if not by_modality.any():
             raise ValueError("no modality is available in the whole batch: every case needs at least one")
-        by_modality = available.t()
         x = packed(volumes.transpose(0, 1)[:, :, None], by_modality)
         maps = self._features(x, by_modality.sum(dim=1).tolist())
         level, logits = (unpacked(part, by_modality).transpose(0, 1) for part in (maps, self.head(maps)))

@@ -38,6 +38,7 @@ from backbones.contract import (
     unpacked,
 )
 from backbones.heads import full_precision
+from backbones.host import host, on_device
 from backbones.rfnet import spread
 from backbones.standardised import ResidualEncoder, StandardisedConv, Unit, basic_block
 from bench_options import MethodOptions
@@ -167,10 +168,10 @@ class ShaSpec(Backbone):
         shared = features.extra["shared"].index_select(0, case)
         shown = present[:, :, None, None, None, None]
         x = composed.index_select(0, case)
-        if not present.all():
+        if not host(present).all():
             *levels, blank, _ = _of_zeros(self.shared, features)
             blanks = [*levels]
-            donor = shared[torch.arange(len(present), device=present.device), self._donors(present, case)]
+            donor = shared[on_device(range(len(present)), present.device), self._donors(present, case)]
             x = torch.where(shown, x, donor.unsqueeze(1))
             shared = torch.where(shown, shared, blank.unsqueeze(1))
         member = F.one_hot(case, len(features.available)).to(composed.dtype)
@@ -198,7 +199,7 @@ class ShaSpec(Backbone):
         """The mean of each modality's specific features [B, M, C, 1, 1, 1], where absent of zeros."""
         specific = features.extra["specific"]
         columns = list(specific.unbind(dim=1))
-        for m in (~present).any(dim=0).nonzero().squeeze(1).tolist():
+        for m in (~host(present)).any(dim=0).nonzero().squeeze(1).tolist():
             _, blank = _of_zeros(self.specific[m], features)
             columns[m] = torch.where(present[:, m, None, None, None, None], columns[m], blank)
         return torch.stack(columns, dim=1)
@@ -208,7 +209,7 @@ class ShaSpec(Backbone):
         order = -torch.arange(self.modalities, device=present.device, dtype=torch.float32)
         order = order.expand(len(present), -1)
         if self.training:
-            with noise.rows(case, [str(row) for row in present.tolist()]):
+            with noise.rows(case, [str(row) for row in host(present).tolist()]):
                 order = noise.normal(order, "donor")
         return order.masked_fill(~present, -torch.inf).argmax(dim=1)
 

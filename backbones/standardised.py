@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from backbones import cpu
 from backbones.blocks import AffineNorm, autocasted, per_axis
+from backbones.host import may_look
 
 SLOPE = 0.01  # of the leaky ReLU
 STAGES = ((1, 3), (2, 4), (4, 6), (5, 3))
@@ -182,6 +183,7 @@ class ResidualEncoder(nn.Module):
             maps.append(x)
         x = self.reduce(maps.pop())
         maps += [self.pyramid(x), x.mean(dim=(2, 3, 4), keepdim=True)]
-        if empty.any():
+        # Only a CPU is asked: a GPU would have to be waited for.
+        if not may_look(x.device) or empty.any():
             maps = [torch.where(empty.view(-1, 1, 1, 1, 1), m.detach(), m) for m in maps]
         return maps

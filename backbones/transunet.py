@@ -112,6 +112,8 @@ class TransUNet(Backbone):
 
     Options = TransformerOptions
 
+    capturable = True
+
     def __init__(
         self,
         modalities: int,

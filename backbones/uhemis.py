@@ -36,6 +36,8 @@ class UHeMIS(Backbone):
 
     has_unimodal = False
 
+    capturable = True
+
     def __init__(self, modalities: int, classes: int, options: Options, spatial_dims: int = 3):
         super().__init__(modalities, classes, spatial_dims)
         width = options.width

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from backbones import noise
 from backbones.contract import Auxiliary, Backbone, Features, Fused, encode_packed
 from backbones.heads import full_precision
+from backbones.host import host, on_device
 from backbones.hved_blocks import LEVELS, Decoder, Encoder, truncated_init
 from bench_options import MethodOptions
 
@@ -80,11 +81,11 @@ class UHVED(Backbone):
     def fuse(self, features: Features, present: Tensor, case: Tensor | None = None) -> Fused:
         """Fuse K subsets; see `Backbone.fuse`. `extra` has what is decoded, ``latent 0`` to ``latent 3``."""
         if case is None:
-            case = torch.arange(len(features.available), device=present.device)
+            case = on_device(range(len(features.available)), present.device)
         if len(case) != len(present):
             raise ValueError(f"{len(present)} subsets for {len(case)} cases: give the case of each subset")
         latents = []
-        with noise.rows(case, [str(subset) for subset in present.tolist()]):
+        with noise.rows(case, [str(subset) for subset in host(present).tolist()]):
             for i, level in enumerate(features.levels):
                 mean, log_variance = product(level, present, case)
                 if self.training:
@@ -95,17 +96,18 @@ class UHVED(Backbone):
 
     def auxiliary(self, features: Features, fused: Fused, batch: Any) -> dict[str, Auxiliary]:
         """Compare Gaussians, and rebuild the images that each case has: see the class and the contract."""
-        there = getattr(batch, "available", batch.present)
+        there = host(getattr(batch, "available", batch.present))
         number = there.sum(dim=1)
         images = full_precision(fused.logits).new_zeros(())
         for m, decoder in enumerate(self.image_decoders):
-            items = there[:, m].nonzero().squeeze(1)
-            if len(items) == 0:
+            rows = there[:, m].nonzero().squeeze(1)
+            if len(rows) == 0:
                 continue
+            items, share = (on_device(each, images.device) for each in (rows, number[rows]))
             image = decoder([fused.extra[f"latent {i}"].index_select(0, items) for i in range(LEVELS)])
             difference = image - batch.volumes.index_select(0, items)[:, m : m + 1]
             error = difference.square().flatten(1).mean(dim=1)
-            images = images + (error / number.index_select(0, items)).sum()
+            images = images + (error / share).sum()
         return {
             "reconstruction": Auxiliary(images, LOSS_WEIGHT),
             "latent_kl": Auxiliary(divergence(features, batch.present), LOSS_WEIGHT),
@@ -147,16 +149,17 @@ def divergence(features: Features, present: Tensor) -> Tensor:
         features: from `encode`, of B cases.
         present: bool [B, M].
     """
-    available = features.available
-    codes = torch.arange(1, 2 ** available.shape[1], device=available.device)
-    every = (codes[:, None] >> torch.arange(available.shape[1], device=available.device) & 1).bool()
-    case, subset = (~(every & ~available[:, None]).any(dim=2)).nonzero(as_tuple=True)
-    number = torch.bincount(case).index_select(0, case)
+    available, device = host(features.available), features.available.device
+    codes = torch.arange(1, 2 ** available.shape[1])
+    every = (codes[:, None] >> torch.arange(available.shape[1]) & 1).bool()
+    case_of, subset_of = (~(every & ~available[:, None]).any(dim=2)).nonzero(as_tuple=True)
+    counts = torch.bincount(case_of).index_select(0, case_of)
+    case, subsets, number = (on_device(each, device) for each in (case_of, every[subset_of], counts))
     total = full_precision(features.levels[0]).new_zeros(())
     for level in features.levels:
-        drawn = product(level, present, torch.arange(len(present), device=present.device))
+        drawn = product(level, present, on_device(range(len(present)), device))
         drawn_mean, drawn_log_variance = (t.index_select(0, case) for t in drawn)
-        mean, log_variance = product(level, every.index_select(0, subset), case)
+        mean, log_variance = product(level, subsets, case)
         zero = torch.zeros_like(mean)
         prior = gaussian_kl(mean, log_variance, zero, zero)
         inter = gaussian_kl(drawn_mean, drawn_log_variance, mean, log_variance)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from backbones.contract import Backbone, Features, Fused
+from backbones.host import on_device
 from passion.losses import CaseLabels, deep_supervision, output_loss
 from passion.objective import (
     Batch,
@@ -42,6 +43,7 @@ class Baseline(Objective):
     add terms of its own after the warm-up; their names stand in `scalar_terms` and `modality_terms`.
     """
 
+    capturable = True
     scalar_terms: tuple[str, ...] = ()
     modality_terms: tuple[str, ...] = ()
 
@@ -49,7 +51,7 @@ class Baseline(Objective):
         """Return the losses of `batch`."""
         taught = self.taught(batch)
         device = batch.volumes.device
-        features = backbone.encode_at(batch.volumes, taught.to(device), corners_of(batch))
+        features = backbone.encode_at(batch.volumes, on_device(taught, device), corners_of(batch))
         logits = self.unimodal_logits(backbone, features, taught)
         fused = None if self.warming_up else backbone.fuse(features, batch.present)
         observed = None if self.warming_up else self.observe(backbone, features, batch, taught, logits)

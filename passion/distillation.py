@@ -15,8 +15,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from backbones import kernels
 from backbones.heads import Heads, full_precision
-from passion.losses import FLOOR, SOFTMAX, CaseLabels, probabilities
+from passion.losses import FLOOR, SOFTMAX, CaseLabels, probabilities, read_by_kernels
 from passion.row_losses import at_once
 
 NORM_FLOOR = 1e-5
@@ -40,6 +41,11 @@ def temperature_kl(
         size: the space to compare at.
         heads: what the channels of the logits are.
     """
+
+    if read_by_kernels(student, heads, size):
+        from passion.fused_losses import divergence  # here, for it needs triton
+
+        return tau**2 * divergence(student, teacher, tau, FLOOR) / student[0].numel()
 
     def softened(logits: Tensor) -> Tensor:
         return heads.outcomes(probabilities(logits, size, tau, heads)).clamp(FLOOR, 1).flatten(1)
@@ -74,14 +80,12 @@ def pixel_distillation(
 
 
 def similarity_maps(features: Tensor, labels: CaseLabels) -> Tensor:
-    """Cosine similarity of each voxel's features with the prototype of each class that the case has.
+    """Cosine similarity of each voxel's features with the prototype of each class.
 
-    A prototype is the mean feature vector over the class's voxels. `features` [R, F, V] -> [R, K, V], where K
-    counts the classes with at least one voxel.
+    A prototype is the mean feature vector over the class's voxels. `features` [R, F, V] ->
+    [R, classes, V], 0 for a class without a voxel.
     """
-    occurring = labels.count > 0
-    sums = features @ labels.one_hot[occurring].T
-    prototypes = sums / (labels.count[occurring] + COUNT_EPSILON)
+    prototypes = features @ labels.one_hot.T / (labels.count + COUNT_EPSILON)
     directions = prototypes / prototypes.norm(dim=1, keepdim=True).clamp(min=NORM_FLOOR)
     # torch's norm along an axis that is not the last is many times slower than this, which is equal to it.
     norms = features.square().sum(dim=1, keepdim=True).clamp(min=NORM_FLOOR**2).sqrt()
@@ -96,16 +100,35 @@ def semantic_distillation(student: Tensor, teacher: Tensor, labels: CaseLabels) 
         teacher: the same of the teacher [1, F, *space]; detached here.
         labels: of the case.
 
-    Returns proto [R], the mean squared difference, and distance [R], the mean absolute one, without gradient.
+    Returns proto [R], the mean squared difference, and distance [R], the mean absolute one, without gradient;
+    means over the voxels and the classes that the case has.
     """
+    if kernels.wanted(student):
+        return _by_kernels(student, teacher, labels)
     target = similarity_maps(full_precision(teacher.detach()).flatten(2), labels)
+    size = (labels.count > 0).sum() * target.shape[2]  # of the maps of classes that the case has
 
     def compare(features: Tensor) -> tuple[Tensor, Tensor]:
         difference = similarity_maps(full_precision(features).flatten(2), labels) - target
-        return difference.square().mean(dim=(1, 2)), difference.detach().abs().mean(dim=(1, 2))
+        return difference.square().sum(dim=(1, 2)) / size, difference.detach().abs().sum(dim=(1, 2)) / size
 
     proto, distance = at_once(compare, student)
     return proto, distance
+
+
+def _by_kernels(student: Tensor, teacher: Tensor, labels: CaseLabels) -> tuple[Tensor, Tensor]:
+    from passion.fused_losses import class_sums, similarity_differences  # here, for it needs triton
+
+    def directions(features: Tensor) -> Tensor:
+        sums = class_sums(features, labels.index, len(labels.count))
+        prototypes = sums / (labels.count + COUNT_EPSILON).unsqueeze(1)
+        return prototypes / prototypes.norm(dim=2, keepdim=True).clamp(min=NORM_FLOOR)
+
+    occurring = (labels.count > 0).to(labels.count.dtype)
+    ways = directions(student), teacher, directions(teacher.detach())
+    squares, absolutes = similarity_differences(student, *ways, occurring, NORM_FLOOR)
+    compared = occurring.sum() * len(labels.index)
+    return squares / compared, absolutes / compared
 
 
 def dice_distance(student: Tensor, teacher: Tensor, heads: Heads = SOFTMAX) -> Tensor:

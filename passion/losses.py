@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from backbones import kernels
 from backbones.cpu import interpolate
 from backbones.heads import Heads
 from passion.row_losses import at_once
@@ -115,11 +116,31 @@ def task_loss(p: Tensor, labels: CaseLabels) -> Tensor:
 
 
 def output_loss(logits: Tensor, labels: CaseLabels, size: Sequence[int] | None = None) -> Tensor:
-    """Task loss of the outputs `logits` [R, classes, *space], enlarged to `size` where it is given: [R]."""
+    """Task loss of the outputs `logits` [R, classes, *space], enlarged to `size` where it is given: [R].
+
+    Outputs that need not be enlarged are read by `backbones.kernels` where these are wanted.
+    """
+    if read_by_kernels(logits, labels.heads, size):
+        return _by_kernels(logits, labels)
     loss: Tensor = at_once(
         lambda rows: task_loss(probabilities(rows, size, heads=labels.heads), labels), logits
     )
     return loss
+
+
+def read_by_kernels(logits: Tensor, heads: Heads, size: Sequence[int] | None) -> bool:
+    """Return whether kernels are to read `logits`: of classes, and at the `size` that is wanted already."""
+    whole = size is None or logits.shape[2:] == tuple(size)
+    return whole and not heads.regions and kernels.wanted(logits)
+
+
+def _by_kernels(logits: Tensor, labels: CaseLabels) -> Tensor:
+    from passion.fused_losses import task_sums  # here, for it needs triton
+
+    voxels = len(labels.index)
+    weights = 1 - labels.count / voxels
+    entropy, sizes, overlaps = task_sums(logits, labels.index, weights, FLOOR)
+    return entropy / voxels + 1 - (2 * overlaps / (sizes + labels.count + DICE_EPSILON)).mean(dim=1)
 
 
 def deep_supervision(side_logits: list[Tensor], labels: CaseLabels, size: Sequence[int]) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from backbones import noise
 from backbones.contract import Backbone
+from backbones.host import on_device
 from passion.objective import Batch, Losses, Objective, corners_of, unweighted, weighted_sum
 from passion.options import ObjectiveOptions
 
@@ -41,7 +42,7 @@ class MaskedAutoencoder(Objective):
 
     def loss(self, backbone: Backbone, batch: Batch) -> Losses:
         """Return the losses of `batch`, of what each case shows; in evaluation the masks are fixed."""
-        taught = self.taught(batch).to(batch.volumes.device)
+        taught = on_device(self.taught(batch), batch.volumes.device)
         step = nullcontext() if backbone.training else noise.step("evaluation", batch.cases)
         with step, noise.rows(torch.arange(len(taught)), ["mask"] * len(taught)):
             visible = self.visible(taught, batch.target.shape[1:])

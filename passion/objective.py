@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from backbones.contract import Auxiliary, Backbone, Features, Fused
 from backbones.heads import full_precision
+from backbones.host import host, on_device
 from bench_errors import InputError
 from passion.losses import CaseLabels, output_loss
 from passion.options import ObjectiveOptions
@@ -85,6 +86,10 @@ class Objective(ABC):
     training; an objective uses those it needs. `loss` works without gradient and in evaluation mode, and
     leaves the backbone's mode to the caller.
 
+    `capturable`: whether `loss` and `backward` may be recorded once for all batches that show the same
+    subsets, and then replayed: they look at no value of a tensor, decide nothing else on the CPU that changes
+    from step to step, and change tensors of their own in place. Whoever does not say so is not recorded.
+
     `summed` names those tensors of `state_dict` that each case adds to: devices that share a batch add them
     up. An objective with its own `backward` needs the whole batch, so that devices cannot share it.
 
@@ -93,6 +98,7 @@ class Objective(ABC):
     """
 
     Options: ClassVar[type[ObjectiveOptions]] = ObjectiveOptions
+    capturable: ClassVar[bool] = False
     summed: tuple[str, ...] = ()
     without_unimodal: str = "sep is left out: the network has no auxiliary decoder"
 
@@ -197,13 +203,13 @@ class Objective(ABC):
 
         Those of the drawn subset; under `pdt` all that the case has (`available`, by default everything).
         """
-        present = batch.present.detach().cpu().bool()
+        present = host(batch.present).bool()
         if not present.any(dim=1).all():
             raise ValueError("a case of the batch has no modality present: every case needs at least one")
         if self.options.policy != "pdt":
             return present
         available = getattr(batch, "available", None)
-        return torch.ones_like(present) if available is None else available.detach().cpu().bool() | present
+        return torch.ones_like(present) if available is None else host(available).bool() | present
 
 
 def corners_of(batch: Batch) -> Tensor | None:
@@ -237,8 +243,8 @@ def unimodal_losses(logits: Tensor | None, taught: Tensor, labels: list[CaseLabe
         return [case_labels.count.new_zeros(taught.shape[1]) for case_labels in labels]
     losses = []
     for case, mask, case_labels in zip(logits.unbind(), taught, labels, strict=True):
-        chosen = mask.nonzero().squeeze(1).to(logits.device)
-        values = output_loss(case.index_select(0, chosen), case_labels)
+        chosen = mask.nonzero().squeeze(1)
+        values = output_loss(case.index_select(0, on_device(chosen, case.device)), case_labels)
         losses.append(per_modality(values, chosen, len(mask)))
     return losses
 
@@ -252,9 +258,9 @@ def fuse_alone(backbone: Backbone, features: Features, taught: Tensor) -> tuple[
     case, modality = taught.nonzero(as_tuple=True)
     device = features.levels[0].device
     alone = torch.nn.functional.one_hot(modality, taught.shape[1]).bool()
-    return backbone.fuse(features, alone.to(device), case.to(device)), case, modality
+    return backbone.fuse(features, on_device(alone, device), on_device(case, device)), case, modality
 
 
 def per_modality(values: Tensor, modality: Tensor, modalities: int) -> Tensor:
-    """Put `values` [R] at their `modality` int64 [R] in a tensor [modalities], zeros elsewhere."""
-    return values.new_zeros(modalities).index_copy(0, modality, values)
+    """Put `values` [R] at their `modality` int64 [R], known on the CPU, in a tensor [modalities] of zeros."""
+    return values.new_zeros(modalities).index_copy(0, on_device(modality, values.device), values)

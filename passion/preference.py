@@ -39,6 +39,8 @@ def scheduled_eta(eta: float, epoch: int, warmup_epochs: int) -> float:
 class GradientBalance:
     """Beta, the weight of each modality's gradient, moved after each epoch by its relative preference.
 
+    Its tensors are changed in place, so that a step that was recorded goes on with them.
+
     Attributes:
         beta: float64 [M], 1 at first; within [0.1, 4] before it is scaled to the L2 norm sqrt(M).
         distance: float64 [M], sum over the epoch so far.
@@ -59,34 +61,40 @@ class GradientBalance:
         self.seen = torch.zeros_like(self.beta)
 
     def add(self, distance: Tensor, taking_part: Tensor) -> None:
-        """Count one case: `distance` [M] of the modalities in `taking_part`, bool [M]."""
-        self.distance = self.distance.to(distance.device) + torch.where(taking_part, distance, 0).double()
-        self.seen = self.seen.to(distance.device) + taking_part
+        """Count one case: `distance` [M] of the modalities in `taking_part`, bool [M], on the device."""
+        self.distance += torch.where(taking_part, distance, 0).double()
+        self.seen += taking_part
+
+    def to(self, device: torch.device) -> None:
+        """Keep everything on `device`."""
+        self.beta, self.distance, self.seen = (
+            each.to(device) for each in (self.beta, self.distance, self.seen)
+        )
 
     def end_epoch(self, epoch: int) -> dict[str, list[float]] | None:
         """Move beta and start a new epoch; say what changed, per modality, or None in the warm-up.
 
         Modalities that never occurred have preference 0 and do not count in the mean.
         """
-        total, seen = self.distance.cpu(), self.seen.cpu()
-        self.distance, self.seen = torch.zeros_like(total), torch.zeros_like(seen)
+        total, seen = self.distance.cpu().clone(), self.seen.cpu().clone()
+        self.distance.zero_()
+        self.seen.zero_()
         if epoch < self.warmup_epochs:
             return None
         mean = total / seen.clamp(min=1)
         preference = self.sign * relative_preference(mean, seen > 0)
-        beta = self.beta - scheduled_eta(self.eta, epoch, self.warmup_epochs) * preference
+        beta = self.beta.cpu() - scheduled_eta(self.eta, epoch, self.warmup_epochs) * preference
         beta = beta.clamp(*BETA_RANGE)
-        self.beta = beta * len(beta) ** 0.5 / beta.norm()
-        return {"preference": preference.tolist(), "beta": self.beta.tolist(), "distance": mean.tolist()}
+        beta = beta * len(beta) ** 0.5 / beta.norm()
+        self.beta.copy_(beta)
+        return {"preference": preference.tolist(), "beta": beta.tolist(), "distance": mean.tolist()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return copies of the tensors that training changes."""
-        return {
-            "beta": self.beta.clone(),
-            "distance": self.distance.cpu().clone(),
-            "seen": self.seen.cpu().clone(),
-        }
+        parts = {"beta": self.beta, "distance": self.distance, "seen": self.seen}
+        return {name: part.clone() for name, part in parts.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        self.beta, self.distance, self.seen = (state[k].cpu().clone() for k in ("beta", "distance", "seen"))
+        for name, part in (("beta", self.beta), ("distance", self.distance), ("seen", self.seen)):
+            part.copy_(state[name])

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from backbones.contract import Auxiliary, Backbone, Features, Fused, has_dropout
+from backbones.host import host, may_look, on_device
 from bench_schema import refuse
 from passion.distillation import dice_distance, pixel_distillation, semantic_distillation
 from passion.losses import CaseLabels, deep_supervision, output_loss
@@ -103,6 +104,7 @@ class Passion(Objective):
             return self.preference if self.semantic or self.delta or self.beta else None
 
     options: Options
+    capturable = True
     summed = ("distance", "seen")
 
     def __init__(self, modalities: int, classes: int, options: Options, **facts: Any):
@@ -118,8 +120,10 @@ class Passion(Objective):
 
     def loss(self, backbone: Backbone, batch: Batch) -> Losses:
         """Return the losses of `batch`, from one `encode`, one `unimodal` and one `fuse` of all rows."""
-        taught = self.taught(batch)
-        features = backbone.encode_at(batch.volumes, taught.to(batch.volumes.device), corners_of(batch))
+        taught, device = self.taught(batch), batch.volumes.device
+        self.weights = self.weights.to(device)
+        self.balance.to(device)
+        features = backbone.encode_at(batch.volumes, on_device(taught, device), corners_of(batch))
         labels = labels_of(batch, backbone)
         if self.warming_up:
             return self._warmup_losses(self._sep(backbone, features, labels, taught, taught).sum(dim=0))
@@ -128,7 +132,9 @@ class Passion(Objective):
         if self.options.delta:
             delta = (terms["preference"] < 0).to(delta)
         gate = delta if self.options.variant == "released" else torch.ones_like(delta)
-        terms["sep"] = self._sep(backbone, features, labels, taught, taught & gate.cpu().bool())
+        # A look at the gate costs a GPU more than the gradients that are then multiplied by 0.
+        learning = taught & gate.bool() if may_look(device) else taught
+        terms["sep"] = self._sep(backbone, features, labels, taught, learning)
         total = self._total(terms, delta, gate) + weighted_sum(auxiliary)
         if self.options.distance is None:
             del terms["distance"], terms["preference"]
@@ -167,14 +173,14 @@ class Passion(Objective):
         """
         device, size = batch.volumes.device, batch.target.shape[1:]
         lone_students = self.options.variant == "released" and has_dropout(backbone)
-        rows = plan_rows(batch.present.detach().cpu().bool(), taught, lone_students)
-        fused = backbone.fuse(features, rows.present.to(device), rows.case.to(device))
+        rows = plan_rows(host(batch.present).bool(), taught, lone_students)
+        fused = backbone.fuse(features, on_device(rows.present, device), on_device(rows.case, device))
         auxiliary = backbone.auxiliary(features, fused.select(rows.teachers), batch)
         cases = []
         with torch.autocast(device.type, enabled=False):
             for b, outputs in enumerate(split_rows(fused, rows)):
                 terms = self._case_terms(outputs, labels[b], size)
-                terms["preference"] = relative_preference(terms["distance"], taught[b].to(device))
+                terms["preference"] = relative_preference(terms["distance"], on_device(taught[b], device))
                 cases.append(terms)
                 if torch.is_grad_enabled():
                     self._count(terms["distance"], taught[b], outputs.modality)
@@ -187,9 +193,10 @@ class Passion(Objective):
         prm = deep_supervision(teacher.side_logits, labels, size).squeeze(0)
         terms = dict.fromkeys(("kl", "proto", "distance"), fuse.new_zeros(self.modalities))
         if len(outputs.modality):
-            modality = outputs.modality.to(fuse.device)
             compared = self._compare(outputs.students, teacher, labels, size)
-            terms |= {name: per_modality(v, modality, self.modalities) for name, v in compared.items()}
+            terms |= {
+                name: per_modality(v, outputs.modality, self.modalities) for name, v in compared.items()
+            }
         return {"fuse": fuse, "prm": prm, **terms}
 
     def _compare(
@@ -231,7 +238,9 @@ class Passion(Objective):
             if not part.any():
                 continue
             with torch.set_grad_enabled(learning and torch.is_grad_enabled()):
-                logits = self.unimodal_logits(backbone, replace(features, available=part.to(device)), part)
+                logits = self.unimodal_logits(
+                    backbone, replace(features, available=on_device(part, device)), part
+                )
                 with torch.autocast(device.type, enabled=False):
                     losses = torch.stack(unimodal_losses(logits, part, labels))
             sep = sep + losses
@@ -258,4 +267,4 @@ class Passion(Objective):
         counted = taught
         if self.options.variant == "paper":
             counted = torch.zeros_like(taught).index_fill(0, students, True)
-        self.balance.add(distance.detach(), counted.to(distance.device))
+        self.balance.add(distance.detach(), on_device(counted, distance.device))

@@ -14,6 +14,7 @@ from triton.runtime import JITFunction
 
 MODULES = {
     "backbones": ["backbones.kernels.convolution_kernels", "backbones.kernels.norm_kernels"],
+    "passion": ["passion.loss_kernels"],
 }
 ENTRIES = {
     "convolution_kernels": ["forward", "input_gradient", "weight_gradient"],
@@ -25,14 +26,24 @@ ENTRIES = {
         "measure",
         "measure_gradient",
     ],
+    "loss_kernels": [
+        "task_sums",
+        "task_sums_gradient",
+        "divergence",
+        "divergence_gradient",
+        "class_sums",
+        "similarity",
+        "similarity_gradient",
+    ],
 }
 CONSTANTS = {
     **{"CI": 8, "CO": 16, "C": 8, "BLOCK_I": 16, "BLOCK_O": 16, "BLOCK_C": 8, "BLOCK_V": 512, "BLOCK_T": 512},
     **{"SX": 1, "SY": 1, "SZ": 2, "PX": 1, "PY": 1, "PZ": 1, "TX": 4, "TY": 4, "TZ": 8},
     **{"REFLECT": True, "NORM": True, "STATS": True, "SLOPE": 0.2, "EPSILON": 1e-5, "ACC": tl.float32},
+    **{"FLOOR": 0.005, "TAU": 4.0, "LEAST": 1e-5, "F": 8, "K": 4, "BLOCK_F": 8},
 }
-MAPS = {"x", "weight", "bias", "z", "change", "own", "y"}
-COUNTS = {"N", "X", "Y", "Z", "OX", "OY", "OZ", "V", "tiles"}
+MAPS = {"x", "weight", "bias", "z", "change", "own", "y", "logits", "student", "teacher", "features"}
+COUNTS = {"N", "X", "Y", "Z", "OX", "OY", "OZ", "V", "tiles", "SR", "SC", "SV", "TC", "TV"}
 
 
 def count(kernel: JITFunction, dtype: str, precision: str, architecture: int) -> int:
@@ -42,6 +53,7 @@ def count(kernel: JITFunction, dtype: str, precision: str, architecture: int) ->
     }
     kinds = {name: f"*{dtype}" if name in MAPS else "*fp32" for name in kernel.arg_names}
     kinds |= dict.fromkeys(COUNTS & set(kinds), "i32") | dict.fromkeys(constants, "constexpr")
+    kinds |= {"index": "*i64"} if "index" in kinds else {}
     source = ASTSource(fn=kernel, signature=kinds, constexprs=constants)
     made = compile(source, target=GPUTarget("cuda", architecture, 32))
     assert made.asm["cubin"]

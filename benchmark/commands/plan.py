@@ -75,6 +75,13 @@ def speed(
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Steps with train.recompute: slower, less memory.")
     ] = False,
+    resident: Annotated[
+        bool, typer.Option("--resident", help="With recorded steps, as bench run --resident.")
+    ] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="Steps with train.compile.")] = False,
+    together: Annotated[
+        str | None, typer.Option("--together", help="Time so many runs at once besides, such as 1,2,4,8.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Save the figures as JSON.")] = None,
     against: Annotated[Path | None, typer.Option("--against", help="Compare with a saved file.")] = None,
     overwrite: OverwriteOption = False,
@@ -86,4 +93,9 @@ def speed(
 
     if out:
         check_file("--out", out, overwrite)
-    run_speed(backbone, device, threads, precision, repeats, recompute, out, against)
+    from benchmark.planning.show import parse_numbers
+
+    counts = parse_numbers(together, "--together") if together is not None else []
+    run_speed(
+        backbone, device, threads, precision, repeats, recompute, out, against, counts, resident, compiled
+    )

@@ -1,7 +1,7 @@
 """`bench run`, `bench status` and `bench sync`: execute a grid, see where it stands, upload it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,11 @@ from benchmark.commands.options import (
     stores_of,
 )
 
+if TYPE_CHECKING:
+    from benchmark.config.grid import Grid
+
+AUTO = "auto"
+
 
 def run(
     grid: Annotated[
@@ -41,12 +46,17 @@ def run(
         str | None, typer.Option("--gpus", help="Numbers of the GPUs to use, such as 0,1 (default: all).")
     ] = None,
     runs_per_gpu: Annotated[
-        int | None, typer.Option("--runs-per-gpu", min=1, help="Runs at a time on each GPU (default: 1).")
+        str | None,
+        typer.Option("--runs-per-gpu", help="Runs at a time on each GPU (default: 1), or auto: measure it."),
     ] = None,
     devices: Annotated[
         int,
         typer.Option("--devices", min=1, help="GPUs, or processes on a CPU, that share each run's batches."),
     ] = 1,
+    resident: Annotated[
+        bool,
+        typer.Option("--resident", help="Replay recorded steps and score on the GPU: not measured yet."),
+    ] = False,
     retries: Annotated[
         int,
         typer.Option("--retries", min=0, help="Tries after the first for a run that dies, each going on."),
@@ -109,9 +119,10 @@ def run(
         from benchmark.planning.show import print_plan
 
         check_owner(wanted, runs)
-        slots = available_slots(device, len(wanted.configs), workers, gpus, runs_per_gpu, devices)
+        shared = _runs_per_gpu(runs_per_gpu)
+        slots = available_slots(device, len(wanted.configs), workers, gpus, shared, devices)
         # Runs that share a GPU are not faster together than one after the other.
-        places = len(slots) // (runs_per_gpu or 1)
+        places = len(slots) // (shared or 1)
         print_plan(wanted, runs, stores, slots, [places], end)
         return
     if log_weights:
@@ -119,9 +130,42 @@ def run(
     local = {"--workers": workers, "--gpus": gpus, "--runs-per-gpu": runs_per_gpu}
     cluster = chosen_cluster(launcher, slurm_options(slurm), parallel, no_wait, local)
     cadence = Cadence(checkpoint_seconds, checkpoint_epochs)
-    launch = Launch(device, workers, gpus, runs_per_gpu, devices, retries, not no_track, cadence, cluster)
+    shared = _measured(wanted, runs, stores, device) if runs_per_gpu == AUTO else _runs_per_gpu(runs_per_gpu)
+    launch = Launch(device, workers, gpus, shared, devices, retries, not no_track, cadence, cluster, resident)
     failed = execute_grid(wanted, runs, stores, launch)
     raise typer.Exit(1 if failed else 0)
+
+
+def _runs_per_gpu(text: str | None) -> int | None:
+    """Read a number of runs, which is at least 1; raise `InputError` for anything else."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text)):
+        wanted = "expected a number of runs, at least 1"
+        raise InputError(f"--runs-per-gpu {text}: {wanted}, or {AUTO} (without --dry-run)")
+    return int(text)
+
+
+def _measured(grid: "Grid", runs: Path, stores: dict[str, Path], device: str) -> int | None:
+    """Measure how many runs of a grid are worth it on a GPU at a time; None where all is done.
+
+    Raises `InputError` where there is no GPU.
+    """
+    from bench_console import messages
+    from benchmark.launch.execute_grid import missing_points
+    from benchmark.launch.stores import find_stores
+    from benchmark.speed.sharing import runs_per_gpu
+    from benchmark.training.device import available_cores, chosen_device
+    from datasets.store.store import Store
+
+    if chosen_device("cuda" if device == "auto" else device) != "cuda":
+        raise InputError(f"--runs-per-gpu {AUTO} has no effect on a CPU: use --workers, or --device cuda")
+    missing = [points[0] for points in missing_points(grid, runs).values()]
+    if not missing:
+        return None
+    found = find_stores(grid, runs, stores, messages())
+    descriptions = {name: Store.open(path).description for name, path in found.items()}
+    return runs_per_gpu(missing, descriptions, available_cores())
 
 
 def status(

@@ -76,7 +76,8 @@ class TrainConfig(Frozen):
     a labelled voxel. `augment`: the published augmentation, its intensity change per channel or, as
     `released`, per slice (in 2-D: per row).
     `recompute`: compute feature maps again in the backward pass instead of keeping them: slower, a fraction
-    of the memory. `select`: `last` ends with the last epoch's weights, as published; `best` with those of the
+    of the memory. `compile`: compute parts of the network by `torch.compile`, whose sums round otherwise.
+    `select`: `last` ends with the last epoch's weights, as published; `best` with those of the
     epoch with the highest mean Dice on the validation cases. `validate_every`: after how many epochs they are
     looked at (None: 10).
     `subset`: leave it out for one network for all subsets; `flair+t1ce` trains one dedicated to this subset:
@@ -98,6 +99,7 @@ class TrainConfig(Frozen):
     label_share: float = Field(0.0, ge=0, le=1)
     augment: bool | Literal["released"] = True
     recompute: bool = Field(False, exclude_if=lambda value: value is False)
+    compile: bool = Field(False, exclude_if=lambda value: value is False)
     select: Literal["last", "best"] = "last"
     validate_every: int | None = Field(None, ge=1)
     subset: str | None = Field(None, exclude_if=lambda value: value is None)

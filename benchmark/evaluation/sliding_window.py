@@ -23,6 +23,7 @@ from torch import Tensor
 
 from backbones.contract import Backbone, Features
 from bench_edges import Edges, space_of
+from benchmark.evaluation.device_scores import can_score, score_on_device
 from benchmark.evaluation.metrics import Scoring, score_case
 from benchmark.evaluation.surface_distances import nearest
 from benchmark.run_folder.case_rows import CaseRow
@@ -52,10 +53,12 @@ class Segmentation:
         maps: the most probable class, uint8 [*space], by name of the subset, in the order of the tables.
         probabilities: of the classes at the F voxels that the reference has as foreground, float32 [C, F], by
             the same names; empty where nobody asked for them.
+        on_device: the maps where they were made, uint8 [S, *space], to be scored there; None: nobody asked.
     """
 
     maps: dict[str, NDArray[np.uint8]]
     probabilities: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    on_device: Tensor | None = None
 
 
 def segment_case(
@@ -70,6 +73,7 @@ def segment_case(
     dedicated: Subset | None = None,
     flips: bool = False,
     others: Sequence[Backbone] = (),
+    resident: bool = False,
 ) -> Segmentation:
     """Segment one case for every subset of what it has; `backbone` stays in its mode.
 
@@ -77,7 +81,8 @@ def segment_case(
     of all flips of a window are.
     `dedicated`: the one subset that the network is for, which the case has; None: it is for all.
     `outside`: the quality in which the case's modalities outside a subset are shown; None: they are absent.
-    `probabilities`: whether to return those of the foreground's voxels too.
+    `probabilities`: whether to return those of the foreground's voxels too. `resident`: whether to leave the
+    maps on the device as well.
     """
     description = store.description
     has = {m for m, there in zip(description.modalities, store.available(case), strict=True) if there}
@@ -95,13 +100,14 @@ def segment_case(
         for network in (backbone, *others)
     )
     names = [subset_name(s, description.modalities) for s in subsets]
-    maps = dict(zip(names, _most_probable(sums).numpy(), strict=True))
+    classes = _most_probable(sums)
+    maps, left = dict(zip(names, classes.cpu().numpy(), strict=True)), classes if resident else None
     if not probabilities:
-        return Segmentation(maps)
+        return Segmentation(maps, on_device=left)
     foreground = torch.from_numpy(np.asarray(store.labels(case)) > 0).to(sums.device)
     there = sums[..., foreground]
     shares = (there / there.sum(dim=1, keepdim=True)).cpu().numpy()
-    return Segmentation(maps, dict(zip(names, shares, strict=True)))
+    return Segmentation(maps, dict(zip(names, shares, strict=True)), left)
 
 
 def score_maps(
@@ -113,19 +119,30 @@ def score_maps(
 ) -> list[CaseRow]:
     """Score what `segment_case` returned; rows ordered by subset (as in the tables), region and metric.
 
-    Distances are in mm by the case's own affine. `device`: where to compare surfaces.
+    Distances are in mm by the case's own affine. `device`: where to compare surfaces. Maps that were left on
+    their device are scored there, where all that `scoring` asks for can be.
     """
     description = store.description
+    spacing = voxel_sizes(np.array(store.record(case).affine)).round(SPACING_DECIMALS).tolist()
+    left = segmented.on_device
+    if left is not None and can_score(scoring, description.spatial_dims):
+        reference = torch.from_numpy(np.array(store.labels(case))).to(left.device)
+        there = score_on_device(left, list(segmented.maps), reference, description.regions, scoring, spacing)
+        return _case_rows(case, scoring, there)
     scores = score_case(
         segmented.maps,
         np.asarray(store.labels(case)),
         description.regions,
         scoring,
-        spacing=voxel_sizes(np.array(store.record(case).affine)).round(SPACING_DECIMALS).tolist(),
+        spacing=spacing,
         spatial_dims=description.spatial_dims,
         probabilities=segmented.probabilities,
         nearest=None if device.type == "cpu" else partial(nearest, device=device),
     )
+    return _case_rows(case, scoring, scores)
+
+
+def _case_rows(case: str, scoring: Scoring, scores: Sequence[tuple[str, str, str, float]]) -> list[CaseRow]:
     return [
         CaseRow(case, subset, region, metric, scoring.policy.name, value)
         for subset, region, metric, value in scores
@@ -147,7 +164,8 @@ def predict(
     Returns the most probable class, uint8 [S, *space] on the CPU.
     """
     axes = flips_of(backbone, flips)
-    return _most_probable(class_sums(backbone, volumes, subsets, modalities, window, device, poor, axes))
+    sums = class_sums(backbone, volumes, subsets, modalities, window, device, poor, axes)
+    return _most_probable(sums).cpu()
 
 
 def flips_of(backbone: Backbone, every: bool = True) -> list[Flip]:
@@ -171,8 +189,8 @@ def averaged(sums: Iterable[Tensor]) -> Tensor:
 
 
 def _most_probable(sums: Tensor) -> Tensor:
-    """Return the classes of the highest of sums [S, C, *space]: uint8 [S, *space] on the CPU."""
-    return torch.stack([most_probable(of_subset) for of_subset in sums]).cpu()
+    """Return the classes of the highest of sums [S, C, *space]: uint8 [S, *space]."""
+    return torch.stack([most_probable(of_subset) for of_subset in sums])
 
 
 def most_probable(sums: Tensor) -> Tensor:

@@ -18,13 +18,14 @@ class Slot:
     """A place for one run: its device, how many threads it has, and the GPU, if it has one of its own.
 
     `gpu` is as in CUDA_VISIBLE_DEVICES; None leaves that variable as it is. With several `devices` the run
-    has a process on each, with so many threads each, and `gpu` names them all.
+    has a process on each, with so many threads each, and `gpu` names them all. `resident`: see `Execution`.
     """
 
     device: str
     threads: int
     gpu: str | None = None
     devices: int = 1
+    resident: bool = False
 
     def environment(self) -> dict[str, str]:
         """Return the variables that keep a worker in its slot."""

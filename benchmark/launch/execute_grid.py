@@ -48,6 +48,7 @@ class Launch:
         retries: how often a run that dies is tried again from its checkpoint.
         track: log to Weights & Biases.
         cadence: how often a run writes a checkpoint.
+        resident: keep what runs compute with on the GPU, in ways that were not measured yet; see `Execution`.
         cluster: where to submit the runs, instead of executing them here; if it is not to be waited for, they
             do not count as not done.
     """
@@ -61,12 +62,18 @@ class Launch:
     track: bool = True
     cadence: Cadence = AUTOMATIC
     cluster: Cluster | None = None
+    resident: bool = False
 
     def slots(self, jobs: int) -> list[Slot]:
         """Return the places where so many runs may go; see `available_slots`."""
         if self.cluster:
-            return [replace(self.cluster.slot(self.device), devices=self.devices)]
-        return available_slots(self.device, jobs, self.workers, self.gpus, self.runs_per_gpu, self.devices)
+            slots = [replace(self.cluster.slot(self.device), devices=self.devices)]
+        else:
+            asked = self.workers, self.gpus, self.runs_per_gpu, self.devices
+            slots = available_slots(self.device, jobs, *asked)
+        if self.resident and slots[0].device == "cpu":
+            raise InputError("--resident has no effect on a CPU: leave it out, or use --device cuda")
+        return [replace(slot, resident=self.resident) for slot in slots]
 
 
 def execute_grid(grid: Grid, runs: Path, stores: dict[str, Path], launch: Launch = Launch()) -> int:

@@ -69,11 +69,11 @@ def print_plan(
         _print_wall_times(grid, runs, lengths, slots[0], numbers, console)
 
 
-def parse_numbers(text: str) -> list[int]:
+def parse_numbers(text: str, option: str = "--gpus") -> list[int]:
     """Read ``1,8,64``; raise `InputError` for anything else."""
     numbers = [part.strip() for part in text.split(",")]
     if not all(n.isascii() and n.isdigit() and int(n) for n in numbers):
-        raise InputError(f"--gpus {text}: expected how many, each at least 1, such as 8 or 1,8,64")
+        raise InputError(f"{option} {text}: expected how many, each at least 1, such as 8 or 1,8,64")
     return list(dict.fromkeys(map(int, numbers)))
 
 

@@ -39,7 +39,7 @@ class Shape:
         facts = config.model_dump(mode="json", include={"dataset", "backbone", "objective", "precision"})
         options = {k: v for k, v in facts["objective"].items() if not isinstance(v, float)}
         facts["objective"] = {k: v for k, v in options.items() if k != "warmup_epochs"}
-        steps = ("crop", "batch_size", "recompute", "optimiser")
+        steps = ("crop", "batch_size", "recompute", "compile", "optimiser")
         facts["train"] = {option: getattr(config.train, option) for option in steps}
         facts["test"] = {}
         for key in TestConfig.model_fields:

@@ -4,8 +4,9 @@
     print_report(report, None, console)
     print_report(report, read_report(Path("before.json")), console)
 
-A ratio to the machine's own limit says how much of a step is left to gain: the time its convolutions and
-matrix products would take at the rate of the best large ones here, over the time it takes.
+Two limits of the machine's own say how much of a step is left to gain: the time its convolutions and matrix
+products would take at the rate of the best large ones here, and the time in which the memory would move the
+inputs and outputs of its convolutions three times, forward and for both gradients, at the rate of a copy.
 """
 
 import json
@@ -26,7 +27,7 @@ from backbones import BACKBONES
 from bench_console import messages, output
 from bench_errors import InputError
 from benchmark.launch.worker_command import MALLOC
-from benchmark.speed import tasks
+from benchmark.speed import sharing, tasks
 from benchmark.speed.tasks import Measurement
 from benchmark.training.device import available_cores, chosen_device, device_text
 from benchmark.training.precision import check_precision
@@ -47,16 +48,25 @@ def run_speed(
     recompute: bool,
     out: Path | None,
     against: Path | None,
+    together: Sequence[int] = (),
+    resident: bool = False,
+    compiled: bool = False,
 ) -> None:
-    """Measure the named backbones (all by default), print the figures, save and compare them where asked."""
+    """Measure the named backbones (all by default), print the figures, save and compare them where asked.
+
+    `together`: how many runs at once to time besides. `resident`: with recorded steps. `compiled`: with
+    `train.compile`.
+    """
     import torch
 
     other = read_report(against) if against else None
     device = chosen_device(device)
     check_precision(precision, torch.device(device))
     chosen = [BACKBONES.check(name) for name in names] if names else list(BACKBONES)
-    setting = Measurement(device, threads or available_cores(), repeats)
-    report = measure(chosen, setting, precision, recompute)
+    if resident and device == "cpu":
+        raise InputError("--resident has no effect on a CPU: leave it out, or use --device cuda")
+    setting = Measurement(device, threads or available_cores(), repeats, resident)
+    report = measure(chosen, setting, precision, recompute, together, compiled)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(report, indent=1), encoding="utf-8")
@@ -64,7 +74,12 @@ def run_speed(
 
 
 def measure(
-    names: Sequence[str], setting: Measurement, precision: str = "fp32", recompute: bool = False
+    names: Sequence[str],
+    setting: Measurement,
+    precision: str = "fp32",
+    recompute: bool = False,
+    together: Sequence[int] = (),
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """Measure the named backbones, each task in a fresh process; say on standard error what comes next."""
     os.environ.update({**MALLOC, "OMP_NUM_THREADS": str(setting.threads)} | os.environ)
@@ -74,7 +89,7 @@ def measure(
         return alone(task, *arguments, setting)
 
     report: dict[str, Any] = {
-        "setting": {**asdict(setting), "precision": precision, "recompute": recompute},
+        "setting": {**asdict(setting), "precision": precision, "recompute": recompute, "compile": compiled},
         "environment": environment(device_text(setting.device), setting.threads, precision),
         "limits": run("limits of the machine", tasks.limits, precision),
         "metrics": run("Dice and HD95", tasks.metrics, tasks.published(names[0]), BRATS2020, tasks.CASE),
@@ -82,16 +97,27 @@ def measure(
     }
     for name in names:
         steps, config = {}, tasks.published(name, precision=precision)
+        shared: dict[str, Any] = {}
         for objective in ("passion", "baseline"):
-            trained = tasks.published(name, objective, precision=precision, recompute=recompute)
+            options: dict[str, Any] = {
+                "precision": precision,
+                "recompute": recompute,
+                "compile": compiled,
+            }
+            trained = tasks.published(name, objective, **options)
             steps[objective] = {
                 str(count): run(
                     f"{name}, {objective}, {count} modalities", tasks.step, trained, BRATS2020, count
                 )
                 for count in sorted(profile_counts(), reverse=True)
             }
+            for runs in together:
+                messages().print(f"{name}, {objective}, {runs} at once")
+                found = sharing.together(trained, BRATS2020, runs, setting)
+                shared.setdefault(objective, {})[str(runs)] = found
         report["backbones"][name] = {
             "steps": steps,
+            "together": shared,
             "mean_step": {
                 objective: mean_seconds({int(count): step["seconds"] for count, step in of.items()})
                 for objective, of in steps.items()
@@ -130,6 +156,11 @@ def limit_seconds(step: dict[str, Any], limits: dict[str, float]) -> float:
     return sum(step["gflops"][kind] / limits[kind] for kind in ("convolution", "matrix"))
 
 
+def bandwidth_share(step: dict[str, Any], limits: dict[str, float]) -> float:
+    """What the bytes that must move would take at the bandwidth of the memory, over what the step takes."""
+    return float(step["bytes"] / (limits["bandwidth"] * 1e9) / step["seconds"])
+
+
 def figures(report: dict[str, Any]) -> dict[str, tuple[float, str]]:
     """Return the report's figures by name, each with its unit."""
     rows: dict[str, tuple[float, str]] = {
@@ -137,6 +168,8 @@ def figures(report: dict[str, Any]) -> dict[str, tuple[float, str]]:
         "limit of matrix products": (report["limits"]["matrix"], "GFLOP/s"),
         "metrics of a case": (report["metrics"]["seconds"], "s"),
     }
+    if "bandwidth" in report["limits"]:
+        rows["limit of the memory"] = (report["limits"]["bandwidth"], "GB/s")
     for name, of in report["backbones"].items():
         for objective, steps in of["steps"].items():
             full = next(iter(steps.values()))
@@ -146,6 +179,12 @@ def figures(report: dict[str, Any]) -> dict[str, tuple[float, str]]:
                 f"{name} {objective} peak memory": (full["peak_bytes"] / 2**30, "GiB"),
                 f"{name} {objective} step at the limit": (limit_seconds(full, report["limits"]), "s"),
             }
+            if "bytes" in full:  # a report of before has none
+                share = bandwidth_share(full, report["limits"])
+                rows[f"{name} {objective} part of the bandwidth limit"] = (100 * share, "%")
+            for runs, found in of.get("together", {}).get(objective, {}).items():
+                if found:
+                    rows[f"{name} {objective} steps of {runs} at once"] = (found["steps_per_second"], "1/s")
             total = sum(full["stages"].values())
             for stage, seconds in full["stages"].items():
                 rows[f"{name} {objective} share of {stage}"] = (100 * seconds / total, "%")

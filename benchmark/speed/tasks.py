@@ -38,21 +38,29 @@ from benchmark.training.build import build_backbone
 from benchmark.training.device import prepare_device
 from benchmark.training.memory import peak
 from benchmark.training.precision import DTYPES, autocast
-from benchmark.training.train import Training, train_step
+from benchmark.training.train import Training, moved, record_steps, train_step
 from datasets.batches.loader import LoadedBatch, Loader
 from datasets.vocabulary import Description, table_subsets
 
+PASSES = 3
+"""How often a step moves each block's input and output at least: forward, and in both gradients."""
+COPIED = {"cpu": 2**28, "cuda": 2**30}
+"""Bytes that are copied to measure the bandwidth of the memory: more than any cache holds."""
 CASE = (150, 180, 150)
 """Voxels of a published case."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """How to measure: the device (cpu or cuda), CPU threads, counted repeats after a warm-up."""
+    """How to measure: the device (cpu or cuda), CPU threads, counted repeats after a warm-up.
+
+    `resident`: with recorded steps; their stages are not told apart.
+    """
 
     device: str = "cpu"
     threads: int = 1
     repeats: int = 3
+    resident: bool = False
 
 
 def published(backbone: str, objective: str = "passion", precision: str = "fp32", **train: Any) -> RunConfig:
@@ -71,7 +79,9 @@ def published(backbone: str, objective: str = "passion", precision: str = "fp32"
 class TrainingStep:
     """The training steps of a run, each called with a batch; their stages' seconds add up in `stages`."""
 
-    def __init__(self, config: RunConfig, description: Description, device: torch.device):
+    def __init__(
+        self, config: RunConfig, description: Description, device: torch.device, resident: bool = False
+    ):
         self.stages: dict[str, float] = defaultdict(float)
         self._device = device
         self.network = network = build_backbone(config, description).to(device).train()
@@ -85,18 +95,29 @@ class TrainingStep:
         objective.left_out(network)
         objective.epoch = config.objective.warmup_epochs  # what most epochs compute
         self._training = Training(config, network, objective, cast(Loader, None), device)
-        for part, name in (
-            *((network, name) for name in ("encode", "unimodal", "fuse")),
-            *((objective, name) for name in ("loss", "backward")),
-        ):
+        parts: list[tuple[Any, str]] = (
+            []
+            if resident
+            else [  # a recording may not wait for the time
+                *((network, name) for name in ("encode", "unimodal", "fuse")),
+                *((objective, name) for name in ("loss", "backward")),
+            ]
+        )
+        for part, name in parts:
             stage = "losses" if name == "loss" else name
             setattr(part, name, self._stage(stage)(getattr(part, name)))
         self._trained = Recomputed(network) if config.train.recompute else network
+        if resident:
+            record_steps(self._training, self._trained)
 
     def __call__(self, batch: LoadedBatch) -> None:
         """Do a step: forward pass, losses, backward pass, and the optimiser's, which is all the rest."""
         with self._stage("optimiser"):
             train_step(self._training, self._trained, batch)
+
+    def forget_recordings(self) -> None:
+        """Compute the next steps anew, so that their operations can be counted."""
+        self._training.captured = None
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -110,16 +131,20 @@ def step(config: RunConfig, description: Description, count: int, setting: Measu
     """Time a training step whose samples have `count` modalities.
 
     Returns `seconds` (median), `peak_bytes`, `stages` (seconds of encode, unimodal, fuse, losses, backward,
-    optimiser) and the step's GFLOPs by kind.
+    optimiser), the step's GFLOPs by kind, and the `bytes` that its convolutions must move.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
     device = begin(setting)
-    run, batch = TrainingStep(config, description, device), noise_batch(config, description, count).to(device)
-    run(batch)
+    run = TrainingStep(config, description, device, setting.resident)
+    batch = moved(noise_batch(config, description, count), device)
+    for _ in range(2 if setting.resident else 1):  # a kind of batch is recorded when it comes again
+        run(batch)
     run.stages.clear()
     seconds = repeat(partial(run, batch), setting, device, warm=False)
     stages, peak_bytes = dict(run.stages), peak(device)
+    run.forget_recordings()
+    numbers = ConvolutionMaps(run.network)
     with cpu.plain(), FlopCounterMode(display=False) as counter:  # last: it keeps what a step would let go
         run(batch)
     flops = counter.get_flop_counts()["Global"]
@@ -129,7 +154,25 @@ def step(config: RunConfig, description: Description, count: int, setting: Measu
         "peak_bytes": peak_bytes,
         "stages": {name: total / setting.repeats for name, total in stages.items()},
         "gflops": {"convolution": convolution / 1e9, "matrix": (sum(flops.values()) - convolution) / 1e9},
+        "bytes": PASSES * numbers.total * DTYPES[config.precision].itemsize,
     }
+
+
+class ConvolutionMaps:
+    """Counts the numbers that a network's convolutions read and make in its forward passes from now on.
+
+    Attributes:
+        total: of inputs and outputs; those that are computed again in a backward pass count again.
+    """
+
+    def __init__(self, network: torch.nn.Module):
+        self.total = 0
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv3d | torch.nn.ConvTranspose3d):
+                module.register_forward_hook(self._count)
+
+    def _count(self, module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self.total += inputs[0].numel() + output.numel()
 
 
 def window(config: RunConfig, description: Description, setting: Measurement) -> dict[str, Any]:
@@ -162,18 +205,22 @@ def metrics(
 
 
 def limits(precision: str, setting: Measurement) -> dict[str, float]:
-    """Measure the best large convolution and matrix product here, in GFLOP/s."""
+    """Measure the best large convolution and matrix product here, in GFLOP/s, and a copy, in GB/s."""
     device, dtype = begin(setting), DTYPES[precision]
     edge = 2048 if device.type == "cpu" else 8192
     a = torch.randn(edge, edge, device=device, dtype=dtype)
     x = torch.randn(4, 64, 32, 32, 32, device=device, dtype=dtype)
     x = x.to(memory_format=torch.channels_last_3d)
     weight = torch.randn(64, 64, 3, 3, 3, device=device, dtype=dtype)
+    source = torch.zeros(COPIED[device.type] // 4, device=device)
+    target = torch.zeros_like(source)
     product = repeat(lambda: a @ a, setting, device)
+    copy = repeat(lambda: target.copy_(source), setting, device)
     convolution = repeat(lambda: torch.nn.functional.conv3d(x, weight, padding=1), setting, device)
     return {
         "matrix": 2 * edge**3 / product / 1e9,
         "convolution": 2 * x.numel() * 27 * 64 / convolution / 1e9,
+        "bandwidth": 2 * COPIED[device.type] / copy / 1e9,  # read and written
     }
 
 

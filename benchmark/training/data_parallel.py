@@ -55,10 +55,10 @@ class Team:
         return flag if self.size == 1 else bool(self.sum([torch.tensor(float(flag))])[0])
 
     def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return the sums over the processes, float64 and of the shapes given, on the CPU."""
+        """Return the sums over the processes, float64 and of the shapes given, on the device."""
         flat = torch.cat([t.detach().reshape(-1).to(self.device, torch.float64) for t in tensors])
         dist.all_reduce(flat)
-        parts = flat.cpu().split([tensor.numel() for tensor in tensors])
+        parts = flat.split([tensor.numel() for tensor in tensors])
         return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
     def sum_gradients(self, parameters: Sequence[Tensor], idle: bool) -> None:
@@ -78,8 +78,8 @@ class Team:
         if not objective.summed:
             return
         state = objective.state_dict()
-        old = [before[name].cpu() for name in objective.summed]
-        new = [state[name].cpu() for name in objective.summed]
+        old = [before[name].to(self.device) for name in objective.summed]
+        new = [state[name].to(self.device) for name in objective.summed]
         added = self.sum([(n - o) * (not idle) for n, o in zip(new, old, strict=True)])
         state |= {name: o + a for name, o, a in zip(objective.summed, old, added, strict=True)}
         objective.load_state_dict(state)

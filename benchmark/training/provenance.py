@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from backbones import BACKBONES
+from backbones import BACKBONES, kernels
 from bench_errors import InputError
 from benchmark.config.run_config import RunConfig, digest
 from benchmark.evaluation.metrics import Scoring
@@ -156,6 +156,7 @@ def environment(device: str, threads: int, precision: str, devices: int = 1) -> 
         "devices": devices,
         "threads": threads,
         "precision": precision,
+        "kernels": device != "cpu" and kernels.on(),
         "tf32": device != "cpu" and torch.backends.cudnn.allow_tf32,
     }
 

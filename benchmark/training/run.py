@@ -46,7 +46,7 @@ from benchmark.training.network_size import model_size
 from benchmark.training.precision import autocast, check_precision, use_precision
 from benchmark.training.provenance import check_identity, environment
 from benchmark.training.seen_cases import write_learnt_from
-from benchmark.training.train import Training, Validation, train
+from benchmark.training.train import Training, Validation, train, why_not_captured
 from benchmark.training.trial import VALIDATION, Trial
 from datasets.batches.loader import Loader
 from datasets.missingness.degrade import DegradedStore
@@ -65,6 +65,8 @@ class Execution:
         devices: how many processes share each batch.
         track: whether to log to Weights & Biases.
         cadence: how often to write a checkpoint.
+        resident: on a GPU, record training steps and replay them, and score a case where its maps are made.
+            The numbers are the same; nobody has measured yet whether it is faster.
         stop: asked after each step and each tested case; at a yes, what is done is saved and
             KeyboardInterrupt raised.
     """
@@ -75,6 +77,7 @@ class Execution:
     devices: int = 1
     track: bool = True
     cadence: Cadence = AUTOMATIC
+    resident: bool = False
     stop: Callable[[], bool] = lambda: False
 
 
@@ -151,7 +154,7 @@ def _train_and_test(folder: RunFolder, execution: Execution, trial: Trial | None
             return
         for test in folder.tests():
             if not test.done:
-                _test(test, inputs, backbone, device, execution.stop)
+                _test(test, inputs, backbone, device, execution)
 
 
 def read_inputs(folder: RunFolder, store: Path) -> Inputs:
@@ -180,13 +183,15 @@ def _train(
     """Train the run, record what belongs to the training, and return the network to test."""
     write_learnt_from(folder.path, inputs.store, inputs.split, inputs.config.train.init)
     write_atomically(folder.path / "availability.csv", inputs.table.to_csv().encode())
-    training = set_up(inputs, folder, device, (0, execution.devices))
+    training = set_up(inputs, folder, device, (0, execution.devices), execution.resident)
     backbone = training.backbone
     facts: dict[str, Any] = dict(model_size(backbone, inputs.config.train.crop))
     if left_out := training.objective.left_out(backbone):
         print(f"{inputs.config.objective.name} with {inputs.config.backbone.name}: {left_out}", flush=True)
         facts["left_out"] = left_out
     write_atomically(folder.path / "model.json", json.dumps(facts).encode())
+    if execution.resident and (reason := why_not_captured(training)):
+        print(f"steps are not recorded: {reason}", flush=True)
     validation = _validation(inputs, backbone, device, trial)
     with lead(execution.devices, device, partial(_follower, folder, execution)) as team:
         training.team = team
@@ -197,7 +202,9 @@ def _train(
     return backbone
 
 
-def set_up(inputs: Inputs, folder: RunFolder, device: torch.device, part: tuple[int, int]) -> Training:
+def set_up(
+    inputs: Inputs, folder: RunFolder, device: torch.device, part: tuple[int, int], resident: bool = False
+) -> Training:
     """Build the network, the objective and the loader of a `part` of each batch: rank and number of parts."""
     config, store, table = inputs.config, inputs.store, inputs.shown
     torch.manual_seed(torch_seed(config.seed, "weights"))
@@ -221,9 +228,8 @@ def set_up(inputs: Inputs, folder: RunFolder, device: torch.device, part: tuple[
     if config.teacher:
         teacher = build_backbone(config, store.description).to(device)
         teacher.load_state_dict(_weights_of(config.teacher, folder))
-    return Training(
-        config, backbone, build_objective(config, store.description, loader, teacher), loader, device
-    )
+    objective = build_objective(config, store.description, loader, teacher)
+    return Training(config, backbone, objective, loader, device, resident=resident)
 
 
 def _validation(
@@ -265,19 +271,26 @@ def validate(
 
 
 def _test(
-    test: TestFolder, inputs: Inputs, backbone: Backbone, device: torch.device, stop: Callable[[], bool]
+    test: TestFolder, inputs: Inputs, backbone: Backbone, device: torch.device, execution: Execution
 ) -> None:
     """Score the test cases as the test's `test.yaml` says."""
     settings = test.settings()["test"]
-    segment = segmenter(inputs, settings, backbone, device)
-    score_cases(test, inputs.store, inputs.tested, segment, Scoring.of(settings), stop, device)
+    segment = segmenter(inputs, settings, backbone, device, execution.resident)
+    score_cases(test, inputs.store, inputs.tested, segment, Scoring.of(settings), execution.stop, device)
 
 
 def segmenter(
-    inputs: Inputs, settings: Mapping[str, Any], backbone: Backbone, device: torch.device
+    inputs: Inputs,
+    settings: Mapping[str, Any],
+    backbone: Backbone,
+    device: torch.device,
+    resident: bool = False,
 ) -> Callable[[str], Segmentation]:
-    """Return what segments a test case, by its name, as a test's settings say."""
-    options = {**segment_options(settings), "dedicated": inputs.subset}
+    """Return what segments a test case, by its name, as a test's settings say.
+
+    `resident`: see `segment_case`.
+    """
+    options = {**segment_options(settings), "dedicated": inputs.subset, "resident": resident}
 
     def segment(case: str) -> Segmentation:
         with autocast(inputs.config.precision, device):
@@ -356,6 +369,7 @@ def main() -> NoReturn:
     parser.add_argument("--checkpoint-seconds", type=float)
     parser.add_argument("--checkpoint-epochs", type=int)
     parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--resident", action="store_true")
     parser.add_argument("--follow", type=int, nargs=2, metavar=("RANK", "PORT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     folder = RunFolder(options.folder)
@@ -366,6 +380,7 @@ def main() -> NoReturn:
         options.devices,
         track=not options.no_track,
         cadence=Cadence(options.checkpoint_seconds, options.checkpoint_epochs),
+        resident=options.resident,
     )
     if options.follow:
         _follow(folder, execution, *options.follow)

@@ -14,16 +14,18 @@ from math import cos, pi
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from backbones import noise
 from backbones.contract import Backbone
+from backbones.host import host, on_device
 from backbones.recompute import Recomputed
 from benchmark.config.run_config import RunConfig, TrainConfig
 from benchmark.run_folder.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
 from benchmark.run_folder.folder import RunFolder
 from benchmark.run_folder.reasons import Pruned
+from benchmark.training.captured import CapturedSteps, CudaRecorder, Gradients
 from benchmark.training.data_parallel import ALONE, Team
 from benchmark.training.memory import peak
 from benchmark.training.precision import autocast, scaler
@@ -45,12 +47,16 @@ PREFERENCE = ("distance", "preference", "score")
 
 @dataclass
 class EpochProgress:
-    """How far an epoch is: `step` steps over `cases` cases, their summed terms, what each modality `seen`."""
+    """How far an epoch is: `step` steps over `cases` cases, their summed terms, what each modality `seen`.
+
+    `broken`: float64 [2], the first step whose loss was not finite, -1 as long as all were, and that loss.
+    """
 
     step: int = 0
     cases: int = 0
     totals: dict[str, Tensor] = field(default_factory=dict)
     seen: Tensor | None = None
+    broken: Tensor | None = None
     elapsed: float = 0.0
     wait: float = 0.0
 
@@ -74,7 +80,10 @@ class Training:
         loader: yields the batches of an epoch.
         device: where to compute.
         team: the processes that share the batches; the first alone writes and validates.
+        resident: whether to record steps where that can be done.
         epoch, progress: how far the training is.
+        shown: the cases of the epoch's steps.
+        captured: what does the passes of a step from recordings; None: each is computed anew.
         best: the weights that `train.select: best` ends with.
     """
 
@@ -86,12 +95,18 @@ class Training:
         loader: Loader,
         device: torch.device,
         team: Team = ALONE,
+        resident: bool = False,
     ):
         self.config, self.backbone, self.objective = config, backbone, objective
         self.loader, self.device, self.team = loader, device, team
+        self.resident = resident
         self.optimiser = make_optimiser(config, backbone, objective, device)
+        if config.train.compile:
+            compile_parts(backbone)
         self.scaler = scaler(config.precision, device)
         self.epoch, self.progress, self.best = 0, EpochProgress(), Best()
+        self.shown: dict[int, list[str]] = {}
+        self.captured: CapturedSteps | None = None
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -182,6 +197,14 @@ def train(
         training.backbone.load_state_dict(training.best.weights)
 
 
+def compile_parts(backbone: Backbone, backend: str = "inductor") -> None:
+    """Let `torch.compile` take the parts that a network names; the names of weights stay as they are."""
+    for name in backbone.compiled:
+        part = backbone.get_submodule(name)
+        for module in part if isinstance(part, nn.ModuleList) else [part]:
+            module.compile(backend=backend, dynamic=False)
+
+
 def make_optimiser(
     config: RunConfig, backbone: Backbone, objective: Objective, device: torch.device
 ) -> torch.optim.Optimizer:
@@ -228,11 +251,10 @@ def steps(training: Training) -> Generator[None, None, None]:
         group["lr"] = rate * group.get("factor", 1.0)
     training.backbone.train()
     began, waited = time.monotonic() - progress.elapsed, progress.wait
-    progress.totals = {name: total.cpu() for name, total in progress.totals.items()}
-    progress.seen = (
-        torch.zeros(training.backbone.modalities) if progress.seen is None else progress.seen.cpu()
-    )
+    _resume(progress, training)
     network = Recomputed(training.backbone) if config.train.recompute else training.backbone
+    if training.resident and training.captured is None:
+        record_steps(training, network)
     subset = partial(training.objective.subset, config.seed)
     for step, batch in enumerate(loader.batches(training.epoch, progress.step, subset), progress.step):
         # Dropout draws depend on the step alone, so a resumed run repeats them.
@@ -240,9 +262,8 @@ def steps(training: Training) -> Generator[None, None, None]:
         idle = training.team.idle(loader.cases_in(step))
         with noise.step(f"{config.seed} epoch {training.epoch} step {step}", batch.cases):
             terms, showed = train_step(training, network, batch, idle)
-        for name, value in terms.items():
-            progress.totals[name] = progress.totals.get(name, torch.zeros(())) + value.cpu()
-        progress.seen += showed
+        training.shown[step] = batch.cases
+        _add(progress, step, terms, showed)
         progress.cases += loader.cases_in(step)
         progress.step = step + 1
         progress.elapsed = time.monotonic() - began
@@ -250,36 +271,99 @@ def steps(training: Training) -> Generator[None, None, None]:
         yield
 
 
+def record_steps(training: Training, network: Any) -> None:
+    """From now on record a training's steps, with `network` in place of its own, where that can be."""
+    if not why_not_captured(training):
+        in_place = partial(gradients, training, network, in_place=True)
+        training.captured = CapturedSteps(in_place, CudaRecorder())
+
+
+def why_not_captured(training: Training) -> str:
+    """Say in one line why the steps of a training cannot be recorded; empty where they can."""
+    config = training.config
+    if training.device.type != "cuda":
+        return "steps are recorded on CUDA alone"
+    if training.team.size > 1:
+        return "several devices share each batch"
+    if config.train.recompute:
+        return "train.recompute looks at the state of the random numbers"
+    for kind, name, part in (
+        ("objective", config.objective.name, training.objective),
+        ("backbone", config.backbone.name, training.backbone),
+    ):
+        if not part.capturable:
+            return f"{kind} {name} cannot be recorded"
+    return ""
+
+
+def moved(batch: LoadedBatch, device: torch.device) -> LoadedBatch:
+    """Return the batch on `device`, its masks so that the host still knows them."""
+    there = batch.to(device)
+    there.available, there.present = (on_device(each, device) for each in (batch.available, batch.present))
+    return there
+
+
+def _resume(progress: EpochProgress, training: Training) -> None:
+    """Have the account of an epoch, or of what is done of it, where it can be added to without waiting."""
+    device, team = training.device, training.team
+    training.shown = {}
+    progress.totals = {name: total.to(device) for name, total in progress.totals.items()}
+    none = torch.zeros(training.backbone.modalities)
+    # One process knows on the host what its batches show; several add it up on their devices.
+    progress.seen = (none if progress.seen is None else progress.seen).to("cpu" if team.size == 1 else device)
+    whole = torch.tensor([-1.0, 0.0], dtype=torch.float64)
+    progress.broken = (whole if progress.broken is None else progress.broken).to(device)
+
+
+def _add(progress: EpochProgress, step: int, terms: dict[str, Tensor], showed: Tensor) -> None:
+    """Add a step to the account of its epoch. The device is not waited for: `check_finite` looks later."""
+    assert progress.seen is not None
+    assert progress.broken is not None
+    for name, value in terms.items():
+        progress.totals[name] = progress.totals.get(name, torch.zeros_like(value)) + value
+    progress.seen += showed
+    loss = terms["total"].double()
+    now = torch.stack([torch.full_like(loss, step), loss])
+    first = (progress.broken[0] < 0) & ~torch.isfinite(loss)
+    progress.broken = torch.where(first, now, progress.broken)
+
+
+def check_finite(training: Training) -> None:
+    """Raise FloatingPointError if the loss of a step of this epoch was not finite; says of which."""
+    if training.progress.broken is None:
+        return
+    step, loss = training.progress.broken.tolist()
+    if step >= 0:
+        raise FloatingPointError(
+            f"the loss is {loss} in epoch {training.epoch} at {', '.join(training.shown[int(step)])}: "
+            "lower train.lr, or check the data"
+        )
+
+
 def train_step(
     training: Training, network: Any, batch: LoadedBatch, idle: bool = False
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Change the weights by one batch; return the terms of the loss and what each modality showed of it.
 
-    `idle`: this process of a team has no case in this batch and only keeps the others company.
+    The host does not wait for the device. `idle`: this process of a team has no case in this batch and only
+    keeps the others company.
     """
     config, objective, team = training.config, training.objective, training.team
-    moved = batch.to(training.device)
-    weights = [p for p in training.backbone.parameters() if p.requires_grad]
+    there = moved(batch, training.device)
     with torch.no_grad():
-        objective.outer_step(weights)
+        objective.outer_step(_weights(training))
     before = objective.state_dict() if team.size > 1 else {}
-    with autocast(config.precision, training.device):
-        losses = objective.loss(network, moved)
+    if training.captured:
+        terms, learns = training.captured(there, objective.warming_up)
+    else:
+        terms, learns = gradients(training, network, there)
     used = batch.available if config.objective.policy == "pdt" else batch.present
-    terms = {"total": losses.total.detach(), **losses.terms}
-    showed = used.sum(dim=0)
+    showed = host(used).sum(dim=0)
     if team.size > 1:
         team.sum_state(objective, before, idle)
         *sums, showed = team.sum([value * (not idle) for value in (*terms.values(), showed)])
         terms = {name: total.to(term.dtype) for (name, term), total in zip(terms.items(), sums, strict=True)}
-    if not torch.isfinite(terms["total"]):
-        raise FloatingPointError(
-            f"the loss is {terms['total'].item()} in epoch {training.epoch} at {', '.join(batch.cases)}: "
-            "lower train.lr, or check the data"
-        )
-    training.optimiser.zero_grad(set_to_none=True)
-    if losses.total.requires_grad:
-        objective.backward(_scaled(losses, training.scaler), weights)
+    if learns:
         if team.size > 1:
             team.sum_gradients([p for g in training.optimiser.param_groups for p in g["params"]], idle)
         fill_gradients(training.optimiser)
@@ -288,10 +372,30 @@ def train_step(
     return terms, showed
 
 
+def gradients(training: Training, network: Any, batch: LoadedBatch, in_place: bool = False) -> Gradients:
+    """Do the forward and backward pass of a batch that is on the device, and leave gradients at the weights.
+
+    `in_place`: the tensors of the last step's gradients are used again.
+    """
+    with autocast(training.config.precision, training.device):
+        losses = training.objective.loss(network, batch)
+    training.optimiser.zero_grad(set_to_none=not in_place)
+    if losses.total.requires_grad:
+        training.objective.backward(_scaled(losses, training.scaler), _weights(training))
+    return Gradients({"total": losses.total.detach(), **losses.terms}, losses.total.requires_grad)
+
+
+def _weights(training: Training) -> list[nn.Parameter]:
+    return [p for p in training.backbone.parameters() if p.requires_grad]
+
+
 def _end_epoch(training: Training) -> dict[str, Any]:
     """End the epoch for the objective, say in a log line what it came to, and go to the next."""
     config, progress = training.config, training.progress
+    check_finite(training)
     assert progress.seen is not None
+    progress.totals = {name: total.cpu() for name, total in progress.totals.items()}
+    progress.seen = progress.seen.cpu()
     changed = training.objective.end_epoch() or {}
     means = {k: v.sum() / progress.cases for k, v in progress.totals.items() if k not in PREFERENCE}
     line = {
@@ -335,7 +439,8 @@ class _Checkpoints:
         return self._cadence.due(elapsed, self._cost, self._training.epoch - self._epoch)
 
     def write(self) -> None:
-        """Write one, in the process that writes."""
+        """Write one, in the process that writes, of weights that are sound."""
+        check_finite(self._training)
         if not self._training.team.leads:
             return
         began = time.monotonic()

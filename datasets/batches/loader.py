@@ -60,14 +60,14 @@ class LoadedBatch:
     corners: Tensor | None = None
 
     def to(self, device: torch.device) -> "LoadedBatch":
-        """Return the batch with its tensors on `device`."""
+        """Return the batch with its tensors on `device`, which need not have them yet."""
         return LoadedBatch(
-            self.volumes.to(device),
-            self.available.to(device),
-            self.present.to(device),
-            self.target.to(device),
+            self.volumes.to(device, non_blocking=True),
+            self.available.to(device, non_blocking=True),
+            self.present.to(device, non_blocking=True),
+            self.target.to(device, non_blocking=True),
             self.cases,
-            None if self.corners is None else self.corners.to(device),
+            None if self.corners is None else self.corners.to(device, non_blocking=True),
         )
 
 

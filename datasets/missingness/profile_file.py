@@ -13,6 +13,7 @@ A file has some of these keys, at most one of `base`, `rates` and `groups`; with
       case: Subject_ID                              # what the column of the cases is called, if not `case`
       rates: {north: {t1ce: 0.1}, south: {t1ce: 0.9, t2: 0.5}}
       limit: 60                                     # of a column of numbers: groups are `below` and `above`
+    quotas: true                                    # subsets in their expected numbers: chance only says who
     unit: patient                                   # what shares a draw, if not a case alone; or a column
     rules:                                          # applied in their order until they change nothing
     - {absent: t1ce, when_absent: t1}
@@ -152,6 +153,7 @@ class ProfileContent(Frozen):
     base: Annotated[str, AfterValidator(_base)] | None = None
     rates: Rates = Field(default_factory=dict)
     groups: Groups | None = None
+    quotas: bool = False
     unit: Text = CASE
     rules: list[RuleEntry] = Field(default_factory=list)
     degrade: list[Poor] = Field(default_factory=list)
@@ -162,6 +164,8 @@ class ProfileContent(Frozen):
         given = [key for key in ("base", "rates", "groups") if key in self.model_fields_set]
         for key in given[1:]:
             problems[(key,)] = f"stands beside {given[0]}, expected one of base, rates and groups"
+        if self.quotas and not {"rates", "groups"} & set(given):
+            problems["quotas",] = "go with rates or groups: a base has its own, remove one of them"
         if self.base and self.rules:
             problems["rules",] = "go with rates or groups, a base has its own table: remove one of them"
         units = [CASE, PATIENT, *path_columns(_study(info))]
@@ -188,6 +192,7 @@ class ProfileFile:
         limit: of a column of numbers, what its groups are below and above of.
         rates: group -> missing rate per modality.
         groups: case -> group, from the file of cases; empty where names tell it, or without groups.
+        quotas: whether subsets come in their expected numbers.
         unit: what shares a draw: `CASE`, or a column of the cases.
         rules: in their order.
         poor: whose quality is poor.
@@ -201,6 +206,7 @@ class ProfileFile:
     limit: float | None
     rates: dict[str, tuple[float, ...]]
     groups: dict[str, str]
+    quotas: bool
     unit: str
     rules: tuple[Rule, ...]
     poor: tuple[Poor, ...]
@@ -214,6 +220,7 @@ class ProfileFile:
         groups: list[Any] = [self.column, sorted(self.rates.items()), sorted(self.groups.items())]
         groups += [self.limit] if self.limit is not None else []
         groups += [self.unit] if self.unit != CASE else []
+        groups += [{"quotas": True}] if self.quotas else []
         content = json.dumps([self.modalities, self.base, groups, rules, poor])
         return sha256(content.encode()).hexdigest()[:12]
 
@@ -281,7 +288,7 @@ class ProfileFile:
                 )
         drawn_for = [unit for unit, _, _ in ends]
         try:
-            drawn, given = draw_table([*ends.values()], drawn_for, seed)
+            drawn, given = draw_table([*ends.values()], drawn_for, seed, self.quotas)
         except ValueError:
             raise InputError(
                 f"{self.path}: {len(cases)} cases are too few for each modality to be had once under these "
@@ -378,6 +385,7 @@ def read_profile(path: Path, description: Description) -> ProfileFile:
         content.groups.limit if content.groups else None,
         {g: tuple(row.get(m, 0.0) for m in range(len(description.modalities))) for g, row in rates.items()},
         groups,
+        content.quotas,
         content.unit,
         tuple(entry.rule for entry in content.rules),
         tuple(content.degrade),

@@ -64,18 +64,22 @@ def outcomes(rates: tuple[float, ...], exists: Row, rules: tuple[Rule, ...]) -> 
 
 
 def draw_table(
-    ends: Sequence[Outcomes], cases: Sequence[str], seed: int
+    ends: Sequence[Outcomes], cases: Sequence[str], seed: int, quotas: bool = False
 ) -> tuple[NDArray[np.bool_], list[tuple[int, int]]]:
     """Draw a row for each of N cases, so that each modality is had by one of them at least, where one can.
+
+    With `quotas`, chance decides only who gets which row: of the cases with the same possible rows, each row
+    goes to its expected number, rounded by largest remainders.
 
     Returns bool [N, M] and the (modality, case) pairs for which that had to be arranged: of the cases that
     can have it without taking another modality's only case, the one with the first draw gets its most
     probable row that has it. Raises `ValueError` where there is no such case.
     """
-    table = np.array([
-        _pick(possible, generator(seed, "missing", 0, case).random())
-        for possible, case in zip(ends, cases, strict=True)
-    ])  # fmt: skip
+    places = [generator(seed, "missing", 0, case).random() for case in cases]
+    if quotas:
+        table = _by_quotas(ends, places)
+    else:
+        table = np.array([_pick(possible, place) for possible, place in zip(ends, places, strict=True)])
     given = []
     for m in range(table.shape[1]):
         if table[:, m].any() or not any(row[m] for possible in ends for row, _ in possible):
@@ -90,6 +94,19 @@ def draw_table(
         else:
             raise ValueError(f"no case can have modality {m} besides what only it has")
     return table, given
+
+
+def _by_quotas(ends: Sequence[Outcomes], places: Sequence[float]) -> NDArray[np.bool_]:
+    """Deal out the rows of each law in their expected numbers, to cases in the order of their draws."""
+    table = np.zeros((len(ends), len(ends[0][0][0])), dtype=bool)
+    for law in dict.fromkeys(ends):
+        cases = sorted((i for i, possible in enumerate(ends) if possible == law), key=places.__getitem__)
+        expected = np.array([p * len(cases) for _, p in law])
+        counts = np.floor(expected).astype(int)
+        remainders = np.argsort(counts - expected, kind="stable")
+        counts[remainders[: len(cases) - counts.sum()]] += 1
+        table[cases] = np.repeat([row for row, _ in law], counts, axis=0)
+    return table
 
 
 def _pick(possible: Outcomes, place: float) -> Row:

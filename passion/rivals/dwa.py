@@ -17,6 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from backbones.host import on_device
 from passion.options import ObjectiveOptions
 from passion.rivals.weighting import TaskWeighting
 
@@ -44,32 +45,38 @@ class DynamicWeightAverage(TaskWeighting):
 
     def weigh(self, sep: Tensor, taught: Tensor) -> Tensor:
         """Return the weighted sum of sep, and count the step."""
+        self.weight, self.sums, self.seen = (
+            each.to(sep.device) for each in (self.weight, self.sums, self.seen)
+        )
         if torch.is_grad_enabled():
-            self.sums = self.sums.to(sep.device) + sep.detach().double()
-            self.seen = self.seen + taught.sum(dim=0)
+            self.sums += sep.detach().double()
+            self.seen += on_device(taught.sum(dim=0), sep.device)
         return (self.weight.to(sep) * sep).sum()
 
     def end_epoch(self) -> dict[str, list[float]] | None:
         """Return the epoch's weights, or None in the warm-up, and set the next epoch's."""
         changed = None if self.warming_up else {"weight": self.weight.tolist()}
-        mean = self.sums.cpu() / self.seen  # 0 / 0 is NaN
+        mean = self.sums.cpu() / self.seen.cpu()  # 0 / 0 is NaN
         self.means = [*self.means, mean][-2:]
-        self.sums, self.seen = torch.zeros_like(mean), torch.zeros_like(mean)
+        self.sums.zero_()
+        self.seen.zero_()
         if len(self.means) == 2:
-            self.weight = average_weights(self.means[1] / self.means[0], self.options.temperature)
+            rates = self.means[1] / self.means[0]
+            self.weight.copy_(average_weights(rates, self.options.temperature))
         super().end_epoch()
         return changed
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch, the weights, the means of the last epochs and the sums of this one."""
-        tensors = {"weight": self.weight, "sums": self.sums.cpu(), "seen": self.seen}
+        tensors = {"weight": self.weight, "sums": self.sums, "seen": self.seen}
         copies = {name: value.clone() for name, value in tensors.items()}
         return {**super().state_dict(), **copies, "means": [mean.clone() for mean in self.means]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
         super().load_state_dict(state)
-        self.weight, self.sums, self.seen = (state[k].cpu().clone() for k in ("weight", "sums", "seen"))
+        for name, part in (("weight", self.weight), ("sums", self.sums), ("seen", self.seen)):
+            part.copy_(state[name])
         self.means = [mean.cpu().clone() for mean in state["means"]]
 
 

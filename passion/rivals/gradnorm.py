@@ -20,6 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from backbones.host import on_device
 from passion.objective import Losses
 from passion.options import ObjectiveOptions
 from passion.rivals.weighting import TaskWeighting, task_gradient
@@ -59,20 +60,23 @@ class GradNorm(TaskWeighting):
     def backward(self, losses: Losses, parameters: list[nn.Parameter]) -> None:
         """Give the network the gradient of the total, and theta that of L_grad."""
         assert losses.tasks is not None
-        tasks, cases = losses.tasks.own, losses.tasks.cases
+        tasks, device = losses.tasks.own, losses.tasks.own.device
         squares = tasks.new_zeros((self.modalities, len(parameters)))
-        for m in cases.nonzero().squeeze(1).tolist():
+        for m in losses.tasks.cases.nonzero().squeeze(1).tolist():
             gradients = task_gradient(tasks[m], parameters, keep_graph=True)
             squares[m] = torch.stack([g.square().sum() for g in gradients]).to(squares)
         losses.total.backward()
+        cases = on_device(losses.tasks.cases, device)
         shared = (squares > 0).sum(dim=0) > 1
-        norms = (squares * shared).sum(dim=1).sqrt().double().cpu() / cases.clamp(min=1)
-        loss = losses.terms["sep"].double().cpu() / cases.clamp(min=1)  # tasks may carry a scale
-        self.first = torch.where((self.first == 0) & (cases > 0), loss, self.first)
-        w = self.weight.double().cpu()
+        norms = (squares * shared).sum(dim=1).sqrt().double() / cases.clamp(min=1)
+        loss = losses.terms["sep"].double() / cases.clamp(min=1)  # tasks may carry a scale
+        self.first = self.first.to(device)
+        self.first.copy_(torch.where((self.first == 0) & (cases > 0), loss, self.first))
+        w = self.weight.double()
         slope = norm_slope(w, norms, loss / self.first.clamp(min=1e-12), cases > 0, self.options.alpha)
         # The chain rule through w = M softmax(theta).
-        self.theta.grad = (w * (slope - (w * slope).sum() / self.modalities)).to(self.theta)
+        gradient = (w * (slope - (w * slope).sum() / self.modalities)).to(self.theta)
+        self.theta.grad = gradient if self.theta.grad is None else self.theta.grad.copy_(gradient)
 
     def end_epoch(self) -> dict[str, list[float]] | None:
         """Return the weights, or None in the warm-up."""
@@ -89,7 +93,7 @@ class GradNorm(TaskWeighting):
         """Inverse of `state_dict`; keeps the parameter that an optimiser may hold."""
         super().load_state_dict(state)
         self.theta.data.copy_(state["theta"])
-        self.first = state["first"].cpu().clone()
+        self.first.copy_(state["first"])
 
 
 def norm_slope(weight: Tensor, norms: Tensor, ratio: Tensor, shown: Tensor, alpha: float) -> Tensor:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from backbones.contract import Backbone, Features, Fused
 from backbones.heads import Heads, full_precision
+from backbones.host import on_device
 from passion.baseline import Further
 from passion.distillation import temperature_kl
 from passion.losses import FLOOR, CaseLabels
@@ -64,11 +65,11 @@ class GSS(TaskWeighting):
         """Return the sum of kl."""
         kl = nothing.terms["kl"]
         for logits, taught, case_labels in zip(*observed, labels, strict=True):
-            modality = taught.nonzero().squeeze(1)
-            where, heads = modality.to(logits.device), case_labels.heads
-            p = heads.probabilities(full_precision(logits.index_select(0, where)))
+            modality, heads = taught.nonzero().squeeze(1), case_labels.heads
+            chosen = logits.index_select(0, on_device(modality, logits.device))
+            p = heads.probabilities(full_precision(chosen))
             teacher = group_teacher(p.detach(), bool(taught[0]), heads)
-            kl = kl + per_modality(temperature_kl(p, teacher[None], 1.0, size, heads), where, len(kl))
+            kl = kl + per_modality(temperature_kl(p, teacher[None], 1.0, size, heads), modality, len(kl))
         return Further(kl.sum(), {"kl": kl})
 
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from backbones.contract import Backbone, Features, Fused
 from backbones.heads import full_precision
+from backbones.host import on_device
 from passion.baseline import Baseline, Further
 from passion.distillation import pixel_distillation
 from passion.losses import CaseLabels
@@ -114,11 +115,12 @@ class HGA(Baseline):
     ) -> Further:
         """Return what a modality alone learns from the subset and from its prototypes; count the scores."""
         total, terms = nothing.total, nothing.terms
+        self.balance.to(total.device)
         beta = self.balance.beta.to(total)
         for b, case_labels in enumerate(labels):
             rows = (observed.case == b).nonzero().squeeze(1)
-            where = observed.modality[rows].to(total.device)
-            taught = observed.taught[b].to(total.device)
+            where = observed.modality[rows]
+            taught = on_device(observed.taught[b], total.device)
             alone, teacher = observed.alone.select(rows), fused.select(torch.tensor([b]))
             kl = pixel_distillation(alone.outputs, teacher.outputs, self.options.tau, size, case_labels.heads)
             maps = full_precision(alone.decoder_features).flatten(2)

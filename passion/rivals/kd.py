@@ -89,7 +89,7 @@ class Distillation(Baseline):
             kd = kd + self._guide(fused.select(torch.tensor([b])), guide, size, case_labels).sum()
             rows = (observed.case == b).nonzero().squeeze(1)
             values = self._guide(observed.alone.select(rows), guide, size, case_labels)
-            kl = kl + per_modality(values, observed.modality[rows].to(values.device), self.modalities)
+            kl = kl + per_modality(values, observed.modality[rows], self.modalities)
         return Further(self.options.lambda1 * (kd + kl.sum()), {"kd": kd, "kl": kl})
 
     def _guide(self, student: Fused, teacher: Fused, size: torch.Size, labels: CaseLabels) -> Tensor:

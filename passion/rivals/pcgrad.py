@@ -22,10 +22,12 @@ from passion.rivals.weighting import TaskWeighting, task_gradient
 class PCGrad(TaskWeighting):
     """Gradient surgery over the fused task and those of the modalities. Terms: `fuse`, `prm`, `sep`."""
 
+    capturable = False  # the order of projections is drawn on the CPU
+
     def backward(self, losses: Losses, parameters: list[nn.Parameter]) -> None:
         """Add the projected gradients to those of `parameters`."""
         assert losses.tasks is not None
-        tasks = [losses.tasks.own[m] for m in losses.tasks.cases.nonzero().squeeze(1)]
+        tasks = [losses.tasks.own[m] for m in losses.tasks.cases.nonzero().squeeze(1).tolist()]
         if losses.tasks.shared.requires_grad:
             tasks.append(losses.tasks.shared)
         gradients = []
@@ -46,8 +48,9 @@ def project(gradients: Tensor) -> Tensor:
     total = torch.zeros_like(gradients[0])
     for i, gradient in enumerate(gradients):
         for j in torch.randperm(len(gradients)).tolist():
-            dot = gradient @ gradients[j]
-            if j != i and dot < 0:
-                gradient = gradient - dot / squares[j] * gradients[j]
+            if j != i:
+                dot = gradient @ gradients[j]
+                projected = gradient - dot / squares[j] * gradients[j]
+                gradient = torch.where(dot < 0, projected, gradient)
         total += gradient
     return total

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from backbones.contract import Backbone, Features, Fused
 from backbones.heads import full_precision
+from backbones.host import on_device
 from passion.baseline import Baseline, Further
 from passion.losses import FLOOR, CaseLabels
 from passion.objective import Batch, fuse_alone, per_modality
@@ -60,11 +61,11 @@ class PMR(Baseline):
         features, case, modality = observed
         result = nothing
         for b, case_labels in enumerate(labels):
-            rows = (case == b).nonzero().squeeze(1).to(features.device)
-            maps = full_precision(features.index_select(0, rows)).flatten(2)
+            rows = (case == b).nonzero().squeeze(1)
+            maps = full_precision(features.index_select(0, on_device(rows, features.device))).flatten(2)
             pce, score, _ = prototype_scores(maps, case_labels)
             total = result.total + self.options.alpha * (imbalance(score) * pce).sum()
-            where = modality.to(features.device).index_select(0, rows)
+            where = modality[rows]
             terms = {
                 name: result.terms[name] + per_modality(value, where, self.modalities)
                 for name, value in (("pce", pce), ("score", score))
@@ -81,13 +82,13 @@ def prototype_scores(
     Each [R]; the probability is without gradient. `features` [R, F, V] of R outputs for the case of `labels`;
     its classes are those with at least one voxel. `learn_prototypes`: whether gradients flow through these.
     """
-    occurring = labels.count > 0
-    members = labels.one_hot[occurring]
+    members = labels.one_hot.T
     source = features if learn_prototypes else features.detach()
-    prototypes = (source @ members.T) / (labels.count[occurring] + COUNT_EPSILON)
+    prototypes = (source @ members) / (labels.count + COUNT_EPSILON)
     distance = torch.cdist(features.transpose(1, 2), prototypes.transpose(1, 2))
-    p_true = (torch.softmax(-distance, dim=2) * members.T).sum(dim=2)
-    to_own = (distance * members.T).sum(dim=2).mean(dim=1)
+    lacking = labels.count == 0
+    p_true = (torch.softmax((-distance).masked_fill(lacking, -torch.inf), dim=2) * members).sum(dim=2)
+    to_own = (distance * members).sum(dim=2).mean(dim=1)
     return -p_true.clamp(FLOOR, 1).log().mean(dim=1), p_true.detach().mean(dim=1), to_own
 
 

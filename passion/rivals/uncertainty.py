@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from backbones.host import on_device
 from passion.options import ObjectiveOptions
 from passion.rivals.weighting import TaskWeighting
 
@@ -31,8 +32,8 @@ class Uncertainty(TaskWeighting):
 
     def weigh(self, sep: Tensor, taught: Tensor) -> Tensor:
         """Return the sum of exp(-s) sep + s / 2 over the cases and their modalities."""
-        s = self.log_variance.to(sep)
-        return (torch.exp(-s) * sep + taught.sum(dim=0).to(sep) * s / 2).sum()
+        s, cases = self.log_variance.to(sep), on_device(taught.sum(dim=0), sep.device)
+        return (torch.exp(-s) * sep + cases.to(sep) * s / 2).sum()
 
     def end_epoch(self) -> dict[str, list[float]] | None:
         """Return the weights, or None in the warm-up."""

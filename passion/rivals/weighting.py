@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.contract import Backbone, Features
+from backbones.host import on_device
 from passion.baseline import Baseline
 from passion.objective import fuse_alone
 
@@ -26,7 +27,8 @@ class TaskWeighting(Baseline):
             return backbone.unimodal(features)
         fused, case, modality = fuse_alone(backbone, features, taught)
         empty = fused.logits.new_zeros((*taught.shape, *fused.logits.shape[1:]))
-        return empty.index_put((case.to(empty.device), modality.to(empty.device)), fused.logits)
+        places = tuple(on_device(where, empty.device) for where in (case, modality))
+        return empty.index_put(places, fused.logits)
 
 
 def task_gradient(task: Tensor, parameters: list[nn.Parameter], keep_graph: bool) -> list[Tensor]:

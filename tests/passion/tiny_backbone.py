@@ -49,7 +49,7 @@ class TinyBackbone(Backbone):
         level = features.levels[0] if case is None else features.levels[0].index_select(0, case)
         share = present.to(level) / present.sum(dim=1, keepdim=True)
         hidden = self.dropout(torch.tanh(self.hidden(torch.einsum("km,kmcxyz->kcxyz", share, level))))
-        sides = [self.sides[0](hidden), self.sides[1](F.avg_pool3d(hidden, 2))]
+        sides = [self.sides[0](hidden), self.sides[1](F.avg_pool3d(hidden, (2, 2, min(2, hidden.shape[4]))))]
         return Fused(self.head(hidden), sides, hidden)
 
     def unimodal(self, features: Features) -> Tensor:

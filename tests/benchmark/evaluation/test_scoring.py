@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from mask_shapes import blob, class_map
 from scipy.spatial import cKDTree
 
+from benchmark.evaluation.device_scores import can_score, score_on_device
 from benchmark.evaluation.metrics import METRICS, POLICIES, Scoring, score_case, score_masks
 from benchmark.evaluation.sliding_window import CPU, Segmentation, score_maps, segment_case
 from benchmark.evaluation.surface_distances import nearest
@@ -219,3 +221,59 @@ def test_a_case_scored_by_comparing_points_has_the_same_values(policy):
     rows, expected = (score_case(*arguments, nearest=f) for f in (partial(nearest, device="cpu"), None))
     assert [row[:3] for row in rows] == [row[:3] for row in expected]
     np.testing.assert_allclose([row[3] for row in rows], [row[3] for row in expected], rtol=1e-12)
+
+
+def on_device(maps, reference, scoring, spacing):
+    tensors = torch.stack([torch.from_numpy(each) for each in maps.values()])
+    regions = BRATS2020.regions
+    return score_on_device(tensors, list(maps), torch.from_numpy(reference), regions, scoring, spacing)
+
+
+@pytest.mark.parametrize(
+    ("policy", "spacing", "metrics"),
+    [
+        ("passion", UNIT, ("dice", "hd95")),
+        ("brats-2022", (0.5, 1.0, 3.0), ("hd95",)),
+        ("diagonal", (0.5, 1.0, 3.0), ("hd95", "dice")),
+    ],
+)
+def test_a_case_scored_on_the_device_has_the_same_values(policy, spacing, metrics):
+    reference = class_map(1)[::2, ::2, ::2].copy()
+    small, border = np.zeros_like(reference), np.zeros_like(reference)
+    small.ravel()[:30] = 3  # fewer than ETpp's least voxels
+    border[:, :3], border[0, 5] = 2, 1
+    maps = {
+        "t1": class_map(2)[::2, ::2, ::2].copy(),
+        "t2": np.zeros_like(reference),
+        "t1ce": small,
+        "all": border,
+    }
+    scoring = Scoring(POLICIES[policy], metrics)
+    assert can_score(scoring, 3)
+    for truth in (reference, np.zeros_like(reference), reference * (reference == 2)):
+        rows = on_device(maps, truth, scoring, spacing)
+        expected = score_case(maps, truth, BRATS2020.regions, scoring, spacing)
+        assert [row[:3] for row in rows] == [row[:3] for row in expected]
+        np.testing.assert_allclose([row[3] for row in rows], [row[3] for row in expected], rtol=1e-14)
+
+
+def test_maps_left_on_their_device_are_scored_there(monkeypatch):
+    reference = class_map(1)[::2, ::2, ::2].copy()
+    maps = {"t1": class_map(2)[::2, ::2, ::2].copy()}
+    store = SimpleNamespace(
+        description=BRATS2020,
+        labels=lambda case: reference,
+        record=lambda case: SimpleNamespace(affine=np.diag((1, 1, 2, 1)).tolist()),
+    )
+    left = torch.from_numpy(np.stack(list(maps.values())))
+    expected = score_maps(store, "a", Segmentation(maps), Scoring(PASSION))
+    monkeypatch.setattr("benchmark.evaluation.sliding_window.score_case", None)
+    found = score_maps(store, "a", Segmentation(maps, on_device=left), Scoring(PASSION))
+    assert [row.value for row in found] == pytest.approx([row.value for row in expected], rel=1e-13)
+
+
+def test_what_cannot_be_scored_on_the_device_is_told():
+    assert not can_score(Scoring(POLICIES["brats-2023"]), 3)
+    assert not can_score(Scoring(PASSION, ("dice", "nsd")), 3)
+    assert not can_score(Scoring(PASSION), 2)
+    assert can_score(Scoring(PASSION, slices="per-volume"), 2)

@@ -1,8 +1,11 @@
 """Slots: which run goes where with how many threads, without a GPU in sight."""
 
+from pathlib import Path
+
 import pytest
 
 from bench_errors import InputError
+from benchmark.commands.run import _measured, _runs_per_gpu
 from benchmark.launch.devices import Slot, make_slots
 
 
@@ -47,6 +50,19 @@ def test_slots_of_gpus(gpus, each, visible, expected, threads):
 def test_wrong_options_are_errors(device, options, says):
     with pytest.raises(InputError, match=says):
         make_slots(device, 4, 4, **options, visible=["0", "1"] if device == "cuda" else None)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "", "auto"])
+def test_a_wrong_number_of_runs_is_refused(text):
+    with pytest.raises(InputError, match="expected a number of runs, at least 1, or auto"):
+        _runs_per_gpu(text)
+    assert _runs_per_gpu("3") == 3
+    assert _runs_per_gpu(None) is None
+
+
+def test_how_many_runs_share_a_gpu_is_measured_on_one():
+    with pytest.raises(InputError, match="auto has no effect on a CPU"):
+        _measured(None, Path("runs"), {}, "cpu")
 
 
 def test_the_environment_of_a_slot():

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bench_errors import InputError
 from benchmark.launch.devices import Slot
+from benchmark.launch.execute_grid import Launch
 from benchmark.launch.worker_command import Job, longest_first, worker_command
 from benchmark.run_folder.folder import RunFolder
 from passion_bench import ROOMS
@@ -29,6 +31,13 @@ def test_command_and_environment_of_a_worker(monkeypatch):
     assert variables["OMP_NUM_THREADS"] == "3"
     assert "MALLOC_MMAP_THRESHOLD_" in variables
     assert "MALLOC_TRIM_THRESHOLD_" not in variables, "the user's own setting stays"
+
+
+def test_a_worker_is_told_to_keep_to_its_gpu():
+    command, _ = worker_command(job("run", 1), Slot("cuda", 3, "5", resident=True), track=True)
+    assert "--resident" in command
+    with pytest.raises(InputError, match="--resident has no effect on a CPU"):
+        Launch("cpu", workers=1, resident=True).slots(1)
 
 
 @pytest.mark.parametrize(

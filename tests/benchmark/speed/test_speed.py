@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from bench_errors import InputError
 from benchmark.config.run_config import RunConfig
-from benchmark.speed import bench, released, tasks
+from benchmark.speed import bench, released, sharing, tasks
 from benchmark.speed.tasks import Measurement
 from datasets.studies.brats import BRATS2020
 from datasets.studies.myops import MYOPS2020
@@ -69,6 +70,50 @@ def test_a_recomputed_step_does_the_forward_work_twice(report):
     assert again["gflops"]["convolution"] > 1.2 * kept["gflops"]["convolution"]
     assert set(again["stages"]) == set(kept["stages"])
     assert all(seconds > 0 for seconds in again["stages"].values())
+
+
+def test_the_bytes_of_convolutions_are_counted():
+    net = torch.nn.Sequential(torch.nn.Conv3d(2, 3, 1), torch.nn.ReLU(), torch.nn.Conv3d(3, 1, 3, stride=2))
+    counted = tasks.ConvolutionMaps(net)
+    net(torch.zeros(1, 2, 5, 5, 5))
+    assert counted.total == (2 + 3) * 5**3 + 3 * 5**3 + 2**3
+
+
+def test_the_part_of_the_bandwidth_limit(report):
+    step = report["backbones"]["rfnet"]["steps"]["passion"]["4"]
+    assert step["bytes"] > report["backbones"]["rfnet"]["steps"]["passion"]["1"]["bytes"] > 0
+    value, unit = bench.figures(report)["rfnet passion part of the bandwidth limit"]
+    assert 0 < value < 100
+    assert unit == "%"
+    assert bench.bandwidth_share({"bytes": 6e9, "seconds": 4.0}, {"bandwidth": 3.0}) == pytest.approx(0.5)
+
+
+@pytest.mark.long
+def test_two_runs_at_once_on_a_cpu():
+    found = sharing.together(tiny("rfnet"), BRATS2020, 2, ONCE)
+    assert found["steps_per_second"] > 0
+    assert found["peak_bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("peak", "free", "busy", "cores", "runs"),
+    [
+        (4e9, 80e9, 0.25, 16, 4),  # what a run leaves idle
+        (30e9, 80e9, 0.25, 16, 2),  # the memory
+        (4e9, 80e9, 0.25, 3, 3),  # the cores
+        (1e9, 80e9, 0.0, 64, 16),  # the most
+        (90e9, 80e9, 0.5, 16, 1),  # one in any case, which says so itself
+        (4e9, 80e9, 1.0, 16, 1),
+    ],
+)
+def test_as_many_runs_share_a_gpu_as_pay(peak, free, busy, cores, runs):
+    assert sharing.runs_that_fit(peak, free, busy, cores) == runs
+
+
+def test_what_a_run_takes_is_measured():
+    found = sharing.occupancy(tiny("rfnet"), BRATS2020, ONCE)
+    assert found["peak"] > 0
+    assert found["busy"] == 1.0
 
 
 def test_the_limit_is_work_over_rate():

@@ -52,6 +52,14 @@ def test_rates(tmp_path):
     assert table.definition == {"rates": {"t1": 0.2, "t1ce": 0.95, "t2": 0.5}}
 
 
+def test_quotas_leave_to_chance_only_who_lacks_what(tmp_path):
+    text = "rates: {t1: 0.2, t1ce: 0.95, flair: 0.4, t2: 0.6}\nquotas: true"
+    tables = [made(tmp_path, text, NAMES[:200], seed=seed) for seed in (1, 2)]
+    assert tables[0].hash != tables[1].hash
+    assert tables[0].realised == tables[1].realised
+    assert tables[0].table[:, 1].sum() == pytest.approx(10, abs=2)
+
+
 def test_what_is_given_is_said(tmp_path):
     table = made(tmp_path, "rates: {t1ce: 0.9999999}", NAMES[:50])
     assert table.table[:, 1].sum() == 1
@@ -361,9 +369,10 @@ def test_the_digest_is_of_what_can_change_a_table(tmp_path):
         digest(SITES + "degrade: [{kind: noise, severity: 2, share: 0.1}]"),
         digest(SITES + "degrade: [{kind: noise, severity: 2, share: 0.2}]"),
         digest("rates: {t1: 0.1}"),
+        digest("rates: {t1: 0.1}\nquotas: true"),
         digest("base: mr2468"),
     ]
-    assert len({first, *others}) == 8
+    assert len({first, *others}) == 9
 
 
 @pytest.mark.parametrize("kind", ["yaml", "csv"])
@@ -427,6 +436,8 @@ def test_two_files_at_one_path_are_two_profiles(tmp_path, kind):
         ("groups: {column: site, cases: sites.csv, rates: {yes: {}}}", "unknown site 'yes'"),
         ("groups: {columns: site}", "groups.columns: no such option here, did you mean column"),
         ("rules: {absent: t1}", "rules: expected a list"),
+        ("quotas: true", "quotas: go with rates or groups"),
+        ("base: mr2468\nquotas: true", "quotas: go with rates or groups"),
         ("rules: [{absent: t1}]", "rules, entry 1: expected absent and either when_absent or when_present"),
         ("rules: [{absent: t1, when_absent: t1}]", "t1 stands on both sides"),
         ("rules: [{absent: t3, when_absent: t1}]", "rules, entry 1.absent: unknown modality 't3'"),

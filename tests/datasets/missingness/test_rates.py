@@ -84,6 +84,23 @@ def test_every_modality_is_had_by_one_case_at_least(rates):
     assert np.array_equal(again[::-1], table)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_quotas_give_each_row_its_expected_number_whatever_the_seed(seed):
+    laws = [outcomes((0.2, 0.95, 0.4, 0.6), ALL, ()), outcomes((0.5,) * 4, ALL, (T1CE_WITH_T1,))]
+    ends = [laws[i % 3 == 0] for i in range(300)]
+    table, given = draw_table(ends, NAMES[:300], seed, quotas=True)
+    assert not given
+    for law in laws:
+        mine = [i for i, possible in enumerate(ends) if possible == law]
+        for row, p in law:
+            assert abs((table[mine] == row).all(axis=1).sum() - p * len(mine)) < 1
+    backwards, _ = draw_table(ends[::-1], NAMES[299::-1], seed, quotas=True)
+    assert np.array_equal(backwards[::-1], table)
+    other, _ = draw_table(ends, NAMES[:300], seed + 10, quotas=True)
+    assert (other.sum(axis=0) == table.sum(axis=0)).all()
+    assert not np.array_equal(other, table)
+
+
 def test_what_cannot_be_had_is_not_given_and_too_few_cases_are_refused():
     nobody = outcomes((0.5,) * 4, (True, False, True, True), ())
     table, given = draw_table([nobody] * 40, NAMES[:40], 1)
