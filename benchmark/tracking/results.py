@@ -29,7 +29,7 @@ def summary(folder: Path) -> dict[str, float]:
     """Return the mean over the cases as ``{"test/WT/flair+t1ce/dice": 0.8, ...}``.
 
     `average` in the place of a subset is the mean over all subsets, as in the tables. Dice in 0..1, HD95 in
-    mm; a mean without a value is left out. A trial has the values of its study's goals too, `goal/mean`.
+    mm; a mean without a value is left out. A trial has the values of its study's goals too, `goal/mean Dice`.
     """
     goals = {f"goal/{name}": value for name, value in RunFolder(folder).trial().get("goals", {}).items()}
     return {**goals, **{name: value for part, rows in _parts(folder) for name, value in _means(part, rows)}}

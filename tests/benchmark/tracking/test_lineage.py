@@ -106,7 +106,7 @@ def trial(grid_folder, tau, value):
     (single_test(folder) / "cases.csv").rename(folder.path / VALIDATED)
     shutil.rmtree(folder.path / "tests")
     folder.note_trial(number=tau, params={"objective.tau": tau, "objective.lambda1": 0.5})
-    folder.note_trial(goals={"mean": value})
+    folder.note_trial(goals={"mean Dice": value})
     return folder
 
 
@@ -116,11 +116,11 @@ def test_a_trial_has_what_it_tried_and_came_to_as_axes(tmp_path):
     track(folder, tmp_path / "home")
     whole = json.loads(inspect(folder, "--summary"))
     assert whole["config"]["params"] == {"objective": {"tau": 4, "lambda1": 0.5}}
-    assert whole["summary"]["goal/mean"] == pytest.approx(0.61)
+    assert whole["summary"]["goal/mean Dice"] == pytest.approx(0.61)
     assert folder.trial() == {
         "number": 4,
         "params": {"objective.tau": 4, "objective.lambda1": 0.5},
-        "goals": {"mean": 0.61},
+        "goals": {"mean Dice": 0.61},
     }
 
 
@@ -180,10 +180,10 @@ def test_a_view_of_a_study_has_parallel_coordinates(tmp_path, saved):
     assert [column["accessor"] for column in first["config"]["columns"]] == [
         "config:params.value.objective.tau",
         "config:params.value.objective.lambda1",
-        "summary:goal/mean",
+        "summary:goal/mean Dice",
     ]
     assert second["viewType"] == "Parameter Importance"
-    assert second["config"]["targetKey"] == "goal/mean"
+    assert second["config"]["targetKey"] == "goal/mean Dice"
 
 
 def test_what_keeps_a_view_from_being_saved_is_told(tmp_path, monkeypatch):

@@ -55,7 +55,7 @@ def test_the_pages_commands_study_resume_and_test_the_best_trial(studied):
     noted = [RunFolder(study / run).trial() for run in rows["run"]]
     assert [trial["number"] for trial in noted] == [0, 1, 2, 3]
     assert all(trial["params"].keys() == noted[0]["params"].keys() for trial in noted)
-    assert best.trial()["goals"] == {"mean": pytest.approx(value)}
+    assert best.trial()["goals"] == {"mean Dice": pytest.approx(value)}
     assert [line["epoch"] for line in best.log()] == [0, 1, 2, 3]
     assert all("validation" in line for line in best.log())
 
