@@ -55,7 +55,7 @@ def run(
     ] = 1,
     resident: Annotated[
         bool,
-        typer.Option("--resident", help="Replay recorded steps and score on the GPU: not measured yet."),
+        typer.Option("--resident", help="Keep study, steps and scoring on the GPU: not measured yet."),
     ] = False,
     retries: Annotated[
         int,

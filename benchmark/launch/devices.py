@@ -25,7 +25,7 @@ class Slot:
     threads: int
     gpu: str | None = None
     devices: int = 1
-    resident: bool = False
+    resident: float = 0.0
 
     def environment(self) -> dict[str, str]:
         """Return the variables that keep a worker in its slot."""

@@ -31,6 +31,8 @@ from benchmark.training.provenance import check_identity, identity, test_conditi
 from datasets.store.store import Store
 from passion import OBJECTIVES
 
+STUDY = 0.3
+"""Share of a GPU's memory that may be taken by the studies of its runs, with `resident`."""
 Trainings = dict[RunFolder, list[RunConfig]]
 """Run folder -> the points of a grid that are tests of its training."""
 
@@ -48,7 +50,7 @@ class Launch:
         retries: how often a run that dies is tried again from its checkpoint.
         track: log to Weights & Biases.
         cadence: how often a run writes a checkpoint.
-        resident: keep what runs compute with on the GPU, in ways that were not measured yet; see `Execution`.
+        resident: keep on the GPU what runs compute with, which nobody has measured yet; see `Execution`.
         cluster: where to submit the runs, instead of executing them here; if it is not to be waited for, they
             do not count as not done.
     """
@@ -73,7 +75,8 @@ class Launch:
             slots = available_slots(self.device, jobs, *asked)
         if self.resident and slots[0].device == "cpu":
             raise InputError("--resident has no effect on a CPU: leave it out, or use --device cuda")
-        return [replace(slot, resident=self.resident) for slot in slots]
+        share = STUDY / (self.runs_per_gpu or 1) if self.resident else 0.0
+        return [replace(slot, resident=share) for slot in slots]
 
 
 def execute_grid(grid: Grid, runs: Path, stores: dict[str, Path], launch: Launch = Launch()) -> int:

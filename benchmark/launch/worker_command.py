@@ -48,7 +48,7 @@ def worker_command(job: Job, slot: Slot, track: bool) -> tuple[list[str], dict[s
     ]
     command += ["--device", slot.device, "--threads", str(slot.threads)] + ([] if track else ["--no-track"])
     command += ["--devices", str(slot.devices)] if slot.devices > 1 else []
-    command += ["--resident"] if slot.resident else []
+    command += ["--resident", f"{slot.resident:.3g}"] if slot.resident else []
     command += job.cadence.arguments()
     return command, {**process_variables(), **slot.environment()}
 

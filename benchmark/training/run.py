@@ -42,12 +42,14 @@ from benchmark.training.data_parallel import check_team, follow, lead
 from benchmark.training.device import device_text, prepare_device
 from benchmark.training.exit_codes import HELD, SIGNALS, STOPPED, WRONG_INPUT, stop_signals
 from benchmark.training.inputs import Inputs
+from benchmark.training.memory import room
 from benchmark.training.network_size import model_size
 from benchmark.training.precision import autocast, check_precision, use_precision
 from benchmark.training.provenance import check_identity, environment
 from benchmark.training.seen_cases import write_learnt_from
 from benchmark.training.train import Training, Validation, train, why_not_captured
 from benchmark.training.trial import VALIDATION, Trial
+from datasets.batches.augment import CPU
 from datasets.batches.loader import Loader
 from datasets.missingness.degrade import DegradedStore
 from datasets.randomness import torch_seed
@@ -65,7 +67,8 @@ class Execution:
         devices: how many processes share each batch.
         track: whether to log to Weights & Biases.
         cadence: how often to write a checkpoint.
-        resident: on a GPU, record training steps and replay them, and score a case where its maps are made.
+        resident: above 0, what is computed with stays on the GPU: the study in this share of its memory,
+            where crops are then cut; steps are recorded and replayed, cases scored where their maps are made.
             The numbers are the same; nobody has measured yet whether it is faster.
         stop: asked after each step and each tested case; at a yes, what is done is saved and
             KeyboardInterrupt raised.
@@ -77,7 +80,7 @@ class Execution:
     devices: int = 1
     track: bool = True
     cadence: Cadence = AUTOMATIC
-    resident: bool = False
+    resident: float = 0.0
     stop: Callable[[], bool] = lambda: False
 
 
@@ -203,7 +206,7 @@ def _train(
 
 
 def set_up(
-    inputs: Inputs, folder: RunFolder, device: torch.device, part: tuple[int, int], resident: bool = False
+    inputs: Inputs, folder: RunFolder, device: torch.device, part: tuple[int, int], resident: float = 0.0
 ) -> Training:
     """Build the network, the objective and the loader of a `part` of each batch: rank and number of parts."""
     config, store, table = inputs.config, inputs.store, inputs.shown
@@ -221,6 +224,8 @@ def set_up(
         label_share=config.train.label_share,
         part=part,
         steps_per_epoch=config.train.steps_per_epoch,
+        device=device if resident else CPU,
+        room=room(device, resident),
     )
     if config.pretraining:
         backbone.load_state_dict(_weights_of(config.pretraining, folder))
@@ -229,7 +234,7 @@ def set_up(
         teacher = build_backbone(config, store.description).to(device)
         teacher.load_state_dict(_weights_of(config.teacher, folder))
     objective = build_objective(config, store.description, loader, teacher)
-    return Training(config, backbone, objective, loader, device, resident=resident)
+    return Training(config, backbone, objective, loader, device, resident=resident > 0)
 
 
 def _validation(
@@ -275,7 +280,7 @@ def _test(
 ) -> None:
     """Score the test cases as the test's `test.yaml` says."""
     settings = test.settings()["test"]
-    segment = segmenter(inputs, settings, backbone, device, execution.resident)
+    segment = segmenter(inputs, settings, backbone, device, execution.resident > 0)
     score_cases(test, inputs.store, inputs.tested, segment, Scoring.of(settings), execution.stop, device)
 
 
@@ -369,7 +374,7 @@ def main() -> NoReturn:
     parser.add_argument("--checkpoint-seconds", type=float)
     parser.add_argument("--checkpoint-epochs", type=int)
     parser.add_argument("--devices", type=int, default=1)
-    parser.add_argument("--resident", action="store_true")
+    parser.add_argument("--resident", type=float, default=0.0)
     parser.add_argument("--follow", type=int, nargs=2, metavar=("RANK", "PORT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     folder = RunFolder(options.folder)

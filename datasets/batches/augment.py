@@ -17,6 +17,7 @@ from torch import Tensor
 
 MAX_DEGREES = 10
 FLIP = 0.5
+CPU = torch.device("cpu")
 OUTSIDE = -1.0
 """What the image shows where the rotation looks past its edge; the label shows background."""
 
@@ -83,11 +84,10 @@ def apply(
     Returns new tensors of the same shapes, dtypes and device.
     """
     space = tuple(target.shape)
-    source, outside = sources(space, change.plane, change.degrees, change.flips)
-    source, outside = source.to(target.device), outside.to(target.device)
+    source, outside = sources(space, change.plane, change.degrees, change.flips, target.device)
     moved = target.flatten().index_select(0, source).masked_fill_(outside, 0).view(space)
     result = volumes.clone()
-    scale, shift = change.scale.to(volumes.device), change.shift.to(volumes.device)
+    scale, shift = (each.to(volumes.device, non_blocking=True) for each in (change.scale, change.shift))
     for m, there in enumerate(available or [True] * len(volumes)):
         if there:
             channel = volumes[m].flatten().index_select(0, source).masked_fill_(outside, OUTSIDE).view(space)
@@ -97,12 +97,16 @@ def apply(
 
 
 def sources(
-    space: tuple[int, ...], plane: tuple[int, int], degrees: int, flips: Sequence[bool]
+    space: tuple[int, ...],
+    plane: tuple[int, int],
+    degrees: int,
+    flips: Sequence[bool],
+    device: torch.device = CPU,
 ) -> tuple[Tensor, Tensor]:
     """Where each voxel comes from when a volume is rotated about its centre and then flipped.
 
-    Returns flat indices, int64 [D*H*W], and bool [D*H*W], True where the place lies outside the volume (the
-    index is then 0).
+    Only what a plane needs is sent to `device`. Returns flat indices, int64 [D*H*W], and bool [D*H*W], True
+    where the place lies outside the volume (the index is then 0).
     """
     first, second = (space[axis] for axis in plane)
     angle = np.deg2rad(degrees)
@@ -119,8 +123,13 @@ def sources(
     strides = (space[1] * space[2], space[2], 1)
     (third,) = set(range(3)) - set(plane)
     reversed_axes = tuple(i for i in (0, 1) if flips[plane[i]])
-    turned = np.flip(nearest[0] * strides[plane[0]] + nearest[1] * strides[plane[1]], reversed_axes)
+
+    def sent(part: np.ndarray) -> Tensor:
+        return torch.from_numpy(part.copy()).to(device, non_blocking=True)
+
+    across = nearest[0] * strides[plane[0]] + nearest[1] * strides[plane[1]]
+    turned, outside = (
+        sent(np.expand_dims(np.flip(part, reversed_axes), third)) for part in (across, ~inside)
+    )
     along = np.arange(space[third])[:: -1 if flips[third] else 1] * strides[third]
-    flat = np.expand_dims(turned, third) + np.expand_dims(along, plane)
-    outside = np.broadcast_to(np.expand_dims(np.flip(~inside, reversed_axes), third), flat.shape)
-    return torch.from_numpy(flat.reshape(-1)), torch.from_numpy(np.array(outside).reshape(-1))
+    return (turned + sent(np.expand_dims(along, plane))).flatten(), outside.expand(space).flatten()

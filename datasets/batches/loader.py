@@ -7,8 +7,8 @@
 One epoch is every sample once: a random crop of every case, or of every slice of every case in a 2-D study;
 or it is a number of steps, which go on in the next pass over the samples where the last epoch ended. Order,
 crops, subsets and augmentation are functions of (seed, pass, case), so any epoch can be made again by itself;
-batches are made ahead in one background thread, which changes none of them. An objective may name the subset
-that a step shows: its batch is then drawn from the cases that can show it.
+batches are made ahead in one background thread, or on a device that keeps the study: they are the same.
+An objective may name the subset that a step shows: its batch is then drawn from the cases that can show it.
 """
 
 import time
@@ -26,6 +26,8 @@ from torch import Tensor
 from bench_edges import Edges, space_of
 from bench_errors import InputError
 from datasets.batches import augment as augmentation
+from datasets.batches.augment import CPU
+from datasets.batches.crops import Crops
 from datasets.missingness.availability import Availability
 from datasets.randomness import generator
 from datasets.store.store import Store
@@ -109,6 +111,8 @@ class Loader:
         label_share: float = 0.0,
         part: tuple[int, int] = (0, 1),
         steps_per_epoch: int | None = None,
+        device: torch.device = CPU,
+        room: int = 0,
     ):
         """Prepare to load.
 
@@ -126,6 +130,7 @@ class Loader:
                 its first case, to be counted for nothing.
             label_share: share of the crops that are centred on a random labelled voxel, where there is one.
             steps_per_epoch: how many steps an epoch has, with a whole batch each; None: every sample once.
+            device, room: where batches are made, and how many bytes of volumes may stay there.
 
         Raises `InputError` if there is no case, or if `pdt` meets a case that lacks a modality on disk.
         """
@@ -134,6 +139,7 @@ class Loader:
         self.modalities = store.description.modalities
         self.wait = 0.0
         self._store = store
+        self._crops = Crops(store, device, room)
         self._crop = crop
         self._policy = policy
         self._batch_size = batch_size
@@ -179,14 +185,18 @@ class Loader:
         what the policy says of each case. Raises `InputError` for a subset that no case can show.
         """
         self.wait = 0.0
-        drawn = self._drawn(epoch, subset)
+        drawn, (rank, size) = self._drawn(epoch, subset), self._part
+        firsts = range(first_step * self._batch_size, len(drawn), self._batch_size)
+        whole = (drawn[first : first + self._batch_size] for first in firsts)
+        parts = (batch[rank::size] or batch[:1] for batch in whole)
+        if self._crops.keeps:  # a thread that gives a GPU work would disturb what is being recorded
+            yield from map(self._batch, parts)
+            return
         with ThreadPoolExecutor(1, "loader") as thread:
             ahead: deque[Future[LoadedBatch]] = deque()
             try:
-                for first in range(first_step * self._batch_size, len(drawn), self._batch_size):
-                    batch = drawn[first : first + self._batch_size]
-                    rank, size = self._part
-                    ahead.append(thread.submit(self._batch, batch[rank::size] or batch[:1]))
+                for part in parts:
+                    ahead.append(thread.submit(self._batch, part))
                     if len(ahead) > BATCHES_AHEAD:
                         yield self._next(ahead)
                 while ahead:
@@ -266,29 +276,27 @@ class Loader:
 
     def _sample(self, unit: _Unit, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
         """Crop and augment one sample: float32 [M, *space], uint8 [*space], and its corners int64 [2, 3]."""
-        volumes, labels = self._store.volumes(unit.case), self._store.labels(unit.case)
-        available = self._available[unit.case]
+        crops, available = self._crops, self._available[unit.case]
         space = space_of(self._crop, self._dims)
-        place = self._place(labels, space, unit, epoch)
+        place = self._place(self._store.labels(unit.case), space, unit, epoch)
         inner = tuple(slice(part.stop - part.start) for part in place)
-        sample = np.zeros((len(available), *space), dtype=np.float32)
-        target = np.zeros(space, dtype=np.uint8)
-        target[inner] = labels[place]
+        sample = torch.zeros((len(available), *space), device=crops.device)
+        target = torch.zeros(space, dtype=torch.uint8, device=crops.device)
+        target[inner] = crops.cut(unit.case, None, place)
         small = target[inner].shape != space
         for m in np.flatnonzero(available).tolist():
             if small:
-                sample[m] = self._minimum(unit, volumes, m)
-            sample[m][inner] = volumes[m, *place]
-        result = torch.from_numpy(sample), torch.from_numpy(target)
+                sample[m] = self._minimum(unit, m)
+            sample[m][inner] = crops.cut(unit.case, m, place)
         first = torch.tensor([part.start for part in place])
         last = first + torch.tensor(space) - 1
         if not self._augment:
-            return *result, torch.stack([first, last])
+            return sample, target, torch.stack([first, last])
         random = generator(self._seed, "augment", epoch, unit.key)
         change = augmentation.draw(random, len(available), space, self._dims, self._augment == "released")
         flipped = torch.tensor(change.flips)
         corners = torch.stack([torch.where(flipped, last, first), torch.where(flipped, first, last)])
-        return *augmentation.apply(change, *result, available.tolist()), corners
+        return *augmentation.apply(change, sample, target, available.tolist()), corners
 
     def _place(self, labels: Voxels, space: tuple[int, ...], unit: _Unit, epoch: int) -> tuple[slice, ...]:
         """Where the crop lies; a volume that is smaller than the crop is taken whole along that axis."""
@@ -322,10 +330,11 @@ class Loader:
             return None
         return tuple(map(int, np.unravel_index(inside[random.integers(len(inside))], slice_.shape)))
 
-    def _minimum(self, unit: _Unit, volumes: Voxels, m: int) -> float:
+    def _minimum(self, unit: _Unit, m: int) -> float:
         """The value that pads a volume: its minimum, read once per run."""
         key = unit.case, unit.slice_, m
         if key not in self._minima:
+            volumes = self._store.volumes(unit.case)
             whole = _extent(unit, volumes.shape[1:])
             self._minima[key] = float(volumes[m, *whole].min())
         return self._minima[key]

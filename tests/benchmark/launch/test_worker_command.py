@@ -34,10 +34,16 @@ def test_command_and_environment_of_a_worker(monkeypatch):
 
 
 def test_a_worker_is_told_to_keep_to_its_gpu():
-    command, _ = worker_command(job("run", 1), Slot("cuda", 3, "5", resident=True), track=True)
-    assert "--resident" in command
+    command, _ = worker_command(job("run", 1), Slot("cuda", 3, "5", resident=0.15), track=True)
+    assert command[command.index("--resident") + 1] == "0.15"
     with pytest.raises(InputError, match="--resident has no effect on a CPU"):
         Launch("cpu", workers=1, resident=True).slots(1)
+
+
+def test_runs_of_a_gpu_share_the_memory_that_studies_may_take(monkeypatch):
+    monkeypatch.setattr("benchmark.launch.execute_grid.available_slots", lambda *_: [Slot("cuda", 1)] * 2)
+    assert [slot.resident for slot in Launch("cuda", runs_per_gpu=2, resident=True).slots(2)] == [0.15] * 2
+    assert [slot.resident for slot in Launch("cuda", runs_per_gpu=2).slots(2)] == [0.0] * 2
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 import backbones
 import passion
@@ -21,6 +19,7 @@ from benchmark.training import train as training
 from benchmark.training.train import EpochProgress, Training, check_finite
 from datasets.batches.loader import LoadedBatch
 from passion import OBJECTIVES
+from tests.nothing_waits import NothingWaits, Waits
 from tests.passion.tiny_backbone import TinyBackbone
 from tests.tiny_networks import SEGMENTING, tiny, trained_by
 
@@ -32,25 +31,6 @@ FITTED = ("gaussian",)
 TRAININGS += [("passion", name) for name in BACKBONES if name not in FITTED]
 OF_FAST = ("tiny", "m3ae", "sharedunet", "uhemis")
 """Networks of few parts: working out shapes on `meta` takes as long as computing small maps."""
-
-
-class Waits(Exception):
-    """The host would wait for the device."""
-
-
-class NothingWaits(TorchDispatchMode):
-    """Raises at copies to and from the device that wait, and at indices that lie on the other side."""
-
-    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-        keywords = keywords or {}
-        kinds = {x.device.type for x in tree_leaves(arguments) if isinstance(x, torch.Tensor) and x.dim()}
-        if "index" in str(function) and len(kinds) > 1:
-            raise Waits(f"{function} of tensors on {kinds}")
-        if function is torch.ops.aten._to_copy.default and not keywords.get("non_blocking"):
-            (there,), here = kinds or {"cpu"}, keywords.get("device")
-            if here is not None and here.type != there:
-                raise Waits(f"a copy from {there} to {here} that waits")
-        return function(*arguments, **keywords)
 
 
 @pytest.fixture(autouse=True)

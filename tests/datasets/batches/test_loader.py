@@ -13,6 +13,7 @@ from datasets.preparation.prepare import prepare
 from datasets.studies.brats import BRATS2020
 from datasets.studies.myops import MYOPS2020
 from datasets.vocabulary import presence, subsets
+from tests.nothing_waits import NothingWaits
 
 CASES = [f"case{i}" for i in range(6)]
 
@@ -382,3 +383,42 @@ def test_the_corners_of_a_slice_name_the_slice():
     corners = torch.cat([batch.corners for batch in it.batches(0)])
     assert torch.equal(corners[:, 0, 2], corners[:, 1, 2])
     assert corners[:, 0, 2].unique().tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("room", [1, 40_000, 10**9])
+@pytest.mark.parametrize("description", [BRATS2020, MYOPS2020], ids=["volumes", "slices"])
+@pytest.mark.parametrize(
+    "options",
+    [{"augment": True, "label_share": 0.5}, {"policy": "pdt", "crop": 22}, {"augment": "released"}],
+    ids=["augmented", "small volumes", "released"],
+)
+def test_batches_are_the_same_where_the_study_is_kept(room, description, options):
+    """Room for nothing, for some volumes (of 35 kB each), for all."""
+    options = {"profile": "mr2468" if description is BRATS2020 else "mr246", **options}
+    read = loader(FakeStore(description), **options)
+    kept = loader(FakeStore(description), **options, room=room)
+    for epoch in (0, 1):
+        for one, other in zip(read.batches(epoch), kept.batches(epoch), strict=True):
+            assert equal(one, other)
+
+
+def test_what_is_kept_is_read_once():
+    store = FakeStore()
+    kept = loader(store, profile="complete", room=10**9)
+    list(kept.batches(0))
+    store.stacked = store.labels = None
+    store.labels = lambda case: np.zeros(store.space, dtype=np.uint8)
+    store.volumes = None
+    assert len(list(kept.batches(1))) == len(CASES)
+
+
+@pytest.mark.parametrize("description", [BRATS2020, MYOPS2020], ids=["volumes", "slices"])
+def test_nothing_waits_for_the_device_that_makes_a_batch(description):
+    """`meta` has no values: whoever asks for one gets an error; copies that would wait are refused."""
+    options = {"profile": "complete", "augment": True, "crop": 22}
+    made = loader(FakeStore(description), **options, device=torch.device("meta"), room=10**9)
+    with NothingWaits():
+        batches = list(made.batches(0))
+    for batch in batches:
+        assert batch.volumes.is_meta
+        assert batch.target.is_meta
