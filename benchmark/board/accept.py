@@ -2,6 +2,8 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from filecmp import cmp
 from pathlib import Path
 
 from bench_errors import InputError
@@ -11,7 +13,7 @@ from benchmark.board.keep import keep
 from benchmark.board.rules import LEAST, BrokenRule, keeping, require
 from benchmark.board.unpack import unpack
 from benchmark.report.data.collect import collect
-from benchmark.run_folder.folder import run_folders
+from benchmark.run_folder.folder import WEIGHTS, run_folders
 
 
 def add_archives(archives: Sequence[Path], board: Path, stores: Mapping[str, Path]) -> list[Entry]:
@@ -28,7 +30,7 @@ def add_archives(archives: Sequence[Path], board: Path, stores: Mapping[str, Pat
     for archive in archives:
         if not archive.is_file():
             raise InputError(f"no file {archive}: give an archive that bench export wrote")
-    runs = board / RUNS
+    runs, made = board / RUNS, not board.exists()
     try:
         board.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".adding-", dir=board) as place:
@@ -36,36 +38,46 @@ def add_archives(archives: Sequence[Path], board: Path, stores: Mapping[str, Pat
             for archive in archives:
                 with tempfile.TemporaryDirectory(dir=place) as unpacked:
                     _check(archive, Path(unpacked), new, runs, stores)
-            for entry in _entries([folder for folder in (runs, new) if folder.exists()]):
+            names = [folder.path.name for folder in run_folders(new)]
+            for entry in _of(names, [folder for folder in (runs, new) if folder.exists()]):
                 count = len(entry.trainings)
                 text = f"{entry.title} has {count}, give its other archives in the same call"
                 require("trainings", count >= LEAST, text)
-            names = [folder.path.name for folder in run_folders(new)]
             runs.mkdir(exist_ok=True)
             for name in names:
                 (new / name).rename(runs / name)
-            return [entry for entry in _entries([runs]) if any(run.path.name in names for run in entry.runs)]
+            return _of(names, [runs])
     except OSError as error:
         raise InputError(f"{board} cannot be written ({error.strerror}): choose another --board") from None
+    finally:
+        if made:
+            with suppress(OSError):  # it holds something
+                board.rmdir()
 
 
 def _check(archive: Path, place: Path, new: Path, runs: Path, stores: Mapping[str, Path]) -> None:
     """Check one archive and keep its training in `new`."""
     try:
         checked = check_run(*unpack(archive, place), stores)
-        weights = checked.hashes.get("weights.safetensors")
-        for there in (*run_folders(runs), *run_folders(new)):
+        weights = checked.hashes.get(WEIGHTS)
+        others = [*run_folders(runs), *run_folders(new)]
+        for there in others:
             name = there.path.name
             other = name != checked.inputs.config.folder
             require("once", other, f"{name} is on the board, or given twice")
             same = weights and Accepted.of(there.path).weights == weights
             require("once", not same, f"its weights are those of {name}")
-        keep(checked, new, archive)
+        kept = keep(checked, new, archive)
+        for there in others:
+            tests = [(ours.cases, theirs.cases) for ours in kept.tests() for theirs in there.tests()]
+            same = any(cmp(*files, shallow=False) for files in tests)
+            require("once", not same, f"its scores are those of {there.path.name}, each of them")
     except BrokenRule as error:
         raise BrokenRule(error.rule, error.text, archive.name) from None
 
 
-def _entries(folders: Sequence[Path]) -> list[Entry]:
-    """The entries of all trainings, which have to be ones that may stand in one table."""
+def _of(names: Sequence[str], folders: Sequence[Path]) -> list[Entry]:
+    """The entries of the named trainings; all in the folders have to be ones that may stand in one table."""
     with keeping("data"):
-        return entries(collect(folders, ["policy"]))
+        every = entries(collect(folders, ["policy"]))
+    return [entry for entry in every if any(run.path.name in names for run in entry.runs)]

@@ -5,6 +5,7 @@ of its own; `rules.html` has the rules, `tables/` the tables in csv, Markdown an
 equal bytes.
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -15,9 +16,9 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader
 
 from bench_errors import InputError
 from benchmark.board.entries import RUNS, Entry, entries, slug
-from benchmark.board.rules import RULES
+from benchmark.board.rules import LEAST, RULES
 from benchmark.board.standings import places, standings_table
-from benchmark.report.data.collect import collect
+from benchmark.report.data.collect import Collected, collect
 from benchmark.report.data.runs import Study
 from benchmark.report.data.scores import Scores, scores_of
 from benchmark.report.tables.answer import answer_table, number_table
@@ -35,12 +36,13 @@ from benchmark.run_folder.folder import run_folders
 def build_site(board: Path, out: Path) -> list[Path]:
     """Write the pages of a board into `out` and return their files, `index.html` first.
 
-    Pages and tables of an earlier build that the board has no more are removed. Raises `InputError` where
-    the board has no training, or `out` cannot be written.
+    Pages and tables of an earlier build that the board has no more are removed. An entry with too few
+    trainings, as after a withdrawal, is left out and named on standard error. Raises `InputError` where none
+    is left, or `out` cannot be written.
     """
     if not run_folders(board / RUNS):
         raise InputError(f"no training on the board {board}: add some with bench board add ARCHIVE")
-    collected = collect([board / RUNS], ["policy"])
+    collected = _whole(collect([board / RUNS], ["policy"]))
     scored = {study.name: tuple(scores_of(collected.cases, study).values()) for study in collected.studies()}
     texts = dict(_pages(entries(collected), scored))
     try:
@@ -52,6 +54,19 @@ def build_site(board: Path, out: Path) -> list[Path]:
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror}): choose another --out") from None
     return [out / name for name in texts]
+
+
+def _whole(collected: Collected) -> Collected:
+    """The runs of entries that have as many trainings as the rules ask for."""
+    short = [entry for entry in entries(collected) if len(entry.trainings) < LEAST]
+    for entry in short:
+        count = len(entry.trainings)
+        print(f"left out: {entry.title} has {count} trainings, expected {LEAST} or more", file=sys.stderr)
+    out = {run.path for entry in short for run in entry.runs}
+    runs = tuple(run for run in collected.runs if run.path not in out)
+    if not runs:
+        raise InputError("no entry is left: add its other trainings with bench board add ARCHIVE")
+    return replace(collected, runs=runs)
 
 
 def _pages(every: Sequence[Entry], scored: Mapping[str, tuple[Scores, ...]]) -> Iterator[tuple[str, str]]:

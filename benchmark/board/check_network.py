@@ -12,7 +12,7 @@ from benchmark.board.check_scores import subsets_of
 from benchmark.board.checked import CheckedTest
 from benchmark.board.rules import keeping, require
 from benchmark.models.predictions import read_maps
-from benchmark.run_folder.folder import RunFolder
+from benchmark.run_folder.folder import WEIGHTS, RunFolder
 from benchmark.run_folder.tests import PREDICTIONS, TESTS
 from benchmark.training.build import build_backbone
 from benchmark.training.device import available_cores, prepare_device
@@ -20,7 +20,6 @@ from benchmark.training.inputs import Inputs
 from benchmark.training.precision import use_precision
 from benchmark.training.run import segmenter
 
-WEIGHTS = "weights.safetensors"
 AWAY = 0.05
 """Share of the voxels that either takes for foreground in which predictions made here may be others.
 

@@ -23,7 +23,7 @@ from benchmark.config.run_config import RunConfig, TestConfig, read_config
 from benchmark.evaluation.metrics import DEFAULT_METRICS, Scoring
 from benchmark.models.predictions import find_store
 from benchmark.run_folder.files import LOADER, read_yaml
-from benchmark.run_folder.folder import RunFolder
+from benchmark.run_folder.folder import WEIGHTS, RunFolder
 from benchmark.run_folder.tests import SETTINGS, TestFolder
 from benchmark.training.inputs import Inputs, run_split
 from benchmark.training.provenance import identity, test_conditions
@@ -80,7 +80,7 @@ def check_run(folder: RunFolder, hashes: Mapping[str, str], stores: Mapping[str,
         if "evaluated" not in (settings := _content("policy", test.path / SETTINGS))
     )
     require("finished", bool(tests), "it has no test on its own data: run its grid")
-    again = check_weights(folder, inputs, tests[0]) if "weights.safetensors" in hashes else False
+    again = check_weights(folder, inputs, tests[0]) if WEIGHTS in hashes else False
     return Checked(inputs, tests, environments, log, before, hashes, again)
 
 
@@ -169,6 +169,7 @@ def _log(folder: RunFolder, config: RunConfig) -> tuple[dict[str, Any], ...]:
                 "epoch": int(line["epoch"]),
                 "lr": float(line["lr"]),
                 "loss": {"total": float(line["loss"]["total"])},
+                "modality": {},
                 "timing": {key: float(line["timing"][key]) for key in ("seconds", "step", "peak_gib")},
             }
             for line in lines

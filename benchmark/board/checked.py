@@ -33,7 +33,7 @@ class Checked:
         inputs: its configuration, store, split and table.
         tests: one or more.
         environments: of its sessions.
-        log: a line an epoch: `epoch`, `lr`, `loss` and `timing`.
+        log: a line an epoch: `epoch`, `lr`, `loss`, `timing`, and no `modality`.
         before: `short_prints` of what the weights that it started from have learnt from, as it says.
         hashes: SHA-256 of the files that were handed in, by name.
         predicted_again: whether its weights were seen to make its predictions.

@@ -16,7 +16,7 @@ from benchmark.board.checked import Checked
 from benchmark.board.entries import RECORD, RUNS, Accepted
 from benchmark.run_folder.case_rows import write_rows
 from benchmark.run_folder.files import append_line, now, write_atomically
-from benchmark.run_folder.folder import RunFolder
+from benchmark.run_folder.folder import WEIGHTS, RunFolder
 from benchmark.training.provenance import training_conditions
 from benchmark.training.seen_cases import SPLIT, prints_of_parts
 
@@ -43,7 +43,7 @@ def keep(checked: Checked, runs: Path, archive: Path) -> RunFolder:
     folder.mark_trained()
     accepted = Accepted(
         sha256(archive.read_bytes()).hexdigest(),
-        checked.hashes.get("weights.safetensors", ""),
+        checked.hashes.get(WEIGHTS, ""),
         tuple(test.name for test in checked.tests if test.recomputed),
         checked.predicted_again,
         now(),

@@ -30,10 +30,9 @@ RULES = {
     "scores": "Every case, subset, region and metric has one possible value, that of shared predictions.",
     "weights": "Weights that are shared fit the configuration, and make the predictions that are shared.",
     "trainings": f"An entry is {LEAST} trainings or more that differ in nothing but seed or table.",
-    "once": "A training is handed in once, under one seed.",
+    "once": "A training is handed in once, under one seed; no two have the same weights or scores.",
 }
 """Name and sentence of each rule, about in the order in which they are checked."""
-PAGE = "docs/leaderboard.md"
 
 
 class BrokenRule(InputError):
@@ -41,7 +40,7 @@ class BrokenRule(InputError):
 
     def __init__(self, rule: str, text: str, source: str = ""):
         of = f"{source}: " if source else ""
-        super().__init__(f"{of}the rule '{rule}' is broken: {text} (see {PAGE})")
+        super().__init__(f"{of}the rule '{rule}' is broken: {text} ({RULES[rule]})")
         self.rule, self.text = rule, text
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from bench_errors import InputError
 from benchmark.run_folder.files import read_yaml
+from benchmark.run_folder.folder import WEIGHTS
 from datasets.vocabulary import Description
 
-IN_FOLDERS = ("weights.safetensors", "model.safetensors")
+IN_FOLDERS = (WEIGHTS, "model.safetensors")
 """What a run folder and a model folder call their weights."""
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from bench_errors import InputError
 from benchmark.report.data.find import find_folder
 from benchmark.run_folder.files import read_lines, write_atomically
+from benchmark.run_folder.folder import WEIGHTS
 from benchmark.run_folder.tests import PREDICTIONS, TESTS
 
 FILES = (
@@ -27,7 +28,7 @@ FILES = (
     "split.json",
     "availability.csv",
     "log.jsonl",
-    "weights.safetensors",
+    WEIGHTS,
     "failed",
     "done",
     *(f"{test}{name}" for test in ("", f"{TESTS}/*/") for name in ("test.yaml", "cases.csv", "examples.npz")),

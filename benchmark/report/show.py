@@ -118,7 +118,7 @@ def _print_log(log: list[dict[str, Any]], console: Console) -> None:
     seconds = sum(line["timing"]["seconds"] for line in log)
     losses = ", ".join(f"{name} {value:.4g}" for name, value in last["loss"].items())
     console.print(f"\nlast of {counted(len(log), 'epoch')} ({seconds / 60:.1f} minutes): {losses}")
-    modalities = last["modality"]
+    modalities = last.get("modality", {})
     terms = list(dict.fromkeys(term for values in modalities.values() for term in values))
     if terms:
         table = Table("modality", *terms)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench_errors import InputError
 from benchmark.run_folder.files import sync_folder, write_atomically
-from benchmark.run_folder.folder import RunFolder
+from benchmark.run_folder.folder import WEIGHTS, RunFolder
 
 FILES = ("checkpoint.pt", "checkpoint.previous.pt")
 """Newest first; each is the SHA-256 of what follows it, then what `torch.save` wrote."""
@@ -62,12 +62,12 @@ def _is_whole(content: bytes) -> bool:
 def save_weights(folder: RunFolder, weights: dict[str, Tensor]) -> None:
     """Write the weights that were tested; what stands under several names is written under each."""
     content = {k: v.detach().cpu().contiguous().clone() for k, v in weights.items()}
-    write_atomically(folder.path / "weights.safetensors", save(content))
+    write_atomically(folder.path / WEIGHTS, save(content))
 
 
 def load_weights(folder: RunFolder) -> dict[str, Tensor]:
     """Read the tested weights of a finished run; raise `InputError` where there are none."""
-    path = folder.path / "weights.safetensors"
+    path = folder.path / WEIGHTS
     if not path.exists():
         raise InputError(f"no weights in {folder.path}: finish the run first, or name the folder of a run")
     return load_file(path)

@@ -36,7 +36,9 @@ TRIAL = "trial.json"
 """What a trial of a study tries and what that came to: `number`, `params` and, once it is known, `goals`."""
 STUDY = "study"
 """Folder beside the run folders of a study, with what is the study's own."""
-TRAINED = ("checkpoint.pt", "checkpoint.previous.pt", "log.jsonl", "weights.safetensors", VALIDATED, "done")
+WEIGHTS = "weights.safetensors"
+"""The weights that were tested."""
+TRAINED = ("checkpoint.pt", "checkpoint.previous.pt", "log.jsonl", WEIGHTS, VALIDATED, "done")
 """What training writes."""
 TESTED = tuple(f"{TESTS}/*/{name}" for name in ("cases.csv", "examples.npz", "done", f"{PREDICTIONS}/*.npz"))
 """What testing writes, as patterns."""

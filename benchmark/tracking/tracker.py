@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from benchmark.run_folder.folder import RunFolder
+from benchmark.run_folder.folder import WEIGHTS, RunFolder
 from benchmark.run_folder.reasons import Pruned
 from benchmark.tracking import server
-from benchmark.tracking.uploaded import FOLDER, WEIGHTS, Uploaded, command
+from benchmark.tracking.uploaded import FOLDER, Uploaded, command
 
 log = logging.getLogger(__name__)
 

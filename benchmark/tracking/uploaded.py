@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmark.run_folder.files import write_atomically
-from benchmark.run_folder.folder import VALIDATED, RunFolder
+from benchmark.run_folder.folder import VALIDATED, WEIGHTS, RunFolder
 
 FOLDER = "wandb"
 """Where in a run folder W&B's files lie."""
-WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""Real trainings of seconds, handed in to a board; a helper of the board's tests."""
+"""Trainings of a board: real ones of seconds, handed in, and recorded ones; a helper of the board's tests."""
 
+import json
 import shutil
 import tarfile
 from contextlib import ExitStack
@@ -7,7 +8,9 @@ from unittest import mock
 
 import yaml
 from bench_program import bench
+from recorded_runs import TEST, record
 
+from benchmark.board.entries import RECORD, RUNS
 from benchmark.models.archive import FILES, MAPS, _archive
 from benchmark.training.run import Execution, execute
 
@@ -22,6 +25,7 @@ GRID = {
     },
     "data": {"phantom": {"cases": 5, "size": 32, "seed": 0}},
 }
+IDENTITY = {name: f"{name}-hash" for name in ("training", "options", "data", "split", "table", "plugins")}
 
 
 def launch(jobs, slots, track, console, retries):
@@ -59,3 +63,16 @@ def changed(archive, place, change):
     out = place / archive.name
     out.write_bytes(_archive(run, (*FILES, MAPS)))
     return out
+
+
+def accept(board, objective, seed, strength, recomputed=True, **changes):
+    """A training on the board, as if it had been accepted."""
+    folder = record(board / RUNS, objective, seed, strength, identity=IDENTITY, **changes)
+    accepted = {
+        "archive": "a" * 64,
+        "weights": "b" * 64,
+        "recomputed": [TEST] if recomputed else [],
+        "predicted_again": recomputed,
+        "time": "2026-11-29T01:02:03+0000",
+    }
+    (folder.path / RECORD).write_text(json.dumps(accepted))

@@ -87,7 +87,7 @@ def _per_modality(run: Run) -> dict[str, dict[str, dict[int, float]]]:
     def read() -> dict[str, dict[str, dict[int, float]]]:
         series: dict[str, dict[str, dict[int, float]]] = {term: {} for term in TERMS}
         for line in run.log:
-            for modality, values in line["modality"].items():
+            for modality, values in line.get("modality", {}).items():
                 for term in TERMS.keys() & values.keys():
                     series[term].setdefault(modality, {})[line["epoch"]] = values[term]
         return series

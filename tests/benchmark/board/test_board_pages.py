@@ -1,6 +1,5 @@
 """The pages of a board, of recorded trainings with numbers that can be checked by hand."""
 
-import json
 import re
 import shutil
 from html import escape
@@ -9,31 +8,17 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from bench_program import bench
-from recorded_runs import TEST, record
+from board_runs import accept
 
 from bench_errors import InputError
 from benchmark.board.build import build_site
-from benchmark.board.entries import RECORD, RUNS, entries
+from benchmark.board.entries import RUNS, entries
 from benchmark.board.standings import places, standings_table
 from benchmark.report.data.collect import collect
 from benchmark.report.data.effects import Training, Trainings
 from benchmark.report.data.scores import score
 
-IDENTITY = {name: f"{name}-hash" for name in ("training", "options", "data", "split", "table", "plugins")}
 EVIL = "<img src=x onerror=alert(1)>"
-
-
-def accept(board, objective, seed, strength, recomputed=True, **changes):
-    """A training on the board, as if it had been accepted."""
-    folder = record(board / RUNS, objective, seed, strength, identity=IDENTITY, **changes)
-    accepted = {
-        "archive": "a" * 64,
-        "weights": "b" * 64,
-        "recomputed": [TEST] if recomputed else [],
-        "predicted_again": recomputed,
-        "time": "2026-11-29T01:02:03+0000",
-    }
-    (folder.path / RECORD).write_text(json.dumps(accepted))
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +131,20 @@ def test_what_was_withdrawn_is_gone_from_the_pages(tmp_path):
     assert not [path for path in site.rglob("*") if "mr8642" in path.name]
     assert "mr8642" not in (site / "index.html").read_text()
     assert (site / "CNAME").exists()
+
+
+def test_an_entry_with_too_few_trainings_left_is_on_no_page(tmp_path, capsys):
+    for seed in (1, 2, 3):
+        accept(tmp_path / "board", "baseline", seed, 0.0)
+        accept(tmp_path / "board", "passion", seed, 0.1)
+    shutil.rmtree(min((tmp_path / "board" / RUNS).glob("*passion*")))
+    build_site(tmp_path / "board", tmp_path / "site")
+    assert "left out: RFNet + PASSION on phantom, mr2468 has 2 trainings" in capsys.readouterr().err
+    assert "1 entries of 3 trainings" in (tmp_path / "site" / "index.html").read_text()
+    assert not [page for page in (tmp_path / "site").rglob("*.html") if "PASSION" in page.read_text()]
+    shutil.rmtree(min((tmp_path / "board" / RUNS).glob("*baseline*")))
+    with pytest.raises(InputError, match="no entry is left"):
+        build_site(tmp_path / "board", tmp_path / "site")
 
 
 class Known:

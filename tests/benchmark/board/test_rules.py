@@ -6,8 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import yaml
-from board_runs import changed, hand_in
-from docs_page import DOCS
+from bench_program import bench
+from board_runs import accept, changed, hand_in
+from docs_page import DOCS, commands
 from lone_test_folder import single_test
 from safetensors.numpy import load_file, save_file
 
@@ -25,6 +26,7 @@ from benchmark.run_folder.case_rows import read_rows, write_rows
 from benchmark.run_folder.files import read_yaml
 from benchmark.run_folder.folder import run_folders
 from datasets.store.store import Store
+from datasets.studies.myops import PHANTOM_HEART
 
 
 @pytest.fixture(scope="module")
@@ -207,12 +209,19 @@ def test_what_breaks_a_rule_is_refused_by_its_name(handed_in, tmp_path, what):
 
 
 def test_what_keeps_them_is_on_the_board_and_nothing_else_of_it(handed_in, tmp_path):
+    """With the commands of the page."""
     archives, stores = handed_in
     board = tmp_path / "board"
-    evil = [changed(archive, tmp_path / archive.stem, _evil) for archive in archives]
-    (entry,) = add_archives(evil, board, stores)
-    assert entry.title == "RFNet baseline on phantom, ir2468"
-    assert (entry.recomputed, len(entry.trainings)) == (1, 3)
+    for i, archive in enumerate(archives):
+        shutil.copy(changed(archive, tmp_path / archive.stem, _evil), tmp_path / f"SEED{i + 1}.tar.gz")
+    export, add, build = commands(DOCS / "leaderboard.md")
+    assert export == ["export", "RUN", "--predictions"]  # as `hand_in` does it
+    done = bench(*(argument.replace("STORE", str(stores["phantom"])) for argument in add), cwd=tmp_path)
+    said = "RFNet baseline on phantom, ir2468: 3 trainings, scores of 1 recomputed"
+    assert said in done.stdout, done.stderr
+    built = bench(*build, cwd=tmp_path)
+    assert built.returncode == 0, built.stderr
+    assert "evil" not in "".join(page.read_text() for page in (tmp_path / "site").rglob("*.html"))
     folders = run_folders(board / RUNS)
     names = {path.name for path in board.rglob("*") if path.is_file()}
     assert names == {
@@ -231,6 +240,13 @@ def test_what_keeps_them_is_on_the_board_and_nothing_else_of_it(handed_in, tmp_p
     accepted = Accepted.of(folders[0].path)
     assert accepted.predicted_again
     assert len(accepted.weights) == len(accepted.archive) == 64
+    shown = bench("show", folders[0].path.name, "--runs", board)
+    assert "last of 1 epoch" in shown.stdout, shown.stderr
+    reported = bench(
+        *("report", "--runs", board, "--grid", "runs", "--out", tmp_path / "report", "--formats", "png")
+    )
+    assert reported.returncode == 0, reported.stderr
+    assert list((tmp_path / "report").rglob("*-loss.png"))
     again = collect([board / RUNS])
     assert {run.commit for run in again.runs} == {"c0ffee1234"}
     assert {run.state for run in again.runs} == {"done"}
@@ -309,12 +325,28 @@ def test_all_that_are_given_or_none(handed_in, tmp_path, monkeypatch):
         check_run(*unpack(archives[0], tmp_path / "place"), {"phantom": tmp_path})
     with pytest.raises(InputError, match="no file"):
         add_archives([tmp_path / "absent.tar.gz"], board, stores)
-    assert not [path for path in board.rglob("*") if path.is_file()]
+    assert not board.exists()
     add_archives(archives, board, stores)
     there = {path: path.read_bytes() for path in board.rglob("*") if path.is_file()}
     with pytest.raises(BrokenRule, match=rf"{archives[0].name}: the rule 'once' is broken"):
         add_archives(archives[:1], board, stores)
     assert {path: path.read_bytes() for path in board.rglob("*") if path.is_file()} == there
+    for folder in run_folders(board / RUNS)[:2]:
+        shutil.rmtree(folder.path)
+    with pytest.raises(BrokenRule, match=r"has 2, give its other"):
+        add_archives(archives[:1], board, stores)
+    add_archives(archives[:2], board, stores)
+    assert {path: path.read_bytes() for path in board.rglob("*.csv")} == {
+        path: content for path, content in there.items() if path.suffix == ".csv"
+    }
+
+
+def test_a_withdrawn_training_keeps_no_other_entry_from_the_board(handed_in, tmp_path):
+    archives, stores = handed_in
+    for seed in (1, 2):
+        accept(tmp_path / "board", "passion", seed, 0.1, description=PHANTOM_HEART)
+    (entry,) = add_archives(archives, tmp_path / "board", stores)
+    assert entry.title == "RFNet baseline on phantom, ir2468"
 
 
 def test_weights_are_not_handed_in_under_two_seeds(handed_in, tmp_path):
@@ -329,6 +361,21 @@ def test_weights_are_not_handed_in_under_two_seeds(handed_in, tmp_path):
         add_archives(
             [archives[0], changed(archives[1], tmp_path / "there", same)], tmp_path / "board", stores
         )
+
+
+def test_scores_are_not_handed_in_under_two_seeds(handed_in, tmp_path):
+    archives, stores = handed_in
+    source, _ = unpack(archives[0], tmp_path / "first")
+
+    def same(run):
+        shutil.copy(single_test(source.path) / "cases.csv", single_test(run))
+        (run / "weights.safetensors").unlink()
+
+    with pytest.raises(BrokenRule, match="the rule 'once' is broken: its scores are those of") as refused:
+        add_archives(
+            [archives[0], changed(archives[1], tmp_path / "there", same)], tmp_path / "board", stores
+        )
+    assert RULES["once"] in str(refused.value)
 
 
 def test_the_page_has_the_rules_in_their_words():
