@@ -5,6 +5,6 @@ cd "$(dirname "$0")"
 bin=$(dirname "$(command -v python)")
 make torch BIN="$bin" TORCH="$1" TORCH_INDEX="${2:-}"
 for wheel in passion_bench-*.whl; do
-    python -m pip install --no-cache-dir "${wheel}[tune]"
+    python -m pip install --no-cache-dir "${wheel}[tune,hub,wandb]"
 done
 bench --version

@@ -46,7 +46,7 @@ def check_file(option: str, path: Path, overwrite: bool, reading: Iterable[Path]
 def check_outside(out: Path, study: Path) -> None:
     """Raise `InputError` if a folder to write lies in the folder of the study that is being read."""
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(study)):
-        raise InputError(f"--out {out} lies in {study}, which is being read: choose a folder outside of it")
+        raise InputError(f"{out} lies in {study}, which is being read: choose a folder outside of it")
 
 
 @contextmanager
@@ -68,19 +68,17 @@ def output_folder(command: str, out: Path, overwrite: bool, reading: Path | None
         if _visible(out):
             written_by = marker.read_text(encoding="utf-8") if marker.is_file() else ""
             if written_by != command:
-                raise InputError(
-                    f"--out {out} holds files that bench {command} has not written: give a new folder"
-                )
+                raise InputError(f"{out} holds files that bench {command} has not written: give a new folder")
             if not overwrite:
                 raise InputError(
-                    f"--out {out} holds what bench {command} has written earlier: add --overwrite to replace "
+                    f"{out} holds what bench {command} has written earlier: add --overwrite to replace "
                     "it, or give a new folder"
                 )
         out.mkdir(parents=True, exist_ok=True)
         marker.write_text(command, encoding="utf-8")
     except OSError as error:
         raise InputError(
-            f"{error.filename or out} cannot be written ({error.strerror}): choose another --out"
+            f"{error.filename or out} cannot be written ({error.strerror}): choose another folder"
         ) from None
     try:
         yield

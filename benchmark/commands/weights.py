@@ -8,7 +8,6 @@ import typer
 from benchmark.commands.options import (
     OutOption,
     PluginOption,
-    RunArgument,
     RunsOption,
     register,
 )
@@ -34,7 +33,7 @@ def import_(
 
 @weights.command()
 def export(
-    run: RunArgument,
+    run: Annotated[str, typer.Argument(help="Path or name of a run folder.")],
     out: OutOption,
     license_: Annotated[
         str, typer.Option("--license", help="Of the weights, as hubs call it: cc-by-4.0, other.")

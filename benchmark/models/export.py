@@ -51,12 +51,15 @@ def export_model(run: str, out: Path, runs: Path, licence: str, stored: str = "f
         licence: of the weights, an identifier that model hubs know, such as ``cc-by-4.0``.
         stored: as what the weights are stored, one of `stored_weights.FORMS`.
 
-    Raises `InputError` for another form, where the run has no weights, `out` cannot be written, or the check
+    Raises `InputError` for another form, for a model folder, where the run has no weights,
+    `out` cannot be written, or the check
     fails; then nothing has changed.
     """
     if stored not in FORMS:
         raise InputError(f"--store-as: {unknown('form', stored, list(FORMS))}")
     model = load_trained(run, runs)
+    if (model.path / MODEL_CONFIG).is_file():
+        raise InputError(f"{run} is a model folder already: send it with bench weights push, or give its run")
     change = _round(model, stored)
     beside = out.with_name(f".{out.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)

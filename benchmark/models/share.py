@@ -52,6 +52,7 @@ def push(model: Path, target: str, private: bool = False) -> str:
             repo_id=name,
             folder_path=model,
             allow_patterns=list(FILES),
+            delete_patterns=list(FILES),  # of an earlier model, say what that has learnt from
             commit_message="Model folder of passion-bench",
         )
         return str(address)
@@ -107,5 +108,6 @@ def _with_hub(name: str, work: Callable[[Any], Any]) -> Any:
     except Exception as error:  # of the network, of the hub's own kinds, of a name it refuses
         text = " ".join(str(error).split())[:300]
         raise InputError(
-            f"{name}: the hub refused or cannot be reached ({text or type(error).__name__})"
+            f"{name}: the hub refused or cannot be reached ({text or type(error).__name__}): "
+            "check the name, and log in with hf auth login"
         ) from None

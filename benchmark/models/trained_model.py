@@ -146,7 +146,10 @@ def _as_tested(folder: RunFolder) -> dict[str, Any]:
 
 
 def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the content and the weights of a model folder; raise `InputError` where it is not whole."""
+    """Return the content and the weights of a model folder; raise `InputError` where there is none,
+    or it is not whole."""
+    if not (path / MODEL_CONFIG).is_file():
+        raise InputError(f"no model folder at {path}: give a folder with {MODEL_CONFIG} and {MODEL}")
     try:
         content = json.loads((path / MODEL_CONFIG).read_text(encoding="utf-8"))
         found = sha256((path / MODEL).read_bytes()).hexdigest()

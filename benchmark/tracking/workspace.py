@@ -21,6 +21,7 @@ from benchmark.tracking.results import summary
 from benchmark.tracking.sync import LIMITS
 from benchmark.tracking.tracker import flat, in_one_line
 
+AGAIN = "call bench sync --grid GRID --workspace again when it answers"
 COST = ("timing/seconds", "timing/step", "timing/peak_gib")
 
 
@@ -41,7 +42,7 @@ def save_workspace(grid_folder: Path) -> str:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         settings = server.settings_for(Path(scratch), LIMITS)
         if reason := server.why_offline(settings):
-            raise InputError(f"{reason}: a view can not be saved now")
+            raise InputError(f"{reason}: no view can be saved now, {AGAIN}")
         try:
             import wandb
 
@@ -54,7 +55,7 @@ def save_workspace(grid_folder: Path) -> str:
             )
             return str(view.save().url)
         except Exception as error:  # of the network, or of what the server does not know
-            raise InputError(f"the server did not take the view ({in_one_line(error)})") from None
+            raise InputError(f"the server did not take the view ({in_one_line(error)}): {AGAIN}") from None
 
 
 def sections(folders: Sequence[RunFolder]) -> Iterator[Any]:

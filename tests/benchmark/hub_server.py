@@ -71,6 +71,8 @@ class HubServer:
             return 200, {}, {"files": modes}
         if what == "commit":
             for line in map(json.loads, body.splitlines()):
+                if line["key"] == "deletedFile":
+                    del files[line["value"]["path"]]
                 if line["key"] == "file":
                     files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
             return 200, {}, {"commitUrl": f"{self.url}/{name}/commit/{COMMIT}", "commitOid": COMMIT}

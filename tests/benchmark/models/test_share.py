@@ -88,8 +88,10 @@ def test_what_is_sent_comes_back(hub, model, tmp_path):
     assert {path.name for path in (tmp_path / "back").iterdir()} - set(hub.files(NAME)) == {
         ".written-by-bench"
     }
+    hub.files(NAME).update({"learnt_from.json": b"[]", "notes.md": b"theirs"})  # the first of another model
     again = bench("weights", "push", model, f"hf:{NAME}")
     assert again.returncode == 0, again.stderr
+    assert set(hub.files(NAME)) == {"model.safetensors", "config.json", "README.md", "notes.md"}
 
 
 def test_what_is_damaged_on_the_hub_is_not_taken(hub, model, tmp_path):
@@ -107,6 +109,7 @@ def test_what_the_hub_refuses_is_one_line(hub, tmp_path, name):
     back = bench("weights", "pull", name, "--out", tmp_path / "back")
     assert back.returncode == 2
     assert back.stderr.startswith(f"error: {name}: the hub refused or cannot be reached (")
+    assert back.stderr.endswith("): check the name, and log in with hf auth login\n")
     assert back.stderr.count("\n") == 1
     assert not (tmp_path / "back").exists()
 
@@ -141,6 +144,12 @@ def test_no_model_folder_and_links_are_refused(model, run, tmp_path):
     refused = bench("weights", "push", run.path, tmp_path / "zoo")
     assert refused.returncode == 2
     assert "is no model folder: make one with bench weights export RUN" in refused.stderr
+    refused = bench("weights", "pull", run.path, "--out", tmp_path / "mine")
+    found = f"no model folder at {run.path}: give a folder with config.json and model.safetensors"
+    assert found in refused.stderr
+    refused = bench("weights", "export", model, "--out", tmp_path / "mine")
+    assert "is a model folder already: send it with bench weights push" in refused.stderr
+    assert not (tmp_path / "mine").exists()
     share.pull(str(model), tmp_path / "linked")
     (tmp_path / "linked" / "README.md").unlink()
     (tmp_path / "linked" / "README.md").symlink_to("/etc/hostname")
