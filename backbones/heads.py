@@ -52,7 +52,8 @@ class Heads:
         of_class = index == torch.arange(self.classes, device=index.device).unsqueeze(1)
         if not self.regions:
             return of_class
-        return torch.stack([of_class[list(region)].any(dim=0) for region in self.regions])
+        # A list as an index would be copied to the device, which the host waits for.
+        return torch.stack([torch.stack([of_class[c] for c in region]).any(dim=0) for region in self.regions])
 
     def class_probabilities(self, probabilities: Tensor) -> Tensor:
         """Return the probabilities of the classes [S, classes, *space] from those of the channels.

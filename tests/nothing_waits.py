@@ -12,8 +12,22 @@ class Waits(Exception):
     """The host would wait for the device."""
 
 
+def _no_list(tensor, index):
+    if tensor.is_meta and any(isinstance(i, list) for i in (index if isinstance(index, tuple) else (index,))):
+        raise Waits(f"index {index}, a list, is copied to the device")
+    return torch._C.TensorBase.__getitem__(tensor, index)
+
+
 class NothingWaits(TorchDispatchMode):
-    """Raises at copies to and from the device that wait, and at indices that lie on the other side."""
+    """Raises at copies that wait, and at lists and tensors of the other side as indices."""
+
+    def __enter__(self):
+        torch.Tensor.__getitem__ = _no_list
+        return super().__enter__()
+
+    def __exit__(self, *reason):
+        del torch.Tensor.__getitem__
+        return super().__exit__(*reason)
 
     def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
         keywords = keywords or {}

@@ -130,7 +130,8 @@ def run(
     local = {"--workers": workers, "--gpus": gpus, "--runs-per-gpu": runs_per_gpu}
     cluster = chosen_cluster(launcher, slurm_options(slurm), parallel, no_wait, local)
     cadence = Cadence(checkpoint_seconds, checkpoint_epochs)
-    shared = _measured(wanted, runs, stores, device) if runs_per_gpu == AUTO else _runs_per_gpu(runs_per_gpu)
+    measured = runs_per_gpu == AUTO
+    shared = _measured(wanted, runs, stores, device, resident) if measured else _runs_per_gpu(runs_per_gpu)
     launch = Launch(device, workers, gpus, shared, devices, retries, not no_track, cadence, cluster, resident)
     failed = execute_grid(wanted, runs, stores, launch)
     raise typer.Exit(1 if failed else 0)
@@ -146,7 +147,7 @@ def _runs_per_gpu(text: str | None) -> int | None:
     return int(text)
 
 
-def _measured(grid: "Grid", runs: Path, stores: dict[str, Path], device: str) -> int | None:
+def _measured(grid: "Grid", runs: Path, stores: dict[str, Path], device: str, resident: bool) -> int | None:
     """Measure how many runs of a grid are worth it on a GPU at a time; None where all is done.
 
     Raises `InputError` where there is no GPU.
@@ -165,7 +166,7 @@ def _measured(grid: "Grid", runs: Path, stores: dict[str, Path], device: str) ->
         return None
     found = find_stores(grid, runs, stores, messages())
     descriptions = {name: Store.open(path).description for name, path in found.items()}
-    return runs_per_gpu(missing, descriptions, available_cores())
+    return runs_per_gpu(missing, descriptions, available_cores(), resident)
 
 
 def status(

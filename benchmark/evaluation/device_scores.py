@@ -3,8 +3,8 @@
     if can_score(scoring, spatial_dims):
         rows = score_on_device(maps, names, reference, regions, scoring, spacing)
 
-The numbers are those of `metrics.score_case`. The host is told how large masks and surfaces are, and the
-distances that decide; no map is carried to it.
+The numbers are those of `metrics.score_case`. Of each region the host asks how large masks and surfaces
+are and what the distances come to; no map is carried to it.
 """
 
 from collections.abc import Sequence
@@ -85,12 +85,14 @@ def _compare(
 ) -> _Compared:
     masks = torch.stack([reference, *maps])
     masks = torch.stack([masks == c for c in classes]).any(dim=0)
-    sizes = masks.flatten(1).sum(dim=1).tolist()
-    overlaps = (masks[1:] & masks[0]).flatten(1).sum(dim=1).tolist()
+    counted = torch.cat([masks, masks[1:] & masks[0]]).flatten(1).sum(dim=1).tolist()
+    sizes, overlaps = counted[: len(masks)], counted[len(masks) :]
     hd95 = [0.0] * len(maps)
     if "hd95" in scoring.metrics and sizes[0]:
         surfaces = _surfaces(masks, spacing)
-        hd95 = [_hd95(surfaces[0], surface) if len(surface) else 0.0 for surface in surfaces[1:]]
+        none = surfaces[0].new_zeros(())
+        found = [_hd95(surfaces[0], surface) if len(surface) else none for surface in surfaces[1:]]
+        hd95 = torch.stack(found).tolist()
     return _Compared(sizes[0], sizes[1:], overlaps, hd95)
 
 
@@ -111,11 +113,11 @@ def _surfaces(masks: Tensor, spacing: Sequence[float]) -> list[Tensor]:
     return list(((places[:, 1:] + 1) * mm).split(number))
 
 
-def _hd95(reference: Tensor, surface: Tensor) -> float:
-    """Return the 95th percentile of the pooled distances of two sets of points, as numpy interpolates it."""
+def _hd95(reference: Tensor, surface: Tensor) -> Tensor:
+    """Return the 95th percentile of the pooled distances of two sets of points, as numpy interpolates."""
     distances = nearest_on_device(surface, reference).sort().values
     place = (len(distances) - 1) * (PERCENT / 100)
     below = floor(place)
-    low, high = distances[[below, min(below + 1, len(distances) - 1)]].tolist()
+    low, high = distances[below], distances[min(below + 1, len(distances) - 1)]
     share = place - below
-    return float(low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share))
+    return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backbones.contract import Backbone, Features
+from backbones.host import on_device
 from bench_edges import Edges, space_of
 from benchmark.evaluation.device_scores import can_score, score_on_device
 from benchmark.evaluation.metrics import Scoring, score_case
@@ -101,7 +102,8 @@ def segment_case(
     )
     names = [subset_name(s, description.modalities) for s in subsets]
     classes = _most_probable(sums)
-    maps, left = dict(zip(names, classes.cpu().numpy(), strict=True)), classes if resident else None
+    maps = dict(zip(names, classes.cpu().numpy(), strict=True))
+    left = classes if resident and classes.device.type == device.type else None
     if not probabilities:
         return Segmentation(maps, on_device=left)
     foreground = torch.from_numpy(np.asarray(store.labels(case)) > 0).to(sums.device)
@@ -227,7 +229,7 @@ def class_sums(
     which is the number of windows at a voxel, they are probabilities. Of a network that segments regions, the
     mean over the windows decides: it comes as `Heads.class_probabilities` has it.
     """
-    present = torch.tensor([presence(s, modalities) for s in subsets], device=device)
+    present = torch.tensor([presence(s, modalities) for s in subsets])  # on the CPU, which need not ask then
     shown = torch.stack([volumes] if poor is None else [volumes, poor])
     space = space_of(window, backbone.spatial_dims)
     training = backbone.training
@@ -323,8 +325,9 @@ def _rows(
 
     `crops` [V, M, *window], one of each window, or two, good and poor; `corners` [W, 2, 3] of the windows.
     """
-    windows, available = len(corners), present.any(dim=0, keepdim=True).expand(len(crops), -1)
-    corners = corners.repeat_interleave(len(crops) // windows, dim=0).to(crops.device)
+    windows = len(corners)
+    available = on_device(present.any(dim=0, keepdim=True).expand(len(crops), -1), crops.device)
+    corners = on_device(corners.repeat_interleave(len(crops) // windows, dim=0), crops.device)
     features = backbone.encode_at(crops, available, corners)
     fuse = partial(_probabilities, backbone, features, present, len(crops) > windows)
     return list(batches.run(fuse, windows * len(present)))
@@ -375,13 +378,13 @@ def _probabilities(
 
     `degraded`: the features are of one window, good and poor, of which each subset has its part.
     """
-    rows = rows.to(present.device)
-    chosen = present[rows % len(present)]
+    device = features.levels[0].device
+    chosen = on_device(present[rows % len(present)], device)
     if degraded:
         mixed = _mixed(features, chosen)
         logits = backbone.fuse(mixed, mixed.available).logits
     else:
-        logits = backbone.fuse(features, chosen, rows // len(present)).logits
+        logits = backbone.fuse(features, chosen, on_device(rows // len(present), device)).logits
     return backbone.heads.probabilities(logits)
 
 

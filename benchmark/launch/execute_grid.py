@@ -27,12 +27,11 @@ from benchmark.tracking.uploaded import waiting_text
 from benchmark.training.build import check_sizes
 from benchmark.training.data_parallel import check_team
 from benchmark.training.inputs import Inputs
+from benchmark.training.memory import STUDY
 from benchmark.training.provenance import check_identity, identity, test_conditions, training_conditions
 from datasets.store.store import Store
 from passion import OBJECTIVES
 
-STUDY = 0.3
-"""Share of a GPU's memory that may be taken by the studies of its runs, with `resident`."""
 Trainings = dict[RunFolder, list[RunConfig]]
 """Run folder -> the points of a grid that are tests of its training."""
 

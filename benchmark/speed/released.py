@@ -13,7 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from itertools import product
 from pathlib import Path
@@ -44,7 +44,11 @@ OURS = tasks.published("rfnet")
 """Ours where the network does not matter: its crop, window and metrics."""
 THEIR_COUNTS = (4, 2, 1)
 """Modalities of its timed steps: it runs everything whatever is there, so three stand for all."""
-WAYS = [f"{precision}{memory}" for precision in ("fp32", "bf16", "fp16") for memory in ("", "+recompute")]
+WAYS = [
+    f"{precision}{how}"
+    for precision in ("fp32", "bf16", "fp16")
+    for how in ("", "+recompute", "+compile", "+resident", "+compile+resident")
+]
 NETWORKS = ("rfnet", "mmformer", "m2ftrans")
 
 
@@ -127,6 +131,7 @@ def compare(
     measured.
     """
     options = {way: _options(way) for way in ways}
+    settings = {way: replace(setting, resident="resident" in way) for way in ways}
     report: dict[str, Any] = {
         "environment": environment(device_text(setting.device), setting.threads, "fp32"),
         "setting": asdict(setting),
@@ -151,7 +156,7 @@ def compare(
             counts = sorted(profile_counts(), reverse=True)
             if config.train.recompute:
                 counts = counts[:1] if objective == "passion" else []
-            steps = {n: alone(tasks.step, config, BRATS2020, n, setting) for n in counts}
+            steps = {n: alone(tasks.step, config, BRATS2020, n, settings[way]) for n in counts}
             for n in [n for n in steps if n in theirs]:
                 pair(f"{name} {objective} step, {n} modalities", way, theirs[n], steps[n])
             if not config.train.recompute:
@@ -165,14 +170,14 @@ def compare(
         for way, of_way in options.items():
             config = tasks.published(name, **of_way)
             if not config.train.recompute:
-                pair(f"{name} window", way, window, alone(tasks.window, config, BRATS2020, setting))
-                pair(f"{name} case", way, case, alone(tasks.case, config, BRATS2020, setting))
+                pair(f"{name} window", way, window, alone(tasks.window, config, BRATS2020, settings[way]))
+                pair(f"{name} case", way, case, alone(tasks.case, config, BRATS2020, settings[way]))
 
 
 def _options(way: str) -> dict[str, Any]:
-    """Return the options of a way to run ours: a precision, with or without `+recompute`."""
-    precision, _, memory = way.partition("+")
-    return {"precision": precision, "recompute": memory == "recompute"}
+    """Return the options of a way to run ours: a precision, and of training what stands behind each plus."""
+    precision, *how = way.split("+")
+    return {"precision": precision, **{name: name in how for name in ("recompute", "compile")}}
 
 
 def _their_network(clone: Path, name: str, setting: Measurement) -> tuple[torch.device, Any]:

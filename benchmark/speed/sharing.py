@@ -19,7 +19,7 @@ from bench_edges import space_of
 from benchmark.config.run_config import RunConfig
 from benchmark.speed import tasks
 from benchmark.speed.tasks import Measurement, TrainingStep, begin, noise_batch, now
-from benchmark.training.memory import peak
+from benchmark.training.memory import STUDY, peak
 from benchmark.training.train import moved
 from datasets.vocabulary import Description
 
@@ -82,11 +82,13 @@ def _steps(config: RunConfig, description: Description, setting: Measurement) ->
     return now(device) - began, peak(device)
 
 
-def runs_per_gpu(configs: Sequence[RunConfig], descriptions: Mapping[str, Description], cores: int) -> int:
+def runs_per_gpu(
+    configs: Sequence[RunConfig], descriptions: Mapping[str, Description], cores: int, resident: bool = False
+) -> int:
     """Measure how many of these runs to give a GPU at a time: a step of the one that takes the most.
 
     `descriptions`: of the studies, by dataset. The measurement has a process of its own, so that no memory of
-    the GPU stays with the launcher.
+    the GPU stays with the launcher. `resident`: of recorded steps, beside studies that stay on the GPU.
     """
 
     def size(config: RunConfig) -> int:
@@ -99,8 +101,9 @@ def runs_per_gpu(configs: Sequence[RunConfig], descriptions: Mapping[str, Descri
     fitting = []
     for config in different.values():
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            task = partial(occupancy, config, descriptions[config.dataset], Measurement("cuda", cores, 5))
-            fitting.append(runs_that_fit(**pool.submit(task).result(), cores=cores))
+            setting = Measurement("cuda", cores, 5, resident)
+            found = pool.submit(occupancy, config, descriptions[config.dataset], setting).result()
+            fitting.append(runs_that_fit(**found, cores=cores, resident=resident))
     messages().print(f"{min(fitting)} runs at a time on each GPU")
     return min(fitting)
 
@@ -111,8 +114,10 @@ def occupancy(config: RunConfig, description: Description, setting: Measurement)
     That is the share of a step's time in which the GPU works; on a CPU, which has no free time, it is 1.
     """
     device = begin(setting)
-    run = TrainingStep(config, description, device)
+    run = TrainingStep(config, description, device, setting.resident)
     batch = moved(noise_batch(config, description, len(description.modalities)), device)
+    if setting.resident:
+        run(batch)  # and recorded by the next one
     seconds = tasks.repeat(partial(run, batch), setting, device)
     if device.type != "cuda":
         return {"peak": peak(device), "free": 0, "busy": 1.0}
@@ -125,7 +130,7 @@ def occupancy(config: RunConfig, description: Description, setting: Measurement)
     return {"peak": taken, "free": free, "busy": min(1.0, work / seconds)}
 
 
-def runs_that_fit(peak: float, free: float, busy: float, cores: int) -> int:
+def runs_that_fit(peak: float, free: float, busy: float, cores: int, resident: bool = False) -> int:
     """Return how many runs share a GPU well: as many as its memory holds and keep it busy, one at least.
 
     Args:
@@ -133,8 +138,9 @@ def runs_that_fit(peak: float, free: float, busy: float, cores: int) -> int:
         free: bytes of the GPU that nobody has.
         busy: share of the time in which one run alone lets the GPU work.
         cores: of the CPU; each run needs one.
+        resident: whether the runs' studies take their part of the memory.
     """
-    held = int((1 - KEPT_FREE) * free / (peak + CONTEXT_BYTES))
+    held = int((1 - KEPT_FREE - STUDY * resident) * free / (peak + CONTEXT_BYTES))
     # Work of several processes is done in turn: what one leaves idle is all that others can have.
     wanted = ceil(1 / max(busy, 1 / MOST))
     return max(1, min(held, wanted, cores, MOST))

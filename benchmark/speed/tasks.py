@@ -16,7 +16,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -31,6 +31,7 @@ from backbones.contract import Backbone
 from backbones.recompute import Recomputed
 from bench_edges import space_of
 from benchmark.config.run_config import RunConfig
+from benchmark.evaluation.device_scores import can_score, score_on_device
 from benchmark.evaluation.metrics import Scoring, score_case
 from benchmark.evaluation.sliding_window import predict
 from benchmark.evaluation.surface_distances import nearest
@@ -54,7 +55,7 @@ CASE = (150, 180, 150)
 class Measurement:
     """How to measure: the device (cpu or cuda), CPU threads, counted repeats after a warm-up.
 
-    `resident`: with recorded steps; their stages are not told apart.
+    `resident`: with recorded steps, and scores where the maps are.
     """
 
     device: str = "cpu"
@@ -77,7 +78,11 @@ def published(backbone: str, objective: str = "passion", precision: str = "fp32"
 
 
 class TrainingStep:
-    """The training steps of a run, each called with a batch; their stages' seconds add up in `stages`."""
+    """The training steps of a run, each called with a batch.
+
+    Attributes:
+        stages: seconds of each stage, added up from `time_stages` on, for which every stage is waited for.
+    """
 
     def __init__(
         self, config: RunConfig, description: Description, device: torch.device, resident: bool = False
@@ -95,29 +100,24 @@ class TrainingStep:
         objective.left_out(network)
         objective.epoch = config.objective.warmup_epochs  # what most epochs compute
         self._training = Training(config, network, objective, cast(Loader, None), device)
-        parts: list[tuple[Any, str]] = (
-            []
-            if resident
-            else [  # a recording may not wait for the time
-                *((network, name) for name in ("encode", "unimodal", "fuse")),
-                *((objective, name) for name in ("loss", "backward")),
-            ]
-        )
-        for part, name in parts:
-            stage = "losses" if name == "loss" else name
-            setattr(part, name, self._stage(stage)(getattr(part, name)))
+        self._timed = False
         self._trained = Recomputed(network) if config.train.recompute else network
         if resident:
             record_steps(self._training, self._trained)
 
     def __call__(self, batch: LoadedBatch) -> None:
         """Do a step: forward pass, losses, backward pass, and the optimiser's, which is all the rest."""
-        with self._stage("optimiser"):
+        with self._stage("optimiser") if self._timed else nullcontext():
             train_step(self._training, self._trained, batch)
 
-    def forget_recordings(self) -> None:
-        """Compute the next steps anew, so that their operations can be counted."""
-        self._training.captured = None
+    def time_stages(self) -> None:
+        """From now on compute steps anew, and time their stages."""
+        self._training.captured, self._timed = None, True
+        for name in ("encode", "unimodal", "fuse"):
+            setattr(self.network, name, self._stage(name)(getattr(self.network, name)))
+        for stage, name in (("losses", "loss"), ("backward", "backward")):
+            objective: Any = self._training.objective
+            setattr(objective, name, self._stage(stage)(getattr(objective, name)))
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -140,10 +140,11 @@ def step(config: RunConfig, description: Description, count: int, setting: Measu
     batch = moved(noise_batch(config, description, count), device)
     for _ in range(2 if setting.resident else 1):  # a kind of batch is recorded when it comes again
         run(batch)
-    run.stages.clear()
-    seconds = repeat(partial(run, batch), setting, device, warm=False)
-    stages, peak_bytes = dict(run.stages), peak(device)
-    run.forget_recordings()
+    seconds, peak_bytes = repeat(partial(run, batch), setting, device, warm=False), peak(device)
+    run.time_stages()
+    for _ in range(setting.repeats):
+        run(batch)
+    stages = dict(run.stages)
     numbers = ConvolutionMaps(run.network)
     with cpu.plain(), FlopCounterMode(display=False) as counter:  # last: it keeps what a step would let go
         run(batch)
@@ -188,7 +189,7 @@ def case(config: RunConfig, description: Description, setting: Measurement) -> d
     device = begin(setting)
     network = build_backbone(config, description).to(device)
     test = prediction(network, config, description, CASE, device)
-    score = scoring(config, description, CASE, device)
+    score = scoring(config, description, CASE, device, setting.resident)
     began = now(device)
     test()
     score()
@@ -200,7 +201,7 @@ def metrics(
 ) -> dict[str, Any]:
     """Time the metrics of all subsets of one case [X, Y, Z] in every region: `seconds`, `peak_bytes`."""
     device = begin(setting)
-    score = scoring(config, description, space, device)
+    score = scoring(config, description, space, device, setting.resident)
     return {"seconds": repeat(score, setting, device), "peak_bytes": peak(device)}
 
 
@@ -225,11 +226,23 @@ def limits(precision: str, setting: Measurement) -> dict[str, float]:
 
 
 def scoring(
-    config: RunConfig, description: Description, space: Sequence[int], device: torch.device
+    config: RunConfig,
+    description: Description,
+    space: Sequence[int],
+    device: torch.device,
+    resident: bool = False,
 ) -> Callable[[], object]:
-    """Return what computes the test's metrics of a prediction for each subset of a case [X, Y, Z]."""
+    """Return what computes the test's metrics of a prediction for each subset of a case [X, Y, Z].
+
+    `resident`: of predictions that are on the device, where it can be done there.
+    """
     labels, maps = blobs(description, space)
     chosen = Scoring.of(config.test.model_dump())
+    if resident and can_score(chosen, description.spatial_dims):
+        there = torch.from_numpy(np.stack([labels, *maps])).to(device)
+        names = [str(i) for i in range(len(maps))]
+        mm = (1.0, 1.0, 1.0)
+        return partial(score_on_device, there[1:], names, there[0], description.regions, chosen, mm)
     chances = noise(len(description.classes), int((labels > 0).sum())).softmax(dim=0).numpy()
     return partial(
         score_case,

@@ -21,8 +21,9 @@ from torch import Tensor
 from backbones.host import host, kept_in
 from datasets.batches.loader import LoadedBatch
 
-GRAPHS = 64
-"""Kinds that are recorded at most; the others are computed as always."""
+GRAPHS = 128
+"""Kinds that are recorded at most; the others are computed as always. Of four modalities there are 15, or 65
+where a part of what a case has is shown."""
 ROOM = 0.15
 """Share of the GPU's memory that has to be free before another kind is recorded."""
 
@@ -58,14 +59,15 @@ class CudaRecorder:
         self._pool = torch.cuda.graph_pool_handle()
 
     def room(self) -> bool:
-        """Whether `ROOM` of the GPU's memory is free."""
+        """Whether `ROOM` of the GPU's memory is free, or held by torch for later."""
         free, whole = torch.cuda.mem_get_info()
-        return free > ROOM * whole
+        return free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated() > ROOM * whole
 
     def record(self, function: Callable[[], Gradients]) -> tuple[Replay, Gradients]:
         """Capture `function` on a stream of its own; see `Recorder`."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        # The outer one leaves the stream of a capture that CUDA has ended: torch's own then does not.
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, pool=self._pool):
             made = function()
         return graph.replay, made
 
@@ -86,7 +88,7 @@ class CapturedSteps:
 
     Attributes:
         recorded: how many kinds were recorded.
-        refused: why a kind could not be, the first time.
+        refused: why one could not be, after which none is.
     """
 
     def __init__(self, compute: Compute, recorder: Recorder, graphs: int = GRAPHS):
@@ -127,10 +129,9 @@ class CapturedSteps:
                 kind.replay, kind.made = self._recorder.record(lambda: self._compute(there))
             self.recorded += 1
         except RuntimeError as error:
-            kind.plain = True
-            if not self.refused:
-                self.refused = str(error)
-                print(f"a step cannot be recorded ({error}): it is computed as always", flush=True)
+            # What a broken recording leaves of the pool and of random numbers is not to be relied on.
+            self._kinds, self._graphs, self.refused = {}, 0, str(error)
+            print(f"a step cannot be recorded ({error}): all are computed as always", flush=True)
 
 
 def _masks(batch: LoadedBatch) -> tuple[bytes, bytes]:

@@ -5,6 +5,9 @@ import sys
 
 import torch
 
+STUDY = 0.3
+"""Share of a GPU's memory that may be taken by the studies of its runs, where they stay there."""
+
 
 def peak(device: torch.device) -> int:
     """Bytes at the peak so far: of the GPU's allocator, or the resident memory of this process."""

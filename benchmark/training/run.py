@@ -49,7 +49,6 @@ from benchmark.training.provenance import check_identity, environment
 from benchmark.training.seen_cases import write_learnt_from
 from benchmark.training.train import Training, Validation, train, why_not_captured
 from benchmark.training.trial import VALIDATION, Trial
-from datasets.batches.augment import CPU
 from datasets.batches.loader import Loader
 from datasets.missingness.degrade import DegradedStore
 from datasets.randomness import torch_seed
@@ -193,11 +192,11 @@ def _train(
         print(f"{inputs.config.objective.name} with {inputs.config.backbone.name}: {left_out}", flush=True)
         facts["left_out"] = left_out
     write_atomically(folder.path / "model.json", json.dumps(facts).encode())
-    if execution.resident and (reason := why_not_captured(training)):
-        print(f"steps are not recorded: {reason}", flush=True)
     validation = _validation(inputs, backbone, device, trial)
     with lead(execution.devices, device, partial(_follower, folder, execution)) as team:
         training.team = team
+        if execution.resident and (reason := why_not_captured(training)):
+            print(f"steps are not recorded: {reason}", flush=True)
         train(training, folder, validation, on_epoch, execution.stop, execution.cadence)
     save_weights(folder, backbone.state_dict())
     folder.mark_trained()
@@ -224,7 +223,7 @@ def set_up(
         label_share=config.train.label_share,
         part=part,
         steps_per_epoch=config.train.steps_per_epoch,
-        device=device if resident else CPU,
+        device=device,
         room=room(device, resident),
     )
     if config.pretraining:

@@ -283,6 +283,8 @@ def why_not_captured(training: Training) -> str:
     config = training.config
     if training.device.type != "cuda":
         return "steps are recorded on CUDA alone"
+    if torch.__version__ < "2.13":
+        return f"torch is {torch.__version__}, and cannot give up a recording before 2.13"
     if training.team.size > 1:
         return "several devices share each batch"
     if config.train.recompute:

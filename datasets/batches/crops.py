@@ -1,16 +1,19 @@
-"""Crops of a study's volumes, cut on the device that keeps them: ``Crops(store, device, room=2**34)``.
+"""Crops of a study's volumes: ``Crops(store, {"case": has}, device, room=2**34).cut("case", 0, place)``.
 
-A volume is kept from its first crop on, as long as there is room; crops of the others are read from the store
-and sent. Either way they are the same numbers.
+Where there is room for the whole study, a volume stays on the device from its first crop on, and crops are
+cut there. Else they are read from the store, on the CPU. Either way they are the same numbers.
 """
 
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from datasets.batches.augment import CPU
 from datasets.store.store import Store
 
 
@@ -18,28 +21,40 @@ class Crops:
     """Cuts crops.
 
     Attributes:
-        device: where they are.
-        keeps: whether there was room for anything.
+        keeps: whether the study stays on the device.
+        device: where crops are.
     """
 
-    def __init__(self, store: Store, device: torch.device, room: int = 0):
-        """`room`: how many bytes of the device the study may take."""
-        self.device, self.keeps = device, room > 0
-        self._store, self._room = store, room
+    def __init__(
+        self, store: Store, shown: Mapping[str, NDArray[np.bool_]], device: torch.device, room: int = 0
+    ):
+        """`shown`: which modalities [M] of each case are cut; `room`: bytes of the device for all of them."""
+        self._store = store
+        self._read: dict[str, tuple[Any, Any]] = {}
         self._kept: dict[tuple[str, int | None], Tensor] = {}
+        self.keeps = 0 < self._bytes(shown) <= room if room else False
+        self.device = device if self.keeps else CPU
 
     def cut(self, case: str, modality: int | None, place: tuple[slice, ...]) -> Tensor:
         """Return a crop of a case's normalised volume, float32 [*space], or uint8 of its labels (None)."""
-        kept = self._kept.get((case, modality))
-        if kept is None:
-            voxels: Any = self._store.labels(case) if modality is None else self._store.volumes(case)
-            index = () if modality is None else (modality,)
-            size = prod(voxels.shape[-3:]) * (1 if modality is None else 4)
-            if size > self._room:
-                return self._sent(voxels[*index, *place])
-            self._room -= size
-            kept = self._kept[case, modality] = self._sent(voxels[*index, *[slice(None)] * 3])
-        return kept[place]
+        if not self.keeps:
+            return self._part(case, modality, place)
+        key = case, modality
+        if key not in self._kept:
+            whole = self._part(case, modality, (slice(None),) * 3)
+            self._kept[key] = whole.to(self.device, non_blocking=True)
+        return self._kept[key][place]
 
-    def _sent(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.require(array, requirements="W")).to(self.device, non_blocking=True)
+    def _bytes(self, shown: Mapping[str, NDArray[np.bool_]]) -> int:
+        return sum(prod(self._voxels(c)[1].shape) * (4 * int(has.sum()) + 1) for c, has in shown.items())
+
+    def _voxels(self, case: str) -> tuple[Any, Any]:
+        """Return the volumes and the labels of a case, which are read where they are indexed."""
+        if case not in self._read:
+            self._read[case] = self._store.volumes(case), self._store.labels(case)
+        return self._read[case]
+
+    def _part(self, case: str, modality: int | None, place: tuple[slice, ...]) -> Tensor:
+        volumes, labels = self._voxels(case)
+        array = labels[place] if modality is None else volumes[modality, *place]
+        return torch.from_numpy(np.require(array, requirements="W"))

@@ -130,7 +130,8 @@ class Loader:
                 its first case, to be counted for nothing.
             label_share: share of the crops that are centred on a random labelled voxel, where there is one.
             steps_per_epoch: how many steps an epoch has, with a whole batch each; None: every sample once.
-            device, room: where batches are made, and how many bytes of volumes may stay there.
+            device, room: where batches are for, and how many bytes of it the volumes may take. Where all of
+                them fit they stay there and so do batches; else batches are made on the CPU.
 
         Raises `InputError` if there is no case, or if `pdt` meets a case that lacks a modality on disk.
         """
@@ -139,7 +140,6 @@ class Loader:
         self.modalities = store.description.modalities
         self.wait = 0.0
         self._store = store
-        self._crops = Crops(store, device, room)
         self._crop = crop
         self._policy = policy
         self._batch_size = batch_size
@@ -149,6 +149,8 @@ class Loader:
         self._part = part
         self._dims = store.description.spatial_dims
         self._available = {case: self._what_training_sees(case, availability) for case in cases}
+        self._crops = Crops(store, self._available, device, room)
+        self._pinned = device.type == "cuda" and not self._crops.keeps
         self._units = [unit for case in cases for unit in self._units_of(case)]
         self._minima: dict[tuple[str, int | None, int], float] = {}
         self._samples = steps_per_epoch * batch_size if steps_per_epoch else len(self._units)
@@ -190,7 +192,11 @@ class Loader:
         whole = (drawn[first : first + self._batch_size] for first in firsts)
         parts = (batch[rank::size] or batch[:1] for batch in whole)
         if self._crops.keeps:  # a thread that gives a GPU work would disturb what is being recorded
-            yield from map(self._batch, parts)
+            for part in parts:
+                began = time.perf_counter()
+                made = self._batch(part)
+                self.wait += time.perf_counter() - began
+                yield made
             return
         with ThreadPoolExecutor(1, "loader") as thread:
             ahead: deque[Future[LoadedBatch]] = deque()
@@ -271,8 +277,10 @@ class Loader:
         available = torch.from_numpy(np.array([self._available[unit.case] for unit in units]))
         present = torch.from_numpy(np.array([self._subset(unit, turn) for unit, turn in drawn]))
         volumes, target, corners = (torch.stack(parts) for parts in zip(*samples, strict=True))
-        cases = [unit.case for unit in units]
-        return LoadedBatch(volumes, available, present, target.long(), cases, corners)
+        target = target.long()
+        if self._pinned:  # what lies anywhere is copied to a GPU by way of what does, and may wait for that
+            volumes, target = volumes.pin_memory(), target.pin_memory()
+        return LoadedBatch(volumes, available, present, target, [unit.case for unit in units], corners)
 
     def _sample(self, unit: _Unit, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
         """Crop and augment one sample: float32 [M, *space], uint8 [*space], and its corners int64 [2, 3]."""

@@ -4,7 +4,9 @@ A tape stands for a CUDA graph: it writes down each operation with its tensors, 
 same places of memory. What the host would decide anew is lost on it, as on a graph.
 """
 
+from contextlib import contextmanager
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ from backbones import BACKBONES
 from backbones.contract import Backbone
 from benchmark.config.run_config import RunConfig
 from benchmark.training import train as training
-from benchmark.training.captured import CapturedSteps
+from benchmark.training.captured import CapturedSteps, CudaRecorder
 from benchmark.training.train import Training, gradients, why_not_captured
 from datasets.batches.loader import LoadedBatch
 from passion import OBJECTIVES
@@ -54,18 +56,22 @@ class Tape(TorchDispatchMode):
 
 
 class TapeRecorder:
-    """Records tapes, as long as there is `left` room; writing one down does what it is of, once."""
+    """Records tapes, as long as there is `left` room; writing one down does what it is of, once.
 
-    def __init__(self, left=100, fails=False):
+    `fails`: after how many tapes the next one cannot be written.
+    """
+
+    def __init__(self, left=100, fails=None):
         self.left, self.fails, self.replays = left, fails, 0
 
     def room(self):
         return self.left > 0
 
     def record(self, function):
-        if self.fails:
+        if self.fails is not None and not self.fails:
             raise RuntimeError("operation not permitted when stream is capturing")
         self.left -= 1
+        self.fails = None if self.fails is None else self.fails - 1
         done = []
         with Tape() as tape:
             made = function()
@@ -161,14 +167,50 @@ def test_every_network_that_can_be_recorded_trains_alike(name):
 
 @pytest.mark.parametrize(
     ("recorder", "graphs", "recorded"),
-    [(TapeRecorder(left=1), 9, 1), (TapeRecorder(), 1, 1), (TapeRecorder(fails=True), 9, 0)],
+    [
+        (TapeRecorder(left=1), 9, 1),
+        (TapeRecorder(), 1, 1),
+        (TapeRecorder(fails=0), 9, 0),
+        (TapeRecorder(fails=1), 9, 1),
+    ],
 )
 def test_what_is_not_recorded_is_computed_as_always(recorder, graphs, recorded, capsys):
     *plain, _ = trained("passion", tiny_backbone, (6, 6, 6), epochs=1)
+    broken = recorder.fails is not None
     *replayed, run = trained("passion", tiny_backbone, (6, 6, 6), recorder, 1, graphs)
     assert run.captured.recorded == recorded
     torch.testing.assert_close(replayed, plain, rtol=1e-9, atol=1e-11)
-    assert capsys.readouterr().out.count("a step cannot be recorded") == recorder.fails
+    assert capsys.readouterr().out.count("a step cannot be recorded") == broken
+    if broken:
+        assert recorder.replays == recorded, "what was recorded before is no longer replayed"
+
+
+def test_a_capture_that_cuda_has_ended_leaves_its_stream(monkeypatch):
+    """torch's own `graph` does not where ending the capture raises."""
+    inside = []
+
+    @contextmanager
+    def stream(name):
+        before = list(inside)
+        try:
+            yield
+        finally:
+            inside[:] = before
+
+    @contextmanager
+    def graph(_, pool):
+        inside.append("the capture's stream")
+        yield
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", SimpleNamespace)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: "ours")
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    with pytest.raises(RuntimeError, match="during capture"):
+        CudaRecorder().record(lambda: None)
+    assert inside == []
 
 
 def test_the_tape_loses_what_the_host_decides():

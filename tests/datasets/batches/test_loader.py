@@ -393,7 +393,7 @@ def test_the_corners_of_a_slice_name_the_slice():
     ids=["augmented", "small volumes", "released"],
 )
 def test_batches_are_the_same_where_the_study_is_kept(room, description, options):
-    """Room for nothing, for some volumes (of 35 kB each), for all."""
+    """Room for nothing, for some volumes (of 35 kB each) but not all, for all."""
     options = {"profile": "mr2468" if description is BRATS2020 else "mr246", **options}
     read = loader(FakeStore(description), **options)
     kept = loader(FakeStore(description), **options, room=room)
