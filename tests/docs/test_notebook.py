@@ -2,6 +2,7 @@
 
 import ast
 import json
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -44,7 +45,7 @@ def test_the_tables_in_it_are_those_that_it_makes(executed):
                 assert "".join(output["data"]["text/plain"]) == repr(value)
                 assert "".join(output["data"]["text/html"]) == value._repr_html_()
                 kept += 1
-    assert kept == 3
+    assert kept == 4
 
 
 def test_it_draws_the_figure(executed):
@@ -59,6 +60,14 @@ def test_it_draws_the_figure(executed):
     drawn = axes.lines[0].get_ydata()
     assert len(drawn) == 4
     assert list(drawn) == sorted(drawn)
+
+
+def test_tests_of_one_run_are_told_apart(executed, monkeypatch):
+    monkeypatch.setitem(executed[1], "RUNS", Path("mine"))
+    of_which = executed[1]["of_which"]
+    assert of_which(Path("mine/a/tests/passion-0/cases.csv")) == ("a", "passion-0")
+    assert of_which(Path("mine/a/tests/other-1/cases.csv")) == ("a", "other-1")
+    assert of_which(Path("mine/b/cases.csv")) == ("b", "the only one")
 
 
 def test_its_means_are_those_of_the_report(executed):
