@@ -21,7 +21,7 @@ from benchmark.tracking.results import summary
 from benchmark.tracking.sync import LIMITS
 from benchmark.tracking.tracker import flat, in_one_line
 
-AGAIN = "call bench sync --grid GRID --workspace again when it answers"
+AGAIN = "call bench sync --grid GRID --workspace again later"
 COST = ("timing/seconds", "timing/step", "timing/peak_gib")
 
 

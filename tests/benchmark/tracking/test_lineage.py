@@ -190,6 +190,10 @@ def test_what_keeps_a_view_from_being_saved_is_told(tmp_path, monkeypatch):
     result = bench("sync", "--grid", "none", "--runs", tmp_path)
     assert result.returncode == 2
     folder = finished_run(tmp_path / "tiny")
+    with monkeypatch.context() as patch:
+        patch.setattr(workspace.server, "why_offline", lambda settings: "it does not answer")
+        with pytest.raises(ValueError, match="does not answer: no view can be saved now, call bench sync"):
+            workspace.save_workspace(folder.path.parent)
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
     with pytest.raises(ValueError, match=r"pip install 'passion-bench\[wandb\]'"):
