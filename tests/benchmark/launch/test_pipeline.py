@@ -175,7 +175,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_bits(smoke, tmp_path, monk
     began = time.monotonic()
     assert process.wait() == 0
     length = time.monotonic() - began
-    kills, draw, killed, number = 20, random.Random(1037), 0, 0
+    kills, draw, killed, number = 8, random.Random(1037), 0, 0
     while killed < kills:
         folder = fresh_copy(done, tmp_path / f"killed-{number}", 4)
         number += 1
