@@ -62,7 +62,7 @@ def test_a_wrong_number_of_runs_is_refused(text):
 
 def test_how_many_runs_share_a_gpu_is_measured_on_one():
     with pytest.raises(InputError, match="auto has no effect on a CPU"):
-        _measured(None, Path("runs"), {}, "cpu")
+        _measured(None, Path("runs"), {}, "cpu", resident=False)
 
 
 def test_the_environment_of_a_slot():
