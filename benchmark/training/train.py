@@ -1,16 +1,13 @@
 """The training loop: ``train(training, folder, validation)``.
 
-By default AdamW with amsgrad and a polynomial learning rate per epoch (PROTOCOL: as released); one epoch is
-every training case once. Epochs are logged as they end, and a checkpoint, written at a `Cadence` and at the
-end, lets a killed run go on from the step after it, to the same bits.
+One epoch is every training case once, by default. Epochs are logged as they end, and a checkpoint, written at
+a `Cadence` and at the end, lets a killed run go on from the step after it, to the same bits.
 """
 
-import inspect
 import time
-from collections.abc import Callable, Container, Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import cos, pi
 from typing import Any
 
 import torch
@@ -20,7 +17,7 @@ from backbones import noise
 from backbones.contract import Backbone
 from backbones.host import host, on_device
 from backbones.recompute import Recomputed
-from benchmark.config.run_config import RunConfig, TrainConfig
+from benchmark.config.run_config import RunConfig
 from benchmark.run_folder.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
 from benchmark.run_folder.folder import RunFolder
@@ -28,19 +25,12 @@ from benchmark.run_folder.reasons import Pruned
 from benchmark.training.captured import CapturedSteps, CudaRecorder, Gradients
 from benchmark.training.data_parallel import ALONE, Team
 from benchmark.training.memory import peak
+from benchmark.training.optimiser import fill_gradients, fused, learning_rate, make_optimiser
 from benchmark.training.precision import autocast, scaler
 from datasets.batches.loader import LoadedBatch, Loader
 from datasets.randomness import torch_seed
 from passion.objective import Losses, Objective
 
-OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adamw": torch.optim.AdamW,
-    "adam": torch.optim.Adam,
-    "sgd": torch.optim.SGD,
-    "radam": torch.optim.RAdam,
-}
-MOMENTUM = 0.99
-"""Nesterov's, of `sgd`: that of nnU-Net and of what builds on it."""
 PREFERENCE = ("distance", "preference", "score")
 """Terms that stand in an epoch's line by modality alone, not as a mean over the cases."""
 
@@ -126,7 +116,7 @@ class Training:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned, also on another device."""
         for group in state["optimiser"]["param_groups"]:
-            group |= _fused(group, self.device)
+            group |= fused(group, self.device)
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
         self.epoch, self.progress = state["epoch"], EpochProgress(**state["progress"])
@@ -203,44 +193,6 @@ def compile_parts(backbone: Backbone, backend: str = "inductor") -> None:
         part = backbone.get_submodule(name)
         for module in part if isinstance(part, nn.ModuleList) else [part]:
             module.compile(backend=backend, dynamic=False)
-
-
-def make_optimiser(
-    config: RunConfig, backbone: Backbone, objective: Objective, device: torch.device
-) -> torch.optim.Optimizer:
-    """Return the optimiser of a run, of its network and of what the objective itself learns."""
-    train = config.train
-    kind = OPTIMISERS[train.optimiser]
-    options: dict[str, Any] = {"amsgrad": train.amsgrad} if train.optimiser in ("adamw", "adam") else {}
-    if train.optimiser == "sgd":
-        options = {"momentum": MOMENTUM, "nesterov": True}
-    options |= _fused(inspect.signature(kind).parameters, device)
-    named = {name: p for name, p in backbone.named_parameters() if p.requires_grad}
-    weights = [p for name, p in named.items() if name not in backbone.rates]
-    optimiser = kind(weights, lr=train.lr, weight_decay=train.weight_decay, **options)
-    for name, factor in backbone.rates.items():
-        if name in named:
-            optimiser.add_param_group({"params": [named[name]], "factor": factor})
-    if learnt := objective.parameters():
-        for parameter in learnt:
-            parameter.data = parameter.data.to(device)
-        optimiser.add_param_group({"params": learnt, "weight_decay": 0.0})
-    return optimiser
-
-
-def _fused(known: Container[str], device: torch.device) -> dict[str, bool]:
-    """Ask for one kernel for many weights, a tenth of the time on a GPU, where an optimiser has one."""
-    return {"fused": device.type == "cuda"} if "fused" in known else {}
-
-
-def learning_rate(train: TrainConfig, epoch: int) -> float:
-    """Return the rate of an epoch; `poly` is rounded to 8 digits as in the released scheduler."""
-    done = epoch / train.epochs
-    if train.schedule == "constant":
-        return train.lr
-    if train.schedule == "cosine":
-        return train.lr * (1 + cos(pi * done)) / 2
-    return round(train.lr * (1 - done) ** 0.9, 8)
 
 
 def steps(training: Training) -> Generator[None, None, None]:
@@ -457,17 +409,6 @@ def _scaled(losses: Losses, scale: torch.amp.GradScaler) -> Losses:
     if tasks is not None:
         tasks = replace(tasks, shared=scale.scale(tasks.shared), own=scale.scale(tasks.own))
     return replace(losses, total=scale.scale(losses.total), tasks=tasks)
-
-
-def fill_gradients(optimiser: torch.optim.Optimizer) -> None:
-    """Give parameters that took no part a zero gradient, as in the released code, where all are run.
-
-    So momentum and weight decay act on an absent modality's encoder at every step.
-    """
-    for group in optimiser.param_groups:
-        for parameter in group["params"]:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
 
 
 def _per_modality(
