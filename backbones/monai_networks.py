@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from backbones.blocks import pad_convolutions
 from backbones.early_fusion import EarlyFusion, calls_of, maps_of
 from bench_edges import Edges, space_of
 from bench_errors import InputError
@@ -95,6 +96,7 @@ class MonaiNetwork:
             network = construct(what, self.network_class, facts, defaults | options.arguments)
             if name == "BasicUNetPlusPlus":
                 network = FinestFirst(network)
+            pad_convolutions(network)
             head, sides_in_training = _try_out(network, modalities, classes, space)
         except InputError:
             raise

@@ -11,6 +11,8 @@ from torch import Tensor
 
 import backbones
 import passion
+from backbones import monai_networks
+from backbones.blocks import PaddedConv
 from backbones.check import CHECKS, check_backbone
 from backbones.early_fusion import EarlyFusion
 from bench_errors import InputError
@@ -84,6 +86,26 @@ def test_two_steps_learn(name: str, objective: str) -> None:
     assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in net.parameters())
     assert net.codes is not None
     assert net.codes.detach().any()
+
+
+@pytest.mark.parametrize("name", ["SegResNet", "DynUNet"])
+def test_its_convolutions_are_those_of_monai(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = network(name)
+    monkeypatch.setattr(monai_networks, "pad_convolutions", lambda network: None)
+    monais = network(name)
+    assert any(isinstance(m, PaddedConv) for m in ours.modules())
+    assert not any(isinstance(m, PaddedConv) for m in monais.modules())
+    assert ours.state_dict().keys() == monais.state_dict().keys()
+    data = batch()
+    logits = []
+    for net in (ours, monais):
+        net.load_state_dict(monais.state_dict())
+        logits.append(net(data.volumes, data.present))
+        logits[-1].square().mean().backward()
+    torch.testing.assert_close(*logits, rtol=1e-12, atol=1e-12)
+    for (key, one), (_, other) in zip(ours.named_parameters(), monais.named_parameters(), strict=True):
+        if one.requires_grad and one.grad is not None:
+            torch.testing.assert_close(one.grad, other.grad, rtol=1e-9, atol=1e-12, msg=key)
 
 
 @pytest.mark.parametrize("spatial_dims", [3, 2])
