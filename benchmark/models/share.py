@@ -79,7 +79,7 @@ def pull(source: str, out: Path, revision: str | None = None) -> None:
             raise InputError(f"--revision is of a repository of the hub, {source} is a folder: leave it out")
         else:
             taken = Path(source)
-        read_model(taken)
+        read_model(taken, source)
         _copy(taken, out)
 
 

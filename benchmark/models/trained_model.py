@@ -145,11 +145,14 @@ def _as_tested(folder: RunFolder) -> dict[str, Any]:
     return content
 
 
-def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the content and the weights of a model folder; raise `InputError` where there is none,
-    or it is not whole."""
+def read_model(path: Path, called: str = "") -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the content and the weights of a model folder, in errors `called` so.
+
+    Raises `InputError` where there is none, or it is not whole.
+    """
+    called = called or str(path)
     if not (path / MODEL_CONFIG).is_file():
-        raise InputError(f"no model folder at {path}: give a folder with {MODEL_CONFIG} and {MODEL}")
+        raise InputError(f"no model folder at {called}: give a folder with {MODEL_CONFIG} and {MODEL}")
     try:
         content = json.loads((path / MODEL_CONFIG).read_text(encoding="utf-8"))
         found = sha256((path / MODEL).read_bytes()).hexdigest()
@@ -158,7 +161,7 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         return content, unpack(load_file(path / MODEL), content["weights"].get("stored", "fp32"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise InputError(
-            f"{path} is no whole model folder ({' '.join(str(error).split())}): copy it again"
+            f"{called} is no whole model folder ({' '.join(str(error).split())}): copy it again"
         ) from None
 
 

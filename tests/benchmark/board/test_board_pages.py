@@ -140,7 +140,7 @@ def test_an_entry_with_too_few_trainings_left_is_on_no_page(tmp_path, capsys):
     shutil.rmtree(min((tmp_path / "board" / RUNS).glob("*passion*")))
     build_site(tmp_path / "board", tmp_path / "site")
     assert "left out: RFNet + PASSION on phantom, mr2468 has 2 trainings" in capsys.readouterr().err
-    assert "1 entries of 3 trainings" in (tmp_path / "site" / "index.html").read_text()
+    assert "1 entry of 3 trainings" in (tmp_path / "site" / "index.html").read_text()
     assert not [page for page in (tmp_path / "site").rglob("*.html") if "PASSION" in page.read_text()]
     shutil.rmtree(min((tmp_path / "board" / RUNS).glob("*baseline*")))
     with pytest.raises(InputError, match="no entry is left"):
