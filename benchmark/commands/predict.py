@@ -41,6 +41,9 @@ def predict(
         bool,
         typer.Option("--agreement", help="Segment all flips of the images too, and say how far they agree."),
     ] = False,
+    picture: Annotated[
+        bool, typer.Option("--picture", help="Also draw slices with the outlines of the segmentation (.png).")
+    ] = False,
     device: DeviceOption = "auto",
     runs: RunsOption = Path("runs"),
     plugin: PluginOption = None,
@@ -54,7 +57,7 @@ def predict(
     from benchmark.models.predict import predict_images, predict_study
     from benchmark.models.segmentation_files import output_files
 
-    options = (ensemble or [], device, resample, probabilities, orientation, agreement)
+    options = (ensemble or [], device, resample, probabilities, orientation, agreement, picture)
     if study:
         with output_folder("predict", out, overwrite, reading=study):
             failed = predict_study(run, study, out, runs, *options, dataset)
@@ -62,7 +65,7 @@ def predict(
     if dataset:
         raise InputError("--dataset says how the files of --study lie: leave it out with --image")
     images = pairs("--image", image or [], "MODALITY=FILE, such as flair=a.nii.gz")
-    for file in output_files(out, probabilities):
+    for file in output_files(out, probabilities, picture):
         check_file("--out", file, overwrite, reading=images.values())
     predict_images(run, images, out, runs, *options)
 

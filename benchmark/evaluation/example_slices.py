@@ -83,8 +83,9 @@ def cut(
     label: Slice,
     predictions: Mapping[str, Slice],
     affine: Sequence[Sequence[float]],
+    place: int | None = None,
 ) -> Example:
-    """Cut the slice in which the label is largest, or the middle one of an empty label.
+    """Cut one slice.
 
     Args:
         case: its name.
@@ -92,9 +93,9 @@ def cut(
         label: class indices [*space].
         predictions: class indices [*space] by name of the subset.
         affine: [4, 4], voxel index to mm, of the volumes.
+        place: index of the slice on the last axis; None: the first of `places(label)`.
     """
-    area = np.count_nonzero(label, axis=(0, 1))
-    place = int(area.argmax()) if area.any() else label.shape[-1] // 2
+    place = places(label)[0] if place is None else place
     return Example(
         case,
         (),
@@ -103,6 +104,18 @@ def cut(
         upright(label[..., place], affine),
         {name: upright(found[..., place], affine) for name, found in predictions.items()},
     )
+
+
+def places(label: Slice) -> tuple[int, ...]:
+    """Return the slice in which a label [*space] is largest, and those halfway from it to its two ends.
+
+    Of an empty label, the middle one.
+    """
+    area = np.count_nonzero(label, axis=(0, 1))
+    if not area.any():
+        return (label.shape[-1] // 2,)
+    largest, ends = int(area.argmax()), np.flatnonzero(area)[[0, -1]].tolist()
+    return tuple(dict.fromkeys([largest, *((largest + end) // 2 for end in ends)]))
 
 
 def upright(plane: Slice, affine: Sequence[Sequence[float]]) -> Slice:

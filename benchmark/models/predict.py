@@ -21,6 +21,7 @@ from torch import Tensor
 
 from bench_errors import InputError
 from bench_registry import unknown
+from benchmark.evaluation import example_slices
 from benchmark.evaluation.sliding_window import averaged, flips_of, most_probable
 from benchmark.models.confidence import Confidence
 from benchmark.models.segmentation_files import (
@@ -62,6 +63,7 @@ def predict_images(
     probabilities: bool = False,
     orientation: str = "",
     flips: bool = False,
+    picture: bool = False,
 ) -> None:
     """Segment one patient, given modality -> file, and print what came of it; warnings go to standard error.
 
@@ -77,6 +79,7 @@ def predict_images(
         probabilities: also write `<out>_probabilities.nii.gz`, the classes on its fourth axis.
         orientation: where the axes point of images whose header does not say it, such as ``LPS``.
         flips: also segment all flips of the images, to say how far they agree.
+        picture: also write `<out>.png`, slices of the images with the outlines of the regions.
     """
     place = torch.device(chosen_device(device))
     models = _load(run, ensemble, runs, place)
@@ -104,9 +107,9 @@ def predict_images(
         print(f"warning: {warning}", file=sys.stderr)
     for note in segmentation.notes:
         print(note)
-    written = write_segmentation(segmentation, study, out)
+    written = write_segmentation(segmentation, study, out, picture)
     found = ", ".join(f"{region} {volume:.2f} mL" for region, volume in segmentation.volumes.items())
-    print(f"wrote {' and '.join(map(str, written))} from {segmentation.subset}: {found}")
+    print(f"wrote {', '.join(map(str, written))} from {segmentation.subset}: {found}")
     print(f"how far to trust it: {segmentation.confidence.words}")
     print(values_text(study))
 
@@ -122,6 +125,7 @@ def predict_study(
     probabilities: bool = False,
     orientation: str = "",
     flips: bool = False,
+    picture: bool = False,
     dataset: str | None = None,
 ) -> int:
     """Segment every case of a study into `out`, with a table of volumes; return how many could not be.
@@ -152,7 +156,7 @@ def predict_study(
             made = segment_patient(
                 models, replace(case, files=used), layout, place, resample, probabilities, orientation, flips
             )
-            write_segmentation(made, labelled, out / f"{check_name(case.name)}.nii.gz")
+            write_segmentation(made, labelled, out / f"{check_name(case.name)}.nii.gz", picture)
         except InputError as error:
             failed += 1
             rows.append([case.name, *[""] * (len(table_head(regions)) - 2), str(error)])
@@ -244,6 +248,7 @@ def segment_patient(
     classes = np.zeros(shape, dtype=np.uint8)
     classes[window] = most_probable(total).numpy()
     warnings += _implausible(classes, head.tissue, _millilitres(like))
+    slices = _slices(case.name, cut.normalised(subset), classes[window], wanted)
     classes, found = turned(classes, wanted, held), None
     if probabilities or own:
         everywhere = np.zeros((*shape, len(study.classes)), dtype=np.float32)
@@ -270,6 +275,18 @@ def segment_patient(
         tuple(warnings),
         tuple(notes),
         Confidence.of(contents, name, members, study.regions, bool(unlike)),
+        slices,
+    )
+
+
+def _slices(
+    case: str, volumes: NDArray[np.float32], classes: NDArray[np.uint8], held: str
+) -> tuple[example_slices.Example, ...]:
+    """Cut slices of the images [M, *space], whose axes point as `held` says, with the classes [*space]."""
+    affine = np.diag([1.0 if end in "RA" else -1.0 for end in held[:2]])
+    return tuple(
+        example_slices.cut(case, volumes, classes, {}, affine.tolist(), place)
+        for place in example_slices.places(classes)
     )
 
 

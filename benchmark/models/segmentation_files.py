@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench_errors import InputError
+from benchmark.evaluation.example_slices import Example
 from benchmark.models.confidence import Confidence
+from benchmark.report.figures.quick_look import quick_look
+from benchmark.report.figures.style import save
 from benchmark.report.tables.csv_text import csv_text
 from benchmark.run_folder.files import write_atomically
 from datasets.preparation.nifti import Image, write_like
@@ -31,6 +34,7 @@ class PatientSegmentation:
         warnings: what may make it worthless, one line each.
         notes: what was done to the images beyond what training does.
         confidence: how far it can be trusted.
+        slices: some of the images as the network saw them, with the classes as label.
     """
 
     subset: str
@@ -41,6 +45,7 @@ class PatientSegmentation:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     confidence: Confidence
+    slices: tuple[Example, ...]
 
     def table_row(self, regions: Sequence[str]) -> list[str]:
         """Return its cells under `table_head`, between those of case and remarks."""
@@ -55,13 +60,17 @@ class PatientSegmentation:
         ]
 
 
-def output_files(out: Path, probabilities: bool) -> list[Path]:
-    """Return the files of a segmentation that is to be `out`; `InputError` if that is no name of an image."""
+def output_files(out: Path, probabilities: bool, picture: bool = False) -> list[Path]:
+    """Return the files of a segmentation that is to be `out`; `InputError` if that is no name of an image.
+
+    After it the file of the probabilities, last that of the picture, where they are wanted.
+    """
     ending = next((ending for ending in ENDINGS if out.name.endswith(ending)), None)
     if ending is None:
         raise InputError(f"--out {out}: expected a name that ends in {' or '.join(ENDINGS)}")
-    beside = out.with_name(f"{out.name.removesuffix(ending)}_probabilities{ending}")
-    return [out, beside] if probabilities else [out]
+    stem = out.name.removesuffix(ending)
+    files = {f"{stem}_probabilities{ending}": probabilities, f"{stem}.png": picture}
+    return [out, *(out.with_name(name) for name, wanted in files.items() if wanted)]
 
 
 def labelled_as(trained: Description, dataset: Description) -> Description:
@@ -90,14 +99,20 @@ def values_text(description: Description) -> str:
     return f"labels as in {description.name}: {', '.join(f'{value} {name}' for value, name in pairs)}"
 
 
-def write_segmentation(segmentation: PatientSegmentation, description: Description, out: Path) -> list[Path]:
-    """Write a segmentation in the values of a dataset's label files, and what probabilities it has."""
+def write_segmentation(
+    segmentation: PatientSegmentation, description: Description, out: Path, picture: bool = False
+) -> list[Path]:
+    """Write a segmentation in the values of a dataset's label files, what probabilities it has, a picture."""
     values = np.array(class_values(description))
     labels = values.astype(np.min_scalar_type(int(values.max())))[segmentation.classes]
-    written = output_files(out, segmentation.probabilities is not None)
+    written = output_files(out, segmentation.probabilities is not None, picture)
     write_like(out, labels, segmentation.like)
     if segmentation.probabilities is not None:
         write_like(written[1], segmentation.probabilities, segmentation.like)
+    if picture:
+        regions = [r for r in description.regions if r.name in description.plain_regions]
+        figure = quick_look(segmentation.slices, segmentation.subset.split("+"), regions)
+        save(figure, written[-1].with_suffix(""), ["png"])
     return written
 
 

@@ -6,35 +6,22 @@ The subsets grow from the modality that training lacked most, so that a row show
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill
-from typing import Any
 
 import numpy as np
-from contourpy import contour_generator
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
-from numpy.typing import NDArray
 
 from benchmark.evaluation.example_slices import Example
 from benchmark.report.data.names import modality_title
 from benchmark.report.data.runs import Study
+from benchmark.report.figures.outlines import TILE, draw_outline, draw_regions, draw_slice, legend
 from benchmark.report.figures.style import STYLE
-from datasets.vocabulary import Region, Subset, subset_name
+from datasets.vocabulary import Subset, subset_name
 
-TILE = 1.3
-"""Inches of a picture's edge."""
 LETTERS = 13
 """Letters of a row's title to an inch."""
-OUTLINES: tuple[tuple[str, Any], ...] = (
-    ("#56B4E9", "-"),
-    ("#F0E442", (0, (4, 1.2))),
-    ("#FF6B1A", (0, (1.2, 0.8))),
-    ("#CC79A7", (0, (5, 1, 1, 1))),
-)
-"""Colour and dash of the regions' outlines, bright as the ground is dark."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +62,15 @@ def panel(rows: Sequence[PanelRow], study: Study) -> Figure:
         for line, row, title in zip(axes, rows, titles, strict=True):
             example = row.example
             ground = next((v for v in example.volumes if v.any()), example.volumes[0])
-            _draw_slice(line[0], ground, shape)
-            _draw_regions(line[0], example.label, regions)
+            draw_slice(line[0], ground, shape)
+            draw_regions(line[0], example.label, regions)
             for axis, subset in zip(line[1:], chain, strict=True):
                 newest = description.modalities.index(subset[-1])
-                _draw_slice(axis, example.volumes[newest], shape)
+                draw_slice(axis, example.volumes[newest], shape)
                 name = subset_name(subset, description.modalities)
                 if name in example.predictions:
-                    _draw_regions(axis, example.predictions[name], regions)
-                    _draw_outline(axis, example.label > 0, color="white", linewidth=0.6, linestyle="-")
+                    draw_regions(axis, example.predictions[name], regions)
+                    draw_outline(axis, example.label > 0, color="white", linewidth=0.6, linestyle="-")
                     _write(axis, row.scores.get(name, ""))
                 else:
                     _write(axis, "not in this case")
@@ -91,22 +78,8 @@ def panel(rows: Sequence[PanelRow], study: Study) -> Figure:
         heads = ["Label", *("+ " * (i > 0) + modality_title(s[-1]) for i, s in enumerate(chain))]
         for axis, head in zip(axes[0], heads, strict=True):
             axis.set_title(head, size=9)
-        names = [region.name for region in regions]
-        handles = [Line2D([], [], color=c, linestyle=d, linewidth=1.5) for c, d in OUTLINES[: len(names)]]
         outer = Line2D([], [], color="white", linewidth=0.8)
-        figure.legend(
-            [*handles, outer],
-            [*names, "label (outermost)"],
-            loc="upper center",
-            ncols=len(names) + 1,
-            facecolor="#333333",
-            edgecolor="none",
-            framealpha=1,
-            labelcolor="white",
-            fontsize=8,
-            borderaxespad=0.2,
-            columnspacing=1.5,
-        )
+        legend(figure, [region.name for region in regions], {"label (outermost)": outer})
     return figure
 
 
@@ -118,31 +91,6 @@ def growing_subsets(study: Study) -> list[Subset]:
     realised = study.runs[0].content["data"]["availability"]["realised"]
     order = sorted(study.description.modalities, key=lambda m: -realised[m])
     return [tuple(order[: i + 1]) for i in range(len(order))]
-
-
-def _draw_slice(axis: Axes, grey: NDArray[np.uint8], shape: NDArray[np.int64]) -> None:
-    room = np.zeros(shape, dtype=np.uint8)
-    room[: grey.shape[0], : grey.shape[1]] = grey
-    axis.imshow(room, cmap="gray", vmin=0, vmax=255, interpolation="none")
-    axis.set(xticks=[], yticks=[], xlim=(-1, shape[1]), ylim=(shape[0], -1))  # room for outlines at its edge
-    axis.spines[:].set_visible(False)
-
-
-def _draw_regions(axis: Axes, classes: NDArray[np.uint8], regions: Sequence[Region]) -> None:
-    for region, (colour, dash) in zip(regions, OUTLINES, strict=False):
-        mask = np.isin(classes, region.classes)
-        _draw_outline(axis, mask, color=colour, linewidth=1.1, linestyle=dash)
-
-
-def _draw_outline(axis: Axes, mask: NDArray[np.bool_], color: str, linewidth: float, linestyle: Any) -> None:
-    if mask.any():
-        edged = np.pad(mask.astype(float), 1)
-        ys, xs = (np.arange(-1, n + 1) for n in mask.shape)
-        halo = withStroke(linewidth=linewidth + 1.2, foreground="black")  # or grey would hide it
-        # `Axes.contour` draws the same, and takes six times as long.
-        lines: Any = contour_generator(xs, ys, edged).lines(0.5)
-        style: dict[str, Any] = {"colors": color, "linewidths": linewidth, "linestyles": [linestyle]}
-        axis.add_collection(LineCollection(lines, path_effects=[halo], **style), autolim=False)
 
 
 def _write(axis: Axes, text: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmark.evaluation.example_slices import LEVELS, choose, cut, load, save, upright
+from benchmark.evaluation.example_slices import LEVELS, choose, cut, load, places, save, upright
 from benchmark.run_folder.case_rows import CaseRow
 
 LPS = np.diag([-1, -1, 1, 1])
@@ -60,6 +60,16 @@ def test_the_slice_is_the_one_with_most_label():
     assert np.array_equal(example.predictions["t1"], example.label)
     assert not example.predictions["t2"].any()
     assert cut("a", volumes, 0 * label, {}, LPS).place == 2
+
+
+def test_a_picture_has_the_largest_slice_and_two_towards_the_ends():
+    label = np.zeros((4, 4, 20), np.uint8)
+    label[0, 0, 4:17] = 1
+    label[:2, :, 8] = 2
+    assert places(label) == (8, 6, 12)
+    label[..., :8] = label[..., 9:] = 0
+    assert places(label) == (8,)
+    assert places(np.zeros((4, 4, 20), np.uint8)) == (10,)
 
 
 def test_grey_values_leave_the_background_black_and_lacking_modalities_empty():

@@ -12,6 +12,7 @@ import yaml
 from bench_program import bench
 from docs_page import block
 from lone_test_folder import single_test
+from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from benchmark.evaluation.sliding_window import segment_case
@@ -214,6 +215,9 @@ def test_the_page_works_as_written(place, run, case):
         result = bench(*line.replace("RUN", str(run)).split()[1:], cwd=place)
         assert result.returncode == 0, result.stderr
     assert cases.read_bytes() == before
+    with Image.open(place / "seg.png") as picture:
+        colours = {colour[:3] for _, colour in picture.convert("RGB").getcolors(1 << 20)}
+    assert any(max(colour) - min(colour) > 100 for colour in colours)  # an outline, all else is grey
     with (place / "segmentations" / "volumes.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["case"] for row in rows] == cases_of(place)

@@ -181,7 +181,7 @@ def test_of_several_values_of_a_class_the_first_is_written(tmp_path):
     classes = np.zeros((4, 4, 4), np.uint8)
     classes[1, 1, 1] = 1
     like = read_nifti(write_image(tmp_path / "like.nii.gz", np.ones((4, 4, 4), np.int16)))
-    made = predict.PatientSegmentation("flair", classes, None, {}, like, (), (), Confidence({}, {}, ""))
+    made = predict.PatientSegmentation("flair", classes, None, {}, like, (), (), Confidence({}, {}, ""), ())
     write_segmentation(made, description, tmp_path / "out.nii.gz")
     values, counts = np.unique(np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj), return_counts=True)
     assert (values.tolist(), counts.tolist()) == ([0, 7], [63, 1])
@@ -296,7 +296,9 @@ def test_networks_that_are_averaged_are_members(tmp_path):
 
 
 def test_names_of_files(tmp_path):
-    assert output_files(tmp_path / "a.nii", True) == [tmp_path / "a.nii", tmp_path / "a_probabilities.nii"]
+    names = [path.name for path in output_files(tmp_path / "a.nii", True, True)]
+    assert names == ["a.nii", "a_probabilities.nii", "a.png"]
+    assert output_files(tmp_path / "a.nii.gz", False) == [tmp_path / "a.nii.gz"]
     with pytest.raises(predict.InputError, match=r"ends in \.nii\.gz or \.nii"):
         output_files(tmp_path / "a.png", False)
 
