@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from benchmark.board.rules import keeping, require
 from benchmark.evaluation.metrics import METRICS, Scoring
-from benchmark.evaluation.sliding_window import Segmentation, score_maps
+from benchmark.evaluation.score_maps import score_maps
+from benchmark.evaluation.segment_case import Segmentation
 from benchmark.models.predictions import disagreement, of_maps, read_maps
 from benchmark.run_folder.case_rows import CaseRow, read_rows
 from benchmark.run_folder.tests import PREDICTIONS, TestFolder

@@ -1,7 +1,7 @@
-"""Testing: one pass over a case gives all its subsets.
+"""Windows over a case: one pass gives all its subsets.
 
-    segmented = segment_case(backbone, store, case, window=80, device=device)
-    rows = score_maps(store, case, segmented, Scoring(POLICIES["passion"]))
+    classes = predict(backbone, volumes, subsets, modalities, window=80, device=device)
+    total = averaged(class_sums(network, volumes, ...) for network in networks)
 
 Each window is encoded once and fused for every subset; softmax probabilities of overlapping windows (stride
 half a window, the last aligned to the end) are averaged uniformly (PROTOCOL: as in the released evaluation).
@@ -10,29 +10,19 @@ twice, and a subset's features are mixed of both. With `flips` a window is encod
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations, product
 from math import prod
 
-import numpy as np
 import torch
-from nibabel.affines import voxel_sizes
-from numpy.typing import NDArray
 from torch import Tensor
 
 from backbones.contract import Backbone, Features
 from backbones.host import on_device
 from bench_edges import Edges, space_of
-from benchmark.evaluation.device_scores import can_score, score_on_device
-from benchmark.evaluation.metrics import Scoring, score_case
-from benchmark.evaluation.surface_distances import nearest
-from benchmark.run_folder.case_rows import CaseRow
-from datasets.missingness.degrade import Degradation, degraded_volume
-from datasets.store.store import Store
-from datasets.vocabulary import Subset, presence, subset_name, table_subsets
+from datasets.vocabulary import Subset, presence
 
-CPU = torch.device("cpu")
 Flip = tuple[int, ...]
 """The axes along which a window is turned round; none of them for the window as it is."""
 AS_IT_IS: Flip = ()
@@ -40,115 +30,6 @@ ROWS_AT_ONCE = 3
 """Subsets of a window fused in one batch on a CPU: bounds the memory, changes neither time nor result."""
 VOXELS_AT_ONCE = 15 * 80**3
 """Voxels of the fused outputs of one batch on a GPU, halved where its memory runs out."""
-
-
-SPACING_DECIMALS = 5
-"""Of a voxel's edges in mm: an affine in float32 has no more, and 1 mm under a rotation stays 1 mm."""
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """One case, segmented for several subsets.
-
-    Attributes:
-        maps: the most probable class, uint8 [*space], by name of the subset, in the order of the tables.
-        probabilities: of the classes at the F voxels that the reference has as foreground, float32 [C, F], by
-            the same names; empty where nobody asked for them.
-        on_device: the maps where they were made, uint8 [S, *space], to be scored there; None: nobody asked.
-    """
-
-    maps: dict[str, NDArray[np.uint8]]
-    probabilities: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    on_device: Tensor | None = None
-
-
-def segment_case(
-    backbone: Backbone,
-    store: Store,
-    case: str,
-    *,
-    window: Edges,
-    device: torch.device,
-    outside: Degradation | None = None,
-    probabilities: bool = False,
-    dedicated: Subset | None = None,
-    flips: bool = False,
-    others: Sequence[Backbone] = (),
-    resident: bool = False,
-) -> Segmentation:
-    """Segment one case for every subset of what it has; `backbone` stays in its mode.
-
-    `others`: more networks, whose probabilities are averaged with those of `backbone`. `flips`: whether those
-    of all flips of a window are.
-    `dedicated`: the one subset that the network is for, which the case has; None: it is for all.
-    `outside`: the quality in which the case's modalities outside a subset are shown; None: they are absent.
-    `probabilities`: whether to return those of the foreground's voxels too. `resident`: whether to leave the
-    maps on the device as well.
-    """
-    description = store.description
-    has = {m for m, there in zip(description.modalities, store.available(case), strict=True) if there}
-    subsets = [dedicated] if dedicated else [s for s in table_subsets(description) if has.issuperset(s)]
-    volumes = torch.from_numpy(np.array(store.volumes(case)))
-    poor = None
-    if outside:
-        poor = torch.zeros_like(volumes)
-        for m, modality in enumerate(description.modalities):
-            if modality in has:
-                poor[m] = torch.from_numpy(degraded_volume(store, case, m, outside))
-    modalities = description.modalities
-    sums = averaged(
-        class_sums(network, volumes, subsets, modalities, window, device, poor, flips_of(network, flips))
-        for network in (backbone, *others)
-    )
-    names = [subset_name(s, description.modalities) for s in subsets]
-    classes = _most_probable(sums)
-    maps = dict(zip(names, classes.cpu().numpy(), strict=True))
-    left = classes if resident and classes.device.type == device.type else None
-    if not probabilities:
-        return Segmentation(maps, on_device=left)
-    foreground = torch.from_numpy(np.asarray(store.labels(case)) > 0).to(sums.device)
-    there = sums[..., foreground]
-    shares = (there / there.sum(dim=1, keepdim=True)).cpu().numpy()
-    return Segmentation(maps, dict(zip(names, shares, strict=True)), left)
-
-
-def score_maps(
-    store: Store,
-    case: str,
-    segmented: Segmentation,
-    scoring: Scoring,
-    device: torch.device = CPU,
-) -> list[CaseRow]:
-    """Score what `segment_case` returned; rows ordered by subset (as in the tables), region and metric.
-
-    Distances are in mm by the case's own affine. `device`: where to compare surfaces. Maps that were left on
-    their device are scored there, where all that `scoring` asks for can be.
-    """
-    description = store.description
-    spacing = voxel_sizes(np.array(store.record(case).affine)).round(SPACING_DECIMALS).tolist()
-    left = segmented.on_device
-    if left is not None and can_score(scoring, description.spatial_dims):
-        reference = torch.from_numpy(np.array(store.labels(case))).to(left.device)
-        there = score_on_device(left, list(segmented.maps), reference, description.regions, scoring, spacing)
-        return _case_rows(case, scoring, there)
-    scores = score_case(
-        segmented.maps,
-        np.asarray(store.labels(case)),
-        description.regions,
-        scoring,
-        spacing=spacing,
-        spatial_dims=description.spatial_dims,
-        probabilities=segmented.probabilities,
-        nearest=None if device.type == "cpu" else partial(nearest, device=device),
-    )
-    return _case_rows(case, scoring, scores)
-
-
-def _case_rows(case: str, scoring: Scoring, scores: Sequence[tuple[str, str, str, float]]) -> list[CaseRow]:
-    return [
-        CaseRow(case, subset, region, metric, scoring.policy.name, value)
-        for subset, region, metric, value in scores
-    ]
 
 
 def predict(
@@ -167,7 +48,7 @@ def predict(
     """
     axes = flips_of(backbone, flips)
     sums = class_sums(backbone, volumes, subsets, modalities, window, device, poor, axes)
-    return _most_probable(sums).cpu()
+    return class_maps(sums).cpu()
 
 
 def flips_of(backbone: Backbone, every: bool = True) -> list[Flip]:
@@ -190,7 +71,7 @@ def averaged(sums: Iterable[Tensor]) -> Tensor:
     return total
 
 
-def _most_probable(sums: Tensor) -> Tensor:
+def class_maps(sums: Tensor) -> Tensor:
     """Return the classes of the highest of sums [S, C, *space]: uint8 [S, *space]."""
     return torch.stack([most_probable(of_subset) for of_subset in sums])
 
@@ -445,8 +326,3 @@ def pad_to(volumes: Tensor, window: Sequence[int]) -> Tensor:
     padded = volumes.flatten(1).amin(dim=1).view(-1, *[1] * len(target)).expand(-1, *target).clone()
     padded[(slice(None), *(slice(n) for n in volumes.shape[1:]))] = volumes
     return padded
-
-
-def mean_dice(rows: Sequence[CaseRow]) -> float:
-    """Mean Dice over cases, subsets and regions: what `select: best` maximises on the validation cases."""
-    return float(np.mean([r.value for r in rows if r.metric == "dice"]))

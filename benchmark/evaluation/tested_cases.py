@@ -15,7 +15,8 @@ import torch
 
 from benchmark.evaluation import example_slices
 from benchmark.evaluation.metrics import Scoring
-from benchmark.evaluation.sliding_window import CPU, Segmentation, score_maps
+from benchmark.evaluation.score_maps import CPU, score_maps
+from benchmark.evaluation.segment_case import Segmentation
 from benchmark.run_folder.case_rows import read_rows, write_rows
 from benchmark.run_folder.tests import TestFolder
 from datasets.missingness.degrade import Degradation

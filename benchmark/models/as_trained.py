@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.evaluation.sliding_window import Segmentation
+from benchmark.evaluation.segment_case import Segmentation
 from benchmark.models.trained_model import Trained
 from datasets.preparation.likeness import Appearance
 from datasets.preparation.nifti import orientation, turned, turned_sizes

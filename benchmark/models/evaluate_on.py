@@ -22,7 +22,7 @@ import torch
 from bench_errors import InputError
 from benchmark.config.run_config import digest
 from benchmark.evaluation.metrics import Scoring
-from benchmark.evaluation.sliding_window import Segmentation, segment_case
+from benchmark.evaluation.segment_case import Segmentation, segment_case
 from benchmark.evaluation.tested_cases import score_cases, segment_options
 from benchmark.models.as_trained import TurnedStore, warn_of_unlike
 from benchmark.models.trained_model import Trained, check_alike, load_trained

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from bench_errors import InputError
 from benchmark.evaluation.metrics import METRICS, Scoring
-from benchmark.evaluation.sliding_window import Segmentation, score_maps
+from benchmark.evaluation.score_maps import score_maps
+from benchmark.evaluation.segment_case import Segmentation
 from benchmark.run_folder.case_rows import CaseRow, read_rows
 from benchmark.run_folder.checkpoint import load_weights
 from benchmark.run_folder.files import write_atomically

@@ -28,7 +28,8 @@ from bench_lease import LeaseLost
 from benchmark import tracking
 from benchmark.config.run_config import RunConfig, read_config
 from benchmark.evaluation.metrics import Scoring
-from benchmark.evaluation.sliding_window import Segmentation, mean_dice, score_maps, segment_case
+from benchmark.evaluation.score_maps import mean_dice, score_maps
+from benchmark.evaluation.segment_case import Segmentation, segment_case
 from benchmark.evaluation.tested_cases import score_cases, segment_options
 from benchmark.run_folder.case_rows import CaseRow, write_rows
 from benchmark.run_folder.checkpoint import load_weights, save_weights

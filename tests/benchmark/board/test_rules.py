@@ -20,7 +20,8 @@ from benchmark.board.entries import RUNS, Accepted
 from benchmark.board.rules import RULES, BrokenRule
 from benchmark.board.unpack import unpack
 from benchmark.evaluation.metrics import Scoring
-from benchmark.evaluation.sliding_window import Segmentation, score_maps
+from benchmark.evaluation.score_maps import score_maps
+from benchmark.evaluation.segment_case import Segmentation
 from benchmark.report.data.collect import collect
 from benchmark.run_folder.case_rows import read_rows, write_rows
 from benchmark.run_folder.files import read_yaml

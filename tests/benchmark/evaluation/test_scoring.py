@@ -12,7 +12,8 @@ from scipy.spatial import cKDTree
 
 from benchmark.evaluation.device_scores import can_score, score_on_device
 from benchmark.evaluation.metrics import METRICS, POLICIES, Scoring, score_case, score_masks
-from benchmark.evaluation.sliding_window import CPU, Segmentation, score_maps, segment_case
+from benchmark.evaluation.score_maps import CPU, score_maps
+from benchmark.evaluation.segment_case import Segmentation, segment_case
 from benchmark.evaluation.surface_distances import nearest
 from datasets.studies.brats import BRATS2020
 from datasets.studies.myops import MYOPS2020
@@ -267,7 +268,7 @@ def test_maps_left_on_their_device_are_scored_there(monkeypatch):
     )
     left = torch.from_numpy(np.stack(list(maps.values())))
     expected = score_maps(store, "a", Segmentation(maps), Scoring(PASSION))
-    monkeypatch.setattr("benchmark.evaluation.sliding_window.score_case", None)
+    monkeypatch.setattr("benchmark.evaluation.score_maps.score_case", None)
     found = score_maps(store, "a", Segmentation(maps, on_device=left), Scoring(PASSION))
     assert [row.value for row in found] == pytest.approx([row.value for row in expected], rel=1e-13)
 

@@ -7,6 +7,7 @@ import torch
 
 import backbones
 from benchmark.evaluation import sliding_window as evaluate
+from benchmark.evaluation.segment_case import segment_case
 from benchmark.evaluation.sliding_window import pad_to, predict, window_starts
 from datasets.studies.brats import BRATS2020
 from datasets.vocabulary import subsets
@@ -210,7 +211,7 @@ def test_a_dedicated_network_gives_its_subset_alone(net):
         volumes=lambda case: noise(4, 16, 16, 16).numpy(),
     )
     asked = {"window": 16, "device": CPU, "dedicated": ("flair", "t2")}
-    maps = evaluate.segment_case(net, store, "case", **asked).maps
+    maps = segment_case(net, store, "case", **asked).maps
     assert list(maps) == ["flair+t2"]
     whole = predict(net, noise(4, 16, 16, 16), [("flair", "t2")], NAMES, 16, CPU)
     assert torch.equal(torch.from_numpy(maps["flair+t2"]), whole[0])

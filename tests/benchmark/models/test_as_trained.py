@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from nifti_study import write_study
 
-from benchmark.evaluation.sliding_window import Segmentation
+from benchmark.evaluation.segment_case import Segmentation
 from benchmark.models.as_trained import TurnedStore, warn_of_unlike
 from datasets.missingness.degrade import Degradation, DegradedStore
 from datasets.preparation.likeness import Likeness

@@ -15,7 +15,7 @@ from lone_test_folder import single_test
 from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from benchmark.evaluation.sliding_window import segment_case
+from benchmark.evaluation.segment_case import segment_case
 from benchmark.models.predict import segment_patient
 from benchmark.models.trained_model import load_trained
 from benchmark.run_folder.case_rows import read_rows
