@@ -26,9 +26,13 @@ def _put_first() -> None:
     sys.path[:] = [ROOMS, *(entry for entry in sys.path if entry != ROOMS)]
 
 
-def path_variable() -> dict[str, str]:
-    """Return the variable by which a process of Python finds our packages first."""
-    return {"PYTHONPATH": os.pathsep.join(filter(None, (ROOMS, os.environ.get("PYTHONPATH"))))}
+def path_variables() -> dict[str, str]:
+    """Return the variables by which a process of Python finds our packages first.
+
+    `python -m` would look into the user's folder before.
+    """
+    path = os.pathsep.join(filter(None, (ROOMS, os.environ.get("PYTHONPATH"))))
+    return {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
 
 
 def main() -> NoReturn:

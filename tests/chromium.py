@@ -121,7 +121,7 @@ class Page:
 
     def press(self, key):
         """Press a key that types nothing, such as Tab or Enter, where the focus is."""
-        codes = {"Tab": 9, "Enter": 13, " ": 32, "ArrowDown": 40}
+        codes = {"Tab": 9, "Enter": 13, " ": 32, "ArrowDown": 40, "ArrowUp": 38}
         text = {"Enter": "\r", " ": " "}.get(key, "")
         event = {"key": key, "windowsVirtualKeyCode": codes[key], "text": text}
         self.call("Input.dispatchKeyEvent", type="keyDown", **event)

@@ -55,7 +55,7 @@ def test_ours_come_first_once_the_module_is_imported(rival):
     python("import datasets; assert datasets.theirs", PYTHONPATH=both)
     said = python(
         "import passion_bench, sys, datasets.vocabulary\n"
-        "print(sys.path[0], sys.path.count(passion_bench.ROOMS), passion_bench.path_variable())",
+        "print(sys.path[0], sys.path.count(passion_bench.ROOMS), passion_bench.path_variables())",
         PYTHONPATH=both,
     )
     assert said.split(maxsplit=2)[:2] == [str(ROOT), "1"]
@@ -206,7 +206,9 @@ def test_the_wheel_runs_and_reports_away_from_the_checkout(wheel, tmp_path):
     for command in (["init", "--quiet"], commit):  # the environment lies in a checkout of something else
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
     place = tmp_path / "somewhere"
-    (place / "datasets").mkdir(parents=True)  # a folder that a user may have
+    for name in ("datasets", "benchmark"):  # packages that a user may have
+        (place / name).mkdir(parents=True)
+        (place / name / "__init__.py").touch()
     (place / "mine.py").write_text(PLUGIN)
     (place / "mine.yaml").write_text(GRID)
     plugin = {"PASSION_BENCH_PLUGINS": "mine:Net", "OMP_NUM_THREADS": "1"}

@@ -1,6 +1,7 @@
 """Weights that are handed in: they fit the configuration, and make the predictions."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
+from backbones.contract import Backbone
 from benchmark.board.check_scores import subsets_of
 from benchmark.board.checked import CheckedTest
 from benchmark.board.rules import keeping, require
@@ -27,8 +29,8 @@ Training on a GPU or in less than fp32 leaves some; those of another network are
 """
 
 
-def check_weights(folder: RunFolder, inputs: Inputs, test: CheckedTest) -> bool:
-    """Check the weights of a run folder; return whether they were seen to make its predictions.
+def check_weights(folder: RunFolder, inputs: Inputs, tests: Sequence[CheckedTest]) -> None:
+    """Check the weights of a run folder, and that they make the predictions of each test that has some.
 
     The network is built only when its size is known to be that of the file. Raises `BrokenRule`.
     """
@@ -46,21 +48,25 @@ def check_weights(folder: RunFolder, inputs: Inputs, test: CheckedTest) -> bool:
         weights = load_file(path)
         finite = all(bool(torch.isfinite(tensor).all()) for tensor in weights.values())
         require("weights", finite, f"{WEIGHTS} has numbers that are not finite")
-        if not test.recomputed:
-            return False
         backbone = build_backbone(inputs.config, inputs.store.description)
         backbone.load_state_dict(weights)
-        device = prepare_device("cpu", available_cores())
-        use_precision("fp32")
-        here = replace(inputs, config=inputs.config.model_copy(update={"precision": "fp32"}))
-        case = secrets.choice(inputs.tested)  # which nobody can have prepared for
-        made = segmenter(here, test.settings["test"], backbone.eval(), device)(case).maps
-        shape = inputs.store.record(case).shape
-        file = folder.path / TESTS / test.name / PREDICTIONS / f"{case}.npz"
-        shared = read_maps(file, subsets_of(inputs, case), shape)
-        pairs = [np.stack([made[name], shared[name]]) for name in shared]
-        foreground = sum(int((pair > 0).any(axis=0).sum()) for pair in pairs)
-        other = sum(int((pair[0] != pair[1]).sum()) for pair in pairs)
-        text = f"they predict case {case} otherwise than handed in, in {other} of {foreground} voxels"
-        require("weights", other <= AWAY * foreground, text)
-        return True
+        for test in tests:
+            if test.recomputed:
+                _check_predictions(folder, inputs, test, backbone.eval())
+
+
+def _check_predictions(folder: RunFolder, inputs: Inputs, test: CheckedTest, backbone: Backbone) -> None:
+    """Segment one case again, and compare it with what was handed in."""
+    device = prepare_device("cpu", available_cores())
+    use_precision("fp32")
+    here = replace(inputs, config=inputs.config.model_copy(update={"precision": "fp32"}))
+    case = secrets.choice(inputs.tested)  # which nobody can have prepared for
+    made = segmenter(here, test.settings["test"], backbone, device)(case).maps
+    shape = inputs.store.record(case).shape
+    file = folder.path / TESTS / test.name / PREDICTIONS / f"{case}.npz"
+    shared = read_maps(file, subsets_of(inputs, case), shape)
+    pairs = [np.stack([made[name], shared[name]]) for name in shared]
+    foreground = sum(int((pair > 0).any(axis=0).sum()) for pair in pairs)
+    other = sum(int((pair[0] != pair[1]).sum()) for pair in pairs)
+    text = f"they predict case {case} otherwise than handed in, in {other} of {foreground} voxels"
+    require("weights", other <= AWAY * foreground, text)

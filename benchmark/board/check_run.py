@@ -72,7 +72,7 @@ def check_run(folder: RunFolder, hashes: Mapping[str, str], stores: Mapping[str,
     with keeping("data"):
         dataset = check_name(config.dataset)
     store = Store.open(find_store(dataset, stores))
-    inputs, before = _inputs(folder, recorded, config, store)
+    inputs = _inputs(folder, recorded, config, store)
     log = _log(folder, config)
     tests = tuple(
         _test(test, settings, inputs)
@@ -80,8 +80,9 @@ def check_run(folder: RunFolder, hashes: Mapping[str, str], stores: Mapping[str,
         if "evaluated" not in (settings := _content("policy", test.path / SETTINGS))
     )
     require("finished", bool(tests), "it has no test on its own data: run its grid")
-    again = check_weights(folder, inputs, tests[0]) if WEIGHTS in hashes else False
-    return Checked(inputs, tests, environments, log, before, hashes, again)
+    if WEIGHTS in hashes:
+        check_weights(folder, inputs, tests)
+    return Checked(inputs, tests, environments, log, hashes)
 
 
 def _content(rule: str, path: Path) -> dict[str, Any]:
@@ -113,10 +114,8 @@ def _configuration(recorded: dict[str, Any]) -> RunConfig:
     return config
 
 
-def _inputs(
-    folder: RunFolder, recorded: dict[str, Any], config: RunConfig, store: Store
-) -> tuple[Inputs, tuple[str, ...]]:
-    """What the run works with by the board's store, and what it says to have learnt from before."""
+def _inputs(folder: RunFolder, recorded: dict[str, Any], config: RunConfig, store: Store) -> Inputs:
+    """What the run works with by the board's store."""
     with keeping("data"):
         name, digest = store.description.name, store.description.digest
         require(
@@ -133,9 +132,8 @@ def _inputs(
         expected = prints_of_parts(store, parts)
         same = {part: said.get(part) for part in PARTS} == expected
         require("split", same, f"{SPLIT} has other cases than the split of the board's data")
-        before = tuple(sorted(map(str, said.get("before", []))))
-        tested = {digest for digests in expected["test"].values() for digest in digests}
-        require("split", not tested & set(before), "the weights it started from have learnt from test cases")
+        started = config.train.init or said.get("before")
+        require("split", not started, "it starts from other weights, which may have learnt from test cases")
     with keeping("availability"):
         named = config.profile in PROFILES or named_rates(config.profile) is not None
         require("availability", named, f"its profile is {config.profile[:60]!r}, expected a name of ours")
@@ -149,7 +147,7 @@ def _inputs(
         with keeping(IDENTITY[part]):
             was = recorded["identity"][part]
             require(IDENTITY[part], was == now, f"its {part} has the hash {str(was)[:20]!r}, expected {now}")
-    return inputs, before
+    return inputs
 
 
 def _log(folder: RunFolder, config: RunConfig) -> tuple[dict[str, Any], ...]:

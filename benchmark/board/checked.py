@@ -34,15 +34,11 @@ class Checked:
         tests: one or more.
         environments: of its sessions.
         log: a line an epoch: `epoch`, `lr`, `loss`, `timing`, and no `modality`.
-        before: `short_prints` of what the weights that it started from have learnt from, as it says.
         hashes: SHA-256 of the files that were handed in, by name.
-        predicted_again: whether its weights were seen to make its predictions.
     """
 
     inputs: Inputs
     tests: tuple[CheckedTest, ...]
     environments: tuple[dict[str, Any], ...]
     log: tuple[dict[str, Any], ...]
-    before: tuple[str, ...]
     hashes: Mapping[str, str]
-    predicted_again: bool

@@ -24,22 +24,22 @@ class Accepted:
     Attributes:
         archive: SHA-256 of the file that was handed in.
         weights: SHA-256 of its weights; empty where they were not shared.
-        recomputed: names of the tests whose scores were computed from shared predictions.
-        predicted_again: whether the weights were seen to make these predictions.
+        recomputed: names of the tests whose scores were computed from shared predictions; shared weights
+            were seen to make these.
         time: when it was accepted.
     """
 
     archive: str
     weights: str
     recomputed: tuple[str, ...]
-    predicted_again: bool
     time: str
 
     @classmethod
     def of(cls, run: Path) -> "Accepted":
         """Read the record of a run folder of the board."""
         content = json.loads((run / RECORD).read_text(encoding="utf-8"))
-        return cls(**{**content, "recomputed": tuple(content["recomputed"])})
+        recomputed = tuple(content["recomputed"])
+        return cls(content["archive"], content["weights"], recomputed, content["time"])
 
 
 @dataclass(frozen=True)

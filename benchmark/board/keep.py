@@ -10,7 +10,6 @@ import json
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from benchmark.board.checked import Checked
 from benchmark.board.entries import RECORD, RUNS, Accepted
@@ -26,9 +25,7 @@ def keep(checked: Checked, runs: Path, archive: Path) -> RunFolder:
     inputs = checked.inputs
     folder = RunFolder(runs / inputs.config.folder)
     folder.write_config(training_conditions(inputs, RUNS))
-    parts: dict[str, Any] = prints_of_parts(inputs.store, inputs.split)
-    if checked.before:
-        parts["before"] = checked.before
+    parts = prints_of_parts(inputs.store, inputs.split)
     write_atomically(folder.path / SPLIT, json.dumps(parts).encode())
     write_atomically(folder.path / "availability.csv", inputs.table.to_csv().encode())
     for environment in checked.environments:
@@ -45,7 +42,6 @@ def keep(checked: Checked, runs: Path, archive: Path) -> RunFolder:
         sha256(archive.read_bytes()).hexdigest(),
         checked.hashes.get(WEIGHTS, ""),
         tuple(test.name for test in checked.tests if test.recomputed),
-        checked.predicted_again,
         now(),
     )
     write_atomically(folder.path / RECORD, json.dumps(asdict(accepted), indent=1).encode())

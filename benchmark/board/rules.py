@@ -23,7 +23,7 @@ RULES = {
     "configuration": "The configuration is one of today's code, and the run's hash is the hash of it.",
     "code": "Networks and objectives are ours, or those that the keeper of the board lets in.",
     "data": "It is trained and tested on the board's data, known by their hash.",
-    "split": "The split is auto, the published one where there is one; no test patient was learnt from.",
+    "split": "The split is auto, the published one where there is one; training starts afresh.",
     "availability": "Who lacks what in training is what a profile with a name of ours draws.",
     "subsets": "One network is tested on every subset of what each test case has, the rest absent.",
     "policy": "The metrics are Dice and HD95 at least, by the rules of a policy of ours.",

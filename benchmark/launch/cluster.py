@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from bench_errors import InputError
 from benchmark.launch.devices import Slot
 from benchmark.launch.slurm_queue import WHERE, ask, job_name
-from passion_bench import path_variable
+from passion_bench import path_variables
 
 if TYPE_CHECKING:
     from submitit import SlurmExecutor
@@ -81,7 +81,7 @@ class Cluster:
             array_parallelism=self.parallel or NO_LIMIT,
             signal_delay_s=min(WARNING_SECONDS, 30 * time),
             stderr_to_stdout=True,
-            setup=[f"export {name}={shlex.quote(value)}" for name, value in path_variable().items()],
+            setup=[f"export {name}={shlex.quote(value)}" for name, value in path_variables().items()],
             srun_args=[f"--cpus-per-task={cores}"],  # from 22.05 on, SLURM does not hand the job's on
             additional_parameters={"requeue": True, **options},
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmark.launch.devices import Slot
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
 from benchmark.run_folder.folder import RunFolder
-from passion_bench import path_variable
+from passion_bench import path_variables
 
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
 """Let glibc keep freed memory: giving feature maps back to the system was seen to double a step's time."""
@@ -55,7 +55,7 @@ def worker_command(job: Job, slot: Slot, track: bool) -> tuple[list[str], dict[s
 
 def process_variables() -> dict[str, str]:
     """Return where a process of ours finds our packages, and those of `MALLOC` that the user has not set."""
-    return {**path_variable(), **{name: value for name, value in MALLOC.items() if name not in os.environ}}
+    return {**path_variables(), **{name: value for name, value in MALLOC.items() if name not in os.environ}}
 
 
 def longest_first(jobs: list[Job]) -> list[Job]:

@@ -32,7 +32,7 @@ from benchmark.models.trained_model import MODEL, MODEL_CONFIG, Trained, load_tr
 from benchmark.run_folder.folder import RunFolder
 from benchmark.training.seen_cases import PRINTS, learnt_from
 from datasets.vocabulary import subsets
-from passion_bench import path_variable
+from passion_bench import path_variables
 
 CARD = "README.md"
 TOLERANCE = 1e-5
@@ -124,7 +124,7 @@ def _check(model: Trained, folder: Path) -> None:
     with TemporaryDirectory() as place:
         file = Path(place) / "probabilities.npy"
         command = [sys.executable, "-m", "benchmark.models.export", str(folder), str(file)]
-        environment = {**os.environ, **path_variable()}
+        environment = {**os.environ, **path_variables()}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]

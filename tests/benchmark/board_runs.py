@@ -72,7 +72,6 @@ def accept(board, objective, seed, strength, recomputed=True, **changes):
         "archive": "a" * 64,
         "weights": "b" * 64,
         "recomputed": [TEST] if recomputed else [],
-        "predicted_again": recomputed,
         "time": "2026-11-29T01:02:03+0000",
     }
     (folder.path / RECORD).write_text(json.dumps(accepted))

@@ -23,6 +23,8 @@ function comparing(box, open) {
     const [method, against, metric, region, subset] = ["method", "against", "metric", "region", "subset"]
       .map((name) => Number(choice[name].value));
     methods = [method, against];
+    offer(choice.method, choice.against);
+    offer(choice.against, choice.method);
     const cases = differences(metric, region, subset), effect = effectOf(metric, region, subset);
     const { title, up } = of.metrics[metric], names = methods.map((i) => of.methods[i]);
     const where = ["metric", "region", "subset"].map((name) => choice[name].selectedOptions[0].textContent).join(", ");
@@ -103,12 +105,14 @@ function comparing(box, open) {
     sortable(table, { column: 1, order: up ? "descending" : "ascending" });
   }
 
-  // Who chooses the same method twice swaps the two.
-  form.addEventListener("change", ({ target }) => {
-    const { method, against } = choice;
-    if (method.value === against.value) {
-      if (target === method) against.value = methods[0]; else method.value = methods[1];
-    }
+  // Neither list offers what the other has, so that arrow keys go past it.
+  function offer({ options }, { value }) {
+    for (const option of options) option.disabled = option.value === value;
+  }
+
+  form.addEventListener("change", compare);
+  choice.swap.addEventListener("click", () => {
+    [choice.method.value, choice.against.value] = [choice.against.value, choice.method.value];
     compare();
   });
   form.addEventListener("submit", (event) => event.preventDefault());
