@@ -35,6 +35,25 @@ def test_their_tables_are_those_of_the_report(name, profiles):
         assert set(rows) <= shown
 
 
+@pytest.mark.parametrize(
+    "table",
+    ["gliomas-complete-dice", "gliomas-complete-answer-dice", "ljubljana-complete-answer-dice", "fine-tune"],
+)
+def test_real_patients_have_the_tables_of_the_reports(table):
+    folder = RESULTS / "real"
+    text = (folder / "tables" / f"{table}.md").read_text().split("\n\n")[0]
+    assert text in (folder / "README.md").read_text()
+
+
+def test_no_slice_of_a_real_patient_is_kept():
+    with tarfile.open(RESULTS / "real" / "runs.tar.xz") as archive:
+        names = {Path(name).name for name in archive.getnames()}
+    assert "cases.csv" in names
+    assert not names & {"examples.npz", "weights.safetensors"}
+    images = {".png", ".npz", ".gz", ".svg"}
+    assert not [path for path in (RESULTS / "real").rglob("*") if path.suffix in images]
+
+
 def test_the_second_phantom_shows_the_floor_as_the_report_printed_it():
     folder = RESULTS / "phantom2"
     page = (folder / "README.md").read_text()
