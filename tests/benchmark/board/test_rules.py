@@ -1,6 +1,7 @@
 """The rules of a board, each broken on purpose in a real training that keeps all of them."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -279,8 +280,12 @@ def test_predictions_that_the_weights_do_not_make_are_refused_in_whatever_case_i
     store = Store.open(stores["phantom"])
     drawn = []
     monkeypatch.setattr(check_network.secrets, "choice", lambda cases: drawn.append(cases) or cases[-1])
-    checked = check_run(*unpack(archive, tmp_path / "honest"), stores)
+    folder, hashes = unpack(archive, tmp_path / "honest")
+    checked = check_run(folder, hashes, stores)
     assert drawn == [checked.inputs.tested]
+    [test] = checked.tests
+    check_network.check_weights(folder, checked.inputs, (replace(test, recomputed=False), test))
+    assert len(drawn) == 2  # of each test that has some, also after one without
     case = checked.inputs.tested[-1]
 
     def perfect(run):
