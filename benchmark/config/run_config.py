@@ -79,7 +79,8 @@ class TrainConfig(Frozen):
     of the memory. `compile`: compute parts of the network by `torch.compile`, whose sums round otherwise.
     `select`: `last` ends with the last epoch's weights, as published; `best` with those of the
     epoch with the highest mean Dice on the validation cases. `validate_every`: after how many epochs they are
-    looked at (None: 10).
+    looked at (None: 10 with `best`, never with `last`); with `last` they only give the curve
+    of a report.
     `subset`: leave it out for one network for all subsets; `flair+t1ce` trains one dedicated to this subset:
     on the cases that have it, shown nothing else and tested on it alone. In a grid `all` is a run for each.
     """
@@ -111,6 +112,11 @@ class TrainConfig(Frozen):
     def steps(self, cases: int) -> int:
         """How many steps an epoch has."""
         return -(-self.samples(cases) // self.batch_size)
+
+    @property
+    def looks_every(self) -> int | None:
+        """How many epochs lie between two looks at the validation cases; None: there are none."""
+        return self.validate_every or (10 if self.select == "best" else None)
 
 
 ObjectiveSection = Annotated[
@@ -228,12 +234,7 @@ class RunConfig(Frozen):
 
     @model_validator(mode="after")
     def _check_combination(self) -> "RunConfig":
-        problems: dict[Location, str] = {}
-        if self.train.validate_every and self.train.select == "last":
-            problems["train", "validate_every"] = (
-                "has no effect with select: last; use select: best or leave it out"
-            )
-        problems |= self._problems_of(self.objective, self.train)
+        problems = self._problems_of(self.objective, self.train)
         if self.pretrain:
             if self.train.init:
                 problems["train", "init"] = "has no effect with pretrain; leave one of the two out"
@@ -272,8 +273,9 @@ class RunConfig(Frozen):
             )
         if not train.amsgrad and train.optimiser in ("sgd", "radam"):
             problems["train", "amsgrad"] = f"has no effect with optimiser: {train.optimiser}; leave it out"
-        if train.select == "best" and not objective.segments:
-            problems["train", "select"] = f"{objective.name} segments nothing to validate: use last"
+        if train.looks_every and not objective.segments:
+            option = "select" if train.select == "best" else "validate_every"
+            problems["train", option] = f"{objective.name} segments nothing to validate: leave it out"
         if objective.warmup_epochs >= train.epochs:
             problems["objective", "warmup_epochs"] = (
                 f"is {objective.warmup_epochs} of {train.epochs} epochs: the networks would never "

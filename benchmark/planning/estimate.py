@@ -66,8 +66,8 @@ def run_seconds(run: PlannedRun, rate: Rate) -> Bounds:
     seconds = epochs * config.train.steps(work.samples) * step_seconds(run, rate)
     if config.test_name:
         seconds += work.tested * len(run.points) * case_seconds(run, rate)
-    if config.train.select == "best":
-        looks = -(-epochs // (config.train.validate_every or 10))
+    if config.train.looks_every:
+        looks = -(-epochs // config.train.looks_every)
         seconds += looks * work.validation_windows * rate.seconds[1:, 0].min()
     return seconds * np.array([1.0, 1 / rate.factor, rate.factor])
 

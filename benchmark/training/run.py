@@ -240,20 +240,21 @@ def set_up(
 def _validation(
     inputs: Inputs, backbone: Backbone, device: torch.device, trial: Trial | None
 ) -> Validation | None:
-    """How the training looks at validation cases: as `train.select` says, as a trial asks, or not at all."""
+    """How the training looks at validation cases: as `train` says, as a trial asks, or not at all."""
     config = inputs.config
 
     def look(cases: Iterable[str]) -> list[CaseRow]:
         return validate(config, inputs.store, backbone, device, cases)
 
     val = inputs.store.having(inputs.split.val, inputs.subset)
-    if config.train.select == "best":
+    if every := config.train.looks_every:
         if not val:
             raise InputError(
-                "train.select: best needs validation cases and the split has none: use select: last"
+                "train.select: best and train.validate_every need validation cases and the split has none: "
+                "leave them out"
             )
-        every = config.train.validate_every or 10
-        validation = Validation(lambda: mean_dice(look(val)), every, keep_best=True)
+        keep_best = config.train.select == "best"
+        validation = Validation(lambda: mean_dice(look(val)), every, keep_best)
     elif trial:
         validation = Validation(lambda: trial.score(look(trial.cases)), trial.every)
     else:

@@ -15,8 +15,8 @@ class Trial:
     """A run that is trained and validated, and not tested.
 
     Attributes:
-        every: epochs between two looks at validation cases. A run with `select: best` has looks of its own,
-            at all of them; `every`, `cases` and `score` are then not used.
+        every: epochs between two looks at validation cases. A run with `select: best` or `validate_every`
+            has looks of its own, at all of them; `every`, `cases` and `score` are then not used.
         cases: the validation cases of such a look; those of the end are all.
         score: of their rows; higher is better.
         hopeless: asked after each look, with the number of epochs done and the score, whether to give up.

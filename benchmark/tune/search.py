@@ -270,15 +270,15 @@ def _sampler(search: Search, number: int) -> optuna.samplers.BaseSampler:
 
 
 def _pruner(search: Search, place: Place) -> optuna.pruners.BasePruner:
-    pruner, first = search.pruner, search.validation.every
+    pruner, train = search.pruner, search.config(place.name).train
     if isinstance(pruner, MedianPruning):
         return optuna.pruners.MedianPruner(n_startup_trials=pruner.startup, n_warmup_steps=pruner.first)
     if isinstance(pruner, HalvingPruning):
-        first = max(pruner.first or first, first)
+        looks_at = train.looks_every or search.validation.every
+        first = max(pruner.first or looks_at, looks_at)
         if pruner.name == "asha":
             return optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=pruner.factor)
-        epochs = search.config(place.name).train.epochs
-        return optuna.pruners.HyperbandPruner(first, epochs, pruner.factor)
+        return optuna.pruners.HyperbandPruner(first, train.epochs, pruner.factor)
     return optuna.pruners.NopPruner()
 
 

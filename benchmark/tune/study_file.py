@@ -60,7 +60,8 @@ class Range(Frozen):
 class ValidationPlan(Frozen):
     """How a trial is looked at while it trains: every `every` epochs, on `cases` of the validation cases.
 
-    Its value at the end is over all of them. A run with `train.select: best` has looks of its own.
+    Its value at the end is over all of them. A run with `train.select: best` or
+    `train.validate_every` has looks of its own.
     """
 
     every: int = Field(10, ge=1)
@@ -198,14 +199,12 @@ class Search(Frozen):
             for value in known if isinstance(known, list) else (known.low, known.high):
                 self.grid(name, {**first, key: value})
         config = self.config(name)
-        looks_at = (
-            config.train.validate_every or 10 if config.train.select == "best" else self.validation.every
-        )
-        if config.train.select == "best" and self.validation != ValidationPlan():
+        looks_at = config.train.looks_every or self.validation.every
+        if config.train.looks_every and self.validation != ValidationPlan():
             raise self._file.error(
                 ("validation",),
-                "validation has no effect with train.select: best, whose looks are at all validation cases "
-                "every train.validate_every epochs: leave it out",
+                "validation has no effect with train.select: best or train.validate_every, whose looks are "
+                "at all validation cases: leave it out",
             )
         if self.pruner.name != "none" and looks_at >= config.train.epochs:
             raise self._file.error(

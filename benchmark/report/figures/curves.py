@@ -17,6 +17,8 @@ from benchmark.report.figures.style import STYLE, WIDTH, Look, legend, looks, ne
 Curve = Mapping[int, float]
 """Epoch -> value."""
 PANELS_A_ROW = 4
+VALIDATION = "validation Dice"
+"""Title of the looks at the validation cases, in the panel after those of the loss."""
 TERMS = {"preference": ("relative preference", 0), "beta": ("beta", 1)}
 """What is drawn per modality: its title, and the value that means no imbalance."""
 
@@ -55,9 +57,10 @@ def with_preference(study: Study) -> list[str]:
 
 
 def loss_curves(study: Study) -> Figure | None:
-    """Draw each part of the loss over the epochs, a line per method; None where nothing was recorded."""
+    """Draw parts of the loss, and validation, over the epochs, a line per method; None without records."""
     losses = {run.folder: _losses(run) for run in study.runs}
-    parts = list(dict.fromkeys(part for own in losses.values() for part in own))
+    parts = list(dict.fromkeys(part for own in losses.values() for part in own if part != VALIDATION))
+    parts += [VALIDATION] if any(VALIDATION in own for own in losses.values()) else []
     if not parts:
         return None
     rows = -(-len(parts) // PANELS_A_ROW)
@@ -101,6 +104,8 @@ def _losses(run: Run) -> dict[str, dict[int, float]]:
         for line in run.log:
             for part, value in line["loss"].items():
                 series.setdefault(part, {})[line["epoch"]] = value
+            if "validation" in line:
+                series.setdefault(VALIDATION, {})[line["epoch"]] = line["validation"]
         return series
 
     return guarded(run.path, read)

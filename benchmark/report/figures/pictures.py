@@ -15,7 +15,7 @@ from benchmark.report.data.scores import Scores, finite_mean, under_several
 from benchmark.report.figures.answer import MOST as MOST_LINES
 from benchmark.report.figures.answer import forest, rank_diagram
 from benchmark.report.figures.choice import chosen, chosen_text, only_rows
-from benchmark.report.figures.curves import loss_curves, preference_curves, with_preference
+from benchmark.report.figures.curves import VALIDATION, loss_curves, preference_curves, with_preference
 from benchmark.report.figures.heat_map import MOST_ROWS, heat_map
 from benchmark.report.figures.panel import PanelRow, panel
 from benchmark.report.figures.style import MOST
@@ -225,10 +225,12 @@ def _preference(section: Section) -> Iterator[Drawn]:
 
 def _losses(study: Study, which: str) -> Iterator[Drawn]:
     if figure := loss_curves(study):
+        titles = [axis.get_title("left") for axis in figure.axes]
+        looked = "; mean Dice of the validation cases, where runs looked at them" * (VALIDATION in titles)
         yield _drawn(
             f"{study.name}-loss",
             "Losses",
-            f"Mean of each part of the loss over an epoch's training cases. {OVER_RUNS}{which}",
+            f"Mean of each part of the loss over an epoch's training cases{looked}. {OVER_RUNS}{which}",
             "Each part of the loss over the epochs, one line per method",
             figure,
         )

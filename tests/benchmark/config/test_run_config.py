@@ -37,7 +37,6 @@ def test_stating_a_default_does_not_make_another_run():
         ({"objective": {"name": "baseline", "tau": 4}}, "objective.tau: no such option here"),
         ({"objective": {"name": "passion", "policy": "pdt"}}, "set profile: complete"),
         ({"objective": {"name": "baseline", "warmup_epochs": 9}, "train": {"epochs": 9}}, "lower it"),
-        ({"train": {"validate_every": 2}}, "has no effect"),
         ({"test": {"policy": "brats-2032"}}, "did you mean brats-2023"),
         ({"test": {"metrics": ["dise"]}}, "did you mean dice"),
         ({"test": {"outside": "nois-2"}}, "unknown degradation 'nois': did you mean noise"),
@@ -300,6 +299,7 @@ def test_a_teacher_is_pretrained_too():
         ({}, "pretrain.objective is missing"),
         ({"objective": "mae", "train": {"epoch": 3}}, "pretrain.train.epoch: no such option here"),
         ({"objective": "mae", "train": {"select": "best"}}, "pretrain.train.select: mae segments nothing"),
+        ({"objective": "mae", "train": {"validate_every": 2}}, "train.validate_every: mae segments nothing"),
         (
             {"objective": "mae", "train": {"init": "a.pth"}},
             "pretrain.train.init: a pre-training starts",

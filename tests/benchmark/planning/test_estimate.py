@@ -92,8 +92,10 @@ def test_what_is_trained_already_takes_its_tests_alone(tmp_path):
 def test_looks_at_validation_cases_take_time():
     tests = ({"outside": "noise-2", "window": 96}, {})
     last, best = run(*tests, epochs=25), run(*tests, epochs=25, select="best")
+    curve = run(*tests, epochs=25, validate_every=5)
     (rate,) = rates_of({last.shape: Timed([at(80, 1.0, [4.0, 0.0], [2.0, 0.0])])}).values()
     assert run_seconds(best, rate)[0] - run_seconds(last, rate)[0] == pytest.approx(3 * 50 * 36 * 2.0)
+    assert run_seconds(curve, rate)[0] - run_seconds(last, rate)[0] == pytest.approx(5 * 50 * 36 * 2.0)
 
 
 def test_what_was_not_timed_is_like_the_others_and_less_sure():

@@ -232,6 +232,19 @@ def test_curves_are_the_records(study):
     assert len(curves.axes[0].collections) == 4
 
 
+def test_looks_at_the_validation_cases_have_a_panel_of_their_own(tmp_path):
+    folder = record(tmp_path / "g", "baseline")
+    lines = [{**line, "validation": 0.2 * line["epoch"]} if line["epoch"] else line for line in folder.log()]
+    folder.truncate_log(0)
+    for line in lines:
+        folder.append_log(line)
+    section = next(section for section in contents(collect([tmp_path / "g"])) if section.study)
+    [(picture, figure)] = [drawn for drawn in pictures(section) if drawn[0].title == "Losses"]
+    assert [axis.get_title("left") for axis in figure.axes] == ["total", "validation Dice"]
+    assert figure.axes[1].lines[0].get_xydata().tolist() == [[1, 0.2], [2, 0.4]]
+    assert "mean Dice of the validation cases" in picture.text
+
+
 def test_subsets_of_a_panel_grow_from_what_training_lacked_most(study):
     assert growing_subsets(study) == [
         ("t2",),
