@@ -106,14 +106,35 @@ def test_the_board_is_that_of_its_runs(tmp_path):
     assert {path.name for path in (tmp_path / "runs").iterdir()} == hashes
 
 
-def test_weights_are_whole_and_small():
-    folders = sorted((RESULTS / "board" / "weights").iterdir())
-    assert len(folders) == 6
+@pytest.mark.parametrize(("name", "number"), [("board", 6), ("zoo", 11)])
+def test_weights_are_whole_and_small(name, number):
+    folders = sorted((RESULTS / name / "weights").iterdir())
+    assert len(folders) == number
     for folder in folders:
         content, weights = read_model(folder)
         assert content["weights"]["stored"] in FORMS[1:]
         assert sum(tensor.numel() for tensor in weights.values()) >= content["weights"]["parameters"]
-    size = sum(path.stat().st_size for folder in folders for path in folder.iterdir())
-    page = (RESULTS / "board" / "README.md").read_text()
+    size = sum(file_sizes(folder) for folder in folders)
+    page = (RESULTS / name / "README.md").read_text()
     assert f"{size / 1e6:.1f} MB in all" in page
     assert size < 50e6
+
+
+def file_sizes(folder):
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_the_zoo_s_weights_are_those_of_its_grid_and_its_table():
+    folder = RESULTS / "zoo"
+    page = (folder / "README.md").read_text()
+    table = (folder / "tables" / "weights-answer-dice.md").read_text()
+    trained = {config.hash: config for config in load_grid(str(folder / "zoo-weights.yaml")).configs}
+    for path in (folder / "weights").iterdir():
+        content, _ = read_model(path)
+        config = trained.pop(content["hash"])
+        title = network_title(path.name)
+        (scores,) = re.findall(rf"^\| {title} \| baseline ((?:\| [\d.]+ ){{4}})", table, re.M)
+        steps = config.train.epochs * content["data"]["cases"]["train"]
+        link = f"[{title}](weights/{path.name}/README.md)"
+        assert f"| {link} | {steps:,} | {file_sizes(path) / 1e6:.1f} {scores}|" in page
+    assert trained == {}
