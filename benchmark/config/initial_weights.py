@@ -11,9 +11,10 @@ from pathlib import Path
 from bench_errors import InputError
 from benchmark.run_folder.files import read_yaml
 from benchmark.run_folder.folder import WEIGHTS
+from benchmark.run_folder.model_folder import MODEL, MODEL_CONFIG
 from datasets.vocabulary import Description
 
-IN_FOLDERS = (WEIGHTS, "model.safetensors")
+IN_FOLDERS = (WEIGHTS, MODEL)
 """What a run folder and a model folder call their weights."""
 
 
@@ -51,8 +52,8 @@ def check_order(init: str, description: Description) -> None:
     path = Path(split_digest(init)[0])
     if (path / "config.yaml").is_file():
         learnt = read_yaml(path / "config.yaml").get("dataset", {})
-    elif (path / "config.json").is_file():
-        learnt = json.loads((path / "config.json").read_text(encoding="utf-8")).get("dataset", {})
+    elif (path / MODEL_CONFIG).is_file():
+        learnt = json.loads((path / MODEL_CONFIG).read_text(encoding="utf-8")).get("dataset", {})
     else:
         return
     for what in ("modalities", "classes"):

@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,14 +26,14 @@ from bench_errors import InputError
 from bench_registry import unknown
 from benchmark.evaluation.sliding_window import class_sums
 from benchmark.models.model_card import model_card
-from benchmark.models.stored_weights import FORMS, pack, unpack
-from benchmark.models.trained_model import MODEL, MODEL_CONFIG, Trained, load_trained
+from benchmark.models.trained_model import Trained, load_trained
 from benchmark.run_folder.folder import RunFolder
-from benchmark.training.seen_cases import PRINTS, learnt_from
+from benchmark.run_folder.model_folder import CARD, MODEL, MODEL_CONFIG, MODEL_FILES, PRINTS, checksum
+from benchmark.run_folder.stored_weights import FORMS, pack, unpack
+from benchmark.training.seen_cases import learnt_from
 from datasets.vocabulary import subsets
 from passion_bench import path_variables
 
-CARD = "README.md"
 TOLERANCE = 1e-5
 """Probabilities of the folder's network, in another process, may differ from the run's by this much."""
 
@@ -68,7 +67,7 @@ def export_model(run: str, out: Path, runs: Path, licence: str, stored: str = "f
         _write(model, beside, licence, stored, change)
         _check(model, beside)
         out.mkdir(parents=True, exist_ok=True)
-        for name in (MODEL, MODEL_CONFIG, PRINTS, CARD):
+        for name in MODEL_FILES:
             (out / name).unlink(missing_ok=True)
             if (beside / name).exists():
                 (beside / name).rename(out / name)
@@ -99,18 +98,20 @@ def _write(model: Trained, folder: Path, licence: str, stored: str, change: str)
     packed = pack(model.backbone.state_dict(), stored)
     weights = save({k: v.contiguous().clone() for k, v in packed.items()}, metadata={"format": "pt"})
     (folder / MODEL).write_bytes(weights)
+    prints = learnt_from(model.path)[1]
+    if prints:
+        (folder / PRINTS).write_text(json.dumps(sorted(prints)), encoding="utf-8")
     content = {
         **model.content,
         "weights": {
-            "sha256": sha256(weights).hexdigest(),
+            "sha256": checksum(folder / MODEL),
+            **({"learnt_from_sha256": checksum(folder / PRINTS)} if prints else {}),
             "parameters": sum(p.numel() for p in model.backbone.parameters()),
             **({"stored": stored, "change": change} if change else {}),
         },
         "environments": RunFolder(model.path).environments(),
     }
     (folder / MODEL_CONFIG).write_text(json.dumps(content, indent=1), encoding="utf-8")
-    if prints := learnt_from(model.path)[1]:
-        (folder / PRINTS).write_text(json.dumps(sorted(prints)), encoding="utf-8")
     (folder / CARD).write_text(model_card(content, _scores(model.path), licence), encoding="utf-8")
 
 

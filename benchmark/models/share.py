@@ -14,14 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from bench_errors import InputError
-from benchmark.models.export import CARD
-from benchmark.models.trained_model import MODEL, MODEL_CONFIG, read_model
-from benchmark.training.seen_cases import PRINTS
+from benchmark.run_folder.model_folder import MODEL_CONFIG, MODEL_FILES, read_model
 
 HUB = "hf:"
 """Begins the name of a repository of the hub: ``hf:OWNER/NAME``."""
-FILES = (MODEL, MODEL_CONFIG, CARD, PRINTS)
-"""What a model folder is made of; the last is not in each."""
 
 
 def push(model: Path, target: str, private: bool = False) -> str:
@@ -36,7 +32,7 @@ def push(model: Path, target: str, private: bool = False) -> str:
     """
     if not (model / MODEL_CONFIG).is_file():
         raise InputError(f"{model} is no model folder: make one with bench weights export RUN --out {model}")
-    for name in FILES:
+    for name in MODEL_FILES:
         if (model / name).is_symlink():
             raise InputError(f"{model / name} is a link, expected a file: put the file itself there")
     read_model(model)
@@ -51,8 +47,8 @@ def push(model: Path, target: str, private: bool = False) -> str:
         api.upload_folder(
             repo_id=name,
             folder_path=model,
-            allow_patterns=list(FILES),
-            delete_patterns=list(FILES),  # of an earlier model, say what that has learnt from
+            allow_patterns=list(MODEL_FILES),
+            delete_patterns=list(MODEL_FILES),  # of an earlier model, say what that has learnt from
             commit_message="Model folder of passion-bench",
         )
         return str(address)
@@ -74,7 +70,9 @@ def pull(source: str, out: Path, revision: str | None = None) -> None:
         if source.startswith(HUB):
             taken = Path(place) / "hub"
             arguments = {"repo_id": source.removeprefix(HUB), "revision": revision, "local_dir": taken}
-            _with_hub(source, lambda hub: hub.snapshot_download(**arguments, allow_patterns=list(FILES)))
+            _with_hub(
+                source, lambda hub: hub.snapshot_download(**arguments, allow_patterns=list(MODEL_FILES))
+            )
         elif revision:
             raise InputError(f"--revision is of a repository of the hub, {source} is a folder: leave it out")
         else:
@@ -87,7 +85,7 @@ def _copy(model: Path, out: Path) -> None:
     """Copy the files of a model folder; one that is not there goes there too."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
+        for name in MODEL_FILES:
             (out / name).unlink(missing_ok=True)
             if (model / name).exists():
                 shutil.copyfile(model / name, out / name)

@@ -4,16 +4,12 @@ It comes from a run folder, which `bench run` or `bench weights import` wrote, o
 `bench weights export`.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from backbones.contract import Backbone
@@ -22,18 +18,15 @@ from benchmark.config.editions import current_layout
 from benchmark.config.run_config import RunConfig, read_config
 from benchmark.evaluation.sliding_window import Flip, class_sums, flips_of
 from benchmark.models.confidence import recorded_dice
-from benchmark.models.stored_weights import unpack
 from benchmark.report.data.find import find_folder
 from benchmark.run_folder.checkpoint import load_weights
 from benchmark.run_folder.folder import RunFolder
+from benchmark.run_folder.model_folder import MODEL_CONFIG, read_model
 from benchmark.training.build import build_backbone
 from benchmark.training.precision import autocast, check_precision
 from datasets.preparation.crop import CENTRAL
 from datasets.preparation.likeness import Likeness
 from datasets.vocabulary import Description, Subset
-
-MODEL = "model.safetensors"
-MODEL_CONFIG = "config.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,26 +136,6 @@ def _as_tested(folder: RunFolder) -> dict[str, Any]:
             content["scores"] = recorded_dice(test.cases)
             break
     return content
-
-
-def read_model(path: Path, called: str = "") -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the content and the weights of a model folder, in errors `called` so.
-
-    Raises `InputError` where there is none, or it is not whole.
-    """
-    called = called or str(path)
-    if not (path / MODEL_CONFIG).is_file():
-        raise InputError(f"no model folder at {called}: give a folder with {MODEL_CONFIG} and {MODEL}")
-    try:
-        content = json.loads((path / MODEL_CONFIG).read_text(encoding="utf-8"))
-        found = sha256((path / MODEL).read_bytes()).hexdigest()
-        if found != content["weights"]["sha256"]:
-            raise ValueError(f"{MODEL} has another checksum than {MODEL_CONFIG} says")
-        return content, unpack(load_file(path / MODEL), content["weights"].get("stored", "fp32"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise InputError(
-            f"{called} is no whole model folder ({' '.join(str(error).split())}): copy it again"
-        ) from None
 
 
 def check_alike(models: Sequence[Trained]) -> None:

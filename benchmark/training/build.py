@@ -13,6 +13,7 @@ from bench_edges import space_of
 from bench_errors import InputError
 from benchmark.config.initial_weights import check_order, pinned_weights, weights_file
 from benchmark.config.run_config import RunConfig
+from benchmark.run_folder.model_folder import MODEL, MODEL_CONFIG, read_model
 from datasets.vocabulary import Description, presence
 
 if TYPE_CHECKING:
@@ -53,7 +54,11 @@ def initial_backbone(config: RunConfig, description: Description) -> "Backbone":
 
         file = weights_file(pinned_weights(config.train.init))
         check_order(config.train.init, description)
-        load_into(network, tensors_of(file, file.read_bytes()), f"train.init {file}")
+        if file.name == MODEL and (file.parent / MODEL_CONFIG).is_file():
+            _, weights = read_model(file.parent, f"train.init {file.parent}")
+        else:
+            weights = tensors_of(file, file.read_bytes())
+        load_into(network, weights, f"train.init {file}")
     return network
 
 

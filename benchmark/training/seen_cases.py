@@ -7,13 +7,12 @@ from typing import Any
 from bench_errors import InputError
 from benchmark.config.initial_weights import split_digest
 from benchmark.run_folder.files import write_atomically
+from benchmark.run_folder.model_folder import PRINTS
 from datasets.batches.split import PARTS, Split
 from datasets.store.store import CaseRecord, Store
 
 SPLIT = "split.json"
 """In a run folder: which cases it trained, validated and tested on."""
-PRINTS = "learnt_from.json"
-"""In a model folder: the hashes of the volumes that the model has learnt from, without names."""
 
 
 def write_learnt_from(folder: Path, store: Store, parts: Split, init: str | None) -> None:

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from docs_page import DOCS
+from recorded_runs import record
 
 NOTEBOOK = DOCS / "runs-with-pandas.ipynb"
 REPORTED = DOCS.parent / "results" / "headline" / "tables" / "phantom-mr2468-answer-dice.csv"
@@ -78,3 +79,17 @@ def test_its_means_are_those_of_the_report(executed):
     for (network, method), row in ours.iterrows():
         key = (titles[network], methods[method])
         assert (row["mean"], row["std"]) == pytest.approx((table[*key, "mean"], table[*key, "sd"]), abs=1e-4)
+
+
+def test_what_was_run_in_several_ways_is_told_apart(executed, tmp_path):
+    for seed in (1037, 1038):
+        for options in ({"tau": 4.0}, {"tau": 8.0}):
+            record(tmp_path, "passion", seed, options=options)
+        record(tmp_path, "baseline", seed, profile="complete")
+    cell = next(cell for cell, _ in executed[0] if "json_normalize" in "".join(cell["source"]))
+    counts = shown(cell, {**executed[1], "RUNS": tmp_path})
+    assert counts.stack().loc[lambda n: n > 0].to_dict() == {
+        ("complete", "rfnet", "baseline"): 2,
+        ("mr2468", "rfnet", "passion objective.tau=4.0"): 2,
+        ("mr2468", "rfnet", "passion objective.tau=8.0"): 2,
+    }

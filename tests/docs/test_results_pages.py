@@ -9,9 +9,9 @@ import pytest
 from backbones import BACKBONES
 from benchmark.board.build import build_site
 from benchmark.config.grid import load_grid
-from benchmark.models.stored_weights import FORMS
-from benchmark.models.trained_model import read_model
 from benchmark.report.data.names import network_title
+from benchmark.run_folder.model_folder import read_model
+from benchmark.run_folder.stored_weights import FORMS
 
 RESULTS = Path(__file__).parents[2] / "results"
 

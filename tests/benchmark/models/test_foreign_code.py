@@ -11,7 +11,8 @@ from recorded_runs import record
 from safetensors.torch import save_file
 
 from bench_errors import InputError
-from benchmark.models.trained_model import MODEL, MODEL_CONFIG, load_trained
+from benchmark.models.trained_model import load_trained
+from benchmark.run_folder.model_folder import MODEL, MODEL_CONFIG
 
 
 @pytest.fixture

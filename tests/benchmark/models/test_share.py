@@ -14,9 +14,9 @@ from bench_errors import InputError
 from benchmark.config.run_config import read_config
 from benchmark.models import share
 from benchmark.models.export import export_model
-from benchmark.models.stored_weights import FORMS
 from benchmark.models.trained_model import load_trained
 from benchmark.run_folder.checkpoint import save_weights
+from benchmark.run_folder.stored_weights import FORMS
 from benchmark.training.build import build_backbone
 from datasets.studies.brats import PHANTOM
 

@@ -8,7 +8,8 @@ import pytest
 
 from bench_errors import InputError
 from benchmark.models.unseen_cases import unseen_cases
-from benchmark.training.seen_cases import PRINTS, SPLIT
+from benchmark.run_folder.model_folder import PRINTS
+from benchmark.training.seen_cases import SPLIT
 from datasets.preparation.expected import expected_store
 from datasets.studies.brats import BRATS2020, BRATS2023
 

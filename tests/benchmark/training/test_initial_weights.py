@@ -11,6 +11,8 @@ from bench_errors import InputError
 from benchmark.config.grid import load_grid
 from benchmark.config.initial_weights import pinned_weights
 from benchmark.config.run_config import RunConfig
+from benchmark.run_folder.model_folder import MODEL, MODEL_CONFIG, PRINTS, checksum
+from benchmark.run_folder.stored_weights import FORMS, pack, unpack
 from benchmark.training.build import build_backbone, initial_backbone
 from benchmark.training.seen_cases import SPLIT, check_start, learnt_from, write_learnt_from
 from datasets.batches.split import Split
@@ -42,6 +44,36 @@ def test_a_network_starts_from_the_weights_of_a_folder_or_a_file(name, weights, 
     assert all(torch.equal(started[key], value) for key, value in weights.items())
     fresh = build_backbone(config(init), PHANTOM).state_dict()
     assert not torch.equal(fresh["fused_decoder.head.weight"], weights["fused_decoder.head.weight"])
+
+
+def model_folder(folder, weights, stored="fp32", prints=()):
+    save_file(pack(weights, stored), folder / MODEL)
+    (folder / PRINTS).write_text(json.dumps(list(prints)))
+    recorded = {"sha256": checksum(folder / MODEL), "learnt_from_sha256": checksum(folder / PRINTS)}
+    content = {"dataset": PHANTOM.to_dict(), "weights": {**recorded, "stored": stored}}
+    (folder / MODEL_CONFIG).write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("stored", FORMS)
+def test_a_network_starts_from_a_model_folder_however_its_weights_are_stored(stored, weights, tmp_path):
+    model_folder(tmp_path, weights, stored)
+    expected = unpack(pack(weights, stored), stored)
+    for init in (tmp_path, tmp_path / MODEL):
+        started = initial_backbone(config(init), PHANTOM).state_dict()
+        assert all(torch.equal(started[key], value) for key, value in expected.items())
+
+
+@pytest.mark.parametrize("name", [MODEL, PRINTS])
+def test_a_damaged_model_folder_is_no_start(name, weights, tmp_path):
+    model_folder(tmp_path, weights, prints=["0123456789abcdef"])
+    content = (tmp_path / name).read_bytes()
+    middle = len(content) // 2
+    (tmp_path / name).write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    with pytest.raises(InputError, match=rf"is no whole model folder \({name} has another checksum"):
+        initial_backbone(config(tmp_path), PHANTOM)
+    (tmp_path / name).unlink()
+    with pytest.raises(InputError, match=rf"{name} is not there|is a folder without weights"):
+        initial_backbone(config(tmp_path), PHANTOM)
 
 
 def test_weights_that_have_changed_or_are_not_there_are_refused(weights, tmp_path):

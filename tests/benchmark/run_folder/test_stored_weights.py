@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from benchmark.models.stored_weights import FORMS, STEP, pack, unpack
+from benchmark.run_folder.stored_weights import FORMS, STEP, pack, unpack
 
 
 @pytest.fixture
