@@ -38,7 +38,7 @@ torch:  # Install torch where BIN is
 
 demo: setup  ## Run the demo grid on synthetic data and make its report
 	$(BIN)/bench run --grid demo
-	$(BIN)/bench report --grid demo --out report/demo --overwrite
+	$(BIN)/bench report --grid demo --out report/demo --formats png --overwrite
 
 test: setup  ## Check style, types and architecture, and run the fast tests
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """The suite from outside: an installed wheel beside another package `datasets`, and what puts ours first."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -160,7 +161,7 @@ def test_the_wheel_holds_the_rooms_in_one_folder(wheel):
     wanted = {name for name in wanted if "__pycache__" not in name} - {"backbones/README.md"}
     names = set(zipfile.ZipFile(wheel).namelist())
     inside = {name.removeprefix("passion-bench/") for name in names if name.startswith("passion-bench/")}
-    assert inside == wanted
+    assert inside == wanted | {"commit.txt"}
     outside = {name for name in names if not name.startswith(("passion-bench/", "passion_bench-"))}
     assert outside == {"passion_bench.py"}
 
@@ -193,17 +194,9 @@ def test_the_wheel_lives_beside_another_datasets(wheel, theirs, tmp_path, ours_f
 def test_the_wheel_runs_and_reports_away_from_the_checkout(wheel, tmp_path):
     environment = Environment(tmp_path / "venv")
     environment.pip("install", "--no-deps", "--no-compile", wheel)
-    commit = [
-        "-c",
-        "user.name=a",
-        "-c",
-        "user.email=b",
-        "commit",
-        "--quiet",
-        "--allow-empty",
-        "--message=theirs",
-    ]
-    for command in (["init", "--quiet"], commit):  # the environment lies in a checkout of something else
+    options = ["--quiet", "--allow-empty", "--message=theirs"]
+    theirs = ["-c", "user.name=a", "-c", "user.email=b", "commit", *options]
+    for command in (["init", "--quiet"], theirs):  # the environment lies in a checkout of something else
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
     place = tmp_path / "somewhere"
     for name in ("datasets", "benchmark"):  # packages that a user may have
@@ -215,8 +208,10 @@ def test_the_wheel_runs_and_reports_away_from_the_checkout(wheel, tmp_path):
     environment.bench("run", "--grid", "mine.yaml", "--no-track", cwd=place, **plugin)
     report = ["report", "--grid", "mine.yaml", "--out", "report", "--formats", "png"]
     environment.bench(*report, cwd=place, **plugin)
-    [version] = environment.bench("--version", cwd=place).split()[1:]
-    assert f"Code at commit of version {version}." in (place / "report" / "report.md").read_text()
+    head, *modified = zipfile.ZipFile(wheel).read("passion-bench/commit.txt").decode().split()
+    assert re.fullmatch("[0-9a-f]{10}", head)
+    commit = f"{head} (modified)" if modified else head
+    assert f"Code at commit {commit}." in (place / "report" / "report.md").read_text()
     [run] = [path.parent.name for path in place.glob("runs/mine/*/config.yaml")]
     environment.bench("weights", "export", run, "--out", "model", cwd=place, **plugin)
     assert (place / "model" / "model.safetensors").exists()

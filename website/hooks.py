@@ -49,8 +49,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if part["code"]:  # a second word after a block's language is for our tests
             return re.sub(r"\A(`+\w+) \w+$", r"\1", part[0], flags=re.MULTILINE)
         path = _target(uri, part["link"])
-        if not path:  # figures of our results lie here as png alone
-            return part["text"] if part["link"].endswith((".pdf", ".svg")) else part[0]
+        if not path:
+            return part[0]
         link = part["link"].rstrip("/") + _page_of(path).removeprefix(path)
         return f"[{part['text']}]({link}{part['rest']})"
 

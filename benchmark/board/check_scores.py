@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from benchmark.board.rules import keeping, require
+from benchmark.board.rules import BrokenRule, keeping, require
 from benchmark.evaluation.metrics import METRICS, Scoring
 from benchmark.evaluation.score_maps import score_maps
 from benchmark.evaluation.segment_case import Segmentation
@@ -28,8 +28,10 @@ def checked_rows(test: TestFolder, inputs: Inputs, scoring: Scoring) -> tuple[tu
         require("scores", len(values) == len(recorded), "cases.csv has a score twice")
         wanted = list(_wanted(inputs, scoring))
         odd = sorted(values.keys() ^ set(wanted))
-        found = "" if not odd else f"cases.csv {'has' if odd[0] in values else 'lacks'} {', '.join(odd[0])!a}"
-        require("scores", not odd, f"{found[:200]}, and {len(odd) - 1} more like it")
+        if odd:
+            found = f"cases.csv {'has' if odd[0] in values else 'lacks'} {', '.join(odd[0])!a}"[:200]
+            more = f", and {len(odd) - 1} more like it" if odd[1:] else ""
+            raise BrokenRule("scores", found + more)
         rows = [values[key] for key in wanted]
         for row in rows:
             _check_possible(row, scoring)

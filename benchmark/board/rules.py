@@ -9,6 +9,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from yaml import YAMLError
 
@@ -60,5 +61,7 @@ def keeping(rule: str) -> Iterator[None]:
     except InputError as error:
         raise BrokenRule(rule, str(error)) from None
     except (OSError, YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise BrokenRule(rule, f"it cannot be read ({type(error).__name__}: {text})") from None
+        text = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        if isinstance(error, OSError) and error.filename:  # whose folder is one of ours
+            text = f"{Path(error.filename).name}: {error.strerror}"
+        raise BrokenRule(rule, f"it cannot be read ({text})") from None

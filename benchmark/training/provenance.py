@@ -26,6 +26,9 @@ from datasets.preparation.likeness import Likeness
 from datasets.store.store import Store
 from passion import OBJECTIVES
 
+COMMIT = "commit.txt"
+"""What a wheel and an sdist say it in, as setup.py wrote it."""
+
 
 def identity(inputs: Inputs) -> dict[str, str]:
     """Return the hashes of all that can change the weights; `training` is that of all of them together.
@@ -162,21 +165,19 @@ def environment(device: str, threads: int, precision: str, devices: int = 1) -> 
 
 
 def _commit() -> tuple[str, bool]:
-    """The commit of the code that runs, and whether it was changed since; empty outside a checkout."""
+    """The commit of the code that runs, and whether it was changed since; empty where nothing says it."""
     root = Path(__file__).parents[2]
-    if not (root / ".git").exists():  # an installed wheel may lie within a checkout of something else
-        return "", False
-    try:
-        head, status = (
-            subprocess.run(["git", "-C", root, *args], capture_output=True, text=True, check=True).stdout
-            for args in (
-                ["rev-parse", "--short=10", "HEAD"],
-                ["status", "--porcelain", "--untracked-files=no"],
-            )
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "", False
-    return head.strip(), bool(status.strip())
+    if (root / ".git").exists():  # not of a wheel that lies within a checkout of something else
+        describe = ["describe", "--always", "--exclude=*", "--abbrev=10", "--dirty= modified"]
+        command = ["git", "-C", str(root), *describe]
+        try:
+            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        except (OSError, subprocess.CalledProcessError):
+            return "", False
+    else:
+        said = (root / COMMIT).read_text(encoding="utf-8") if (root / COMMIT).exists() else ""
+    head, *modified = said.split() or [""]
+    return head, bool(modified)
 
 
 def _cpu() -> str:

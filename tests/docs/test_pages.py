@@ -10,6 +10,7 @@ from docs_page import DOCS, commands
 from benchmark.commands.app import app
 
 PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
+RESULTS = sorted((DOCS.parent / "results").glob("*/*.md"))
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 INDEX = "README.md"
 TESTS = Path(__file__).parent.parent
@@ -25,7 +26,7 @@ def anchors(page):
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", [*PAGES, *RESULTS], ids=name)
 def test_links_lead_somewhere(page):
     for link in LINK.findall(page.read_text()):
         if link.startswith("http"):
