@@ -16,7 +16,7 @@ from benchmark.launch.execute_grid import missing_points, run_folder
 from benchmark.launch.stores import check_store_names
 from benchmark.planning.work import Shape, Work, work_of
 from benchmark.run_folder.folder import STATES, RunFolder
-from benchmark.training.build import build_backbone
+from benchmark.training.build import initial_backbone
 from datasets.batches.split import published_cases
 from datasets.preparation.expected import expected_store
 from datasets.store.store import Store
@@ -138,8 +138,8 @@ def _copies(train: TrainConfig) -> int:
 
 
 def _weights(config: RunConfig, description: Description) -> int | str:
-    """How many weights a run's network has, or why it cannot be built."""
+    """How many weights a run's network has, or why it cannot be built or start from `train.init`."""
     try:
-        return sum(p.numel() for p in build_backbone(config, description).parameters())
+        return sum(p.numel() for p in initial_backbone(config, description).parameters())
     except InputError as error:
         return str(error)

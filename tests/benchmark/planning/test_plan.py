@@ -1,13 +1,14 @@
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from bench_errors import InputError
 from benchmark.commands.app import app
 from benchmark.config.grid import load_grid
 from benchmark.launch.execute_grid import run_folder
-from benchmark.planning import plan, show
+from benchmark.planning import show
 from benchmark.planning.plan import ROW_BYTES, WEIGHT_BYTES, plan_grid
 from benchmark.planning.probe import Point, Timed
 from benchmark.planning.show import parse_numbers
@@ -94,18 +95,20 @@ def test_a_dataset_of_which_nothing_is_known_is_in_no_figure(tmp_path, timed):
     assert "hours" not in result.output
 
 
-def test_a_network_that_cannot_be_built_is_named_and_no_obstacle(tmp_path, monkeypatch):
-    def build(config, description):
-        if config.backbone.width == 4:
-            raise InputError("not of width 4")
-        return build_backbone(config, description)
-
-    monkeypatch.setattr(plan, "build_backbone", build)
+def test_a_network_that_cannot_start_is_named_and_no_obstacle(tmp_path):
     text = "axes: {backbone: [{width: 2}, {width: 4}]}\ndata: {phantom: {cases: 6, size: 32}}\n"
     (tmp_path / "two.yaml").write_text(text)
+    grid = load_grid(str(tmp_path / "two.yaml"))
+    narrow = build_backbone(grid.configs[0], grid.datasets["phantom"])
+    save_file(narrow.state_dict(), tmp_path / "narrow.safetensors")
+    (tmp_path / "two.yaml").write_text(
+        f"{text}base: {{train: {{init: {tmp_path / 'narrow.safetensors'}}}}}\n"
+    )
     found = plan_grid(load_grid(str(tmp_path / "two.yaml")), tmp_path, {})
-    assert len(found.left) == 1
-    assert found.refused == {"not of width 4": 1}
+    assert [run.config.backbone.width for run in found.left] == [2]
+    [(why, count)] = found.refused.items()
+    assert "do not fit RFNet" in why
+    assert count == 1
 
 
 @pytest.fixture
