@@ -54,19 +54,31 @@ def test_no_slice_of_a_real_patient_is_kept():
     assert not [path for path in (RESULTS / "real").rglob("*") if path.suffix in images]
 
 
-def test_the_second_phantom_shows_the_floor_as_the_report_printed_it():
+@pytest.mark.parametrize(
+    "table", ["phantom2-complete-dice", "small-complete-dice", "small-mr2468-answer-dice"]
+)
+def test_the_second_phantom_has_the_tables_of_the_reports(table):
     folder = RESULTS / "phantom2"
     page = (folder / "README.md").read_text()
-    assert (folder / "tables" / "phantom2-complete-dice.md").read_text().split("\n\n")[0] in page
+    assert (folder / "tables" / f"{table}.md").read_text().split("\n\n")[0] in page
+
+
+def test_what_is_done_for_two_cores_is_kept():
+    folder = RESULTS / "phantom2"
+    with tarfile.open(folder / "runs.tar.xz") as archive:
+        done = {Path(name).parts[0] for name in archive.getnames() if Path(name).name == "done"}
+    assert done <= {config.folder for config in load_grid(str(folder / "small.yaml")).configs}
+    assert f"| {len(done)} run |" in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
     ("grid", "runs"),
     [
         ("headline2", 283),
-        ("headline-cpu", 53),
+        ("headline-cpu", 153),
         (RESULTS / "phantom2" / "questions2.yaml", 145),
         (RESULTS / "phantom2" / "floor.yaml", 1),
+        (RESULTS / "phantom2" / "small.yaml", 57),
     ],
 )
 def test_what_the_page_says_is_ready_is_that_large_and_has_the_floor(grid, runs):
