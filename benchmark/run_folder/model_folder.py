@@ -47,7 +47,7 @@ def read_model(path: Path, called: str = "") -> tuple[dict[str, Any], dict[str, 
         content = json.loads((path / MODEL_CONFIG).read_text(encoding="utf-8"))
         recorded = content["weights"]
         for name, digest in ((MODEL, recorded["sha256"]), (PRINTS, recorded.get("learnt_from_sha256"))):
-            if digest and checksum(path / name) != digest:
+            if digest is not None and checksum(path / name) != digest:
                 raise ValueError(f"{name} has another checksum than {MODEL_CONFIG} says")
         return content, unpack(load_file(path / MODEL), recorded.get("stored", "fp32"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
