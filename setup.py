@@ -17,12 +17,17 @@ ROOT, COMMIT = Path(__file__).parent, "commit.txt"
 
 
 def commit():
-    """Return the commit of this sdist or checkout, with `modified` behind it where that has been changed."""
+    """Return the commit of this sdist or checkout, with `modified` behind it where that has been changed.
+
+    It is empty where nothing says it, as where there is no git.
+    """
     if not (ROOT / ".git").exists():
         return (ROOT / COMMIT).read_text() if (ROOT / COMMIT).exists() else ""
     command = ["git", "-C", ROOT, "describe", "--always", "--exclude=*", "--abbrev=10", "--dirty= modified"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
 
 
 class SayCommit(sdist):

@@ -138,6 +138,7 @@ BROKEN = {
     "another split": ("split", text("split.json", "Phantom_001", "Phantom_009")),
     "weights from elsewhere": ("split", None),
     "another table": ("availability", text("availability.csv", ",1", ",0", 1)),
+    "no table": ("availability", lambda run: (run / "availability.csv").unlink()),
     "an epoch less": ("finished", text("log.jsonl", '{"epoch": 0', '{"epoch": 1')),
     "no finite loss": ("finished", text("log.jsonl", '"total": ', '"total": NaN, "was": ')),
     "not done": ("finished", lambda run: (run / "done").unlink()),
@@ -202,6 +203,7 @@ def test_what_breaks_a_rule_is_refused_by_its_name(handed_in, tmp_path, what):
         check_run(*unpack(changed(archive, tmp_path / "there", change), tmp_path / "place"), stores)
     assert refused.value.rule == rule, str(refused.value)
     assert "\n" not in str(refused.value)
+    assert str(tmp_path) not in str(refused.value), "where the keeper unpacks is nobody's business"
 
 
 def test_what_keeps_them_is_on_the_board_and_nothing_else_of_it(handed_in, tmp_path):
