@@ -1,5 +1,6 @@
 """The suite from outside: an installed wheel beside another package `datasets`, and what puts ours first."""
 
+import fcntl
 import os
 import re
 import subprocess
@@ -115,7 +116,10 @@ def dist(tmp_path_factory):
     """The folder of the sdist, and of the wheel built from it."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT]
-    subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=True)
+    # The build writes beside the sources, where another worker of the tests may be at it.
+    with (tmp_path_factory.getbasetemp().parent / "dist.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=True)
     return folder
 
 
