@@ -81,8 +81,9 @@ def test_two_workers_of_which_one_is_killed(tmp_path, storage, capsys):
     search, place = made(tmp_path)
     place = Place("stub", place.runs, storage)
     begin(search, place, "d474")
-    slow, quick = start(tmp_path, storage, 600), start(tmp_path, storage, 0)
-    lost = int(slow.stdout.readline())
+    slow = start(tmp_path, storage, 600)
+    lost = int(slow.stdout.readline())  # the quick one, started first, could leave it nothing to try
+    quick = start(tmp_path, storage, 0)
     quick.communicate()
     slow.send_signal(signal.SIGKILL)
     slow.wait()
