@@ -82,7 +82,8 @@ def begin(folder, home, end="finishes", **variables):
 
 def track(folder, home, end="finishes", **variables):
     """Start the process and wait for it; return its output and its warnings' lines."""
-    process = begin(folder, home, end, **variables)
+    finish = {"WANDB_FINISH_TIMEOUT": PATIENT["WANDB_FINISH_TIMEOUT"]}  # no server hangs at the end here
+    process = begin(folder, home, end, **{**finish, **variables})
     output, errors = process.communicate(timeout=200)
     assert process.returncode == (end == "killed"), errors
     assert list(home.iterdir()) == [], "tracking writes outside the run folder"

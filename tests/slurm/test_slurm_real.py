@@ -23,7 +23,7 @@ GRID = {
     "base": {
         "profile": "ir2468",
         "backbone": {"name": "rfnet", "width": 2},
-        "train": {"epochs": 2, "crop": 32, "lr": 0.002},
+        "train": {"epochs": 6, "crop": 32, "lr": 0.002},  # a signal after the first comes in time
     },
     "data": {"phantom": {"cases": 5, "size": 32, "seed": 0}},
 }

@@ -59,9 +59,9 @@ munged --force --key-file="$folder/munge.key" --socket="$folder/munge.socket" --
     --log-file="$folder/munged.log" --seed-file="$folder/munge.seed" 2>/dev/null
 slurmctld
 slurmd -N localhost
-for _ in $(seq 100); do
+for _ in $(seq 600); do
     [[ $(sinfo --noheader --format=%T 2>/dev/null | sort -u) == idle ]] && exit 0
     sleep 0.1
 done
-echo "no idle node after 10 s" >&2
+echo "no idle node after 60 s" >&2
 false

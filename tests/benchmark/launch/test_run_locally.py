@@ -265,8 +265,10 @@ def test_the_second_ctrl_c_and_too_long_a_stop_leave_nobody_behind(workers, monk
 def test_a_launcher_that_cannot_print_leaves_nobody_behind(workers, monkeypatch):
     run = workers.job("run", "sleep 1000 & echo $! > child; wait")
 
+    child = run.folder.path / "child"
+
     def broken(*_, **__):
-        until(lambda: (run.folder.path / "child").exists())
+        until(lambda: child.exists() and child.read_text())
         raise BrokenPipeError
 
     monkeypatch.setattr(run_locally, "make_view", lambda *_: make_view([], workers.console))
@@ -274,7 +276,7 @@ def test_a_launcher_that_cannot_print_leaves_nobody_behind(workers, monkeypatch)
     monkeypatch.setattr("benchmark.launch.view._PlainView.refresh", broken)
     with pytest.raises(BrokenPipeError):
         workers.launch(run)
-    assert _ends(int((run.folder.path / "child").read_text()))
+    assert _ends(int(child.read_text()))
 
 
 def test_what_a_dead_worker_started_ends_with_it(workers):

@@ -103,7 +103,7 @@ def dies(shape, slot, share, sender):
 
 def hangs(shape, slot, share, sender):
     sender.send(Point(16, [[1.0, 1.0]], 0))
-    time.sleep(60)
+    time.sleep(600)
 
 
 @pytest.fixture
@@ -134,5 +134,5 @@ def test_the_seconds_are_kept_whatever_the_processes_do(started, monkeypatch, pr
     monkeypatch.setattr(probe, "_time", process)
     began = time.monotonic()
     timed = probe.probe([shape()], SLOT, 20.0)
-    assert time.monotonic() - began < 50
+    assert time.monotonic() - began < 300
     assert list(timed.values()) == [Timed([Point(16, [[1.0, 1.0]], 0)], reason)]

@@ -92,8 +92,8 @@ class Server:
 
     def epochs(self):
         """The epochs of all lines of losses that have arrived."""
-        epochs = dict(self._ask("SELECT step, value FROM metrics WHERE key = 'epoch'"))
         steps = self._ask("SELECT step FROM metrics WHERE key = 'loss/total' ORDER BY step, id")
+        epochs = dict(self._ask("SELECT step, value FROM metrics WHERE key = 'epoch'"))  # of these and later
         return [int(epochs[step]) for (step,) in steps]
 
     def state(self):

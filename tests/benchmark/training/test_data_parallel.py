@@ -188,7 +188,7 @@ def test_a_run_on_two_devices_from_the_command_line(tmp_path, monkeypatch):
 @pytest.mark.long
 def test_a_run_whose_second_process_dies_fails_and_is_retried(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "pair.yaml").write_text(GRID.replace("epochs: 2", "epochs: 8"))
+    (tmp_path / "pair.yaml").write_text(GRID.replace("epochs: 2", "epochs: 40"))
     command = [sys.executable, "-m", "benchmark", "run", "--grid", "pair.yaml", "--no-track"]
     command += ["--device", "cpu", "--devices", "2", "--workers", "1", "--retries", "1"]
     process = subprocess.Popen(command)
