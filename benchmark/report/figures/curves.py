@@ -56,6 +56,12 @@ def with_preference(study: Study) -> list[str]:
     return [m for m in study.methods if any(_per_modality(study.first_run(m)).values())]
 
 
+def with_epochs(study: Study) -> list[str]:
+    """The methods whose first run has more than one epoch: `loss_curves` draws a line of them."""
+    first = {m: _losses(study.first_run(m)) for m in study.methods}
+    return [m for m, parts in first.items() if any(len(curve) > 1 for curve in parts.values())]
+
+
 def loss_curves(study: Study) -> Figure | None:
     """Draw parts of the loss, and validation, over the epochs, a line per method; None without records."""
     losses = {run.folder: _losses(run) for run in study.runs}

@@ -15,7 +15,13 @@ from benchmark.report.data.scores import Scores, finite_mean, under_several
 from benchmark.report.figures.answer import MOST as MOST_LINES
 from benchmark.report.figures.answer import forest, rank_diagram
 from benchmark.report.figures.choice import chosen, chosen_text, only_rows
-from benchmark.report.figures.curves import VALIDATION, loss_curves, preference_curves, with_preference
+from benchmark.report.figures.curves import (
+    VALIDATION,
+    loss_curves,
+    preference_curves,
+    with_epochs,
+    with_preference,
+)
 from benchmark.report.figures.heat_map import MOST_ROWS, heat_map
 from benchmark.report.figures.panel import PanelRow, panel
 from benchmark.report.figures.style import MOST
@@ -75,7 +81,7 @@ def pictures(section: Section, brief: bool = False) -> Iterator[Drawn]:
     study, which = section.study, _shown(section.scores, shown)
     yield from _missing([first.of_methods(shown)], study.name, which)
     yield from _preference(section)
-    yield from _losses(study.of_methods(shown), which)
+    yield from _losses(section)
     yield from _panels(section, study.of_methods(shown), 0 if brief else MOST_PANELS)
 
 
@@ -223,8 +229,13 @@ def _preference(section: Section) -> Iterator[Drawn]:
         )
 
 
-def _losses(study: Study, which: str) -> Iterator[Drawn]:
-    if figure := loss_curves(study):
+def _losses(section: Section) -> Iterator[Drawn]:
+    study, scores = section.study, section.scores[0]
+    assert study is not None
+    having = with_epochs(study)
+    shown = chosen([scores.of_methods(having)], MOST) if having else []
+    if figure := loss_curves(study.of_methods(shown)):
+        which = chosen_text(len(having), shown, scores.title, "Of those with several epochs, shown are")
         titles = [axis.get_title("left") for axis in figure.axes]
         looked = "; mean Dice of the validation cases, where runs looked at them" * (VALIDATION in titles)
         yield _drawn(

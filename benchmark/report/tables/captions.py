@@ -14,7 +14,7 @@ from benchmark.report.data.runs import Run, Study
 from benchmark.report.data.scores import Scores
 
 NETWORKS_ONLY = "the patients of these trained networks"
-"""What intervals are over where a method was trained once."""
+"""What intervals are over where a method, or what it is compared with, was trained once."""
 
 
 def caption(study: Study, lead: str) -> str:
@@ -58,8 +58,11 @@ def conditions(every: Sequence[Scores], others: Sequence[Study] = ()) -> str:
 
 def intervals(runs: Sequence[Run]) -> str:
     """Return what the 95 % intervals of the methods of `runs` are over."""
-    least = min(Counter(run.method for run in runs).values())
-    return NETWORKS_ONLY if least == 1 else "trainings and patients"
+    trainings = Counter(run.method for run in runs).values()
+    if max(trainings) == 1:
+        return NETWORKS_ONLY
+    once = f"; of a method that was trained once, over {NETWORKS_ONLY}"
+    return "trainings and patients" + once * (min(trainings) == 1)
 
 
 def tested(trainings: int) -> str:

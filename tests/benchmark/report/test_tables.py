@@ -15,7 +15,7 @@ from benchmark.report.data.scores import score
 from benchmark.report.tables import render
 from benchmark.report.tables.by_setting import ablation_tables, sweep_tables
 from benchmark.report.tables.by_subset import profile_table, subset_table
-from benchmark.report.tables.captions import conditions
+from benchmark.report.tables.captions import NETWORKS_ONLY, conditions, intervals
 from benchmark.report.tables.render import CHECK, DASH, MINUS, html, latex, markdown, wide_csv
 from benchmark.report.tables.table import Block, Cell, Column, Row, Table
 from benchmark.report.tables.worth import marginal_table, marginal_weights, shapley_table, shapley_weights
@@ -239,3 +239,20 @@ def test_a_p_is_never_printed_as_nothing():
     found = [render.number(p, 4) for p in (0.00004, 0.00006, 0.0, 0.25)]
     assert found == ["< 0.0001", "0.0001", "< 0.0001", "0.2500"]
     assert [render.number(v) for v in (0.0, 0.001, -0.001)] == ["0.00", "0.00", "0.00"]
+
+
+def test_captions_say_what_intervals_are_over(tmp_path):
+    for name, baselines, over in [
+        ("all once", [1037], NETWORKS_ONLY),
+        (
+            "one once",
+            [1037, 1038],
+            f"trainings and patients; of a method that was trained once, over {NETWORKS_ONLY}",
+        ),
+    ]:
+        record(tmp_path / name, "passion")
+        for seed in baselines:
+            record(tmp_path / name, "baseline", seed=seed)
+        assert intervals(collect([tmp_path / name]).runs) == over
+    record(tmp_path / "one once", "passion", seed=1038)
+    assert intervals(collect([tmp_path / "one once"]).runs) == "trainings and patients"
