@@ -232,8 +232,8 @@ def _preference(section: Section) -> Iterator[Drawn]:
 def _losses(section: Section) -> Iterator[Drawn]:
     study, scores = section.study, section.scores[0]
     assert study is not None
-    having = with_epochs(study)
-    shown = chosen([scores.of_methods(having)], MOST) if having else []
+    having = with_epochs(study) or study.methods
+    shown = chosen([scores.of_methods(having)], MOST)
     if figure := loss_curves(study.of_methods(shown)):
         which = chosen_text(len(having), shown, scores.title, "Of those with several epochs, shown are")
         titles = [axis.get_title("left") for axis in figure.axes]
