@@ -264,7 +264,6 @@ def test_the_second_ctrl_c_and_too_long_a_stop_leave_nobody_behind(workers, monk
 
 def test_a_launcher_that_cannot_print_leaves_nobody_behind(workers, monkeypatch):
     run = workers.job("run", "sleep 1000 & echo $! > child; wait")
-
     child = run.folder.path / "child"
 
     def broken(*_, **__):

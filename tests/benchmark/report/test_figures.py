@@ -226,11 +226,17 @@ def test_curves_are_the_records(study):
     losses = loss_curves(study)
     assert [axis.get_title("left") for axis in losses.axes] == ["total"]
     assert losses.axes[0].lines[0].get_ydata().tolist() == [3.0] * 3
-    assert with_epochs(study) == study.methods
     curves = preference_curves(study)
     # Two seeds: their mean, and a band between them.
     assert curves.axes[0].lines[0].get_ydata().tolist() == pytest.approx([-0.275, -0.1375, -0.275 / 3])
     assert len(curves.axes[0].collections) == 4
+
+
+def test_a_method_of_one_epoch_has_no_line(tmp_path):
+    record(tmp_path / "g", "passion")
+    once = record(tmp_path / "g", "baseline").path / "log.jsonl"
+    once.write_text(once.read_text().splitlines(keepends=True)[0])
+    assert with_epochs(collect([tmp_path / "g"]).studies()[0]) == ["RFNet + PASSION"]
 
 
 def test_looks_at_the_validation_cases_have_a_panel_of_their_own(tmp_path):
