@@ -134,11 +134,16 @@ def _read_grid(folder: Path) -> list[Run]:
 
 def _without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     """Tell the runs that an earlier grid has too from the others; a finished one goes before the rest."""
-    kept: dict[str, Run] = {}
+    kept: dict[Point, Run] = {}
     for run in sorted(runs, key=lambda run: run.state != "done"):
-        kept.setdefault(run.folder, run)
-    first = [run for run in runs if kept[run.folder] is run]
-    return first, [run for run in runs if kept[run.folder] is not run]
+        kept.setdefault(_point(run), run)
+    first = [run for run in runs if kept[_point(run)] is run]
+    return first, [run for run in runs if kept[_point(run)] is not run]
+
+
+def _point(run: Run) -> Point:
+    """What a run is called whatever tests its folder has; `Run.folder` names the test only among several."""
+    return run.path.name, run.test.name if run.test else ""
 
 
 def _split(done: Sequence[Run], split_by: Sequence[str]) -> list[Run]:

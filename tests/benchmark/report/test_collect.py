@@ -47,6 +47,22 @@ def test_a_finished_run_goes_before_the_same_one_unfinished(tmp_path):
     assert [(run.grid, run.state) for run in collected.repeated] == [("a", "failed")]
 
 
+def test_a_run_counts_once_where_another_grid_has_more_tests_of_it(tmp_path):
+    for seed in (1, 2, 3):
+        for objective in ("baseline", "passion"):
+            record(tmp_path / "a", objective, seed=seed)
+            again = record(tmp_path / "b", objective, seed=seed)
+            other, settings = again.test("other"), again.test(TEST).settings()
+            other.begin({**settings, "test": {"policy": "passion", "outside": "noise-2"}})
+            shutil.copy(again.test(TEST).cases, other.cases)
+            other.mark_done()
+    collected = collect([tmp_path / "a", tmp_path / "b"])
+    assert [run.grid for run in collected.repeated] == ["b"] * 6
+    [study] = collected.studies()
+    assert {study.methods.count(run.method) for run in study.runs} == {1}
+    assert {len(study.of_methods([method]).runs) for method in study.methods} == {3}
+
+
 def test_a_training_that_nothing_tests_is_left_out(tmp_path):
     record(tmp_path / "g", "baseline")
     shutil.rmtree(record(tmp_path / "g", "mae").path / "tests")
