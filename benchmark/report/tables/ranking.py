@@ -12,7 +12,7 @@ import numpy as np
 from benchmark.report.data.effects import Array, mean
 from benchmark.report.data.names import network_title, without_network
 from benchmark.report.data.ranking import PERMUTATIONS, MeanRanks, brats_ranks, mean_ranks
-from benchmark.report.data.scores import Scores
+from benchmark.report.data.scores import Scores, finite_mean
 from benchmark.report.tables.captions import NETWORKS_ONLY, conditions
 from benchmark.report.tables.gains import listed
 from benchmark.report.tables.rows import policy
@@ -103,7 +103,9 @@ def ranks_table(ranked: Blocks) -> Table:
 
 
 def places_table(every: Sequence[Scores]) -> Table | None:
-    """Return the study's methods in the order of the BraTS challenge's ranking; None where they are few.
+    """Return the study's methods in the order of the BraTS challenge's ranking.
+
+    None where they are few, or no patient has every modality.
 
     Args:
         every: of one study, one per metric. Distances count only where a policy does not reward a prediction
@@ -116,7 +118,10 @@ def places_table(every: Sequence[Scores]) -> Table | None:
     if len(methods) < LEAST or not used:
         return None
     items = np.concatenate([_by_patient(scores) for scores in used], axis=2)
-    ranks, p = brats_ranks(items)
+    whole = np.isfinite(items).any(axis=(0, 2))
+    if not whole.any():
+        return None
+    ranks, p = brats_ranks(items[:, whole])
     order = np.argsort(ranks, kind="stable").tolist()
     rows = tuple(Row((methods[i],), (Cell(float(ranks[i])), Cell(float(p[i]))), methods[i]) for i in order)
     return Table(
@@ -142,7 +147,10 @@ def places_table(every: Sequence[Scores]) -> Table | None:
 
 
 def _by_patient(scores: Scores) -> Array:
-    """Means over trainings and subsets, [methods, patients, plain regions], larger is better."""
+    """Means over subsets and the trainings that a patient tests, [methods, patients, plain regions].
+
+    Larger is better; nan for a patient who lacks a modality.
+    """
     weights = np.concatenate([scores.of_subsets(region)[-1:] for region in scores.plain])
-    means = [trainings.values.mean(axis=0) for trainings in scores.trainings(weights).values()]
+    means = [finite_mean(trainings.values, axis=0) for trainings in scores.trainings(weights).values()]
     return np.array(means) * (1 if scores.higher_is_better else -1)

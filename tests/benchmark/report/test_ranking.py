@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
+from recorded_runs import TEST, change, record
 from scipy.stats import friedmanchisquare
 
+from benchmark.report.data.collect import collect
 from benchmark.report.data.ranking import brats_ranks, mean_ranks
+from benchmark.report.data.scores import score
+from benchmark.report.tables.ranking import places_table
+from benchmark.run_folder.case_rows import read_rows, write_rows
 
 
 def test_critical_difference_of_the_textbook():
@@ -38,3 +43,31 @@ def test_p_is_that_of_all_swaps():
     assert ranks == pytest.approx([1, 2, 3])
     assert p[:2] == pytest.approx([2 / 2**8] * 2, abs=0.004)
     assert (brats_ranks(values)[1] == p)[:2].all()
+
+
+METHODS = {"baseline": 0.0, "passion": 0.2, "pmr": 0.1}
+
+
+def ranks_of(folder):
+    collected = collect([folder])
+    [study] = collected.studies()
+    table = places_table([score(collected.cases, study, "dice")])
+    return table and {row.method: row.cells[0].value for row in table.blocks[0].rows}
+
+
+def test_each_patient_of_a_cross_validation_ranks_by_its_own_fold(tmp_path):
+    for number, cases in enumerate((("case 1", "case 2"), ("case 3", "case 4"))):
+        for objective, strength in METHODS.items():
+            run = record(tmp_path, objective, strength=strength, cases=cases, name=f"{objective}-{number}")
+            change(run, config={"split": f"fold{number}of2"}, identity={"split": f"5p1it{number}"})
+    assert ranks_of(tmp_path) == {"RFNet + PASSION": 1, "RFNet + PMR": 2, "RFNet baseline": 3}
+
+
+def test_a_patient_who_lacks_a_modality_ranks_nothing(tmp_path):
+    for whole in ("case 1", "none"):
+        for objective, strength in METHODS.items():
+            cases = record(tmp_path / whole, objective, strength=strength).test(TEST).cases
+            rows = read_rows(cases)
+            write_rows(cases, [row for row in rows if row.case == whole or "t2" not in row.subset])
+    assert ranks_of(tmp_path / "case 1") == {"RFNet + PASSION": 1, "RFNet + PMR": 2, "RFNet baseline": 3}
+    assert ranks_of(tmp_path / "none") is None
