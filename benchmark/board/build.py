@@ -62,8 +62,8 @@ def _whole(collected: Collected) -> Collected:
     for entry in short:
         count = len(entry.trainings)
         print(f"left out: {entry.title} has {count} trainings, expected {LEAST} or more", file=sys.stderr)
-    out = {run.path for entry in short for run in entry.runs}
-    runs = tuple(run for run in collected.runs if run.path not in out)
+    out = {run.folder for entry in short for run in entry.study.of_methods([entry.method]).every_run}
+    runs = tuple(run for run in collected.runs if run.folder not in out)
     if not runs:
         raise InputError("no entry is left: add its other trainings with bench board add ARCHIVE")
     return replace(collected, runs=runs)

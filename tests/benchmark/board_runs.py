@@ -66,7 +66,7 @@ def changed(archive, place, change):
 
 
 def accept(board, objective, seed, strength, recomputed=True, **changes):
-    """A training on the board, as if it had been accepted."""
+    """A training on the board, as if it had been accepted; returns its `RunFolder`."""
     folder = record(board / RUNS, objective, seed, strength, identity=IDENTITY, **changes)
     accepted = {
         "archive": "a" * 64,
@@ -75,3 +75,4 @@ def accept(board, objective, seed, strength, recomputed=True, **changes):
         "time": "2026-11-29T01:02:03+0000",
     }
     (folder.path / RECORD).write_text(json.dumps(accepted))
+    return folder

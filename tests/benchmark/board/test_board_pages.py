@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from bench_program import bench
 from board_runs import accept
+from recorded_runs import POLICY, TEST
 
 from bench_errors import InputError
 from benchmark.board.build import build_site
@@ -145,6 +146,20 @@ def test_an_entry_with_too_few_trainings_left_is_on_no_page(tmp_path, capsys):
     shutil.rmtree(min((tmp_path / "board" / RUNS).glob("*baseline*")))
     with pytest.raises(InputError, match="no entry is left"):
         build_site(tmp_path / "board", tmp_path / "site")
+
+
+def test_an_entry_keeps_the_trainings_that_another_one_shares_with_it(tmp_path, capsys):
+    for seed in (1, 2, 3):
+        run = accept(tmp_path / "board", "baseline", seed, 0.0)
+        if seed > 1:
+            other = run.test("brats")
+            policy = {"metrics": {**POLICY, "policy": "brats-2022"}, "test": {"policy": "brats-2022"}}
+            other.begin({**run.test(TEST).settings(), **policy})
+            shutil.copy(run.test(TEST).cases, other.cases)
+            other.mark_done()
+    build_site(tmp_path / "board", tmp_path / "site")
+    assert "brats-2022 has 2 trainings" in capsys.readouterr().err
+    assert "1 entry of 3 trainings" in (tmp_path / "site" / "index.html").read_text()
 
 
 class Known:
