@@ -134,12 +134,15 @@ def _of_file(table: Availability) -> dict[str, Any]:
 
 def plugins(config: RunConfig) -> dict[str, Any]:
     """Say where the run's code of other packages comes from; nothing for runs without."""
+    named = {"backbone": (BACKBONES, config.backbone), "objective": (OBJECTIVES, config.objective)}
+    if config.pretrain:
+        named["pretraining"] = OBJECTIVES, config.pretrain.objective
     sources = {}
-    for registry, section in ((BACKBONES, config.backbone), (OBJECTIVES, config.objective)):
+    for kind, (registry, section) in named.items():
         if registry.kind_of(section.name) == "plugin":
             file = inspect.getsourcefile(registry.get(section.name))
             source = sha256(Path(file).read_bytes()).hexdigest() if file else ""
-            sources[registry.kind] = {"origin": registry.origin(section.name), "sha256": source}
+            sources[kind] = {"origin": registry.origin(section.name), "sha256": source}
     return {"plugins": sources} if sources else {}
 
 

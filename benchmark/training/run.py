@@ -26,7 +26,7 @@ from backbones.contract import Backbone
 from bench_errors import InputError
 from bench_lease import LeaseLost
 from benchmark import tracking
-from benchmark.config.run_config import RunConfig, read_config
+from benchmark.config.run_config import RunConfig, digest, read_config
 from benchmark.evaluation.metrics import Scoring
 from benchmark.evaluation.score_maps import mean_dice, score_maps
 from benchmark.evaluation.segment_case import Segmentation, segment_case
@@ -46,7 +46,7 @@ from benchmark.training.inputs import Inputs
 from benchmark.training.memory import room
 from benchmark.training.network_size import model_size
 from benchmark.training.precision import autocast, check_precision, use_precision
-from benchmark.training.provenance import check_identity, environment
+from benchmark.training.provenance import check_identity, environment, plugins
 from benchmark.training.seen_cases import write_learnt_from
 from benchmark.training.train import Training, Validation, train, why_not_captured
 from benchmark.training.trial import VALIDATION, Trial
@@ -343,6 +343,7 @@ def _unchanged(store_path: Path, folder: RunFolder) -> Iterator[None]:
         touched = {case for case in store.cases if now[case] and now[case] != before[case]}
         if changed := [case for case in sorted(touched) if store.damaged(case)]:
             folder.forget_results(tests_alone=trained)
+            shutil.rmtree(_degraded(folder), ignore_errors=True)  # of these voxels too
             raise InputError(
                 f"the store {store_path} changed while the run read it ({', '.join(changed[:3])}), so what "
                 "the run has come to is removed: restore the data (bench data verify) and run the grid again"
@@ -354,8 +355,10 @@ def _weights_of(config: RunConfig, folder: RunFolder) -> dict[str, Tensor]:
     needed = RunFolder(folder.path.with_name(config.folder))
     if not needed.trained:
         raise InputError(f"it needs {needed.path}, which is {needed.state()}, not done: run its grid again")
-    for name in ("data", "split"):
-        ours, theirs = (run.config()["identity"][name] for run in (folder, needed))
+    found, expected = needed.config()["identity"], folder.config()["identity"]
+    expected["plugins"] = digest(plugins(config))  # of the code that is there now
+    for name in ("data", "split", "plugins"):
+        ours, theirs = expected[name], found[name]
         if ours != theirs:
             raise InputError(
                 f"it needs {needed.path}, which has {name} {theirs}, this run {ours}: remove that folder and "

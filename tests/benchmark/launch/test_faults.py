@@ -203,6 +203,7 @@ def test_data_that_change_while_a_run_reads_them(begun, store, monkeypatch, chan
 
     def train(folder):
         save_checkpoint(folder, {"epoch": 1, "weights": torch.zeros(2)})
+        (folder.path / "degraded").mkdir()
         if change == "voxels":
             file.write_bytes(file.read_bytes()[:-1] + b"x")
         if change == "time":  # copied there again, say
@@ -222,6 +223,7 @@ def test_data_that_change_while_a_run_reads_them(begun, store, monkeypatch, chan
     assert begun.state() == "failed"
     # What was learnt from data that nobody knows is worth nothing; what was before some vanished is.
     assert (load_checkpoint(begun, CPU) is None) == (change == "voxels")
+    assert (begun.path / "degraded").exists() == (change != "voxels")
 
 
 def test_a_run_copied_to_another_machine_goes_on_there(begun, store, monkeypatch, tmp_path):
