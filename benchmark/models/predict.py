@@ -219,10 +219,12 @@ def segment_patient(
     warnings = [f"{p.file}: {p.message}" for p in examined.problems if p.severity == "warning"]
     unlike = _warnings(first, look, held)
     warnings += unlike
-    if not (like.orientation or orientation):
+    silent = [image for image in examined.images.values() if not image.orientation]
+    if silent and not orientation:
         warnings.append(
-            f"the header of {case.relative(like.path)} does not say where its axes point (qform and sform "
-            f"have code 0): taken as {held}{', as in training' * bool(trained_on)}; say it with --orientation"
+            f"the header of {case.relative(silent[0].path)} does not say where its axes point (qform and "
+            f"sform have code 0): taken as {held}{', as in training' * bool(trained_on)}; say it with "
+            "--orientation"
         )
     notes = [f"{p.file} {p.message}" for p in examined.problems if p.severity == "note"]
     if wanted != held:

@@ -113,7 +113,8 @@ def examine(case: Case, description: Description, labelled: bool = True) -> Exam
     if case.files or case.label or not case.faults:
         _check_presence(examined, description, labelled)
     _read(examined, description)
-    _check_headers(examined, description)
+    _check_orientations(examined, description)
+    _check_headers(examined)
     _resample(examined, description.grid, description)
     _checked(examined, description, description.grid)
     _note_negatives(examined)
@@ -135,7 +136,7 @@ def examine_images(case: Case, description: Description, resample: bool = False)
         examined.add("error", case.name, f"{found}: add the files or remove the case")
     first = next(iter(examined.images), "")
     grid = description.grid or first * resample
-    _check_headers(examined, description)
+    _check_headers(examined)
     _resample(examined, grid, description)
     return _checked(examined, description, grid)
 
@@ -233,13 +234,17 @@ def _resample(examined: Examined, grid: str, description: Description) -> None:
         examined.add(severity, examined.file(name), message)
 
 
-def _check_headers(examined: Examined, description: Description) -> None:
-    """Warn of headers that say two things of where the voxels lie, or nothing."""
+def _check_orientations(examined: Examined, description: Description) -> None:
+    """Warn of headers that do not say how the head lies."""
     if silent := [name for name, image in examined.images.items() if not image.orientation]:
         taken = f"{STORED}, as BraTS lies" if description.spatial_dims == 3 else "it lies"
         found = "the header does not say how the head lies (the codes of qform and sform are 0)"
         advice = f"it is taken as {taken}: look at it, and write the codes"
         examined.add("warning", examined.files(silent), f"{found}: {advice}")
+
+
+def _check_headers(examined: Examined) -> None:
+    """Warn of headers that say two things of where the voxels lie."""
     apart = {name: disagreement(image) for name, image in examined.images.items()}
     if odd := [name for name in apart if apart[name] > APART]:
         found = f"qform, or pixdim, and sform of the header disagree by {max(apart.values()):.3g} mm"
