@@ -35,7 +35,7 @@ def print_power(grid_folder: Path, gain: float) -> None:
     """
     if not gain > 0 or math.isinf(gain):
         raise InputError(f"--power: expected a gain above 0, found {gain:g}")
-    collected = collect([grid_folder])
+    collected = collect([grid_folder], ["policy"])
     metric = metrics_of(collected.cases)[0]
     every = [score(collected.cases, study, metric) for study in collected.studies()]
     found = [(scores, spreads) for scores in every if (spreads := _variances(scores))]

@@ -83,6 +83,17 @@ def test_a_plan_says_what_a_gain_takes_by_the_finished_runs(grid, capsys):
     assert {row[2] for row in rows} == {f"{100 * power(Variances(16.0, 0.0, 0.0), 2.0, 5, 2):.0f} %"}
 
 
+def test_a_plan_takes_runs_that_are_tested_under_two_policies(grid, capsys):
+    for seed in (1, 2, 3):
+        for objective in ("baseline", "passion"):
+            other = {"metrics": {"policy": "brats-2022"}, "test": {"policy": "brats-2022"}}
+            record(grid, objective, seed=seed, name=f"{objective}-{seed}-brats", **other)
+    print_power(grid, 2.0)
+    text = capsys.readouterr().out
+    assert "phantom, mr2468, policy passion: mean Dice (%)" in text
+    assert "4.0 between trainings, 0.0 between patients" in text
+
+
 def test_a_plan_by_power_needs_a_gain_and_repeated_trainings(grid, tmp_path):
     for gain in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="--power: expected a gain above 0"):
