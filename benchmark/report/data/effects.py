@@ -98,7 +98,7 @@ class Effect:
 
     @property
     def detectable(self) -> Array:
-        """The smallest true difference that such runs would show with probability `POWER`; nan for one."""
+        """The true difference whose interval leaves out 0 with probability `POWER`; nan for one training."""
         beyond = stdtrit(self.freedom, 1 - LEVEL / 2) + stdtrit(self.freedom, POWER)
         return self.error * (np.nan if self.of_these_networks else beyond)
 

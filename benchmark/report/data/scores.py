@@ -117,6 +117,11 @@ class Scores:
         groups = [of_cases == one for one in self.patients]
         return np.stack([finite_mean(self.values[:, group], axis=1) for group in groups], axis=1)
 
+    @property
+    def whole(self) -> int:
+        """The number of patients who have every modality: of whom there are gains."""
+        return int(np.isfinite(self.by_patient).all(axis=(2, 3)).any(axis=0).sum())
+
     def trainings(self, weights: Array) -> dict[str, Trainings]:
         """Return sums of each method's scores by patient, weighted by [columns, regions, subsets].
 

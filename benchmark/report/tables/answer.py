@@ -14,7 +14,7 @@ from benchmark.report.data.names import without_network
 from benchmark.report.data.runs import Run
 from benchmark.report.data.scores import AVERAGE, Scores
 from benchmark.report.tables.by_subset import OVER_SUBSETS, make_table
-from benchmark.report.tables.captions import conditions, intervals
+from benchmark.report.tables.captions import conditions, intervals, of_whole
 from benchmark.report.tables.gains import Gain, listed, network_of
 from benchmark.report.tables.rows import Line, policy
 from benchmark.report.tables.table import P_PLACES, Cell, Column, Row, Table
@@ -115,7 +115,7 @@ def number_table(scores: Scores, every: Sequence[Gain]) -> Table:
         columns=[Column(n, head, higher_is_better=up) for n, head in zip(numbers, heads, strict=True)],
         lines=lines,
         lead=f" by the number of modalities in testing: mean of {listed(scores.plain)} over all subsets of "
-        f"so many, and over {{tested}}{over if every else ''}",
+        f"so many, and over {{tested}}{of_whole(scores)}{over if every else ''}",
     )
     table = replace(table, conditions=conditions([scores]))
     if not every:
@@ -171,7 +171,7 @@ def _lead(scores: Scores, margin: float | None, primary: bool, perfect: bool) ->
     parts = [
         f" by network and method, {OVER_SUBSETS}",
         f"Mean: of {listed(scores.plain)}{', the primary endpoint' if primary else ''}",
-        "Gain: over the baseline of the same network, with its 95 % interval over "
+        f"Gain: over the baseline of the same network{of_whole(scores)}, with its 95 % interval over "
         f"{intervals(scores.study.runs)} (crossed random effects, Satterthwaite's degrees of freedom)",
     ]
     if primary:
@@ -183,6 +183,6 @@ def _lead(scores: Scores, margin: float | None, primary: bool, perfect: bool) ->
         parts.append(f"p (equivalent): of two one-sided tests against a difference of {margin:g}")
     parts += [
         "P(better): share of the pairs of trainings in which the method is better",
-        f"Detectable: the true gain that such runs would show with a chance of {100 * POWER:g} %",
+        f"Detectable: the true gain whose interval would leave out 0 with a chance of {100 * POWER:g} %",
     ]
     return ". ".join(parts + ["(PDT): trained on complete data, not ranked"] * perfect)

@@ -41,9 +41,9 @@ def conditions(every: Sequence[Scores], others: Sequence[Study] = ()) -> str:
     sentences += _outside(runs)
     if any(is_dedicated(run.config) for run in runs):
         sentences.append("Dedicated: a network for each subset, trained on the cases that have it.")
-    if fewest := max(scores.fewest for scores in every):
+    if fewest := [scores.fewest for scores in every if scores.fewest]:
         sentences.append(
-            f"Not every test case has every modality: a subset has {counted(fewest, 'case')} or more."
+            f"Not every test case has every modality: a subset has {counted(min(fewest), 'case')} or more."
         )
     sentences += _repeated(runs)
     sentences += [
@@ -61,8 +61,14 @@ def intervals(runs: Sequence[Run]) -> str:
     trainings = Counter(run.method for run in runs).values()
     if max(trainings) == 1:
         return NETWORKS_ONLY
-    once = f"; of a method that was trained once, over {NETWORKS_ONLY}"
+    once = f"; where a method, or what it is compared with, was trained once, over {NETWORKS_ONLY}"
     return "trainings and patients" + once * (min(trainings) == 1)
+
+
+def of_whole(scores: Scores) -> str:
+    """Say of how many patients a gain is, where some lack a modality: a mean has them, a gain has not."""
+    whole = scores.whole
+    return f" of the {counted(whole, 'patient')} with every modality" if whole < len(scores.patients) else ""
 
 
 def tested(trainings: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from benchmark.report.data.effects import LEVEL, Effect
 from benchmark.report.data.scores import Scores
-from benchmark.report.tables.captions import counted
+from benchmark.report.tables.captions import counted, of_whole
 from benchmark.report.tables.gains import Gain, listed
 from benchmark.report.tables.render import number, p_value
 
@@ -18,9 +18,11 @@ MOST = 16
 
 def endpoint(scores: Scores) -> str:
     """Return what the primary endpoint of a study is."""
+    of_gains = f"; gains{whole}" if (whole := of_whole(scores)) else ""
     return (
         f"{scores.study.dataset}, {scores.study.title}: mean {scores.title} of {listed(scores.plain)} over "
         f"all {len(scores.subsets)} subsets of modalities and {counted(len(scores.names), 'test case')}"
+        + of_gains
     )
 
 
@@ -72,7 +74,7 @@ def _verdict(p: float, effect: Effect) -> str:
     if p < LEVEL:
         return _p(p)
     detectable = number(float(effect.detectable[0]), 1)
-    return f"no difference shown ({_p(p)}), where {detectable} would likely have been"
+    return f"no difference shown ({_p(p)}); the interval of a gain of {detectable} would likely leave out 0"
 
 
 def _interval(gain: Gain, column: int = 0) -> str:

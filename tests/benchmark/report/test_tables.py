@@ -13,11 +13,14 @@ from benchmark.report.data.collect import collect
 from benchmark.report.data.names import method_titles
 from benchmark.report.data.scores import score
 from benchmark.report.tables import render
+from benchmark.report.tables.answer import answer_table, number_table
 from benchmark.report.tables.by_setting import ablation_tables, sweep_tables
 from benchmark.report.tables.by_subset import profile_table, subset_table
 from benchmark.report.tables.captions import NETWORKS_ONLY, conditions, intervals
+from benchmark.report.tables.gains import gains
 from benchmark.report.tables.render import CHECK, DASH, MINUS, html, latex, markdown, wide_csv
 from benchmark.report.tables.table import Block, Cell, Column, Row, Table
+from benchmark.report.tables.words import endpoint
 from benchmark.report.tables.worth import marginal_table, marginal_weights, shapley_table, shapley_weights
 from datasets.studies.myops import PHANTOM_HEART
 from datasets.vocabulary import subsets
@@ -242,13 +245,10 @@ def test_a_p_is_never_printed_as_nothing():
 
 
 def test_captions_say_what_intervals_are_over(tmp_path):
+    compared = "where a method, or what it is compared with, was trained once"
     for name, baselines, over in [
         ("all once", [1037], NETWORKS_ONLY),
-        (
-            "one once",
-            [1037, 1038],
-            f"trainings and patients; of a method that was trained once, over {NETWORKS_ONLY}",
-        ),
+        ("one once", [1037, 1038], f"trainings and patients; {compared}, over {NETWORKS_ONLY}"),
     ]:
         record(tmp_path / name, "passion")
         for seed in baselines:
@@ -256,3 +256,21 @@ def test_captions_say_what_intervals_are_over(tmp_path):
         assert intervals(collect([tmp_path / name]).runs) == over
     record(tmp_path / "one once", "passion", seed=1038)
     assert intervals(collect([tmp_path / "one once"]).runs) == "trainings and patients"
+
+
+def test_captions_say_of_how_many_patients_gains_are(tmp_path):
+    """Of six, four lack T2: means are over all cases, gains over the two that have every modality."""
+    cases = CASES[:6]
+    for objective, strength in (("baseline", 0.0), ("passion", 0.1)):
+        folder = record(tmp_path / "g", objective, strength=strength, cases=cases)
+        rows = pd.read_csv(single_test(folder) / "cases.csv")
+        lacking = rows["case"].isin(cases[2:]) & rows["subset"].str.contains("t2")
+        rows[~lacking].to_csv(single_test(folder) / "cases.csv", index=False)
+    scores = scores_of(tmp_path / "g")["mr2468"]
+    [gain] = every = gains(scores)
+    assert scores.whole == gain.effect.patients[0] == 2
+    said = "of the 2 patients with every modality"
+    assert f"Gain: over the baseline of the same network {said}, with" in answer_table(scores, every).caption
+    assert f"6 test cases {said}; Gain:" in number_table(scores, every).caption
+    assert endpoint(scores).endswith(f"and 6 test cases; gains {said}")
+    assert "a subset has 2 cases or more" in conditions([scores])
