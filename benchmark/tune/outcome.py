@@ -91,7 +91,7 @@ def importance(study: optuna.Study, search: Search, goal: int) -> dict[str, floa
         found = optuna.importance.get_param_importances(
             study,
             evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
-            target=lambda trial: float(trial.values[goal]),
+            target=lambda trial: -float(trial.values[goal]),  # the better ones of a target are the lower ones
         )
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 

@@ -106,11 +106,14 @@ def _pruning(trial: optuna.Trial, folder: RunFolder) -> Callable[[int, float], b
         if len(trial.study.directions) > 1:
             return False
         earlier = {line["epoch"] + 1: line["validation"] for line in folder.log() if "validation" in line}
+        answer = False
         for step, value in {**earlier, epochs: score}.items():
             if step not in reported:
                 trial.report(value, step)
                 reported.add(step)
-        return trial.should_prune()
+                # Asked after each: a rung of ASHA that is passed unasked is given the last value instead.
+                answer = trial.should_prune()
+        return answer
 
     return hopeless
 

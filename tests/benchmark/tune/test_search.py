@@ -13,6 +13,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
+from recorded_runs import record
 from stub_study import made, stub_objective, worked
 
 from bench_errors import InputError
@@ -64,6 +65,23 @@ def test_a_value_that_is_no_number_fails_its_trial(tmp_path):
     work(study, search, place, lambda trial: [float("nan")], 1, None)
     assert study.get_trials()[0].state == TrialState.FAIL
     assert study.get_trials()[0].user_attrs["reason"] == "ValueError: its value is nan"
+
+
+def test_a_trial_begun_again_is_judged_by_what_it_had_at_each_look(tmp_path):
+    """ASHA's first rung is after the first look, whose value it keeps however much later it is asked."""
+    rungs = []
+    for looks in ([1, 2, 3], [3]):  # the second worker comes to the third look, two were logged by another
+        pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1)
+        study = optuna.create_study(pruner=pruner, direction="maximize")
+        trial, folder = study.ask(), record(tmp_path, "passion", seed=len(looks))
+        (folder.path / "log.jsonl").unlink()
+        hopeless = worker._pruning(trial, folder)
+        for epoch in (1, 2, 3):
+            if epoch in looks:
+                hopeless(epoch, epoch / 10)
+            folder.append_log({"epoch": epoch - 1, "validation": epoch / 10})
+        rungs.append(study.get_trials()[0].system_attrs)
+    assert rungs[0] == rungs[1] == {"completed_rung_0": 0.1}
 
 
 @pytest.mark.parametrize("pruner", ["median", "asha", "hyperband", "none"])

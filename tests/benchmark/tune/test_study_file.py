@@ -69,6 +69,10 @@ def test_the_cases_looked_at_are_drawn_among_the_validation_cases_alone(tmp_path
             {"base": {"train": {"epochs": 20, "select": "best"}}, "validation": {"every": 2}},
             "validation has no effect with train.select: best",
         ),
+        (
+            {"goal": "worst", "base": {"train": {"epochs": 20, "validate_every": 5}}, "validation": {}},
+            "goal: worst judges a trial by its worst subset",
+        ),
         ({"spaec": {}}, "no such option"),
     ],
 )

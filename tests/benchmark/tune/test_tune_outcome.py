@@ -2,10 +2,13 @@
 
 from io import StringIO
 
+import numpy as np
+import optuna
 import pandas as pd
 import pytest
 import yaml
-from optuna.trial import TrialState
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
 from PIL import Image
 from rich.console import Console
 from stub_study import quality, worked
@@ -69,6 +72,18 @@ def test_importances_see_what_matters(finished):
     found = importance(study, search, 0)
     assert next(iter(found)) in ("objective.tau", "objective.lambda1")
     assert abs(sum(found.values()) - 1) < 1e-9
+
+
+def test_importances_are_of_what_makes_a_trial_good():
+    """Here `a` orders the good trials, and `b` alone makes failures."""
+    study = optuna.create_study(direction="maximize")
+    ranges = {name: FloatDistribution(0, 1) for name in "ab"}
+    for a, b in np.random.default_rng(0).random((200, 2)):
+        value = a if b < 0.7 else -1.0
+        study.add_trial(create_trial(params={"a": a, "b": b}, distributions=ranges, value=value))
+    found = importance(study, None, 0)
+    assert list(found) == ["a", "b"]
+    assert found["a"] > 0.9
 
 
 def test_a_row_of_a_table_is_the_best_trial_with_its_value(finished, outcome):
