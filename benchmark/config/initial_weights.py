@@ -30,6 +30,12 @@ def weights_file(init: str) -> Path:
     )
 
 
+def weights_folder(init: str) -> Path:
+    """Return the folder that says what the weights of `train.init` have learnt: itself, or where they lie."""
+    path = Path(split_digest(init)[0])
+    return path.parent if path.name in IN_FOLDERS and path.is_file() else path
+
+
 def pinned_weights(init: str) -> str:
     """Return `init` with a digest of its file; raise `InputError` where a given one is not that any more."""
     path, digest = split_digest(init)
@@ -49,7 +55,7 @@ def check_order(init: str, description: Description) -> None:
     Weights go by numbers, so each encoder would see another contrast than it knows. What is called otherwise
     altogether may be meant. Files that lie in no folder of a run or model do not say it.
     """
-    path = Path(split_digest(init)[0])
+    path = weights_folder(init)
     if (path / "config.yaml").is_file():
         learnt = read_yaml(path / "config.yaml").get("dataset", {})
     elif (path / MODEL_CONFIG).is_file():

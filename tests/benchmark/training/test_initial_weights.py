@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from bench_errors import InputError
 from benchmark.config.grid import load_grid
-from benchmark.config.initial_weights import pinned_weights
+from benchmark.config.initial_weights import IN_FOLDERS, pinned_weights
 from benchmark.config.run_config import RunConfig
 from benchmark.run_folder.model_folder import MODEL, MODEL_CONFIG, PRINTS, checksum
 from benchmark.run_folder.stored_weights import FORMS, pack, unpack
@@ -147,6 +147,10 @@ def test_weights_that_have_learnt_from_test_cases_are_no_start(tmp_path):
     write_learnt_from(init, store, Split(("one",), (), ("two",)), None)
     check_start(f"{init}#0123456789ab", store, Split(("one", "three"), (), ("two",)))
     check_start(str(init), store, Split(("one",), (), ("one",)))  # the run learns from it anyway
+    for name in IN_FOLDERS:
+        (init / name).touch()
+        with pytest.raises(InputError, match="has learnt from 1 of the run's test cases"):
+            check_start(str(init / name), store, Split(("two",), (), ("one",)))
     check_start("weights.pth", store, Split(("two",), (), ("one",)))  # nobody knows
     with pytest.raises(InputError, match=r"has learnt from 1 of the run's test cases \(one\)"):
         check_start(str(init), store, Split(("two",), (), ("one",)))
