@@ -72,6 +72,11 @@ def evaluate_run(
     check_alike(models)
     _check_tested_alike(models)
     model = models[0]
+    if outside and model.subset:
+        raise InputError(
+            f"--outside {outside} has no effect: {model.name} is dedicated to {'+'.join(model.subset)} and "
+            "sees that alone: leave it out"
+        )
     use_precision(model.precision(target))
     store = Store.open(dataset)
     _check_fits(model, store)

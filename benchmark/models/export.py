@@ -26,7 +26,7 @@ from bench_errors import InputError
 from bench_registry import unknown
 from benchmark.evaluation.sliding_window import class_sums
 from benchmark.models.model_card import model_card
-from benchmark.models.trained_model import Trained, load_trained
+from benchmark.models.trained_model import Trained, load_trained, own_test
 from benchmark.run_folder.folder import RunFolder
 from benchmark.run_folder.model_folder import CARD, MODEL, MODEL_CONFIG, MODEL_FILES, PRINTS, checksum
 from benchmark.run_folder.stored_weights import FORMS, pack, unpack
@@ -116,9 +116,9 @@ def _write(model: Trained, folder: Path, licence: str, stored: str, change: str)
 
 
 def _scores(run: Path) -> Path:
-    """The scores of the run's first test on its own data; of before edition 2, beside its configuration."""
-    tests = [test for test in RunFolder(run).tests() if "evaluated" not in test.settings()]
-    return tests[0].cases if tests else run / "cases.csv"
+    """The scores of the run's own test, where it is done; of before edition 2, beside its configuration."""
+    test = own_test(RunFolder(run))
+    return test.cases if test else run / "cases.csv"
 
 
 def _check(model: Trained, folder: Path) -> None:

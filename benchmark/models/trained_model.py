@@ -22,8 +22,9 @@ from benchmark.report.data.find import find_folder
 from benchmark.run_folder.checkpoint import load_weights
 from benchmark.run_folder.folder import RunFolder
 from benchmark.run_folder.model_folder import MODEL_CONFIG, read_model
+from benchmark.run_folder.tests import TestFolder
 from benchmark.training.build import build_backbone
-from benchmark.training.precision import autocast, check_precision
+from benchmark.training.precision import autocast, check_precision, use_precision
 from datasets.preparation.crop import CENTRAL
 from datasets.preparation.likeness import Likeness
 from datasets.vocabulary import Description, Subset
@@ -85,6 +86,7 @@ class Trained:
     ) -> Tensor:
         """Return what `sliding_window.class_sums` does for one subset [C, *space], on the CPU."""
         modalities, window = self.description.modalities, self.config.window
+        use_precision(self.precision(device))  # each time: those of an ensemble may differ
         with autocast(self.precision(device), device):
             sums = class_sums(self.backbone, volumes, [subset], modalities, window, device, flips=flips)
         return sums[0].cpu()
@@ -126,16 +128,20 @@ def _read(text: str, runs: Path) -> tuple[Path, dict[str, Any], dict[str, Tensor
 
 
 def _as_tested(folder: RunFolder) -> dict[str, Any]:
-    """The content of a run's `config.yaml` with settings and scores of the first test on its own data."""
+    """The content of a run's `config.yaml` with settings and scores of its own test."""
     content = folder.config()
     content["config"] = current_layout(content["config"])
-    for test in folder.tests():
+    if test := own_test(folder):
         settings = test.settings()
-        if "evaluated" not in settings:
-            content["config"]["test"], content["metrics"] = settings["test"], settings["metrics"]
-            content["scores"] = recorded_dice(test.cases)
-            break
+        content["config"]["test"], content["metrics"] = settings["test"], settings["metrics"]
+        content["scores"] = recorded_dice(test.cases)
     return content
+
+
+def own_test(folder: RunFolder) -> TestFolder | None:
+    """Return the first test of a run on its own data that is done; None where none is."""
+    tests = (test for test in folder.tests() if test.done and "evaluated" not in test.settings())
+    return next(tests, None)
 
 
 def check_alike(models: Sequence[Trained]) -> None:

@@ -1,6 +1,7 @@
 """Model folders sent and taken: the real client against a stand-in of the hub, and from folder to folder."""
 
 import json
+import shutil
 import sys
 from hashlib import sha256
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from bench_program import bench
 from hub_server import TOKEN, HubServer
+from lone_test_folder import single_test
 from recorded_runs import record
 
 from bench_errors import InputError
@@ -16,6 +18,7 @@ from benchmark.models import share
 from benchmark.models.export import export_model
 from benchmark.models.trained_model import load_trained
 from benchmark.run_folder.checkpoint import save_weights
+from benchmark.run_folder.folder import RunFolder
 from benchmark.run_folder.stored_weights import FORMS
 from benchmark.training.build import build_backbone
 from datasets.studies.brats import PHANTOM
@@ -39,6 +42,23 @@ def model(run, tmp_path_factory):
     change = export_model(str(run.path), out, run.path.parent, "cc-by-4.0", "bf16")
     assert "weights differ from the tested ones by" in change
     return out
+
+
+def test_a_run_whose_test_is_not_done_tells_no_scores(run, tmp_path):
+    begun = tmp_path / "runs" / "small" / run.path.name
+    shutil.copytree(run.path, begun)
+    (single_test(RunFolder(begun)) / "done").unlink()
+    export_model(str(begun), tmp_path / "model", tmp_path / "runs", "cc-by-4.0", "fp32")
+    assert "Not tested with passion-bench." in (tmp_path / "model" / "README.md").read_text()
+    assert "scores" not in load_trained(str(begun), tmp_path).content
+
+
+def test_a_network_predicts_at_the_precision_of_its_run(run, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # as torch has it
+    monkeypatch.setattr("benchmark.models.trained_model.class_sums", lambda *_, **__: torch.zeros(1, 4, 1))
+    model = load_trained(str(run.path), run.path.parent)
+    model.class_sums(torch.zeros(4, 1), ("flair",), torch.device("cpu"), [()])
+    assert not torch.backends.cudnn.allow_tf32
 
 
 @pytest.fixture
