@@ -83,7 +83,7 @@ def plan_grid(grid: Grid, runs: Path, stores: dict[str, Path]) -> Plan:
     weights, works = dict[object, int | str](), dict[object, Work]()
     for folder, points in missing_points(grid, runs).items():
         config, description = points[0], grid.datasets[points[0].dataset]
-        network = (str(config.backbone), config.dataset, config.train.crop)
+        network = (str(config.backbone), config.dataset, config.train.crop, config.train.init)
         if network not in weights:
             weights[network] = _weights(config, description)
         size = weights[network]

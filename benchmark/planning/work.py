@@ -41,6 +41,8 @@ class Shape:
         facts["objective"] = {k: v for k, v in options.items() if k != "warmup_epochs"}
         steps = ("crop", "batch_size", "recompute", "compile", "optimiser")
         facts["train"] = {option: getattr(config.train, option) for option in steps}
+        if only := config.subset(description.modalities):
+            facts["train"]["dedicated"] = f"{len(only)} of {len(description.modalities)} modalities"
         facts["test"] = {}
         for key in TestConfig.model_fields:
             values = [str(test.get(key)) for test in tests]

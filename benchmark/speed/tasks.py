@@ -41,7 +41,7 @@ from benchmark.training.memory import peak
 from benchmark.training.precision import DTYPES, autocast
 from benchmark.training.train import Training, moved, record_steps, train_step
 from datasets.batches.loader import LoadedBatch, Loader
-from datasets.vocabulary import Description, table_subsets
+from datasets.vocabulary import Description, Subset, table_subsets
 
 PASSES = 3
 """How often a step moves each block's input and output at least: forward, and in both gradients."""
@@ -237,6 +237,7 @@ def scoring(
     `resident`: of predictions that are on the device, where it can be done there.
     """
     labels, maps = blobs(description, space)
+    maps = maps[: len(_subsets(config, description))]
     chosen = Scoring.of(config.test.model_dump())
     if resident and can_score(chosen, description.spatial_dims):
         there = torch.from_numpy(np.stack([labels, *maps])).to(device)
@@ -268,6 +269,12 @@ def blobs(description: Description, space: Sequence[int]) -> tuple[np.ndarray, l
         labels[np.broadcast_to(distance < 0.2 * edge * (1 - i / len(description.classes)), space)] = value
     count = len(table_subsets(description))
     return labels, [np.roll(labels, 1 + k % 5, axis=k % dims) for k in range(count)]
+
+
+def _subsets(config: RunConfig, description: Description) -> Sequence[Subset]:
+    """What the run is tested on: every subset, or the one that its network is dedicated to."""
+    only = config.subset(description.modalities)
+    return [only] if only else table_subsets(description)
 
 
 def begin(setting: Measurement) -> torch.device:
@@ -304,7 +311,7 @@ def prediction(
     """Return what segments a volume [X, Y, Z] for every subset."""
     volumes = noise(len(description.modalities), *space)
     poor, flips = volumes if config.test.outside else None, config.test.flips
-    subsets, modalities = table_subsets(description), description.modalities
+    subsets, modalities = _subsets(config, description), description.modalities
 
     def predict_all() -> object:
         with autocast(config.precision, device):

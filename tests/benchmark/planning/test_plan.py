@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
@@ -126,6 +127,15 @@ def timed(monkeypatch):
 
     monkeypatch.setattr(show, "start", lambda slot: None)
     monkeypatch.setattr(show, "probe", probe)
+
+
+def test_networks_that_start_otherwise_are_counted_apart(tmp_path):
+    torch.save({"other": torch.zeros(1)}, tmp_path / "other.pth")
+    for starts in ("other.pth, null", "null, other.pth"):
+        text = f"axes: {{train.init: [{starts}], seed: [1, 2]}}\ndata: {{phantom: {{cases: 6, size: 32}}}}\n"
+        (tmp_path / "starts.yaml").write_text(text.replace("other", str(tmp_path / "other")))
+        plan = plan_grid(load_grid(str(tmp_path / "starts.yaml")), tmp_path, {})
+        assert (sum(plan.refused.values()), len(plan.left)) == (2, 2)
 
 
 def test_hours_and_wall_times(tmp_path, timed):

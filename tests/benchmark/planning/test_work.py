@@ -69,6 +69,7 @@ def test_shapes_differ_in_what_changes_the_time():
         {"test": {"metrics": ["dice"]}},
         {"backbone": {"width": 4}},
         {"precision": "bf16"},
+        {"train": {"subset": "flair"}},
     ):
         assert Shape.of([run(**change)], BRATS2020) != shape
     assert Shape.of([run(), run(test={"outside": "noise-2"})], BRATS2020) != shape

@@ -164,6 +164,18 @@ def test_ours_is_compared_with_the_released_code_in_each_way(monkeypatch):
     assert pairs["rfnet case, fp32"]["released"]["seconds"] == 36 * 6 + 6
 
 
+@pytest.mark.parametrize(("subset", "count"), [(None, 15), ("flair+t2", 1)])
+def test_a_dedicated_network_is_timed_on_its_subset_alone(subset, count, monkeypatch):
+    asked = []
+    monkeypatch.setattr(tasks, "predict", lambda network, volumes, subsets, *_: asked.append(subsets))
+    monkeypatch.setattr(tasks, "score_case", lambda maps, *_: asked.append(maps))
+    config = RunConfig.model_validate({"train": {"subset": subset}} if subset else {})
+    cpu = torch.device("cpu")
+    tasks.prediction(None, config, BRATS2020, (8, 8, 8), cpu)()
+    tasks.scoring(config, BRATS2020, (8, 8, 8), cpu)()
+    assert [len(each) for each in asked] == [count, count]
+
+
 def test_blobs_hold_every_class_in_labels_and_predictions():
     for description, space in ((BRATS2020, (40, 48, 36)), (MYOPS2020, (48, 40, 3))):
         labels, maps = tasks.blobs(description, space)
