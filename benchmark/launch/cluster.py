@@ -31,6 +31,8 @@ NO_LIMIT = 1_000_000
 """Where submitit would limit time-outs to three and tasks at a time to 256."""
 _OURS = ("array", "dependency", "error", "job-name", "nodes", "ntasks", "open-mode", "output", "signal")
 _GPUS = ("gpus", "gpus-per-node", "gpus-per-task")
+_GPU_COUNT = r"gpu(?::[^:,(]*[a-zA-Z][^:,(]*)?:(\d+)"
+"""In ``gpu:2``, ``gpu:a100:2,scratch:1``."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,27 @@ class Cluster:
             raise InputError(f"--slurm cpus-per-task={options['cpus-per-task']}: expected a number from 1")
         return cluster
 
-    def slot(self, device: str) -> Slot:
-        """Return what a job has: its cores as threads, and for `device` auto CUDA if it asks for GPUs."""
+    def slot(self, device: str, devices: int = 1) -> Slot:
+        """Return what a job has: its cores as threads, and for `device` auto CUDA if it asks for GPUs.
+
+        `devices`: processes of a run, which share the cores, each on a GPU of its own. Raises `InputError`
+        where the job asks for another number of GPUs.
+        """
         gpus = any(name in self.options for name in _GPUS) or "gpu" in self.options.get("gres", "")
         if device not in ("auto", "cpu", "cuda"):
             raise InputError(f"unknown device '{device}': choose auto, cpu or cuda")
         if device == "cuda" and not gpus:
             raise InputError("device cuda was asked for, but no GPU of the cluster: add --slurm gres=gpu:1")
-        threads = int(self.options["cpus-per-task"])
-        return Slot("cuda" if gpus and device == "auto" else device.replace("auto", "cpu"), threads)
+        on = "cuda" if gpus and device == "auto" else device.replace("auto", "cpu")
+        for name in ("gres", *_GPUS) if on == "cuda" and devices > 1 else ():
+            given = self.options.get(name, "")
+            found = re.search(_GPU_COUNT, given if name == "gres" else f"gpu:{given}")
+            if found and int(found[1]) != devices:
+                raise InputError(
+                    f"--devices {devices}: found --slurm {name}={given}, expected {devices} GPUs"
+                )
+        threads = max(1, int(self.options["cpus-per-task"]) // devices)
+        return Slot(on, threads, devices=devices)
 
     def executor(self, folder: Path, grid: str) -> "SlurmExecutor":
         """Return submitit's executor of these jobs; its files are to lie in `folder`."""

@@ -68,7 +68,7 @@ class Launch:
     def slots(self, jobs: int) -> list[Slot]:
         """Return the places where so many runs may go; see `available_slots`."""
         if self.cluster:
-            slots = [replace(self.cluster.slot(self.device), devices=self.devices)]
+            slots = [self.cluster.slot(self.device, self.devices)]
         else:
             asked = self.workers, self.gpus, self.runs_per_gpu, self.devices
             slots = available_slots(self.device, jobs, *asked)
