@@ -32,7 +32,7 @@ from bench_schema import Location, problems_of
 from bench_yaml import Document, read_named
 from benchmark.config.grid_file import GridContent, Point, command_line_point, configuration, grid_points
 from benchmark.config.initial_weights import pinned_weights
-from benchmark.config.run_config import RunConfig
+from benchmark.config.run_config import RunConfig, TestConfig
 from datasets.missingness.availability import pinned
 from datasets.studies.names import DATASETS
 from datasets.vocabulary import Description, subset_name, subsets
@@ -91,13 +91,15 @@ def make_grid(name: str, file: Document, settings: Sequence[str] = ()) -> Grid:
     content = file.check(GridContent)
     given = command_line_point(settings)
     points: dict[RunConfig, Point] = {}
+    named: dict[tuple[str, str], Point] = {}
     datasets: dict[str, Description] = {}
     check = _Checker(file)
     for point in _each_subset([point | given for point in grid_points(file, content)]):
         config, description = check.config(point)
-        if config in points and not given:
+        earlier = named.setdefault((config.folder, config.test_name), point)
+        if earlier is not point and not given:
             raise file.error(
-                _location_of_repeat(point, points[config]),
+                _location_of_repeat(point, earlier),
                 "two points of the grid are the same run; remove the repeated value",
             )
         points.setdefault(config, point)
@@ -164,6 +166,12 @@ class _Checker:
             for option, edges in (("train", "crop"), config.train.crop), (("test", "window"), config.window):
                 blamed = [option, ("dataset",)]
                 space_of(edges, description.spatial_dims)
+            for name in ("slices", "empty_slices") if description.spatial_dims == 3 else ():
+                blamed = [("test", name)]
+                if getattr(config.test, name) != TestConfig.model_fields[name].default:
+                    raise InputError(
+                        f"test.{name} has no effect: {config.dataset} is no study of slices; leave it out"
+                    )
             blamed = [SUBSET]
             changed: dict[str, str] = {}
             if subset := config.subset(description.modalities):

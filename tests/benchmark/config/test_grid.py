@@ -184,6 +184,22 @@ def test_the_ablation_has_the_six_rows(name):
         ("axes: {seed: [1]}\ninclude:\n- 3", "line 3: include, entry 1: expected a mapping, found 3"),
         ("axes: {seed: [1]}\ninclude:\n- {seed: 2}\n- {seeed: 2}", "line 4: seeed: no such option"),
         ("axes: {seed: [1]}\ninclude:\n- {seed: 1}", "line 3: two points of the grid are the same run"),
+        (
+            "axes:\n  train.crop: [80]\n  test.window: [null,\n    80]",
+            "line 4: two points of the grid are the same",
+        ),
+        (
+            "axes:\n  test.slices: [per-volume]",
+            "line 2: test.slices has no effect: phantom is no study of slices",
+        ),
+        (
+            "axes:\n  test.empty_slices: [skip]",
+            "line 2: test.empty_slices has no effect: phantom is no study",
+        ),
+        (
+            "axes:\n  train.subset: [flair]\n  test.outside: [noise-2]",
+            "line 3: test.outside has no effect: a dedicated network sees its subset alone",
+        ),
         ("axes:\n  dataset:\n  - {valu: phantom, with: {seed: 1}}", "line 3: axis dataset: an entry with"),
         ("axes:\n  dataset:\n  - {value: phantom, with: {sed: 1}}", "line 3: sed: no such option"),
     ],
