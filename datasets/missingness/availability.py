@@ -91,7 +91,8 @@ class Availability:
         only = np.array(presence(subset, self.modalities))
         kept = np.flatnonzero(self.table[:, only].all(axis=1))
         cases = tuple(self.cases[i] for i in kept)
-        return replace(self, cases=cases, table=np.tile(only, (len(cases), 1)))
+        left = {at: what for at, what in self.degraded.items() if at[0] in cases and at[1] in subset}
+        return replace(self, cases=cases, table=np.tile(only, (len(cases), 1)), degraded=left)
 
     @property
     def realised(self) -> dict[str, float]:

@@ -95,7 +95,9 @@ def degrade(
     tissue = np.abs(signal) > TOLERANCE
     if degradation.kind == "slab":
         return np.where(_covered(tissue, strength, random, spatial_dims), volume, np.float32(background))
-    before, after = volume[tissue], _ACTIONS[degradation.kind](signal, strength, random, spatial_dims)[tissue]
+    before = volume[tissue]
+    signal /= before.std() or 1  # strengths are in deviations of the tissue, whatever the study's intensities
+    after = _ACTIONS[degradation.kind](signal, strength, random, spatial_dims)[tissue]
     result = np.full_like(volume, background)
     result[tissue] = (after - after.mean()) / (after.std() or 1) * before.std() + before.mean()
     return result

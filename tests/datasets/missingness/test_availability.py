@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from bench_errors import InputError
 from datasets.missingness.availability import PROFILES, availability, check_profile, read_csv
+from datasets.missingness.degrade import Degradation
 from datasets.missingness.quotas import named_rates
 from datasets.studies.brats import BRATS2020
 from datasets.studies.myops import MYOPS2020
@@ -190,3 +192,10 @@ def test_every_listed_profile_works():
     for profile in PROFILES:
         study = studies.get(len(named_rates(profile) or []), BRATS2020)
         assert availability(profile, NAMES, study).table.any(axis=1).all()
+
+
+def test_what_is_poor_of_cases_that_are_not_shown_is_not_told():
+    poor = {("case000", "flair"): Degradation("noise", 1), ("case000", "t1"): Degradation("noise", 1)}
+    table = replace(availability("complete", NAMES[:4], BRATS2020), degraded=poor)
+    assert table.showing(("flair",)).quality == {"flair": {"noise-1": 0.25}}
+    assert table.showing(("t2",)).quality == {}

@@ -43,6 +43,14 @@ def poor(kind, severity, seed=1, volume=None):
     return degrade(volume, BACKGROUND, Degradation(kind, severity), generator(seed, "degrade"))
 
 
+@pytest.mark.parametrize("scale", [0.125, 64.0])
+@pytest.mark.parametrize("kind", KINDS)
+def test_harm_does_not_depend_on_the_unit_of_the_intensities(kind, scale):
+    """Raw intensities of an MR image, or a window of CT, have no deviation of 1."""
+    made = degrade(head() * scale, BACKGROUND * scale, Degradation(kind, 2), generator(1, "degrade"))
+    np.testing.assert_allclose(made / scale, poor(kind, 2), atol=2e-5)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_background_shape_and_statistics_stay_and_harm_grows_with_severity(kind):
     clean = head()
