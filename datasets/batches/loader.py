@@ -48,7 +48,8 @@ class LoadedBatch:
         available: bool [B, M], what the case has.
         present: bool [B, M], the subset drawn for the fused output, within `available`.
         target: int64 [B, *space], class indices.
-        cases: B names.
+        cases: B names; of a slice with its number (`case#3`), of a sample for a named subset with its place
+            in the epoch (`case@3`), so that what is drawn for each is its own.
         corners: int64 [B, 2, 3], the voxels of the stored case at the first and the last voxel of the crop.
             Along an axis that was flipped, the first lies behind the last; padding lies beyond the case; a
             rotation is not told.
@@ -280,7 +281,7 @@ class Loader:
         target = target.long()
         if self._pinned:  # what lies anywhere is copied to a GPU by way of what does, and may wait for that
             volumes, target = volumes.pin_memory(), target.pin_memory()
-        return LoadedBatch(volumes, available, present, target, [unit.case for unit in units], corners)
+        return LoadedBatch(volumes, available, present, target, [unit.key for unit in units], corners)
 
     def _sample(self, unit: _Unit, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
         """Crop and augment one sample: float32 [M, *space], uint8 [*space], and its corners int64 [2, 3]."""

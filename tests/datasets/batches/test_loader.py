@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -66,6 +67,10 @@ def loader(store=None, profile="mr2468", **options):
 def equal(one, other):
     tensors = ("volumes", "available", "present", "target", "corners")
     return one.cases == other.cases and all(torch.equal(getattr(one, t), getattr(other, t)) for t in tensors)
+
+
+def cases_of(batch):
+    return [re.split("[#@]", name)[0] for name in batch.cases]
 
 
 def test_an_epoch_is_every_case_once_in_a_drawn_order():
@@ -221,12 +226,13 @@ def test_a_step_shows_the_subset_that_the_objective_names():
     for batch, mask in zip(shown[:6], order, strict=False):
         assert batch.present.tolist() == [list(mask)] * 2
         assert (batch.present & ~batch.available).sum() == 0
-        assert set(batch.cases) <= set(CASES[2:4] if mask == ALL else CASES[:4])
+        assert set(cases_of(batch)) <= set(CASES[2:4] if mask == ALL else CASES[:4])
         assert torch.equal((batch.volumes != 0).any(dim=(2, 3, 4)), batch.available)
-    assert sorted(shown[0].cases + shown[2].cases) == CASES[:4]  # all that can, before one comes again
-    assert sorted(shown[1].cases) == sorted(shown[3].cases) == CASES[2:4]
-    again = {case: volume for case, volume in zip(shown[1].cases, shown[1].volumes, strict=True)}
-    assert not any(torch.equal(v, again[c]) for c, v in zip(shown[3].cases, shown[3].volumes, strict=True))
+    seen = [cases_of(batch) for batch in shown]
+    assert sorted(seen[0] + seen[2]) == CASES[:4]  # all that can, before one comes again
+    assert sorted(seen[1]) == sorted(seen[3]) == CASES[2:4]
+    again = {case: volume for case, volume in zip(seen[1], shown[1].volumes, strict=True)}
+    assert not any(torch.equal(v, again[c]) for c, v in zip(seen[3], shown[3].volumes, strict=True))
     assert all(equal(one, other) for one, other in zip(epochs[2], it.batches(2), strict=True))
 
 
@@ -238,6 +244,14 @@ def test_named_subsets_are_the_same_from_any_step_on_and_parted_between_devices(
     assert all(equal(one, other) for one, other in zip(whole[1:], rest, strict=True))
     shared = [list(p.batches(1, 0, lambda step: ALL if step == 4 else FLAIR)) for p in parts]
     assert [a.cases + b.cases for a, b in zip(*shared, strict=True)] == [b.cases for b in whole]
+
+
+def test_samples_of_one_case_in_a_batch_have_names_of_their_own():
+    """By which networks draw: two of one case had the same noise."""
+    it = Loader(FakeStore(), CASES[1:3], halves(), crop=16, batch_size=2)
+    (batch,) = it.batches(0, 0, lambda step: ALL)  # which one of the two cases can show
+    assert cases_of(batch) == [CASES[2]] * 2
+    assert len(set(batch.cases)) == 2
 
 
 def test_a_subset_that_no_case_can_show_is_refused():
@@ -305,8 +319,10 @@ def test_a_2d_study_gives_every_slice_once():
     batches = list(it.batches(0))
     assert batches[0].volumes.shape == (4, 3, 16, 16, 1)
     assert batches[1].target.shape == (2, 16, 16, 1)
-    assert sorted(case for batch in batches for case in batch.cases) == ["a"] * 3 + ["b"] * 3
-    rows = {case: row for b in batches for case, row in zip(b.cases, b.available.tolist(), strict=True)}
+    assert sorted(name for b in batches for name in b.cases) == [
+        f"{case}#{k}" for case in "ab" for k in range(3)
+    ]
+    rows = {case: row for b in batches for case, row in zip(cases_of(b), b.available.tolist(), strict=True)}
     table = availability("mr357", ["a", "b"], MYOPS2020)
     assert rows == dict(zip(table.cases, table.table.tolist(), strict=True))
     assert it.units_per_modality() == (3 * table.table.sum(axis=0)).tolist()
