@@ -16,6 +16,7 @@ from torch import Tensor
 
 from backbones.contract import Auxiliary, Backbone, Features, Fused, has_dropout
 from backbones.host import host, may_look, on_device
+from bench_errors import InputError
 from bench_schema import refuse
 from passion.distillation import dice_distance, pixel_distillation, semantic_distillation
 from passion.losses import CaseLabels, deep_supervision, output_loss
@@ -117,6 +118,23 @@ class Passion(Objective):
     def beta(self) -> Tensor:
         """The gradient weights of the modalities, float64 [M]."""
         return self.balance.beta
+
+    def left_out(self, backbone: Backbone) -> str:
+        """The same as of every objective, with the parts that have no effect without an auxiliary decoder.
+
+        Raises `InputError` where no part has any.
+        """
+        said, options = super().left_out(backbone), self.options
+        if not said:
+            return ""
+        if not (options.pixel or options.semantic):
+            raise InputError(
+                f"objective.pixel and objective.semantic are off, and {type(backbone).__name__} has no "
+                "auxiliary decoder: nothing of PASSION is left, use objective baseline"
+            )
+        gating = {"beta": options.beta and not options.pixel, "delta": options.delta and not options.semantic}
+        idle = [name for name, is_idle in gating.items() if is_idle]
+        return said + f"; {' and '.join(idle)} has nothing left to weight" * bool(idle)
 
     def loss(self, backbone: Backbone, batch: Batch) -> Losses:
         """Return the losses of `batch`, from one `encode`, one `unimodal` and one `fuse` of all rows."""

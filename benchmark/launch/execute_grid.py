@@ -195,8 +195,9 @@ def check_networks(configs: Iterable[RunConfig], stores: dict[str, Path]) -> Non
     """Build each different network once, so that one that cannot be built stops the grid before it starts."""
     different: dict[object, RunConfig] = {}
     for config in configs:
-        sizes = config.dataset, config.train.crop, config.window, config.train.init
-        different[str(config.backbone), config.objective.segments, *sizes] = config
+        train = config.train
+        built = config.dataset, train.crop, config.window, train.init, train.compile
+        different[str(config.backbone), config.objective.segments, *built] = config
     for config in different.values():
         check_sizes(config, Store.open(stores[config.dataset]).description)
 

@@ -84,9 +84,15 @@ def build_objective(
 def check_sizes(config: RunConfig, description: Description) -> None:
     """Build the network with what it starts from, and try it on a test window that is not the training crop.
 
-    Raises `InputError` for options, weights, a crop or a window that do not fit.
+    Raises `InputError` for options, weights, a crop or a window that do not fit, and for `train.compile` of a
+    network where it has no effect.
     """
     net = initial_backbone(config, description)
+    if config.train.compile and not net.compiled:
+        raise InputError(
+            f"train.compile has no effect: backbone {config.backbone.name} names no part that torch.compile "
+            "takes; leave it out"
+        )
     if config.window == config.train.crop:
         return
     import torch

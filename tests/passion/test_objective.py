@@ -305,6 +305,24 @@ def test_a_network_without_auxiliary_decoder_is_trained_without_it(name: str) ->
         create(name, teacher=EarlyFusion().double(), warmup_epochs=2).left_out(net)
 
 
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ({}, "decoder"),
+        ({"pixel": False}, "; beta has nothing left to weight"),
+        ({"semantic": False}, "; delta has nothing left to weight"),
+        ({"semantic": False, "delta": False}, "decoder"),
+    ],
+)
+def test_parts_without_effect_on_such_a_network_are_named(parts: dict[str, bool], says: str) -> None:
+    assert create("passion", **parts).left_out(EarlyFusion().double()).endswith(says)
+
+
+def test_passion_of_which_such_a_network_leaves_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="nothing of PASSION is left, use objective baseline"):
+        create("passion", pixel=False, semantic=False).left_out(EarlyFusion().double())
+
+
 @pytest.mark.parametrize("preference", ["prototype", "dice", "kl"])
 def test_the_parts_switch_off_one_by_one(preference: str) -> None:
     net, batch = network(), tiny_batch("1110")

@@ -107,10 +107,14 @@ def test_a_broken_backbone_is_one_line_and_exit_code_2(folder):
     [
         ({"backbone": "monai:SwinUNETR"}, "monai:SwinUNETR does not work with crop 48"),
         ({"backbone": {"name": "mmformer", "width": 1}, "test": {"window": 64}}, "not take windows of 64"),
+        (
+            {"backbone": "uhemis", "train": {"compile": True}},
+            "backbone uhemis names no part that torch.compile",
+        ),
     ],
 )
 def test_a_network_that_cannot_be_built_is_refused(content, says):
-    config = RunConfig.model_validate({**content, "train": {"crop": 48}})
+    config = RunConfig.model_validate({**content, "train": {"crop": 48, **content.get("train", {})}})
     with pytest.raises(InputError, match=says):
         check_sizes(config, DATASETS.get("phantom"))
 
