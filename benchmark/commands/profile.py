@@ -28,7 +28,9 @@ def profile(
         Path | None, typer.Option("--from-csv", help="Show this table instead: ours, or one as released.")
     ] = None,
     dataset: DatasetOption = "brats2020",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="A run's table_seed.")] = RELEASED_SEED,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**32 - 1, help="A run's table_seed.")
+    ] = RELEASED_SEED,
     split: Annotated[str, typer.Option("--split", help="Whose training cases: see a grid's split.")] = "auto",
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Draw the table into this png file.")

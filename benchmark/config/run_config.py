@@ -205,7 +205,7 @@ class RunConfig(Frozen):
 
     dataset: str = "phantom"
     profile: str = "mr2468"
-    table_seed: int = Field(RELEASED_SEED, ge=0, exclude_if=lambda seed: seed == RELEASED_SEED)
+    table_seed: int = Field(RELEASED_SEED, ge=0, lt=2**32, exclude_if=lambda seed: seed == RELEASED_SEED)
     backbone: Annotated[
         SerializeAsAny[MethodOptions], BeforeValidator(partial(read_options, BACKBONES, KeywordOptions))
     ]
