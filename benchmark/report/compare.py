@@ -16,8 +16,9 @@ from rich.table import Table
 
 from bench_console import output
 from bench_errors import InputError
+from benchmark.config.run_config import NAMED
 from benchmark.evaluation.metrics import METRICS
-from benchmark.report.data.collect import SPLITS, case_frame
+from benchmark.report.data.collect import SPLITS, case_frame, joined, once
 from benchmark.report.data.effects import LEAST, Array, Effect, Trainings, difference, mean
 from benchmark.report.data.find import find_runs
 from benchmark.report.data.names import method_titles, options
@@ -108,13 +109,14 @@ def _pairs(a: str, b: str, left: Sequence[Run], right: Sequence[Run]) -> list[Pa
     titles = method_titles([grouped[0][key][0].config for key in common])
     pairs = []
     for title, key in zip(titles, common, strict=True):
-        ours, theirs = (tuple(side[key]) for side in grouped)
+        ours, theirs = (tuple(joined(once(side[key])[0])) for side in grouped)
         pairs.append(Pair(f"{title}, {ours[0].config['dataset']}, {ours[0].config['profile']}", ours, theirs))
     return pairs
 
 
 def _identity(run: Run) -> str:
-    return json.dumps([_settings(run, ("dataset", "profile")), run.fold], sort_keys=True)
+    about = _settings(run, ("dataset", "profile")), run.fold, run.metric_policy
+    return json.dumps(about, sort_keys=True)
 
 
 def _settings(run: Run, conditions: Sequence[str]) -> dict[str, Any]:
@@ -133,8 +135,12 @@ def _print_heads(pair: Pair, console: Console) -> None:
 
 
 def _differences(a: Run, b: Run) -> list[str]:
+    """What differs, with both values; a configuration does not write down every default."""
     left, right = (_settings(run, ("dataset", "profile", "table_seed", "seed")) for run in (a, b))
-    return [f"{key} ({left[key]} | {right[key]})" for key in left if right.get(key, left[key]) != left[key]]
+    others = tuple(f"{what}." for what in NAMED if left[f"{what}.name"] != right[f"{what}.name"])
+    keys = [k for k in {**left, **right} if (k in left and k in right) or not k.startswith(others)]
+    found = [(key, *(side.get(key, "default") for side in (left, right))) for key in keys]
+    return [f"{key} ({ours} | {theirs})" for key, ours, theirs in found if ours != theirs]
 
 
 def _summary(pair: Pair, a: pd.DataFrame, b: pd.DataFrame) -> Table:

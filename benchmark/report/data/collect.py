@@ -21,6 +21,7 @@ from bench_registry import unknown
 from benchmark.config.editions import current_layout
 from benchmark.report.data.names import is_dedicated, method_order, method_titles
 from benchmark.report.data.runs import Run, Study, guarded
+from benchmark.report.data.scores import training
 from benchmark.run_folder.case_rows import ADVICE, WORDS, read_frame
 from benchmark.run_folder.folder import STATES, RunFolder, run_folders
 from datasets.vocabulary import Description, profile_label, subset_name, table_subsets
@@ -58,7 +59,8 @@ class Collected:
     Attributes:
         grids: their names.
         runs: in the order of the grids and of their folders' names.
-        repeated: runs left out because a grid before has the same run.
+        repeated: runs left out because a training counts once: a grid before has the same run, another test
+            has all of its metrics, or the run of before edition 2 was done again.
         others: runs left out because their grid does not have them any more.
         cases: of the finished runs; the columns `CONDITIONS` and those of `cases.csv`: case, subset, region,
             metric, policy, value (Dice in 0..1, HD95 in mm). All but seed and value are categories.
@@ -72,7 +74,7 @@ class Collected:
 
     def studies(self) -> list[Study]:
         """The finished runs, one group per dataset and profile (and variant, where split)."""
-        return _studies(_joined([run for run in self.runs if run.state == "done"]))
+        return _studies(joined([run for run in self.runs if run.state == "done"]))
 
 
 def collect(
@@ -108,16 +110,18 @@ def collect(
             f"no finished run at {', '.join(map(str, grid_folders))} ({counts or 'none'}{more}): "
             "go on with 'bench run', given the grid's name or file; 'bench status' says why"
         )
-    done = _titled(_split(done, split_by))
-    for study in _studies(done):
+    titled = _titled(_split(done, split_by))
+    for study in _studies(titled):
         _check_comparable(study)
+    done, again = once(titled)
     known = {run.folder: run for run in done}
+    left_out = {run.folder for run in again}
     return Collected(
         tuple(folder.name for folder in grid_folders),
-        tuple(known.get(run.folder, run) for run in runs),
-        tuple(repeated),
+        tuple(known.get(run.folder, run) for run in runs if run.folder not in left_out),
+        (*repeated, *again),
         tuple(run for run in every if not _is_wanted(run, (wanted or {}).get(run.grid))),
-        case_frame(_joined(done)),
+        case_frame(joined(done)),
     )
 
 
@@ -138,7 +142,9 @@ def _without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     for run in sorted(runs, key=lambda run: run.state != "done"):
         kept.setdefault(_point(run), run)
     first = [run for run in runs if kept[_point(run)] is run]
-    return first, [run for run in runs if kept[_point(run)] is not run]
+    called = Counter(run.folder for run in first)  # two grids may have other tests of a run, one each
+    named = [replace(run, folder="/".join(_point(run))) if called[run.folder] > 1 else run for run in first]
+    return named, [run for run in runs if kept[_point(run)] is not run]
 
 
 def _point(run: Run) -> Point:
@@ -172,7 +178,30 @@ def _titled(done: Sequence[Run]) -> list[Run]:
     return titled
 
 
-def _joined(done: Sequence[Run]) -> list[Run]:
+def once(done: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """Keep one test of each training of a method, and return the others too: each would count as a training.
+
+    The test of most metrics is kept, and of a run done again since edition 2 the new one. Raises `InputError`
+    where another test has a metric that it lacks.
+    """
+    kept: dict[object, Run] = {}
+    for run in sorted(done, key=lambda run: (run.is_old, -len(_metrics(run)))):
+        about = (run.config["dataset"], run.config["profile"], run.variant, run.method)
+        best = kept.setdefault((*about, run.config["train"].get("subset"), training(run)), run)
+        if not run.is_old and (lacking := _metrics(run) - _metrics(best)):
+            raise InputError(
+                f"{best.folder} and {run.folder} are tests of one training, and the second alone has "
+                f"{', '.join(sorted(lacking))}: give one test all metrics, or move one of the two elsewhere"
+            )
+    names = {run.folder for run in kept.values()}
+    return [run for run in done if run.folder in names], [run for run in done if run.folder not in names]
+
+
+def _metrics(run: Run) -> set[str]:
+    return set(run.config["test"].get("metrics", ()))
+
+
+def joined(done: Sequence[Run]) -> list[Run]:
     """Make one row of the networks that are dedicated to the subsets and alike in all else."""
     rows: dict[tuple[str, ...], list[Run]] = {}
     for run in done:

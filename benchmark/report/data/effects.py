@@ -60,6 +60,11 @@ class Trainings:
     keys: tuple[Training, ...]
     values: Array
 
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a training that is there twice, as if it were two."""
+        if len(set(self.keys)) < len(self.keys):
+            raise ValueError("a training is given twice")
+
 
 @dataclass(frozen=True)
 class Effect:

@@ -36,7 +36,7 @@ def test_grids_are_put_together_and_a_run_of_both_counts_once(tmp_path, monkeypa
     assert first == pytest.approx(0.3)
     text = write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "out").files[0].read_text()
     assert text.startswith("# Report of grids a, b\n")
-    assert "- b/phantom-rfnet-baseline-mr2468-s1037: an earlier grid has the same run" in text
+    assert "- b/phantom-rfnet-baseline-mr2468-s1037: an earlier grid, a test of more metrics" in text
 
 
 def test_a_finished_run_goes_before_the_same_one_unfinished(tmp_path):
@@ -61,6 +61,56 @@ def test_a_run_counts_once_where_another_grid_has_more_tests_of_it(tmp_path):
     [study] = collected.studies()
     assert {study.methods.count(run.method) for run in study.runs} == {1}
     assert {len(study.of_methods([method]).runs) for method in study.methods} == {3}
+
+
+def with_metrics(folder, *metrics):
+    """Another test of a run, with these metrics."""
+    test = folder.test("-".join(metrics))
+    test.begin({**folder.test(TEST).settings(), "test": {"policy": "passion", "metrics": list(metrics)}})
+    shutil.copy(folder.test(TEST).cases, test.cases)
+    test.mark_done()
+
+
+def test_tests_of_other_metrics_are_no_further_trainings(tmp_path):
+    for seed in (1, 2, 3):
+        for objective in ("baseline", "passion"):
+            run = record(
+                tmp_path / "g", objective, seed=seed, test={"policy": "passion", "metrics": ["dice"]}
+            )
+            with_metrics(run, "dice", "hd95")
+    collected = collect([tmp_path / "g"])
+    [study] = collected.studies()
+    assert [len(study.of_methods([method]).runs) for method in study.methods] == [3, 3]
+    assert {run.test.name for run in study.runs} == {"dice-hd95"}
+    assert [run.test.name for run in collected.repeated] == [TEST] * 6
+    with_metrics(run, "nsd")
+    with pytest.raises(
+        InputError, match=r"are tests of one training, and the second alone has nsd: give one"
+    ):
+        collect([tmp_path / "g"])
+
+
+def test_a_run_of_before_edition_2_that_was_done_again_is_no_further_training(tmp_path):
+    old = record(tmp_path / "g", "baseline", name="old")
+    content = old.config()
+    del content["identity"]
+    old.write_config({**content, "metrics": POLICY})
+    old.test(TEST).cases.rename(old.path / "cases.csv")
+    shutil.rmtree(old.path / "tests")
+    assert [run.path.name for run in collect([tmp_path / "g"]).runs] == ["old"]
+    record(tmp_path / "g", "baseline", name="new")
+    collected = collect([tmp_path / "g"])
+    assert [run.path.name for run in collected.runs] == ["new"]
+    assert [run.path.name for run in collected.repeated] == ["old"]
+
+
+def test_two_grids_may_have_other_tests_of_one_run(tmp_path):
+    record(tmp_path / "a", "baseline")
+    other = record(tmp_path / "b", "baseline", test={"policy": "passion", "outside": "noise-2"})
+    other.test(TEST).path.rename(other.test("other").path)
+    collected = collect([tmp_path / "a", tmp_path / "b"])
+    assert [run.folder.split("/")[1] for run in collected.runs] == [TEST, "other"]
+    assert len(collected.studies()[0].methods) == 2
 
 
 def test_a_training_that_nothing_tests_is_left_out(tmp_path):

@@ -3,12 +3,15 @@
 import pandas as pd
 import pytest
 from lone_test_folder import single_test
-from recorded_runs import record
+from recorded_runs import TEST, change, record
 
 from bench_errors import InputError
 from benchmark.report.compare import print_comparison
 from benchmark.report.show import show_run
 from benchmark.report.tables.render import DASH, MINUS
+from benchmark.run_folder.case_rows import read_rows, write_rows
+from datasets.studies.brats import PHANTOM
+from datasets.vocabulary import subset_name, table_subsets
 
 CASES = tuple(f"case {i}" for i in range(8))
 
@@ -75,6 +78,50 @@ def test_grids_are_compared_run_by_run_with_seeds_averaged(runs, capsys):
     [wt] = lines_of(text, "Dice (%)", "WT")
     assert wt[3:6] == ["85.00", "81.00", f"{MINUS}4.00"]
     assert set(pd.read_csv(runs / "both.csv")["method"]) == {"RFNet + PASSION, phantom, mr2468"}
+
+
+def test_each_metric_policy_is_compared_by_itself(tmp_path, capsys):
+    brats = {"metrics": {"policy": "brats-2022"}, "test": {"policy": "brats-2022"}}
+    for grid, gained in (("first", 0.0), ("second", 0.1)):
+        for seed in (1, 2, 3):
+            record(tmp_path / grid, "baseline", seed=seed, cases=CASES, strength=gained)
+            record(
+                tmp_path / grid, "baseline", seed, 0.1 + gained, cases=CASES, name=f"brats-{seed}", **brats
+            )
+    print_comparison("first", "second", tmp_path, None)
+    found = lines_of(capsys.readouterr().out, "Dice (%)", "WT")
+    assert sorted(cells[3:6] for cells in found) == [["79.00", "89.00", "10.00"], ["89.00", "99.00", "10.00"]]
+
+
+def test_the_networks_of_all_subsets_are_compared_as_one(tmp_path, capsys):
+    for grid, strength in (("first", 0.0), ("second", 0.1)):
+        for subset in table_subsets(PHANTOM):
+            name = subset_name(subset, PHANTOM.modalities)
+            run = record(tmp_path / grid, "baseline", strength=strength, cases=CASES, name=name)
+            change(run, config={"train": {"subset": name}})
+            rows = read_rows(run.test(TEST).cases)
+            write_rows(run.test(TEST).cases, [row for row in rows if row.subset == name])
+    print_comparison("first", "second", tmp_path, None)
+    [wt] = lines_of(capsys.readouterr().out, "Dice (%)", "WT")
+    assert wt[2:] == ["8", "79.00", "89.00", "10.00", "[10.00, 10.00]", DASH]
+
+
+def test_settings_that_one_side_leaves_at_their_default_are_named(tmp_path, capsys):
+    plain = record(tmp_path / "g", "baseline", cases=CASES)
+    other = record(tmp_path / "g", "baseline", cases=CASES, seed=1, options={"policy": "idt_drop"})
+    change(other, config={"table_seed": 3, "train": {"optimiser": "sgd"}})
+    record(tmp_path / "g", "passion", cases=CASES, options={"tau": 4.0})
+    print_comparison(str(plain.path), str(other.path), tmp_path, None)
+    text = " ".join(capsys.readouterr().out.split())
+    for said in (
+        "table_seed (1037 | 3)",
+        "objective.policy (idt | idt_drop)",
+        "train.optimiser (default | sgd)",
+    ):
+        assert said in text
+    print_comparison(str(plain.path), "phantom-rfnet-passion-mr2468-s1037-4.0", tmp_path, None)
+    [differ] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("differ in")]
+    assert differ == "differ in objective.name (baseline | passion)"
 
 
 def test_what_cannot_be_compared(runs):
