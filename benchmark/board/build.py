@@ -102,7 +102,7 @@ def _tables(scores: Sequence[Scores], own: Sequence[Entry]) -> list[Table]:
     """The tables of a study, the standings by the first metric before all others."""
     first = scores[0]
     recomputed = {entry.method: entry.recomputed for entry in own}
-    tables = [standings_table(one, recomputed) for one in scores]
+    tables = [standings_table(one.of_methods(one.measured), recomputed) for one in scores if one.measured]
     gained = gains(first)
     tables += [answer_table(first, gained)] if gained else []
     tables += [table] if (table := places_table(scores)) else []
@@ -124,8 +124,9 @@ def _linked(table: Table, pages: Mapping[str, str]) -> Table:
 
 def _entry(entry: Entry, place: int, scores: Sequence[Scores], tables: Sequence[Table]) -> str:
     """The page of an entry: its rows of the standings, its scores by subset, what is known of its runs."""
-    standing = [_of_method(table, entry.method) for table in tables if table.kind == "standings"]
-    by_subset = [subset_table(one.of_methods([entry.method])) for one in scores]
+    own = [t for t in tables if t.kind == "standings" and entry.method in {row.method for row in t.rows}]
+    standing = [_of_method(table, entry.method) for table in own]
+    by_subset = [subset_table(s.of_methods([entry.method])) for s in scores if entry.method in s.measured]
     gained = [gain for gain in gains(scores[0]) if gain.method == entry.method]
     config = {key: value for key, value in entry.runs[0].config.items() if key != "seed"}
     return _render(

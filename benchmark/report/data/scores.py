@@ -117,6 +117,11 @@ class Scores:
         groups = [of_cases == one for one in self.patients]
         return np.stack([finite_mean(self.values[:, group], axis=1) for group in groups], axis=1)
 
+    @cached_property
+    def measured(self) -> tuple[str, ...]:
+        """The methods that have values: of a metric that is not asked of all runs, some have none."""
+        return tuple(m for m in self.study.methods if np.isfinite(self.values[self._rows[m]]).any())
+
     @property
     def whole(self) -> int:
         """The number of patients who have every modality: of whom there are gains."""

@@ -109,12 +109,13 @@ def places_table(every: Sequence[Scores]) -> Table | None:
 
     Args:
         every: of one study, one per metric. Distances count only where a policy does not reward a prediction
-            of nothing, as `passion` does.
+            of nothing, as `passion` does. A metric that some method lacks has no part.
     """
     first = every[0]
     methods = first.study.methods
     rewards = first.study.runs[0].metric_policy.startswith("passion")
-    used = [s for s in every if s.higher_is_better or not rewards]
+    wanted = [s for s in every if s.higher_is_better or not rewards]
+    used = [s for s in wanted if len(s.measured) == len(methods)]
     if len(methods) < LEAST or not used:
         return None
     items = np.concatenate([_by_patient(scores) for scores in used], axis=2)

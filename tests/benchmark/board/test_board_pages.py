@@ -18,6 +18,7 @@ from benchmark.board.standings import places, standings_table
 from benchmark.report.data.collect import collect
 from benchmark.report.data.effects import Training, Trainings
 from benchmark.report.data.scores import score
+from benchmark.run_folder.case_rows import read_rows, write_rows
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -146,6 +147,28 @@ def test_an_entry_with_too_few_trainings_left_is_on_no_page(tmp_path, capsys):
     shutil.rmtree(min((tmp_path / "board" / RUNS).glob("*baseline*")))
     with pytest.raises(InputError, match="no entry is left"):
         build_site(tmp_path / "board", tmp_path / "site")
+
+
+def test_a_metric_that_some_entries_lack_places_the_others(tmp_path):
+    for objective, strength in (("baseline", 0.0), ("dwa", 0.05), ("gss", 0.2), ("pmr", 0.1)):
+        for seed in (1, 2, 3):
+            cases = accept(tmp_path / "board", objective, seed, strength).test(TEST).cases
+            rows = read_rows(cases)
+            more = [row._replace(metric="nsd") for row in rows if row.metric == "dice" and objective != "dwa"]
+            write_rows(cases, [*rows, *more])
+    build_site(tmp_path / "board", tmp_path / "site")
+    table = (tmp_path / "site" / "tables" / "phantom-mr2468-standings-nsd.md").read_text()
+    rows = [line.split(" | ")[:2] for line in table.splitlines() if "RFNet" in line and line.startswith("|")]
+    assert rows == [["| 1", "RFNet + GSS"], ["| 2", "RFNet + PMR"], ["| 3", "RFNet baseline"]]
+    ranks = (tmp_path / "site" / "tables" / "phantom-mr2468-places-dice.md").read_text()
+    assert [m for m in re.findall(r"RFNet[^|]*(?= \|)", ranks) if m] == [
+        "RFNet + GSS",
+        "RFNet + PMR",
+        "RFNet + DWA",
+        "RFNet baseline",
+    ]
+    (page,) = (tmp_path / "site").glob("*-dwa-*.html")
+    assert "NSD" not in page.read_text()
 
 
 def test_an_entry_keeps_the_trainings_that_another_one_shares_with_it(tmp_path, capsys):
