@@ -38,12 +38,16 @@ def check_weights(folder: RunFolder, inputs: Inputs, tests: Sequence[CheckedTest
     with keeping("weights"):
         try:
             with safe_open(path, framework="pt") as file:
-                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+                parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+                shapes = {name: tuple(part.get_shape()) for name, part in parts.items()}
+                forms = {name: part.get_dtype() for name, part in parts.items()}
         except SafetensorError as error:
             raise ValueError(f"{WEIGHTS} is no whole file of tensors ({error})") from None
         with torch.device("meta"):
             outline = build_backbone(inputs.config, inputs.store.description).state_dict()
-        fits = shapes == {name: tuple(tensor.shape) for name, tensor in outline.items()}
+        fits = shapes == {name: tuple(tensor.shape) for name, tensor in outline.items()} and all(
+            forms[name] == "F32" for name, tensor in outline.items() if tensor.is_floating_point()
+        )
         require("weights", fits, f"{WEIGHTS} does not fit the network of the configuration")
         weights = load_file(path)
         finite = all(bool(torch.isfinite(tensor).all()) for tensor in weights.values())

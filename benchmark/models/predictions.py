@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
+from tokenize import TokenError
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +131,8 @@ def read_maps(path: Path, subsets: Sequence[str], shape: tuple[int, ...]) -> Map
     try:
         with ZipFile(path) as packed:
             for entry in packed.infolist():
-                if entry.file_size > expected.pop(entry.filename, -1):
+                size = expected.pop(entry.filename, -1)
+                if entry.file_size > size or _unpacked(packed, entry) > size:
                     raise ValueError(f"{entry.filename} is larger than it may be, or not to be there")
         if expected:
             raise ValueError(f"it has no {next(iter(expected))}")
@@ -138,12 +140,22 @@ def read_maps(path: Path, subsets: Sequence[str], shape: tuple[int, ...]) -> Map
             names, maps = arrays["subsets"].tolist(), arrays["maps"]
         if names != list(subsets) or maps.shape != (len(subsets), *shape) or maps.dtype != np.uint8:
             raise ValueError(f"it holds {maps.dtype} {maps.shape} of {len(names)} subsets")
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error, TokenError) as error:
         raise InputError(
             f"{path.name} has not the maps of {len(subsets)} subsets on a grid of {shape} ({error}): export "
             "the run again"
         ) from None
     return dict(zip(names, maps, strict=True))
+
+
+def _unpacked(packed: ZipFile, entry: ZipInfo) -> int:
+    """Return the bytes that an array says it has, which numpy would make room for."""
+    if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED) or entry.flag_bits & 1:
+        raise ValueError(f"{entry.filename} is not packed as numpy packs it")
+    with packed.open(entry) as file:
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return prod(shape) * dtype.itemsize
 
 
 def find_store(dataset: str, stores: Mapping[str, Path], beside: Path | None = None) -> Path:
