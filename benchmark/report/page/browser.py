@@ -196,6 +196,7 @@ def _slices(study: Study, scores: Scores) -> str:
                     "case": cases.index(example.case),
                     "roles": list(example.roles),
                     "seed": run.config["seed"],
+                    "trainings": len(study.of_methods([method]).runs),
                     "place": example.place,
                     "size": list(example.label.shape),
                     "pictures": pictures.setdefault(shown, len(pictures)),

@@ -154,9 +154,10 @@ function browsing(box) {
     const line = (colour, dash, text, thin) => make("li", {},
       make("svg", { viewBox: "0 0 48 14", "aria-hidden": "true" },
         make("path", { d: "M2 7H46", stroke: colour, "stroke-dasharray": dash, style: thin ? "stroke-width: 1.5" : "" })), text);
+    const mean = example.trainings > 1 ? `, mean of ${example.trainings} trainings` : "";
     const legend = make("ul", {}, ...regions.map((region, i) => {
       const value = print(score(of, 0, region.i, example.method, example.case, subset));
-      return line(...OUTLINES[i % OUTLINES.length], `${region.name}: ${of.metrics[0].title} ${value} of the whole case`);
+      return line(...OUTLINES[i % OUTLINES.length], `${region.name}: ${of.metrics[0].title} ${value} of the whole case${mean}`);
     }), line("#fff", "", "label, outermost", true));
     const why = example.roles.map((role) => WHY[role]).join(" and ");
     figure.replaceChildren(svg, make("figcaption", {}, make("p", {}, make("b", {}, of.methods[example.method]),
