@@ -351,7 +351,28 @@ def read_cases(run: Run) -> pd.DataFrame:
     regions = {region.name for region in description.regions}
     if set(rows["region"].cat.categories) != regions:
         raise InputError(f"{path} has not the regions {', '.join(sorted(regions))}: {ADVICE}")
+    _check_whole(rows, path, is_dedicated(run.config))
     return rows
+
+
+def _check_whole(rows: pd.DataFrame, path: Path, dedicated: bool) -> None:
+    """Raise `InputError` where a case lacks some of its subsets, or of one a region or metric.
+
+    A case that lacks modalities has the subsets of the others.
+    """
+    names = {word: rows[word].cat.categories for word in ("case", "subset", "metric", "region")}
+    at = tuple(rows[word].cat.codes.to_numpy() for word in ("case", "subset", "metric"))
+    counts = np.zeros(tuple(len(names[word]) for word in ("case", "subset", "metric")), dtype=int)
+    np.add.at(counts, at, 1)
+    has = counts.sum(axis=2) > 0
+    lacking = np.argwhere(has[..., None] & (counts != len(names["region"])))
+    if len(lacking):
+        case, subset, metric = lacking[0]
+        where = f"case {names['case'][case]}, subset {names['subset'][subset]}, {names['metric'][metric]}"
+        raise InputError(f"{path} lacks regions of {where}: {ADVICE}")
+    singles = has[:, ["+" not in subset for subset in names["subset"]]].sum(axis=1)
+    if not dedicated and (partial := np.flatnonzero(has.sum(axis=1) != 2**singles - 1)).size:
+        raise InputError(f"{path} lacks subsets of case {names['case'][partial[0]]}: {ADVICE}")
 
 
 def _check_comparable(study: Study) -> None:

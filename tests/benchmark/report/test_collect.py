@@ -280,6 +280,25 @@ def test_wrong_input_is_refused(tmp_path):
             read(collect([tmp_path / "g"]).runs[0])
 
 
+@pytest.mark.parametrize(
+    ("kept", "says"),
+    [
+        (
+            lambda row: row.case != "case 1" or row.region != "ET",
+            r"lacks regions of case case 1, subset \S+, dice",
+        ),
+        (lambda row: row.region != "ET" or row.metric != "hd95", "lacks regions of case case 1, .* hd95"),
+        (lambda row: row.case != "case 1" or row.subset != "flair+t2", "lacks subsets of case case 1"),
+        (lambda row: row.case != "case 1" or row.subset != "flair", "lacks subsets of case case 1"),
+    ],
+)
+def test_scores_that_are_not_whole_are_refused(tmp_path, kept, says):
+    cases = record(tmp_path / "g", "baseline").test(TEST).cases
+    write_rows(cases, [row for row in read_rows(cases) if kept(row)])
+    with pytest.raises(InputError, match=says):
+        collect([tmp_path / "g"])
+
+
 @pytest.mark.parametrize("key", ["availability", "split"])
 @pytest.mark.parametrize("fold", [0, 1])
 def test_runs_of_any_fold_that_differ_are_refused(tmp_path, key, fold):
