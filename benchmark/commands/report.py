@@ -53,7 +53,7 @@ def report(
     register(plugin)
     folders = [runs / Path(name).stem for name in grid]
     kinds = formats.split(",") if formats is not None else None
-    wanted = None if everything else _wanted(grid, settings or [])
+    wanted = None if everything else _wanted(grid, settings or [], runs)
     with output_folder("report", out, overwrite):
         written = write_report(folders, out, split_by or [], published, kinds, wanted, margin)
     print_answers(written.answers)
@@ -89,13 +89,18 @@ def show(
     show_run(run, runs)
 
 
-def _wanted(grids: list[str], settings: list[str]) -> dict[str, set[tuple[str, str]]]:
-    """The runs of each grid as it reads now; a name without a grid file stands for all in its folder."""
+def _wanted(grids: list[str], settings: list[str], runs: Path) -> dict[str, set[tuple[str, str]]]:
+    """The runs of each grid as its file reads now, also where the name of its folder is given.
+
+    A folder that no grid file is known of stands for all that is in it.
+    """
     from benchmark.config.grid import is_grid, load_grid
+    from benchmark.launch.grid_folder import owner_of
 
     wanted = {}
     for name in grids:
-        if settings or is_grid(name):
-            grid = load_grid(name, settings)
+        file = name if settings or is_grid(name) else owner_of(runs / name)
+        if file:
+            grid = load_grid(str(file), settings)
             wanted[grid.name] = {(config.folder, config.test_name) for config in grid.configs}
     return wanted

@@ -18,15 +18,22 @@ RECORD = "grid.txt"
 
 def check_owner(grid: Grid, runs: Path) -> None:
     """Raise `InputError` where the grid's folder is of another grid file that is still there."""
-    record = runs / grid.name / RECORD
-    if grid.file is None or not record.is_file():
-        return
-    owner = Path(os.path.normpath(record.parent.resolve() / record.read_text(encoding="utf-8")))
-    if owner.is_file() and owner.read_bytes() != grid.file.read_bytes():
+    folder = runs / grid.name
+    owner = owner_of(folder)
+    if grid.file and owner and owner.read_bytes() != grid.file.read_bytes():
         raise InputError(
-            f"{record.parent} holds the runs of {owner}, and {grid.file} is another grid of that name: "
-            f"rename one, give another folder by --runs, or remove {record} if they are meant as one grid"
+            f"{folder} holds the runs of {owner}, and {grid.file} is another grid of that name: rename one, "
+            f"give another folder by --runs, or remove {folder / RECORD} if they are meant as one grid"
         )
+
+
+def owner_of(folder: Path) -> Path | None:
+    """Return the grid file that a folder is of; None where none is recorded, or it is not there any more."""
+    record = folder / RECORD
+    if not record.is_file():
+        return None
+    owner = Path(os.path.normpath(folder.resolve() / record.read_text(encoding="utf-8")))
+    return owner if owner.is_file() else None
 
 
 def record_owner(grid: Grid, runs: Path) -> None:

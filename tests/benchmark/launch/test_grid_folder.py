@@ -7,6 +7,7 @@ import pytest
 from bench_program import bench
 
 from bench_errors import InputError
+from benchmark.commands.report import _wanted
 from benchmark.config.grid import load_grid
 from benchmark.launch.execute_grid import execute_grid
 from benchmark.launch.grid_folder import check_owner, record_owner
@@ -40,3 +41,14 @@ def test_a_copy_of_the_grid_and_one_that_was_moved_go_on(tmp_path):
     check_owner(grid_in(tmp_path / "moved/a", TEXT.replace("1", "3")), tmp_path / "moved/runs")
     (tmp_path / "a/same.yaml").unlink()
     check_owner(grid_in(tmp_path / "b", TEXT.replace("1", "3")), tmp_path / "runs")
+
+
+def test_a_report_by_the_name_of_a_folder_takes_the_runs_of_its_grid_file(tmp_path):
+    runs = tmp_path / "runs"
+    record_owner(grid := grid_in(tmp_path / "a"), runs)
+    named = {(config.folder, config.test_name) for config in grid.configs}
+    assert (
+        _wanted(["same"], [], runs) == _wanted([str(tmp_path / "a/same.yaml")], [], runs) == {"same": named}
+    )
+    (tmp_path / "a/same.yaml").unlink()
+    assert _wanted(["same"], [], runs) == {}
