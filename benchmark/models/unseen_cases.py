@@ -22,7 +22,11 @@ def unseen_cases(model: Trained, store: Store) -> tuple[list[str], list[str]]:
     where names are those of training cases though the voxels are not. Raises `InputError` if no case is left.
     """
     if store.hash == model.content.get("data", {}).get("hash"):
-        return list(run_split(model.config, store).test), []
+        parts = run_split(model.config, store)
+        if learnt := [case for case in parts.test if case in parts.train]:
+            split = model.config.split
+            _say(f"{model.name} has learnt from {_counted(learnt)} of its test, by split: {split}")
+        return list(parts.test), []
     names, prints = learnt_from(model.path)
     if not prints:
         _say(f"{model.name} does not say which cases it has learnt from: see that none is in {store.path}")

@@ -6,6 +6,7 @@ the same bytes.
 """
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -90,6 +91,12 @@ def write_report(
         raise InputError(f"--margin: expected a difference above 0, found {margin:g}")
     collected = collect(grid_folders, split_by, wanted)
     sections = contents(collected, published, margin)
+    if published and not any(row.citation for s in sections for t in s.tables for row in t.rows):
+        print(
+            "--published adds nothing: what others reported is of other datasets or profiles, most of it of "
+            "complete training data",
+            file=sys.stderr,
+        )
     if formats is None:
         formats = FORMATS if len(sections) < BRIEF else ()
     formats = [name for name in FORMATS if name in ("png", *formats)]

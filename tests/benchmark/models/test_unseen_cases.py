@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from bench_errors import InputError
+from benchmark.config.run_config import RunConfig
 from benchmark.models.unseen_cases import unseen_cases
 from benchmark.run_folder.model_folder import PRINTS
 from benchmark.training.seen_cases import SPLIT
@@ -34,6 +35,16 @@ def model(tmp_path):
     }
     (tmp_path / SPLIT).write_text(json.dumps(short))
     return SimpleNamespace(name="RUN", path=tmp_path, content={}, description=BRATS2020)
+
+
+@pytest.mark.parametrize(("split", "said"), [("same", True), ("random", False)])
+def test_a_split_that_tests_on_training_cases_is_told(model, capsys, split, said):
+    own = store(BRATS2020, **{f"case_{i}": letter for i, letter in enumerate("abcdefgh")})
+    model.content, model.config = {"data": {"hash": own.hash}}, RunConfig(dataset="brats2020", split=split)
+    cases, left_out = unseen_cases(model, own)
+    assert left_out == []
+    told = f"RUN has learnt from {len(cases)} cases (case-0, case-1, case-2, ...) of its test, by split: same"
+    assert (told in capsys.readouterr().err) == said
 
 
 def test_names_of_another_study_mean_nothing(model, capsys):

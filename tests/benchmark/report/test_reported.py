@@ -11,6 +11,7 @@ from benchmark.report.tables.contents import contents
 from benchmark.report.tables.render import html, latex, markdown, wide_csv
 from benchmark.report.tables.reported import FOLDER, add_reported, reported
 from benchmark.report.tables.table import Block, Column, Table
+from benchmark.report.write import write_report
 from datasets.studies.brats import BRATS2020
 from datasets.studies.names import DATASETS
 from datasets.vocabulary import subset_name, table_subsets
@@ -30,6 +31,14 @@ def rows_of(dataset):
 def every_subset(dataset):
     description = DATASETS.get(dataset)
     return [subset_name(s, description.modalities) for s in table_subsets(description)]
+
+
+def test_it_is_said_where_no_published_row_fits(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("benchmark.report.write.pictures", lambda *_: [])
+    for profile in ("mr2468", "complete"):
+        record(tmp_path / profile, "baseline", description=BRATS2020, profile=profile, cases=CASES)
+        write_report([tmp_path / profile], tmp_path / "out" / profile, published=True)
+        assert ("--published adds nothing" in capsys.readouterr().err) == (profile == "mr2468")
 
 
 def test_published_rows_stand_apart_from_ours(tmp_path):
