@@ -23,9 +23,9 @@ def unseen_cases(model: Trained, store: Store) -> tuple[list[str], list[str]]:
     """
     if store.hash == model.content.get("data", {}).get("hash"):
         parts = run_split(model.config, store)
-        if learnt := [case for case in parts.test if case in parts.train]:
+        if both := [case for case in parts.test if case in parts.train]:
             split = model.config.split
-            _say(f"{model.name} has learnt from {_counted(learnt)} of its test, by split: {split}")
+            _say(f"{model.name} has learnt from {_counted(both)} of its test, by split: {split}")
         return list(parts.test), []
     names, prints = learnt_from(model.path)
     if not prints:
