@@ -22,6 +22,9 @@ from benchmark.training.inputs import Inputs
 from benchmark.training.precision import use_precision
 from benchmark.training.run import segmenter
 
+FLOATS = {torch.float32: "F32", torch.float64: "F64"}
+"""What a file of safetensors calls the numbers that networks of ours have."""
+
 AWAY = 0.05
 """Share of the voxels that either takes for foreground in which predictions made here may be others.
 
@@ -46,7 +49,9 @@ def check_weights(folder: RunFolder, inputs: Inputs, tests: Sequence[CheckedTest
         with torch.device("meta"):
             outline = build_backbone(inputs.config, inputs.store.description).state_dict()
         fits = shapes == {name: tuple(tensor.shape) for name, tensor in outline.items()} and all(
-            forms[name] == "F32" for name, tensor in outline.items() if tensor.is_floating_point()
+            forms[name] == FLOATS.get(tensor.dtype)
+            for name, tensor in outline.items()
+            if tensor.is_floating_point()
         )
         require("weights", fits, f"{WEIGHTS} does not fit the network of the configuration")
         weights = load_file(path)

@@ -80,6 +80,11 @@ def check_run(folder: RunFolder, hashes: Mapping[str, str], stores: Mapping[str,
         if "evaluated" not in (settings := _content("policy", test.path / SETTINGS))
     )
     require("finished", bool(tests), "it has no test on its own data: run its grid")
+    kinds = [
+        {key: value for key, value in test.settings["test"].items() if key != "metrics"} for test in tests
+    ]
+    once = all(kind not in kinds[:i] for i, kind in enumerate(kinds))
+    require("policy", once, "two of its tests differ in their metrics alone: hand in one, with all of them")
     if WEIGHTS in hashes:
         check_weights(folder, inputs, tests)
     return Checked(inputs, tests, environments, log, hashes)

@@ -153,6 +153,7 @@ BROKEN = {
         "policy",
         text("test.yaml", "policy passion", "policy mine"),
     ),
+    "a test twice": ("policy", lambda run: shutil.copytree(one := single_test(run), one.with_name("again"))),
     "a score less": ("scores", scores(none)),
     "a score too high": ("scores", scores(first(value=1.5))),
     "a score that is none": ("scores", scores(first(value=float("nan")))),
