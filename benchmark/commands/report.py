@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from bench_errors import InputError
 from benchmark.commands.options import GridsOption, OutOption, PluginOption, RunsOption, SetOption, register
 from benchmark.commands.outputs import OverwriteOption, check_file, output_folder
 
@@ -92,15 +93,22 @@ def show(
 def _wanted(grids: list[str], settings: list[str], runs: Path) -> dict[str, set[tuple[str, str]]]:
     """The runs of each grid as its file reads now, also where the name of its folder is given.
 
-    A folder that no grid file is known of stands for all that is in it.
+    A folder of which no grid file is known, or one that cannot be read, stands for all that is in it.
     """
     from benchmark.config.grid import is_grid, load_grid
     from benchmark.launch.grid_folder import owner_of
 
     wanted = {}
     for name in grids:
-        file = name if settings or is_grid(name) else owner_of(runs / name)
-        if file:
-            grid = load_grid(str(file), settings)
-            wanted[grid.name] = {(config.folder, config.test_name) for config in grid.configs}
+        if settings or is_grid(name):
+            grid = load_grid(name, settings)
+        elif owner := owner_of(runs / Path(name).stem):
+            try:
+                grid = load_grid(str(owner))
+            except InputError as error:
+                typer.echo(f"warning: all runs in {runs / Path(name).stem} are taken: {error}", err=True)
+                continue
+        else:
+            continue
+        wanted[grid.name] = {(config.folder, config.test_name) for config in grid.configs}
     return wanted

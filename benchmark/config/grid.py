@@ -97,12 +97,14 @@ def make_grid(name: str, file: Document, settings: Sequence[str] = ()) -> Grid:
     for point in _each_subset([point | given for point in grid_points(file, content)]):
         config, description = check.config(point)
         earlier = named.setdefault((config.folder, config.test_name), point)
-        if earlier is not point and not given:
-            raise file.error(
-                _location_of_repeat(point, earlier),
-                "two points of the grid are the same run; remove the repeated value",
-            )
-        points.setdefault(config, point)
+        if earlier is not point:
+            if config.test_name and not given:
+                raise file.error(
+                    _location_of_repeat(point, earlier),
+                    "two points of the grid are the same run; remove the repeated value",
+                )
+            continue
+        points[config] = point
         datasets[description.name] = description
     for data in content.data or {}:
         if data not in datasets and not given:
@@ -166,12 +168,9 @@ class _Checker:
             for option, edges in (("train", "crop"), config.train.crop), (("test", "window"), config.window):
                 blamed = [option, ("dataset",)]
                 space_of(edges, description.spatial_dims)
-            for name in ("slices", "empty_slices") if description.spatial_dims == 3 else ():
+            for name, why in _idle_test_options(config, description).items():
                 blamed = [("test", name)]
-                if getattr(config.test, name) != TestConfig.model_fields[name].default:
-                    raise InputError(
-                        f"test.{name} has no effect: {config.dataset} is no study of slices; leave it out"
-                    )
+                raise InputError(f"test.{name} has no effect: {why}; leave it out")
             blamed = [SUBSET]
             changed: dict[str, str] = {}
             if subset := config.subset(description.modalities):
@@ -206,6 +205,19 @@ class _Checker:
         config = RunConfig.model_validate({**content, **known})
         self._parts |= {text: getattr(config, key) for key, text in texts.items() if key not in known}
         return config
+
+
+def _idle_test_options(config: RunConfig, description: Description) -> dict[str, str]:
+    """Options of the test that change no number of this run, each with the reason."""
+    test, usual = config.test, TestConfig()
+    volumes = description.spatial_dims == 3
+    no_slices = f"{config.dataset} is no study of slices" if volumes else "cases are scored as volumes"
+    idle = {
+        "outside": (bool(config.train.subset), "a dedicated network sees its subset alone"),
+        "slices": (volumes, no_slices),
+        "empty_slices": (volumes or test.slices == "per-volume", no_slices),
+    }
+    return {k: why for k, (off, why) in idle.items() if off and getattr(test, k) != getattr(usual, k)}
 
 
 def _check_name(content: dict[str, Any], key: str, registry: Registry) -> None:

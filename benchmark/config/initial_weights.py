@@ -5,8 +5,10 @@ Without torch: what is in the file is read when the network is built.
 
 import json
 import re
+from contextlib import suppress
 from hashlib import file_digest
 from pathlib import Path
+from typing import Any
 
 from bench_errors import InputError
 from benchmark.run_folder.files import read_yaml
@@ -31,9 +33,15 @@ def weights_file(init: str) -> Path:
 
 
 def weights_folder(init: str) -> Path:
-    """Return the folder that says what the weights of `train.init` have learnt: itself, or where they lie."""
+    """Return the folder that says what the weights of `train.init` have learnt: itself, or where they lie.
+
+    Files of others may lie beside others' files of the same names, which say nothing.
+    """
     path = Path(split_digest(init)[0])
-    return path.parent if path.name in IN_FOLDERS and path.is_file() else path
+    if path.name in IN_FOLDERS and path.is_file():
+        with suppress(InputError, ValueError):
+            return path.parent if _learnt(path.parent) else path
+    return path
 
 
 def pinned_weights(init: str) -> str:
@@ -56,12 +64,7 @@ def check_order(init: str, description: Description) -> None:
     altogether may be meant. Files that lie in no folder of a run or model do not say it.
     """
     path = weights_folder(init)
-    if (path / "config.yaml").is_file():
-        learnt = read_yaml(path / "config.yaml").get("dataset", {})
-    elif (path / MODEL_CONFIG).is_file():
-        learnt = json.loads((path / MODEL_CONFIG).read_text(encoding="utf-8")).get("dataset", {})
-    else:
-        return
+    learnt = _learnt(path)
     for what in ("modalities", "classes"):
         theirs, ours = list(learnt.get(what, ())), list(getattr(description, what))
         if theirs != ours and sorted(theirs) == sorted(ours):
@@ -69,6 +72,17 @@ def check_order(init: str, description: Description) -> None:
                 f"train.init {path} has learnt the {what} {', '.join(theirs)}, {description.name} has "
                 f"{', '.join(ours)}: describe them in the same order"
             )
+
+
+def _learnt(folder: Path) -> dict[str, Any]:
+    """The study that a run folder or model folder is of; empty where it says none."""
+    content: Any = {}
+    if (folder / "config.yaml").is_file():
+        content = read_yaml(folder / "config.yaml")
+    elif (folder / MODEL_CONFIG).is_file():
+        content = json.loads((folder / MODEL_CONFIG).read_text(encoding="utf-8"))
+    dataset = content.get("dataset") if isinstance(content, dict) else None
+    return dataset if isinstance(dataset, dict) else {}
 
 
 def split_digest(init: str) -> tuple[str, str]:

@@ -252,10 +252,6 @@ class RunConfig(Frozen):
             self.profile == "complete" or self.profile.startswith("csv:")
         ):
             raise ValueError(f"table_seed has no effect: profile {self.profile} draws nothing; leave it out")
-        if self.train.subset and self.test.outside:
-            problems["test", "outside"] = (
-                "has no effect: a dedicated network sees its subset alone; leave it out"
-            )
         if self.profile == "complete" and getattr(self.objective, "teacher_data", "") == "complete":
             problems["objective", "teacher_data"] = (
                 "has no effect: the profile is complete anyway; leave it out"

@@ -31,8 +31,6 @@ NO_LIMIT = 1_000_000
 """Where submitit would limit time-outs to three and tasks at a time to 256."""
 _OURS = ("array", "dependency", "error", "job-name", "nodes", "ntasks", "open-mode", "output", "signal")
 _GPUS = ("gpus", "gpus-per-node", "gpus-per-task")
-_GPU_COUNT = r"gpu(?::[^:,(]*[a-zA-Z][^:,(]*)?:(\d+)"
-"""In ``gpu:2``, ``gpu:a100:2,scratch:1``."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +69,8 @@ class Cluster:
             raise InputError("device cuda was asked for, but no GPU of the cluster: add --slurm gres=gpu:1")
         on = "cuda" if gpus and device == "auto" else device.replace("auto", "cpu")
         for name in ("gres", *_GPUS) if on == "cuda" and devices > 1 else ():
-            given = self.options.get(name, "")
-            found = re.search(_GPU_COUNT, given if name == "gres" else f"gpu:{given}")
-            if found and int(found[1]) != devices:
+            given = self.options.get(name)
+            if given and gpus_in(given if name == "gres" else f"gpu:{given}") != devices:
                 raise InputError(
                     f"--devices {devices}: found --slurm {name}={given}, expected {devices} GPUs"
                 )
@@ -100,6 +97,12 @@ class Cluster:
             additional_parameters={"requeue": True, **options},
         )
         return executor
+
+
+def gpus_in(gres: str) -> int:
+    """Return how many GPUs ``gpu:a100:2(S:0-1),scratch:1`` asks for; a kind without a number is one."""
+    kinds = [entry.partition("(")[0].split(":") for entry in gres.split(",") if entry.startswith("gpu")]
+    return sum(int(words[-1]) if words[-1].isdigit() else 1 for words in kinds)
 
 
 def chosen_cluster(

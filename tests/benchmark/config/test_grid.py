@@ -459,3 +459,24 @@ def test_settings_reach_the_pretraining(tmp_path):
     pretraining, run = load_grid(str(path), ["pretrain.train.epochs=9", "train.lr=0.01"]).configs
     assert (pretraining.train.epochs, run.train.epochs) == (9, 300)
     assert pretraining.train.lr == run.train.lr == 0.01
+
+
+def test_a_pretraining_is_one_run_whatever_tests_others_have(tmp_path):
+    text = "axes: {objective: [mae, baseline], test.policy: [passion, brats-2022]}\nbase: {backbone: m3ae}\n"
+    (tmp_path / "mae.yaml").write_text(text)
+    grid = load_grid(str(tmp_path / "mae.yaml"))
+    assert [config.objective.name for config in grid.configs] == ["mae", "baseline", "baseline"]
+
+
+def test_a_point_that_the_command_line_makes_of_two_is_there_once(tmp_path):
+    (tmp_path / "two.yaml").write_text("axes: {test.window: [null, 80], seed: [1]}\n")
+    assert len(load_grid(str(tmp_path / "two.yaml"), ["train.crop=80"]).configs) == 1
+
+
+def test_empty_slices_are_no_matter_where_volumes_are_scored(tmp_path):
+    text = "axes: {seed: [1]}\nbase: {dataset: myops2020, profile: mr357, test: {slices: per-volume%s}}\n"
+    (tmp_path / "whole.yaml").write_text(text % "")
+    assert load_grid(str(tmp_path / "whole.yaml")).configs
+    (tmp_path / "whole.yaml").write_text(text % ", empty_slices: skip")
+    with pytest.raises(InputError, match=r"test\.empty_slices has no effect: cases are scored as volumes"):
+        load_grid(str(tmp_path / "whole.yaml"))

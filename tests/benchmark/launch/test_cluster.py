@@ -125,14 +125,18 @@ def test_a_run_uses_the_gpu_that_its_job_asks_for(options, device, expected):
     assert Cluster.of(options).slot(device) == expected
 
 
-@pytest.mark.parametrize("gres", ["gpu:2", "gpu:a100:2,scratch:1", "gpu:a100", "gpu:2(S:0-1)"])
+@pytest.mark.parametrize(
+    "gres", ["gpu:2", "gpu:a100:2,scratch:1", "gpu:3090:2", "gpu:2(S:0-1)", "gpu,gpu:a100"]
+)
 def test_the_processes_of_a_run_share_the_cores_of_its_job(gres):
     options = {"gres": gres, "cpus-per-task": "8"}
     assert Cluster.of(options).slot("auto", 2) == Slot("cuda", 4, devices=2)
     assert Cluster.of(options).slot("cpu", 16) == Slot("cpu", 1, devices=16)
 
 
-@pytest.mark.parametrize("options", [{"gres": "gpu:1"}, {"gres": "gpu:a100:4"}, {"gpus-per-task": "3"}])
+@pytest.mark.parametrize(
+    "options", [{"gres": "gpu:1"}, {"gres": "gpu:a100:4"}, {"gres": "gpu:a100"}, {"gpus-per-task": "3"}]
+)
 def test_a_job_asks_for_as_many_gpus_as_a_run_has_devices(options):
     with pytest.raises(InputError, match=r"--devices 2: found --slurm \S+, expected 2 GPUs"):
         Cluster.of(options).slot("auto", 2)

@@ -43,12 +43,15 @@ def test_a_copy_of_the_grid_and_one_that_was_moved_go_on(tmp_path):
     check_owner(grid_in(tmp_path / "b", TEXT.replace("1", "3")), tmp_path / "runs")
 
 
-def test_a_report_by_the_name_of_a_folder_takes_the_runs_of_its_grid_file(tmp_path):
+def test_a_report_by_the_name_of_a_folder_takes_the_runs_of_its_grid_file(tmp_path, capsys):
     runs = tmp_path / "runs"
     record_owner(grid := grid_in(tmp_path / "a"), runs)
     named = {(config.folder, config.test_name) for config in grid.configs}
     assert (
         _wanted(["same"], [], runs) == _wanted([str(tmp_path / "a/same.yaml")], [], runs) == {"same": named}
     )
+    (tmp_path / "a/same.yaml").write_text("axes: {sed: [1]}")
+    assert _wanted(["same"], [], runs) == {}
+    assert "warning: all runs in " in capsys.readouterr().err
     (tmp_path / "a/same.yaml").unlink()
     assert _wanted(["same"], [], runs) == {}

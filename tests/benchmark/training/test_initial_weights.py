@@ -144,6 +144,7 @@ def test_weights_that_have_learnt_from_test_cases_are_no_start(tmp_path):
     store = replace(store, records=records)
     init = tmp_path / "before"
     init.mkdir()
+    (init / "config.yaml").write_text("dataset: {modalities: [flair]}")
     write_learnt_from(init, store, Split(("one",), (), ("two",)), None)
     check_start(f"{init}#0123456789ab", store, Split(("one", "three"), (), ("two",)))
     check_start(str(init), store, Split(("one",), (), ("one",)))  # the run learns from it anyway
@@ -151,6 +152,13 @@ def test_weights_that_have_learnt_from_test_cases_are_no_start(tmp_path):
         (init / name).touch()
         with pytest.raises(InputError, match="has learnt from 1 of the run's test cases"):
             check_start(str(init / name), store, Split(("two",), (), ("one",)))
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / IN_FOLDERS[0]).touch()
+    (foreign / SPLIT).write_text("[]")
+    for content in ("dataset: BraTS", "[1, 2]", "a: [", ""):
+        (foreign / "config.yaml").write_text(content)
+        check_start(str(foreign / IN_FOLDERS[0]), store, Split(("two",), (), ("one",)))
     check_start("weights.pth", store, Split(("two",), (), ("one",)))  # nobody knows
     with pytest.raises(InputError, match=r"has learnt from 1 of the run's test cases \(one\)"):
         check_start(str(init), store, Split(("two",), (), ("one",)))
