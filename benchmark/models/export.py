@@ -118,7 +118,7 @@ def _write(model: Trained, folder: Path, licence: str, stored: str, change: str)
 def _scores(run: Path) -> Path:
     """The scores of the run's own test, where it is done; of before edition 2, beside its configuration."""
     test = own_test(RunFolder(run))
-    return test.cases if test else run / "cases.csv"
+    return test.cases if test and test.done else run / "cases.csv"
 
 
 def _check(model: Trained, folder: Path) -> None:

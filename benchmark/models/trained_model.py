@@ -134,14 +134,15 @@ def _as_tested(folder: RunFolder) -> dict[str, Any]:
     if test := own_test(folder):
         settings = test.settings()
         content["config"]["test"], content["metrics"] = settings["test"], settings["metrics"]
-        content["scores"] = recorded_dice(test.cases)
+        if test.done:
+            content["scores"] = recorded_dice(test.cases)
     return content
 
 
 def own_test(folder: RunFolder) -> TestFolder | None:
-    """Return the first test of a run on its own data that is done; None where none is."""
-    tests = (test for test in folder.tests() if test.done and "evaluated" not in test.settings())
-    return next(tests, None)
+    """Return the first test of a run on its own data, a done one if there is; None without any."""
+    tests = [test for test in folder.tests() if "evaluated" not in test.settings()]
+    return max(tests, key=lambda test: test.done, default=None)
 
 
 def check_alike(models: Sequence[Trained]) -> None:

@@ -206,11 +206,11 @@ class Search(Frozen):
                 "validation has no effect with train.select: best or train.validate_every, whose looks are "
                 "at all validation cases: leave it out",
             )
-        if config.train.looks_every and self.goal == "worst":
+        if config.train.looks_every and self.goal == "worst" and self.pruner.name != "none":
             raise self._file.error(
                 ("goal",),
                 "goal: worst judges a trial by its worst subset, the looks of train.select: best and "
-                "train.validate_every by the mean of all: leave them out, or set goal: mean or both",
+                "train.validate_every by the mean of all: leave them out, or set pruner: none or goal: mean",
             )
         if self.pruner.name != "none" and looks_at >= config.train.epochs:
             raise self._file.error(

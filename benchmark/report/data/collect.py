@@ -202,12 +202,14 @@ def _metrics(run: Run) -> set[str]:
 
 
 def joined(done: Sequence[Run]) -> list[Run]:
-    """Make one row of the networks that are dedicated to the subsets and alike in all else."""
+    """Make one row of the networks that are dedicated to the subsets and alike in all else.
+
+    Each has one test, as `once` keeps them; its name need not be that of the others.
+    """
     rows: dict[tuple[str, ...], list[Run]] = {}
     for run in done:
         alike = [str(run.config.get(key)) for key in ("dataset", "profile", "seed", "table_seed", "split")]
-        test = run.test.name if run.test else ""
-        key = (*alike, run.variant, run.method, test) if is_dedicated(run.config) else (run.folder,)
+        key = (*alike, run.variant, run.method) if is_dedicated(run.config) else (run.folder,)
         rows.setdefault(key, []).append(run)
     return [replace(runs[0], parts=tuple(runs)) if len(key) > 1 else runs[0] for key, runs in rows.items()]
 

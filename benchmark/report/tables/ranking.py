@@ -105,7 +105,7 @@ def ranks_table(ranked: Blocks) -> Table:
 def places_table(every: Sequence[Scores]) -> Table | None:
     """Return the study's methods in the order of the BraTS challenge's ranking.
 
-    None where they are few, or no patient has every modality.
+    None where they are few, or no patient has every modality and was tested with every method.
 
     Args:
         every: of one study, one per metric. Distances count only where a policy does not reward a prediction
@@ -119,7 +119,7 @@ def places_table(every: Sequence[Scores]) -> Table | None:
     if len(methods) < LEAST or not used:
         return None
     items = np.concatenate([_by_patient(scores) for scores in used], axis=2)
-    whole = np.isfinite(items).any(axis=(0, 2))
+    whole = np.isfinite(items).any(axis=2).all(axis=0)
     if not whole.any():
         return None
     ranks, p = brats_ranks(items[:, whole])

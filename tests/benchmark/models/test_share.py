@@ -50,7 +50,9 @@ def test_a_run_whose_test_is_not_done_tells_no_scores(run, tmp_path):
     (single_test(RunFolder(begun)) / "done").unlink()
     export_model(str(begun), tmp_path / "model", tmp_path / "runs", "cc-by-4.0", "fp32")
     assert "Not tested with passion-bench." in (tmp_path / "model" / "README.md").read_text()
-    assert "scores" not in load_trained(str(begun), tmp_path).content
+    content = load_trained(str(begun), tmp_path).content
+    assert "scores" not in content
+    assert content["config"]["test"] == {"policy": "passion"}  # what it will be tested by all the same
 
 
 def test_a_network_predicts_at_the_precision_of_its_run(run, monkeypatch):

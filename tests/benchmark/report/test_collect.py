@@ -212,6 +212,25 @@ def dedicated(folder, subset, seed=1037, strength=0.0):
     write_rows(run.test(TEST).cases, [row for row in rows if row.subset == subset])
 
 
+def test_the_networks_of_all_subsets_are_one_row_whatever_their_tests_are_called(tmp_path):
+    """`bench evaluate` calls a test by the hash of its training too."""
+    record(tmp_path / "g", "baseline")
+    for subset in table_subsets(PHANTOM):
+        name = subset_name(subset, PHANTOM.modalities)
+        dedicated(tmp_path / "g", name)
+        run = RunFolder(tmp_path / "g" / f"{name}-1037")
+        run.test(TEST).path.rename(run.test(f"on-other-{name}").path)
+    [study] = collect([tmp_path / "g"]).studies()
+    assert [len(run.parts) for run in study.runs] == [0, 15]
+
+
+def test_weights_of_others_are_trainings_of_their_own(tmp_path):
+    for digest in ("0ne", "0ther"):
+        change(record(tmp_path / "g", "baseline", name=digest), imported={"file": "x.pth", "sha256": digest})
+    collected = collect([tmp_path / "g"])
+    assert (len(collected.runs), collected.repeated) == (2, ())
+
+
 def test_the_networks_of_all_subsets_are_one_row(tmp_path, monkeypatch):
     monkeypatch.setattr("benchmark.report.write.pictures", lambda *_: [])
     names = [subset_name(s, PHANTOM.modalities) for s in table_subsets(PHANTOM)]

@@ -63,6 +63,17 @@ def test_each_patient_of_a_cross_validation_ranks_by_its_own_fold(tmp_path):
     assert ranks_of(tmp_path) == {"RFNet + PASSION": 1, "RFNet + PMR": 2, "RFNet baseline": 3}
 
 
+def test_patients_that_a_method_was_not_tested_on_rank_nothing(tmp_path):
+    for number, cases in enumerate((("case 1", "case 2"), ("case 3", "case 4"))):
+        for objective, strength in METHODS.items():
+            if number == 0 or objective != "pmr":
+                run = record(
+                    tmp_path, objective, strength=strength, cases=cases, name=f"{objective}-{number}"
+                )
+                change(run, config={"split": f"fold{number}of2"}, identity={"split": f"5p1it{number}"})
+    assert ranks_of(tmp_path) == {"RFNet + PASSION": 1, "RFNet + PMR": 2, "RFNet baseline": 3}
+
+
 def test_a_patient_who_lacks_a_modality_ranks_nothing(tmp_path):
     for whole in ("case 1", "none"):
         for objective, strength in METHODS.items():
