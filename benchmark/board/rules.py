@@ -27,7 +27,7 @@ RULES = {
     "split": "The split is auto, the published one where there is one; training starts afresh.",
     "availability": "Who lacks what in training is what a profile with a name of ours draws.",
     "subsets": "One network is tested on every subset of what each test case has, the rest absent.",
-    "policy": "The metrics are Dice and HD95 at least, by the rules of a policy of ours.",
+    "policy": "The metrics are Dice and HD95 at least, by the rules of a policy of ours, in one test.",
     "scores": "Every case, subset, region and metric has one possible value, that of shared predictions.",
     "weights": "Weights that are shared fit the configuration, and make the predictions that are shared.",
     "trainings": f"An entry is {LEAST} trainings or more that differ in nothing but seed or table.",

@@ -96,7 +96,7 @@ def make_grid(name: str, file: Document, settings: Sequence[str] = ()) -> Grid:
     check = _Checker(file)
     for point in _each_subset([point | given for point in grid_points(file, content)]):
         config, description = check.config(point)
-        earlier = named.setdefault((config.folder, config.test_name), point)
+        earlier = named.setdefault(_key(config), point)
         if earlier is not point:
             if config.test_name and not given:
                 raise file.error(
@@ -111,15 +111,20 @@ def make_grid(name: str, file: Document, settings: Sequence[str] = ()) -> Grid:
             raise file.error(
                 ("data", data), f"data.{data} has no effect, the runs use {', '.join(datasets)}: remove it"
             )
-    needed = list(dict.fromkeys(run for config in points for run in _needed(config)))
+    needed = {_key(run): run for config in points for run in _needed(config)}
     return Grid(
         name=name,
         about=" ".join(content.about.split()),
-        configs=tuple(dict.fromkeys([*needed, *points])),
+        configs=tuple((needed | {_key(run): run for run in points}).values()),
         datasets=datasets,
-        needed=tuple(run for run in needed if run not in points),
+        needed=tuple(run for key, run in needed.items() if key not in named),
         data=file.content.get("data") or {},
     )
+
+
+def _key(config: RunConfig) -> tuple[str, str]:
+    """What tells the points of a grid apart: a run's folder and the name of its test."""
+    return config.folder, config.test_name
 
 
 def _each_subset(points: Sequence[Point]) -> Iterator[Point]:

@@ -5,7 +5,6 @@ Without torch: what is in the file is read when the network is built.
 
 import json
 import re
-from contextlib import suppress
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
@@ -33,15 +32,14 @@ def weights_file(init: str) -> Path:
 
 
 def weights_folder(init: str) -> Path:
-    """Return the folder that says what the weights of `train.init` have learnt: itself, or where they lie.
-
-    Files of others may lie beside others' files of the same names, which say nothing.
-    """
+    """Return the folder that says what the weights of `train.init` have learnt: itself, or where they lie."""
     path = Path(split_digest(init)[0])
-    if path.name in IN_FOLDERS and path.is_file():
-        with suppress(InputError, ValueError):
-            return path.parent if _learnt(path.parent) else path
-    return path
+    return path.parent if path.name in IN_FOLDERS and path.is_file() else path
+
+
+def is_beside(init: str) -> bool:
+    """Whether what that folder says may be another program's, as `train.init` names a file in it."""
+    return weights_folder(init) != Path(split_digest(init)[0])
 
 
 def pinned_weights(init: str) -> str:
@@ -64,7 +62,12 @@ def check_order(init: str, description: Description) -> None:
     altogether may be meant. Files that lie in no folder of a run or model do not say it.
     """
     path = weights_folder(init)
-    learnt = _learnt(path)
+    try:
+        learnt = _learnt(path)
+    except (InputError, ValueError):
+        if is_beside(init):
+            return
+        raise
     for what in ("modalities", "classes"):
         theirs, ours = list(learnt.get(what, ())), list(getattr(description, what))
         if theirs != ours and sorted(theirs) == sorted(ours):

@@ -69,8 +69,9 @@ class Cluster:
             raise InputError("device cuda was asked for, but no GPU of the cluster: add --slurm gres=gpu:1")
         on = "cuda" if gpus and device == "auto" else device.replace("auto", "cpu")
         for name in ("gres", *_GPUS) if on == "cuda" and devices > 1 else ():
-            given = self.options.get(name)
-            if given and gpus_in(given if name == "gres" else f"gpu:{given}") != devices:
+            given = self.options.get(name, "")
+            asked = gpus_in(given if name == "gres" else f"gpu:{given}") if given else 0
+            if asked not in (0, devices):
                 raise InputError(
                     f"--devices {devices}: found --slurm {name}={given}, expected {devices} GPUs"
                 )
@@ -101,8 +102,8 @@ class Cluster:
 
 def gpus_in(gres: str) -> int:
     """Return how many GPUs ``gpu:a100:2(S:0-1),scratch:1`` asks for; a kind without a number is one."""
-    kinds = [entry.partition("(")[0].split(":") for entry in gres.split(",") if entry.startswith("gpu")]
-    return sum(int(words[-1]) if words[-1].isdigit() else 1 for words in kinds)
+    entries = [entry.partition("(")[0].split(":") for entry in gres.split(",")]
+    return sum(int(words[-1]) if words[-1].isdigit() else 1 for words in entries if words[0] == "gpu")
 
 
 def chosen_cluster(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_errors import InputError
-from benchmark.config.initial_weights import weights_folder
+from benchmark.config.initial_weights import is_beside, weights_folder
 from benchmark.run_folder.files import write_atomically
 from benchmark.run_folder.model_folder import PRINTS
 from datasets.batches.split import PARTS, Split
@@ -62,7 +62,14 @@ def check_start(init: str | None, store: Store, parts: Split) -> None:
 
 def _learnt_before(init: str | None) -> set[str]:
     """The `short_prints` that `train.init` has learnt from, as far as its folder says."""
-    return learnt_from(weights_folder(init))[1] if init else set()
+    if not init:
+        return set()
+    try:
+        return learnt_from(weights_folder(init))[1]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        if is_beside(init):
+            return set()
+        raise
 
 
 def short_prints(record: CaseRecord) -> list[str]:

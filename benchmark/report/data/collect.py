@@ -173,9 +173,15 @@ def _titled(done: Sequence[Run]) -> list[Run]:
     titled = []
     for dataset in dict.fromkeys(run.config["dataset"] for run in done):
         runs = [run for run in done if run.config["dataset"] == dataset]
-        titles = method_titles([run.config for run in runs])
+        titles = method_titles([_with_origin(run) for run in runs])
         titled += [replace(run, method=title) for run, title in zip(runs, titles, strict=True)]
     return titled
+
+
+def _with_origin(run: Run) -> dict[str, Any]:
+    """The configuration of a run; that of imported weights says which they are."""
+    imported = run.content.get("imported")
+    return {**run.config, "weights": imported["sha256"][:8]} if imported else run.config
 
 
 def once(done: Sequence[Run]) -> tuple[list[Run], list[Run]]:

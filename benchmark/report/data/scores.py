@@ -124,9 +124,8 @@ class Scores:
 
     @property
     def whole(self) -> int:
-        """The number of patients who have every modality: of whom there are gains."""
-        lacking = (np.isfinite(self.by_patient).sum(axis=2) == 0).sum(axis=2)  # [runs, patients]
-        return int((lacking.min(axis=0) == 0).sum())
+        """The number of patients who have a value in every region and subset: of whom there are gains."""
+        return int(np.isfinite(self.by_patient).all(axis=(2, 3)).any(axis=0).sum())
 
     def trainings(self, weights: Array) -> dict[str, Trainings]:
         """Return sums of each method's scores by patient, weighted by [columns, regions, subsets].
@@ -179,9 +178,9 @@ class Scores:
 
 
 def training(run: Run) -> Training:
-    """Return what tells a run's training apart from others of its method; of imported weights their hash."""
+    """Return what tells a run's training apart from the others of its method."""
     config = run.content["config"]
-    table = str(run.content.get("imported", {}).get("sha256") or run.content["data"]["availability"]["hash"])
+    table = str(run.content["data"]["availability"]["hash"])
     return Training(config["seed"], config["table_seed"], table, str(config.get("split", "")))
 
 

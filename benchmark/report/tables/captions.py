@@ -66,9 +66,9 @@ def intervals(runs: Sequence[Run]) -> str:
 
 
 def of_whole(scores: Scores) -> str:
-    """Say of how many patients a gain is, where some lack a modality: a mean has them, a gain has not."""
+    """Say of how many patients gains are, where some lack a modality, say; means are of them too."""
     whole = scores.whole
-    return f" of the {counted(whole, 'patient')} with every modality" if whole < len(scores.patients) else ""
+    return f" of the {counted(whole, 'patient')} with every value" if whole < len(scores.patients) else ""
 
 
 def tested(trainings: int) -> str:
@@ -103,7 +103,8 @@ def _training(study: Study, folds: bool) -> str:
     trainings = [run for run in study.runs if "evaluated" not in run.content] or study.runs
     run = trainings[0]
     if "imported" in run.content:
-        return f"Published weights of {run.content['imported']['file']}: how they were trained is not known."
+        files = dict.fromkeys(other.content.get("imported", {}).get("file", "") for other in trainings)
+        return f"Published weights of {', '.join(filter(None, files))}: how they were trained is not known."
     data, trained = run.content["data"], run.content.get("evaluated", {}).get("trained")
     start = f"{run.fold} trained" if folds else "Trained"
     of = f" of {trained['dataset']}" if trained else ""

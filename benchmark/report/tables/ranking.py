@@ -119,7 +119,8 @@ def places_table(every: Sequence[Scores]) -> Table | None:
     if len(methods) < LEAST or not used:
         return None
     items = np.concatenate([_by_patient(scores) for scores in used], axis=2)
-    whole = np.isfinite(items).any(axis=2).all(axis=0)
+    tested = np.isfinite(items).any(axis=2)  # [methods, patients]
+    whole = tested.any(axis=0) & tested[tested.any(axis=1)].all(axis=0)
     if not whole.any():
         return None
     ranks, p = brats_ranks(items[:, whole])

@@ -1,5 +1,6 @@
 """The rules of a board, each broken on purpose in a real training that keeps all of them."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from benchmark.board.check_run import check_run
 from benchmark.board.entries import RUNS, Accepted
 from benchmark.board.rules import RULES, BrokenRule
 from benchmark.board.unpack import unpack
+from benchmark.config.run_config import digest, read_config
 from benchmark.evaluation.metrics import Scoring
 from benchmark.evaluation.score_maps import score_maps
 from benchmark.evaluation.segment_case import Segmentation
@@ -153,7 +155,6 @@ BROKEN = {
         "policy",
         text("test.yaml", "policy passion", "policy mine"),
     ),
-    "a test twice": ("policy", lambda run: shutil.copytree(one := single_test(run), one.with_name("again"))),
     "a score less": ("scores", scores(none)),
     "a score too high": ("scores", scores(first(value=1.5))),
     "a score that is none": ("scores", scores(first(value=float("nan")))),
@@ -205,6 +206,31 @@ def test_what_breaks_a_rule_is_refused_by_its_name(handed_in, tmp_path, what):
     assert refused.value.rule == rule, str(refused.value)
     assert "\n" not in str(refused.value)
     assert str(tmp_path) not in str(refused.value), "where the keeper unpacks is nobody's business"
+
+
+def more_metrics(run):
+    """Add another test as bench makes it, which has one metric more."""
+    content, first = read_yaml(run / "config.yaml"), single_test(run)
+    settings = read_yaml(first / "test.yaml")
+    asked = read_config({**content["config"], "test": settings["test"]}, "test")
+    test = asked.test.model_copy(update={"metrics": ("dice", "hd95", "nsd")})
+    other = run / "tests" / asked.model_copy(update={"test": test}).test_name
+    of_test = {**test.model_dump(), "window": asked.window}
+    cases = list(json.loads((run / "split.json").read_text())["test"])
+    settings["hash"] = digest([content["identity"]["training"], of_test, content["identity"]["data"], cases])
+    settings |= {"test": of_test, "metrics": Scoring.of(of_test).conditions(3)}
+    other.mkdir()
+    (other / "test.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    rows = read_rows(first / "cases.csv")
+    write_rows(other / "cases.csv", [*rows, *(r._replace(metric="nsd") for r in rows if r.metric == "dice")])
+    (other / "done").touch()
+
+
+def test_a_run_has_one_test_of_a_kind(handed_in, tmp_path):
+    """Two of other metrics would count as two trainings."""
+    (archive, *_), stores = handed_in
+    with pytest.raises(BrokenRule, match="two of its tests differ in their metrics alone"):
+        check_run(*unpack(changed(archive, tmp_path / "there", more_metrics), tmp_path / "place"), stores)
 
 
 def test_what_keeps_them_is_on_the_board_and_nothing_else_of_it(handed_in, tmp_path):

@@ -466,6 +466,11 @@ def test_a_pretraining_is_one_run_whatever_tests_others_have(tmp_path):
     (tmp_path / "mae.yaml").write_text(text)
     grid = load_grid(str(tmp_path / "mae.yaml"))
     assert [config.objective.name for config in grid.configs] == ["mae", "baseline", "baseline"]
+    text = "axes: {test.policy: [passion, brats-2022]}\nbase: {backbone: m3ae, pretrain: {objective: mae}}\n"
+    (tmp_path / "mae.yaml").write_text(text)
+    grid = load_grid(str(tmp_path / "mae.yaml"))
+    assert [config.objective.name for config in grid.configs] == ["mae", "passion", "passion"]
+    assert [config.objective.name for config in grid.needed] == ["mae"]
 
 
 def test_a_point_that_the_command_line_makes_of_two_is_there_once(tmp_path):

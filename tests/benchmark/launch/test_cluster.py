@@ -130,6 +130,8 @@ def test_a_run_uses_the_gpu_that_its_job_asks_for(options, device, expected):
 )
 def test_the_processes_of_a_run_share_the_cores_of_its_job(gres):
     options = {"gres": gres, "cpus-per-task": "8"}
+    beside = {"gpus-per-node": "2", "gres": "scratch:1,gpumem:20g"}
+    assert Cluster.of(beside).slot("auto", 2).devices == 2
     assert Cluster.of(options).slot("auto", 2) == Slot("cuda", 4, devices=2)
     assert Cluster.of(options).slot("cpu", 16) == Slot("cpu", 1, devices=16)
 

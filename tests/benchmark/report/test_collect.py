@@ -11,6 +11,7 @@ from recorded_runs import ENVIRONMENT, POLICY, TEST, change, record
 from bench_errors import InputError
 from benchmark.report.data.collect import collect
 from benchmark.report.data.scores import score
+from benchmark.report.tables.captions import conditions
 from benchmark.report.tables.contents import contents
 from benchmark.report.write import write_report
 from benchmark.run_folder.case_rows import read_rows, write_rows
@@ -224,11 +225,16 @@ def test_the_networks_of_all_subsets_are_one_row_whatever_their_tests_are_called
     assert [len(run.parts) for run in study.runs] == [0, 15]
 
 
-def test_weights_of_others_are_trainings_of_their_own(tmp_path):
+def test_weights_of_others_are_methods_of_their_own(tmp_path):
     for digest in ("0ne", "0ther"):
-        change(record(tmp_path / "g", "baseline", name=digest), imported={"file": "x.pth", "sha256": digest})
+        imported = {"file": f"{digest}.pth", "sha256": digest}
+        change(record(tmp_path / "g", "baseline", name=digest), imported=imported)
     collected = collect([tmp_path / "g"])
-    assert (len(collected.runs), collected.repeated) == (2, ())
+    assert collected.repeated == ()
+    [study] = collected.studies()
+    assert study.methods == ["RFNet baseline (weights=0ne)", "RFNet baseline (weights=0ther)"]
+    said = conditions([score(collected.cases, study, "dice")])
+    assert "Published weights of 0ne.pth, 0ther.pth: how they were trained is not known." in said
 
 
 def test_the_networks_of_all_subsets_are_one_row(tmp_path, monkeypatch):

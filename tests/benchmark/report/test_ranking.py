@@ -74,6 +74,16 @@ def test_patients_that_a_method_was_not_tested_on_rank_nothing(tmp_path):
     assert ranks_of(tmp_path) == {"RFNet + PASSION": 1, "RFNet + PMR": 2, "RFNet baseline": 3}
 
 
+def test_networks_of_some_subsets_rank_last_and_hide_nobody(tmp_path):
+    for objective, strength in METHODS.items():
+        record(tmp_path, objective, strength=strength)
+    run = record(tmp_path, "baseline", strength=0.3, name="dedicated")
+    change(run, config={"train": {"subset": "flair"}})
+    rows = read_rows(run.test(TEST).cases)
+    write_rows(run.test(TEST).cases, [row for row in rows if row.subset == "flair"])
+    assert sorted(ranks_of(tmp_path).values()) == [1, 2, 3, 4]
+
+
 def test_a_patient_who_lacks_a_modality_ranks_nothing(tmp_path):
     for whole in ("case 1", "none"):
         for objective, strength in METHODS.items():

@@ -144,7 +144,6 @@ def test_weights_that_have_learnt_from_test_cases_are_no_start(tmp_path):
     store = replace(store, records=records)
     init = tmp_path / "before"
     init.mkdir()
-    (init / "config.yaml").write_text("dataset: {modalities: [flair]}")
     write_learnt_from(init, store, Split(("one",), (), ("two",)), None)
     check_start(f"{init}#0123456789ab", store, Split(("one", "three"), (), ("two",)))
     check_start(str(init), store, Split(("one",), (), ("one",)))  # the run learns from it anyway
