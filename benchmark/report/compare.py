@@ -16,7 +16,6 @@ from rich.table import Table
 
 from bench_console import output
 from bench_errors import InputError
-from benchmark.config.run_config import NAMED
 from benchmark.evaluation.metrics import METRICS
 from benchmark.report.data.collect import SPLITS, case_frame, joined, once
 from benchmark.report.data.effects import LEAST, Array, Effect, Trainings, difference, mean
@@ -137,7 +136,9 @@ def _print_heads(pair: Pair, console: Console) -> None:
 def _differences(a: Run, b: Run) -> list[str]:
     """What differs, with both values; a configuration does not write down every default."""
     left, right = (_settings(run, ("dataset", "profile", "table_seed", "seed")) for run in (a, b))
-    others = tuple(f"{what}." for what in NAMED if left[f"{what}.name"] != right[f"{what}.name"])
+    others = tuple(
+        f"{what}." for what in ("backbone", "objective") if left[f"{what}.name"] != right[f"{what}.name"]
+    )
     keys = [k for k in {**left, **right} if (k in left and k in right) or not k.startswith(others)]
     found = [(key, *(side.get(key, "default") for side in (left, right))) for key in keys]
     return [f"{key} ({ours} | {theirs})" for key, ours, theirs in found if ours != theirs]
