@@ -17,7 +17,8 @@ from rich.table import Table
 from bench_console import output
 from bench_errors import InputError
 from benchmark.evaluation.metrics import METRICS
-from benchmark.report.data.collect import SPLITS, case_frame, joined, once
+from benchmark.report.data.case_scores import case_frame
+from benchmark.report.data.collect import SPLITS, joined, once
 from benchmark.report.data.effects import LEAST, Array, Effect, Trainings, difference, mean
 from benchmark.report.data.find import find_runs
 from benchmark.report.data.names import method_titles, options

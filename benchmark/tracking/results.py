@@ -84,7 +84,8 @@ def _case_table(rows: pd.DataFrame) -> Any:
 
 def _slices(folder: Path) -> dict[str, tuple[Image.Image, str]]:
     """A picture and its caption by role: label, then the predictions for subsets that grow to the whole."""
-    from benchmark.report.data.collect import case_frame, read_runs
+    from benchmark.report.data.case_scores import case_frame
+    from benchmark.report.data.collect import read_runs
     from benchmark.report.data.runs import Study
     from benchmark.report.data.scores import score
     from benchmark.report.figures.panel import PanelRow, panel

@@ -66,7 +66,7 @@ def intervals(runs: Sequence[Run]) -> str:
 
 
 def of_whole(scores: Scores) -> str:
-    """Say of how many patients gains are, where some lack a modality, say; means are of them too."""
+    """Say of how many patients gains are, where some lack a value; means are of all."""
     whole = scores.whole
     return f" of the {counted(whole, 'patient')} with every value" if whole < len(scores.patients) else ""
 
