@@ -184,13 +184,16 @@ def verify_store(path: Path, workers: int | None) -> int:
     """Test the checksum of every file of a store; print the damaged cases and return 2 if there are any."""
     from datasets.preparation.parallel import in_parallel
     from datasets.store.store import Store
+    from datasets.studies.names import prepare_command
 
     store = Store.open(path)
     with _bar("verify") as advance:
         damaged = in_parallel(store.damaged, store.cases, workers, advance)
     bad = {case: names for case, names in zip(store.cases, damaged, strict=True) if names}
     for case, names in bad.items():
-        again = f"bench data prepare STUDY --dataset {store.description.name} --out '{path}'"
+        again = prepare_command(
+            store.description.name, path, box=store.preparation["box"], grid=store.description.grid
+        )
         print(f"{case}: missing or damaged: {', '.join(names)}; prepare it again, alone, with: {again}")
     print(f"{len(store.cases)} cases, {len(bad)} damaged (data hash {store.hash})")
     return 2 if bad else 0

@@ -16,7 +16,7 @@ from bench_lease import hold_in_turn
 from benchmark.config.grid import Grid
 from datasets.preparation.prepare import VERSION, prepare
 from datasets.store.store import FORMAT, Store
-from datasets.studies.names import DATASETS
+from datasets.studies.names import DATASETS, prepare_command
 from datasets.vocabulary import Description
 
 
@@ -46,8 +46,8 @@ def find_stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Consol
             located[name] = Path("data") / name
         if not (located[name] / "store.json").exists():
             raise InputError(
-                f"no store of {name} at {located[name]}: make one with 'bench data prepare FOLDER "
-                f"--dataset {name} --out {located[name]}', or name another with --store {name}=DIR"
+                f"no store of {name} at {located[name]}: name another with --store {name}=DIR, or make one "
+                f"with: {prepare_command(name, located[name], grid=grid.datasets[name].grid)}"
             )
         _check_description(located[name], grid.datasets[name])
     return located

@@ -31,6 +31,7 @@ from benchmark.training.build import build_backbone
 from benchmark.training.device import available_cores, chosen_device, prepare_device
 from benchmark.training.precision import use_precision
 from benchmark.training.run import read_inputs, segmenter
+from datasets.studies.names import prepare_command
 
 SHARE_TOLERANCE, UNIT_TOLERANCE = 0.005, 0.5
 """What scores that were made elsewhere may differ by, in the mean over a metric without and with a unit.
@@ -170,6 +171,6 @@ def find_store(dataset: str, stores: Mapping[str, Path], beside: Path | None = N
         if (place / "store.json").exists():
             return place
     raise InputError(
-        f"no store of {dataset} at {places[-1]}: name it with --store {dataset}=DIR, or make it with "
-        f"'bench data prepare FOLDER --dataset {dataset} --out {places[-1]}'"
+        f"no store of {dataset} at {places[-1]}: name it with --store {dataset}=DIR, or make it with: "
+        f"{prepare_command(dataset, places[-1])}"
     )

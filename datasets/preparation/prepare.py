@@ -130,9 +130,9 @@ def update_store(
         workers: cases at a time, one a core by default; each takes about 0.6 GB at 240x240x155.
         progress: called with (cases done, cases).
 
-    Raises `InputError`, and leaves the store that was there in force, if a case has an error, no case is
-    left, another call is at work on `out`, or it cannot be written. Cases without errors are kept all the
-    same, so that the next call need not prepare them again.
+    Raises `InputError`, and leaves the store that was there in force, if that was cut or resampled by another
+    rule, a case has an error, no case is left, another call is at work on `out`, or it cannot be written.
+    Cases without errors are kept all the same, so that the next call need not prepare them again.
     """
     if box not in ("full", "released"):
         raise InputError(f"unknown box '{box}': choose full or released")
@@ -145,7 +145,9 @@ def update_store(
     rule = box if description.spatial_dims == 3 else CENTRAL
     try:
         with _alone(out) as folder:
-            before = _cases_of(folder)
+            before = _before(folder)
+            if before:
+                _check_rule(before, out, rule, description)
             job = partial(_prepare_case, description=description, folder=folder, rule=rule)
             done = in_parallel(job, cases, workers, progress)
             problems = [problem for case in done for problem in case.problems]
@@ -176,7 +178,8 @@ def update_store(
         ) from None
     written = [name for case in sound if case.written for name in case.records or ()]
     kept = [name for case in sound if not case.written for name in case.records or ()]
-    gone = sorted(before - {case.name for case in cases})
+    had = {record.slice_of or name for name, record in before.records.items()} if before else set()
+    gone = sorted(had - {case.name for case in cases})
     return Update(store, written, kept, gone)
 
 
@@ -376,12 +379,25 @@ def _alone(out: Path) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def _cases_of(folder: Path) -> set[str]:
-    """Return of which cases there is something in the index of a folder, if it has one that can be read."""
+def _before(folder: Path) -> Store | None:
+    """Return the store that is in a folder, if it has an index that can be read."""
     try:
-        return {record.slice_of or name for name, record in Store.open(folder).records.items()}
+        return Store.open(folder)
     except InputError:
-        return set()
+        return None
+
+
+def _check_rule(before: Store, out: Path, rule: str, description: Description) -> None:
+    """Raise `InputError` where a store would be made anew by another rule: runs begun on it need the old."""
+    for option, was, now in (
+        ("--box", before.preparation["box"], rule),
+        ("--resample", before.description.grid or "none", description.grid or "none"),
+    ):
+        if was != now:
+            raise InputError(
+                f"the store {out} was prepared with {option} {was}, now it is {now}: say {option} as then, "
+                "or give another --out; runs begun on the store need it as it was"
+            )
 
 
 def _remove_unnamed(folder: Path, records: dict[str, CaseRecord]) -> None:

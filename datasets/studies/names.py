@@ -46,6 +46,20 @@ def regridded(description: Description, grid: str) -> Description:
     return replace(description, grid=grid) if grid else description
 
 
+def prepare_command(
+    dataset: str, store: Path, study: Path | str = "FOLDER", box: str = "full", grid: str = ""
+) -> str:
+    """Return the command that prepares a store, with the options that are not what it does by itself.
+
+    A study of the user's own has no name that the command knows, but a file. `grid`: that of its description.
+    """
+    own = dataset not in DATASETS
+    resample = "" if not grid or (not own and DATASETS.get(dataset).grid == grid) else f" --resample {grid}"
+    released = " --box released" if box == "released" else ""
+    named = f"{dataset}.yaml" if own else dataset
+    return f"bench data prepare {study} --dataset {named}{resample}{released} --out '{store}'"
+
+
 def _is_file(name: str) -> bool:
     return name.endswith((".yaml", ".yml"))
 

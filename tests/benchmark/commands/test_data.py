@@ -36,6 +36,33 @@ def test_prepare_says_what_it_leaves_out_and_verify_what_is_damaged(tmp_path, ca
         verify_store(tmp_path / "nowhere", None)
 
 
+def test_a_store_is_mended_by_the_rule_that_made_it(tmp_path, capsys):
+    """The command that `verify` prints has the options of then, and without them nothing is prepared."""
+    (one,) = write_study(tmp_path / "study", cases=1, size=32)
+    out = tmp_path / "store"
+
+    def call(box, resample):
+        prepare_folder(tmp_path / "study", "brats2020", out, box, False, 1, resample)
+
+    call("released", "1.50")
+    (volumes,) = (out / one).glob("*/volumes.b2nd")
+    volumes.write_bytes(b"")
+    capsys.readouterr()
+    assert verify_store(out, None) == 2
+    again = f"bench data prepare FOLDER --dataset brats2020 --resample 1.5 --box released --out '{out}'"
+    assert again in capsys.readouterr().out
+    for box, resample, named in (
+        ("full", "1.5", "--box released, now it is full"),
+        ("released", "", "now it is none"),
+    ):
+        with pytest.raises(InputError, match=named):
+            call(box, resample)
+    assert not volumes.read_bytes()
+    call("released", "1.5")
+    assert "prepared 1 cases" in capsys.readouterr().out
+    assert verify_store(out, None) == 0
+
+
 def test_files_that_no_pattern_takes_are_named_by_check_and_prepare(tmp_path, capsys):
     _, two = write_study(tmp_path / "study", cases=2, size=32)
     deeper = tmp_path / "study" / "Amsterdam" / two

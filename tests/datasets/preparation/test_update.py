@@ -69,13 +69,12 @@ def test_only_what_changed_is_done(tmp_path, study):
     )
 
 
-def test_another_preparation_does_all(tmp_path, study, monkeypatch):
+def test_a_newer_preparation_does_all(tmp_path, study, monkeypatch):
     update(tmp_path)
-    assert update(tmp_path, box="released").written == sorted(NAMES)
     monkeypatch.setattr(prepare_module, "VERSION", 99)
-    newer = update(tmp_path, box="released")
+    newer = update(tmp_path)
     assert newer.written == sorted(NAMES)
-    assert newer.store.preparation == {"version": 99, "box": "released"}
+    assert newer.store.preparation == {"version": 99, "box": "full"}
     assert len(list((tmp_path / "store").glob("*/*"))) == len(NAMES)
 
 
@@ -216,9 +215,11 @@ SYNC, MOVE, INDEX = (os, "fsync"), (Path, "rename"), (Path, "replace")
     ],
 )
 @pytest.mark.parametrize("before", [False, True])
-def test_killed_at_any_moment_and_gone_on(tmp_path, study, moment, number, whole, before):
+def test_killed_at_any_moment_and_gone_on(tmp_path, study, moment, number, whole, before, monkeypatch):
     if before:
-        old = update(tmp_path, box="released").store
+        with monkeypatch.context() as edition:
+            edition.setattr(prepare_module, "VERSION", 1)
+            old = update(tmp_path).store
     process = fork(killed, tmp_path, moment, number)
     process.join()
     assert process.exitcode == -signal.SIGKILL
