@@ -40,9 +40,8 @@ def add_archives(archives: Sequence[Path], board: Path, stores: Mapping[str, Pat
                     _check(archive, Path(unpacked), new, runs, stores)
             names = [folder.path.name for folder in run_folders(new)]
             for entry in _of(names, [folder for folder in (runs, new) if folder.exists()]):
-                count = len(entry.trainings)
-                text = f"{entry.title} has {count}, give its other archives in the same call"
-                require("trainings", count >= LEAST, text)
+                text = f"{entry.title} has {entry.seeds}, give its other archives in the same call"
+                require("trainings", entry.seeds >= LEAST, text)
             runs.mkdir(exist_ok=True)
             for name in names:
                 (new / name).rename(runs / name)

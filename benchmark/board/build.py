@@ -58,10 +58,12 @@ def build_site(board: Path, out: Path) -> list[Path]:
 
 def _whole(collected: Collected) -> Collected:
     """The runs of entries that have as many trainings as the rules ask for."""
-    short = [entry for entry in entries(collected) if len(entry.trainings) < LEAST]
+    short = [entry for entry in entries(collected) if entry.seeds < LEAST]
     for entry in short:
-        count = len(entry.trainings)
-        print(f"left out: {entry.title} has {count} trainings, expected {LEAST} or more", file=sys.stderr)
+        print(
+            f"left out: {entry.title} has trainings of {entry.seeds} seeds, expected {LEAST} or more",
+            file=sys.stderr,
+        )
     out = {run.folder for entry in short for run in entry.study.of_methods([entry.method]).every_run}
     runs = tuple(run for run in collected.runs if run.folder not in out)
     if not runs:

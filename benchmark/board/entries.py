@@ -62,9 +62,9 @@ class Entry:
         return f"{self.method} on {self.study.dataset}, {self.study.title}"
 
     @property
-    def trainings(self) -> set[tuple[int | str, ...]]:
-        """What tells its trainings apart: seed, table and split."""
-        return {tuple(training(run)) for run in self.runs}
+    def seeds(self) -> int:
+        """The number of trainings that repeat: those of one seed and split are one, under whatever tables."""
+        return len({(key.seed, key.split) for key in map(training, self.runs)})
 
     @cached_property
     def accepted(self) -> list[tuple[Run, Accepted]]:

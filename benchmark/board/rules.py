@@ -16,7 +16,7 @@ from yaml import YAMLError
 from bench_errors import InputError
 
 LEAST = 3
-"""Trainings that an entry has at least."""
+"""Seeds whose trainings an entry has at least."""
 RULES = {
     "archive": "An archive is as bench export writes it: whole, and with nothing else in it.",
     "finished": "The training has done all its epochs with finite losses, and its test every case.",
@@ -30,7 +30,7 @@ RULES = {
     "policy": "The metrics are Dice and HD95 at least, by the rules of a policy of ours, in one test.",
     "scores": "Every case, subset, region and metric has one possible value, that of shared predictions.",
     "weights": "Weights that are shared fit the configuration, and make the predictions that are shared.",
-    "trainings": f"An entry is {LEAST} trainings or more that differ in nothing but seed or table.",
+    "trainings": f"An entry is trainings of {LEAST} seeds or more that differ in nothing but seed or table.",
     "once": "A training is handed in once, under one seed; no two have the same weights or scores.",
 }
 """Name and sentence of each rule, about in the order in which they are checked."""

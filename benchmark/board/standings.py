@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from benchmark.report.data.effects import LEVEL, Array, Effect, difference, mean
+from benchmark.report.data.effects import LEVEL, Array, Effect, Trainings, difference, mean, training_means
 from benchmark.report.data.scores import AVERAGE, Scores
 from benchmark.report.tables.by_subset import OVER_SUBSETS
 from benchmark.report.tables.captions import caption, conditions, intervals
@@ -50,7 +50,7 @@ def standings_table(scores: Scores, recomputed: Mapping[str, int]) -> Table:
     rows: dict[int, list[Row]] = {}
     for (method, place), marks_of in zip(placed.items(), marks, strict=True):
         effect = effects[method]
-        spread = _spread(effect)
+        spread = _spread(every[method])
         of_regions = [
             Cell(float(value), float(sd), mark=mark)
             for value, sd, mark in zip(effect.mean[:-1], spread[:-1], marks_of, strict=False)
@@ -96,9 +96,9 @@ def _lead(scores: Scores) -> str:
     )
 
 
-def _spread(effect: Effect) -> Array:
+def _spread(trainings: Trainings) -> Array:
     """The standard deviation over the trainings of each column; nan for a single one."""
-    [means] = effect.sides
+    means = training_means(trainings)
     return means.std(axis=0, ddof=1) if len(means) > 1 else np.full(means.shape[1], np.nan)
 
 

@@ -23,7 +23,7 @@ from benchmark.report.data.effects import LEAST, Array, Effect, Trainings, diffe
 from benchmark.report.data.find import find_runs
 from benchmark.report.data.names import method_titles, options
 from benchmark.report.data.runs import Run, Study
-from benchmark.report.data.scores import Scores, metric_scale, metric_title, metrics_of, score
+from benchmark.report.data.scores import Scores, metric_scale, metric_title, metrics_of, score, training
 from benchmark.report.show import WIDTH
 from benchmark.report.tables.captions import NETWORKS_ONLY, counted
 from benchmark.report.tables.csv_text import csv_text
@@ -109,9 +109,16 @@ def _pairs(a: str, b: str, left: Sequence[Run], right: Sequence[Run]) -> list[Pa
     titles = method_titles([grouped[0][key][0].config for key in common])
     pairs = []
     for title, key in zip(titles, common, strict=True):
-        ours, theirs = (tuple(joined(once(side[key])[0])) for side in grouped)
+        ours, theirs = _common(*(tuple(joined(once(side[key])[0])) for side in grouped))
         pairs.append(Pair(f"{title}, {ours[0].config['dataset']}, {ours[0].config['profile']}", ours, theirs))
     return pairs
+
+
+def _common(a: tuple[Run, ...], b: tuple[Run, ...]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+    """The trainings that both sides have, as `difference` takes them; where there are none, all."""
+    common = {training(run) for run in a} & {training(run) for run in b}
+    ours, theirs = (tuple(run for run in side if not common or training(run) in common) for side in (a, b))
+    return ours, theirs
 
 
 def _identity(run: Run) -> str:

@@ -49,13 +49,14 @@ def print_power(grid_folder: Path, gain: float) -> None:
         _print(scores, pooled(spreads), len(spreads), gain, console)
     console.print(
         f"Trainings of each of two methods, with the same seeds, for a chance of {100 * POWER:g} % that "
-        f"p < {LEVEL:g}, before any correction for several methods; never fewer than {LEAST}.",
+        f"p < {LEVEL:g}, before any correction for several methods; never fewer than {LEAST}. Those of one "
+        "seed under several tables count as one.",
         soft_wrap=True,
     )
 
 
 def _variances(scores: Scores) -> list[Variances]:
-    """Of each method's gain over its baseline, where both have the same trainings."""
+    """Of each method's gain over its baseline, within the trainings that both have."""
     trainings = scores.trainings(scores.endpoint)
     every = (
         variances(trainings[method], trainings[baseline])

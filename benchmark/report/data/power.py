@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import nctdtr, stdtrit
 
-from benchmark.report.data.effects import LEAST, LEVEL, POWER, Trainings, paired_differences
+from benchmark.report.data.effects import LEAST, LEVEL, POWER, Trainings, paired_differences, repeats
 
 MOST = 1000
 """Trainings a side beyond which none are counted."""
@@ -38,12 +38,13 @@ class Variances:
 def variances(method: Trainings, reference: Trainings) -> Variances | None:
     """Return the variances of the first column's differences, by the analysis of variance.
 
-    None where the two do not have the same trainings, all of one split, or where there are fewer than two
-    of them, or of patients with a value in each.
+    None where the trainings that both have are not of one split, or there are fewer than two that repeat, or
+    of patients with a value in each.
     """
-    if set(method.keys) != set(reference.keys) or len({key.split for key in method.keys}) > 1:
+    paired = repeats(paired_differences(method, reference))
+    if len({key.split for key in paired.keys}) != 1:
         return None
-    values = paired_differences(method, reference).values[..., 0]
+    values = paired.values[..., 0]
     values = values[:, np.isfinite(values).all(axis=0)]
     trainings, patients = values.shape
     if trainings < 2 or patients < 2:

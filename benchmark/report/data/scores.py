@@ -36,8 +36,9 @@ class Scores:
         regions: names, in the order of the tables.
         names: of the test cases.
         values: [runs, cases, regions, subsets], runs as in the study; nan where there is none.
-        dice: the Dice of the same, which says whether a method finds anything; None where it was not
-            recorded, and for metrics of which more is better.
+        dice: the Dice of the same, which says whether a method finds anything: 0 where it is 100, as of a
+            case that lacks the region and in which none is found. None where it was not recorded, and for
+            metrics of which more is better.
     """
 
     study: Study
@@ -229,6 +230,7 @@ def scores_of(cases: pd.DataFrame, study: Study) -> dict[str, Scores]:
     scores: dict[str, Scores] = {}
     for metric, of_metric in zip(metrics, values, strict=True):
         dice = None if METRICS[metric].higher_is_better else scores.get("dice")
+        dice = dice and replace(dice, values=np.where(dice.values >= 100, 0.0, dice.values))
         of_metric *= metric_scale(metric)
         scores[metric] = Scores(study, metric, subsets, regions, tuple(map(str, names)), of_metric, dice)
     return scores

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 
-from benchmark.report.data.effects import LEAST, POWER, mean
+from benchmark.report.data.effects import LEAST, POWER, training_means
 from benchmark.report.data.names import without_network
 from benchmark.report.data.runs import Run
 from benchmark.report.data.scores import AVERAGE, Scores
@@ -64,7 +64,7 @@ def answer_table(
             Column(AVERAGE, "Mean", higher_is_better=up),
         ],
         lines=lines,
-        lead=_lead(scores, margin if tested else None, primary, bool(perfect)),
+        lead=_lead(scores, every, margin if tested else None, primary, bool(perfect)),
     )
     columns = [
         Column("gain", "Gain", higher_is_better=up),
@@ -102,11 +102,13 @@ def number_table(scores: Scores, every: Sequence[Gain]) -> Table:
     lines = []
     for method, trainings in scores.trainings(weights).items():
         run = scores.study.first_run(method)
-        [means] = mean(trainings).sides
-        lines.append(Line(network_of(run), (_label(run),), method, means))
+        lines.append(Line(network_of(run), (_label(run),), method, training_means(trainings)))
     up = scores.higher_is_better
     heads = ["1 modality", *(f"{n} modalities" for n in numbers[1:])]
-    over = f"; Gain: over the baseline, with its 95 % interval over {intervals(scores.study.runs)}"
+    over = (
+        f"; Gain: over the baseline{_within(every)}, with its 95 % interval over "
+        f"{intervals(scores.study.runs)}"
+    )
     table = make_table(
         [scores],
         kind="numbers",
@@ -166,13 +168,19 @@ def _is_perfect(run: Run) -> bool:
     return policy(run) == "pdt" and run.config["objective"]["name"] == "baseline"
 
 
-def _lead(scores: Scores, margin: float | None, primary: bool, perfect: bool) -> str:
+def _within(every: Sequence[Gain]) -> str:
+    """Say of which trainings gains are, where one of two methods has others."""
+    return " within the trainings that both have" if any(gain.effect.unpaired for gain in every) else ""
+
+
+def _lead(scores: Scores, every: Sequence[Gain], margin: float | None, primary: bool, perfect: bool) -> str:
     """What the table shows: its caption."""
     parts = [
         f" by network and method, {OVER_SUBSETS}",
         f"Mean: of {listed(scores.plain)}{', the primary endpoint' if primary else ''}",
-        f"Gain: over the baseline of the same network{of_whole(scores)}, with its 95 % interval over "
-        f"{intervals(scores.study.runs)} (crossed random effects, Satterthwaite's degrees of freedom)",
+        f"Gain: over the baseline of the same network{_within(every)}{of_whole(scores)}, with its 95 % "
+        f"interval over {intervals(scores.study.runs)} (crossed random effects, Satterthwaite's degrees of "
+        "freedom)",
     ]
     if primary:
         parts.append(

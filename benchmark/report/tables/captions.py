@@ -58,7 +58,8 @@ def conditions(every: Sequence[Scores], others: Sequence[Study] = ()) -> str:
 
 def intervals(runs: Sequence[Run]) -> str:
     """Return what the 95 % intervals of the methods of `runs` are over."""
-    trainings = Counter(run.method for run in runs).values()
+    repeats = {(run.method, run.config["seed"], run.fold) for run in runs}
+    trainings = Counter(method for method, *_ in repeats).values()
     if max(trainings) == 1:
         return NETWORKS_ONLY
     once = f"; where a method, or what it is compared with, was trained once, over {NETWORKS_ONLY}"
@@ -158,9 +159,10 @@ def _repeated(runs: Sequence[Run]) -> list[str]:
         "split": {run.fold for run in runs},
     }
     differ = [name for name, values in varied.items() if len(values) > 1] or ["seed"]
-    return [
-        f"Mean and standard deviation over {_range(numbers)} trainings of different {' or '.join(differ)}."
-    ]
+    text = f"Mean and standard deviation over {_range(numbers)} trainings of different {' or '.join(differ)}"
+    if "availability table" in differ:
+        text += "; in gains, intervals and tests the tables of a seed are averaged and count as one training"
+    return [f"{text}."]
 
 
 def _range(numbers: Sequence[int]) -> str:

@@ -32,8 +32,7 @@ class Line:
         region: as in `Block`.
         reference: title of the method whose line in the same block it is compared with; empty: with none.
         ranked: whether it may be marked as best.
-        dice: mean Dice in % of each run, the same columns, for metrics of which less is better; None where it
-            is not known.
+        dice: mean of `Scores.dice` of each run, the same columns; None where it is not known.
     """
 
     block: str

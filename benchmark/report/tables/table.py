@@ -93,7 +93,7 @@ class Difference:
         column: name of the column.
         method: title of the method.
         reference: title of what it is compared with.
-        trainings: their number, on the side that has fewer.
+        trainings: their number, on the side that has fewer; those of one seed under several tables are one.
         patients: their number.
         difference: method minus reference.
         low, high: ends of its interval, see `Effect`; nan where there is none.

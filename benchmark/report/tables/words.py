@@ -44,11 +44,15 @@ def sentences(every: Sequence[Gain], margin: float | None = None) -> tuple[str, 
 
 
 def trainings_of(effect: Effect) -> str:
-    """``3 trainings a side``, ``3 and 4 trainings, not paired``."""
-    sides = [len(side) for side in effect.sides]
-    if len(sides) == 1:
-        return f"{counted(sides[0], 'training')} a side"
-    return f"{sides[0]} and {sides[1]} trainings, not paired"
+    """``3 trainings a side``, ``6 trainings of 3 seeds a side``, ``3 and 4 trainings, not paired``."""
+    repeat = [len(side) for side in effect.sides]
+    several = list(effect.tables) != repeat
+    if len(repeat) == 1:
+        seeds = f" of {counted(repeat[0], 'seed')}" * several
+        common = ", those that both have" * (effect.unpaired > 0)
+        return f"{counted(effect.tables[0], 'training')}{seeds} a side{common}"
+    seeds = f" of {repeat[0]} and {repeat[1]} seeds" * several
+    return f"{effect.tables[0]} and {effect.tables[1]} trainings{seeds}, not paired"
 
 
 def _sentence(gain: Gain, margin: float | None) -> str:

@@ -136,7 +136,7 @@ def _block(scores: Scores, region: int, worth: Sequence[Effect]) -> Block:
     spreads = np.ptp(ends[:, 0], axis=1, keepdims=True)
     marks = marked(spreads, [True] * len(methods), higher_is_better=False)
     rows = (
-        Row((method,), (*map(_cell, *own), Cell(float(spread), mark=mark)), method, effect.trainings)
+        Row((method,), (*map(_cell, *own), Cell(float(spread), mark=mark)), method, effect.tables[0])
         for method, own, effect, [spread], [mark] in zip(methods, ends, worth, spreads, marks, strict=True)
     )
     return Block(scores.regions[region], tuple(rows), scores.regions[region])

@@ -141,7 +141,7 @@ def test_an_entry_with_too_few_trainings_left_is_on_no_page(tmp_path, capsys):
         accept(tmp_path / "board", "passion", seed, 0.1)
     shutil.rmtree(min((tmp_path / "board" / RUNS).glob("*passion*")))
     build_site(tmp_path / "board", tmp_path / "site")
-    assert "left out: RFNet + PASSION on phantom, mr2468 has 2 trainings" in capsys.readouterr().err
+    assert "left out: RFNet + PASSION on phantom, mr2468 has trainings of 2 seeds" in capsys.readouterr().err
     assert "1 entry of 3 trainings" in (tmp_path / "site" / "index.html").read_text()
     assert not [page for page in (tmp_path / "site").rglob("*.html") if "PASSION" in page.read_text()]
     shutil.rmtree(min((tmp_path / "board" / RUNS).glob("*baseline*")))
@@ -181,7 +181,7 @@ def test_an_entry_keeps_the_trainings_that_another_one_shares_with_it(tmp_path, 
             shutil.copy(run.test(TEST).cases, other.cases)
             other.mark_done()
     build_site(tmp_path / "board", tmp_path / "site")
-    assert "brats-2022 has 2 trainings" in capsys.readouterr().err
+    assert "brats-2022 has trainings of 2 seeds" in capsys.readouterr().err
     assert "1 entry of 3 trainings" in (tmp_path / "site" / "index.html").read_text()
 
 

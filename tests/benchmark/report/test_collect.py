@@ -196,10 +196,10 @@ def test_trainings_of_several_table_seeds_are_trainings_of_one_method(tmp_path):
     ]
     assert set(collected.cases["table_seed"]) == {7, 1037}
     [gain] = contents(collected)[0].answers[0].gains
-    assert (gain.effect.trainings, len(gain.effect.sides)) == (2, 1)
+    assert (gain.effect.trainings, gain.effect.tables) == (1, (2,))
     said = contents(collected)[0].tables[0].conditions
     assert "availability tables tab1e7 (with these rates), tab1e1037, data" in said
-    assert "over 2 trainings of different availability table." in said
+    assert "over 2 trainings of different availability table; in gains, intervals and tests" in said
     change(run, data={"availability": {"hash": "0ther"}})
     with pytest.raises(InputError, match="differ in their availability table"):
         collect([tmp_path / "g"])

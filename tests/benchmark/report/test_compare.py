@@ -71,12 +71,18 @@ def test_the_largest_differences_come_first(runs, capsys):
     assert losses == [["loss", "case 5", "t1", "ET", "64.00", "39.00", f"{MINUS}25.00"]]
 
 
-def test_grids_are_compared_run_by_run_with_seeds_averaged(runs, capsys):
+def test_grids_are_compared_within_the_trainings_that_both_have(runs, capsys):
     print_comparison("first", "second", runs, runs / "both.csv")
     text = capsys.readouterr().out
-    assert "A: RFNet + PASSION, mr2468  first/phantom-rfnet-passion-mr2468-s1037 (2 runs" in text
+    assert "A: RFNet + PASSION, mr2468  first/phantom-rfnet-passion-mr2468-s1037\n" in text
     [wt] = lines_of(text, "Dice (%)", "WT")
-    assert wt[3:6] == ["85.00", "81.00", f"{MINUS}4.00"]
+    assert wt[3:6] == ["84.00", "81.00", f"{MINUS}3.00"]
+    record(runs / "second", "passion", seed=1038, cases=CASES, strength=0.04)
+    print_comparison("first", "second", runs, None)
+    text = capsys.readouterr().out
+    assert "A: RFNet + PASSION, mr2468  first/phantom-rfnet-passion-mr2468-s1037 (2 runs)" in text
+    [wt] = lines_of(text, "Dice (%)", "WT")
+    assert wt[3:6] == ["85.00", "82.00", f"{MINUS}3.00"]
     assert set(pd.read_csv(runs / "both.csv")["method"]) == {"RFNet + PASSION, phantom, mr2468"}
 
 

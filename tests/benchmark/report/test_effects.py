@@ -52,6 +52,42 @@ def test_trainings_are_paired_by_what_they_are_not_by_their_order():
     assert difference(method(a), turned).error[0] == difference(method(a), other).error[0]
 
 
+def under(tables, values, split="auto"):
+    """Trainings of [seeds, tables, patients], seed by seed."""
+    seeds, count, patients = values.shape
+    keys = tuple(Training(seed, t, f"table {t}", split) for seed in range(seeds) for t in tables[:count])
+    return Trainings(keys, values.reshape(seeds * count, patients, 1))
+
+
+def test_trainings_of_one_seed_under_several_tables_are_one():
+    a, b = RANDOM.normal(size=(2, 5, 2, 9))
+    found = difference(under([1037, 2037], a), under([1037, 2037], b))
+    averaged = difference(method(a.mean(axis=1)), method(b.mean(axis=1)))
+    for name in ("mean", "low", "high", "p"):
+        assert getattr(found, name)[0] == pytest.approx(getattr(averaged, name)[0])
+    assert (found.trainings, found.tables, averaged.tables) == (5, (10,), (5,))
+    apart = difference(under([1037, 2037], a), under([3037], b[:, :1]))
+    assert (apart.trainings, apart.tables) == (5, (10, 5))
+    # One seed says nothing of others, under however many tables.
+    assert mean(under([1037, 2037], a[:1])).of_these_networks
+
+
+def test_methods_are_compared_within_the_trainings_that_both_have():
+    base = 10 * np.arange(5.0)[:, None] + RANDOM.normal(size=(5, 8))
+    early = difference(method(base[:2] + 1), method(base))
+    assert (early.mean[0], early.low[0], early.high[0]) == pytest.approx((1, 1, 1))
+    assert (early.trainings, early.unpaired) == (2, 3)
+    assert difference(method(base), method(base[:2] - 1)).unpaired == 3
+    assert difference(method(base), method(base)).unpaired == 0
+    # Folds that are not done yet are other patients: nothing of the others' levels enters the gain.
+    folds = np.full((5, 10), np.nan)
+    for fold in range(5):
+        folds[fold, 2 * fold : 2 * fold + 2] = 20 * fold + RANDOM.normal(size=2)
+    keys = tuple(Training(1, 1037, "table", f"fold{i}of5") for i in range(5))
+    done = Trainings(keys[:2], folds[:2, :, None] + 1)
+    assert difference(done, Trainings(keys, folds[..., None])).mean[0] == pytest.approx(1)
+
+
 def test_a_single_training_speaks_for_its_patients_alone():
     a, b = RANDOM.normal(size=(2, 1, 12))
     found = difference(method(a), method(b))

@@ -72,6 +72,27 @@ def test_a_method_does_not_differ_from_itself(ours, theirs, paired, folds, sprea
         assert np.isnan(found.p).all()
 
 
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_tables_of_a_seed_are_no_repeats(seeds):
+    """Trainings of a seed come out alike under two tables, as 0.8 of their variance did in phantom2."""
+    random = np.random.default_rng(seeds)
+    sides = [
+        np.sqrt(4.4 * 0.8) * random.standard_normal((seeds, 1, 1, STUDIES))
+        + np.sqrt(4.4 * 0.2) * random.standard_normal((seeds, 2, 1, STUDIES))
+        + 0.7 * random.standard_normal((1, 1, 19, STUDIES))
+        + 2.0 * random.standard_normal((seeds, 2, 19, STUDIES))
+        for _ in "ab"
+    ]
+    keys_of = tuple(Training(s, t, f"table {t}", "auto") for s in range(seeds) for t in (1037, 2037))
+    a, b = (Trainings(keys_of, side.reshape(2 * seeds, 19, STUDIES)) for side in sides)
+    found = difference(a, b)
+    assert np.mean((found.low <= 0) & (found.high >= 0)) >= COVERED
+    if seeds >= LEAST:
+        assert np.mean(found.p < 0.05) <= REJECTED
+    else:
+        assert np.isnan(found.p).all()
+
+
 @pytest.fixture(scope="module")
 def recorded():
     """Of each recorded method its trainings' mean Dice by patient, [trainings, patients]."""

@@ -16,13 +16,17 @@ from benchmark.report.tables.by_subset import profile_table, subset_table
 
 
 def find_nothing(folder, region, subset=None):
-    """Make a recorded run find nothing of a region: Dice 0 and HD95 1, as the policy `passion` has it."""
+    """Make a recorded run find nothing of a region, as the policy `passion` has it: Dice 0 and HD95 1.
+
+    The first case has nothing of the region: Dice 1 and HD95 0.
+    """
     path = single_test(folder) / "cases.csv"
     with path.open(newline="") as file:
         rows = list(csv.reader(file))
     for row in rows[1:]:
         if row[2] == region and subset in (None, row[1]):
-            row[-1] = "0.0" if row[3] == "dice" else "1.0"
+            lacking = row[0] == rows[1][0]
+            row[-1] = "1.0" if lacking == (row[3] == "dice") else "0.0"
     with path.open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
@@ -47,7 +51,7 @@ def test_a_distance_of_a_method_that_finds_nothing_is_never_the_best(tmp_path):
         find_nothing(lost, "WT", "t2")
     table = subset_table(distances(tmp_path / "g")[0])
     [row] = [r for r in table.blocks[2].rows if r.method == "RFNet baseline"]
-    assert {cell.value for cell in row.cells} == {1.0}
+    assert {cell.value for cell in row.cells} == {0.5}
     assert marks(table, "ET", "RFNet baseline") == [""] * 16
     assert marks(table, "ET", "RFNet + PASSION") == ["best"] * 16
     assert marks(table, "ET", "RFNet + GradNorm") == ["second"] * 16

@@ -100,7 +100,10 @@ def test_the_last_column_is_the_primary_endpoint(study):
         mean, low, high = (effect[-1] / 100 for effect in pair["effects"][0])
         assert (-mean, -high, -low) == pytest.approx(gain.value(), abs=0.005)
     assert found[0, 1]["about"] == "trainings and patients, 3 trainings a side"
-    assert found[0, 2]["about"] == "the patients of these trained networks, 3 and 1 trainings, not paired"
+    assert (
+        found[0, 2]["about"]
+        == "the patients of these trained networks, 1 training a side, those that both have"
+    )
 
 
 def test_of_many_methods_each_has_its_baseline(study, monkeypatch):

@@ -21,6 +21,14 @@ def test_variances_by_hand():
     assert (halves.training, halves.patient, halves.rest) == pytest.approx((1, 6, 0.5))
 
 
+def test_tables_of_a_seed_are_averaged_before_variances_are_formed():
+    values = np.array([[-2.0, 2.0], [0.0, 4.0]])
+    keys = tuple(Training(seed, t, str(t), "auto") for seed in (1, 2) for t in (1037, 2037))
+    swung = np.array([values[0] - 3, values[0] + 3, values[1] + 5, values[1] - 5])[..., None]
+    found = variances(Trainings(keys, swung), Trainings(keys, np.zeros((4, 2, 1))))
+    assert (found.training, found.patient, found.rest) == pytest.approx((2, 8, 0))
+
+
 def test_there_are_no_variances_without_pairs_or_repeats():
     some = Trainings(KEYS[:2], np.zeros((2, 3, 1)))
     assert variances(some, Trainings(KEYS[2:4], some.values)) is None
