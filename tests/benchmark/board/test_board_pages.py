@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bench_program import bench
 from board_runs import accept
-from recorded_runs import POLICY, TEST
+from recorded_runs import POLICY, TEST, change, record
 
 from bench_errors import InputError
 from benchmark.board.build import build_site
@@ -147,6 +147,14 @@ def test_an_entry_with_too_few_trainings_left_is_on_no_page(tmp_path, capsys):
     shutil.rmtree(min((tmp_path / "board" / RUNS).glob("*baseline*")))
     with pytest.raises(InputError, match="no entry is left"):
         build_site(tmp_path / "board", tmp_path / "site")
+
+
+def test_an_entry_is_of_seeds_not_of_tables(tmp_path):
+    for table_seed in (1037, 1, 2):
+        run = record(tmp_path / "g", "baseline", name=f"baseline-{table_seed}")
+        change(run, data={"availability": {"hash": f"tab1e{table_seed}"}}, config={"table_seed": table_seed})
+    [entry] = entries(collect([tmp_path / "g"]))
+    assert (len(entry.runs), entry.seeds) == (3, 1)
 
 
 def test_a_metric_that_some_entries_lack_places_the_others(tmp_path):
