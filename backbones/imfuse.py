@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from backbones.blocks import Blocks, ConvBlock, DecoderStage, in_a_row, kaiming_init, per_axis
 from backbones.contract import Features
+from backbones.heads import full_precision
 from backbones.m2ftrans_attention import TransformerOptions
 from backbones.mamba import Mamba
 from backbones.mmformer import ORDER, FusionTail, TokenNetwork
@@ -44,8 +45,7 @@ class InterleavedFusion(nn.Module):
         modalities = tokens.shape[1]
         # A scan adds up what thousands of positions leave: too much for half precision, as published.
         with torch.autocast(tokens.device.type, enabled=False):
-            wide = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
-            rows = wide.index_select(0, case).masked_fill(~present[:, :, None, None], 0)
+            rows = full_precision(tokens).index_select(0, case).masked_fill(~present[:, :, None, None], 0)
             learnt = self.learnt.expand(len(rows), -1, -1).unsqueeze(1)
             sequence = torch.cat((rows, learnt), dim=1).transpose(1, 2).flatten(1, 2)
             sequence = sequence + self.mamba(self.before(sequence))

@@ -32,6 +32,7 @@ from backbones.blocks import (
     norm_act,
 )
 from backbones.contract import Backbone, Features, Fused, case_of_rows, encode_packed
+from backbones.heads import full_precision
 from backbones.weights import shared_released_name
 from bench_options import MethodOptions
 
@@ -70,6 +71,20 @@ def modality_products(layers: list[PointConv], features: Tensor) -> Tensor:
     modalities, channels = features.shape[1:3]
     weight = torch.cat([layer.weight for layer in layers]).view(-1, modalities, channels)
     return torch.matmul(weight.transpose(0, 1), features)
+
+
+def region_means(features: Tensor, regions: Tensor, present: Tensor, member: Tensor) -> Tensor:
+    """Return the means of the row's modalities over each region, and its size: [K, classes, M * C + 1].
+
+    Absent modalities have means of 0. Arguments: see `RegionFusion.modality_weights`.
+    """
+    batch, modalities, channels, voxels = features.shape
+    rows, classes, _ = regions.shape
+    sums = torch.matmul(regions.flatten(0, 1), features.reshape(-1, voxels).T)
+    sums = sums.view(rows, classes, batch, modalities, channels)
+    own = torch.einsum("krbmc,kb,km->krmc", sums, member, present)
+    size = regions.mean(dim=2, keepdim=True) + 1e-7
+    return torch.cat((own.flatten(2) / (voxels * size), size), dim=2)
 
 
 class RegionMap(nn.Module):
@@ -127,15 +142,15 @@ class RegionFusion(nn.Module):
             present: float [K, M].
             member: float [K, B], one-hot.
         """
-        batch, modalities, channels, voxels = features.shape
         rows, classes, _ = regions.shape
-        sums = torch.matmul(regions.flatten(0, 1), features.reshape(-1, voxels).T)
-        sums = sums.view(rows, classes, batch, modalities, channels)
-        own = torch.einsum("krbmc,kb,km->krmc", sums, member, present)
-        size = regions.mean(dim=2, keepdim=True) + 1e-7
-        means = own.flatten(2) / (voxels * size)
-        hidden = self.hidden(torch.cat((means, size), dim=2).reshape(rows, -1, 1, 1, 1))
-        weights = self.weights(F.leaky_relu(hidden, SLOPE)).view(rows, classes, modalities)
+        given = features, regions, present, member
+        if features.dtype == torch.float16:  # ends at 65,504, less than what sums over voxels come to
+            with torch.autocast(features.device.type, enabled=False):
+                means = region_means(*(full_precision(each) for each in given))
+        else:
+            means = region_means(*given)
+        hidden = self.hidden(means.reshape(rows, -1, 1, 1, 1))
+        weights = self.weights(F.leaky_relu(hidden, SLOPE)).view(rows, classes, -1)
         return torch.sigmoid(weights) * present[:, None]
 
     def forward(

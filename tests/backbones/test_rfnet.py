@@ -95,6 +95,19 @@ def test_an_absent_modalitys_encoder_gets_no_gradient() -> None:
     assert all(p.grad is not None for p in net.encoders[0].parameters())
 
 
+def test_half_precision_holds_the_sums_over_the_voxels_of_a_large_region() -> None:
+    net = tiny(modalities=3).float().eval()
+    for level in net.fused_decoder.levels:
+        level.map.logits[1].bias.data[0] += 5  # nearly all is background: 48^3 voxels, beyond fp16's 65,504
+    volumes, present = noise(1, 3, 48, 48, 48).float(), torch.ones(1, 3, dtype=torch.bool)
+    with torch.no_grad():
+        expected = net(volumes, present)
+        with torch.autocast("cpu", torch.float16):
+            found = net(volumes, present)
+    # Rounding makes about 0.01 of the largest logit.
+    torch.testing.assert_close(found.float(), expected, rtol=0, atol=0.03 * expected.abs().max().item())
+
+
 def test_two_dimensions_keep_the_third_axis() -> None:
     net = tiny(modalities=3, classes=6, spatial_dims=2)
     available = torch.ones(2, 3, dtype=torch.bool)
