@@ -60,8 +60,9 @@ class Heads:
 
         Regions are painted over each other, large ones first, each in its own class: the first of its classes
         that no smaller region within it has. A class is as probable as that its region holds and that none
-        painted later does. The most probable class is always that of the last region above 0.5, as regions
-        are decided in the field: where it would be another, the two probabilities change places.
+        painted later does. The most probable class is always the first whose regions are exactly those above
+        0.5. No class may have these: then it is that of the last region above 0.5, as regions are decided in
+        the field. Where it would be another, the two probabilities change places.
         """
         if not self.regions:
             return probabilities
@@ -73,8 +74,13 @@ class Heads:
             shares[:, own] += rest * probabilities[:, region]
             rest = rest * (1 - probabilities[:, region])
         shares[:, 0] += rest
+        above = torch.zeros_like(decided)  # the regions above 0.5, a bit each
         for region, own in self._painted():
-            decided[:, 0][probabilities[:, region] > THRESHOLD] = own
+            inside = probabilities[:, region : region + 1] > THRESHOLD
+            decided[inside] = own
+            above += inside * 2**region
+        for label in reversed(range(self.classes)):
+            decided[above == sum(2**r for r, region in enumerate(self.regions) if label in region)] = label
         highest = shares.max(dim=1, keepdim=True)
         replaced = shares.gather(1, decided)
         return shares.scatter(1, highest.indices, replaced).scatter(1, decided, highest.values)

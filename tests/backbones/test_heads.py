@@ -60,6 +60,13 @@ def test_a_region_of_classes_that_no_other_tells_apart_is_its_first() -> None:
     assert halves.class_probabilities(voxels((0.9, 0.1, 0.1))).argmax(dim=1).item() == 1
 
 
+@pytest.mark.parametrize("heads", [NESTED, Heads(4, ((1, 2), (2, 3))), Heads(4, ((1, 2), (2, 3), (1, 3)))])
+def test_every_class_is_decided_where_its_own_regions_hold(heads: Heads) -> None:
+    members = heads.members(torch.arange(heads.classes))
+    p = torch.where(members, 0.95, 0.05)[None, :, :, None, None]
+    assert heads.class_probabilities(p).argmax(dim=1).flatten().tolist() == list(range(heads.classes))
+
+
 def test_classes_pass_as_they_are() -> None:
     p = torch.rand(2, 4, 3, 3, 3)
     assert Heads(4).class_probabilities(p) is p
