@@ -110,7 +110,8 @@ class Gaussian(Backbone):
     def _fit(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return frequencies [C], means [C, S] and covariances [C, S, S] of a subset given by indices [S].
 
-        A class of fewer than two voxels has those of N(0, 1).
+        A class of fewer than two voxels has those of N(0, 1). Where no case has the subset, each modality
+        counts the voxels of its own cases.
         """
         code = int((2**index).sum())
         count = self.count[code]
@@ -119,13 +120,15 @@ class Gaussian(Backbone):
             mean = self.total[code][:, index] / each[..., 0]
             second = self.square[code][:, index][:, :, index] / each
             covariance = second - mean.unsqueeze(2) * mean.unsqueeze(1)
+            enough = (count > 1)[:, None, None]
         else:
             alone = self.count[2**index].T
             count, each = alone.sum(dim=1), alone.clamp(min=1)
             mean = self.total[2**index, :, index].T / each
             covariance = torch.diag_embed(self.square[2**index, :, index, index].T / each - mean.square())
+            enough = (alone > 1).unsqueeze(2)
         one = torch.eye(len(index), dtype=torch.float64, device=index.device)
-        covariance = torch.where((count > 1)[:, None, None], covariance + RIDGE * one, one)
+        covariance = torch.where(enough, covariance + RIDGE * one, one)
         return (count + 1) / (count.sum() + len(count)), mean, covariance
 
 
