@@ -60,7 +60,7 @@ def check_backbone(name: str, crop: int = 32, modalities: int = 3, **options: An
     Args:
         name: a registered name, ``monai:<Name>`` or ``module:Class``.
         crop: edge of the test volumes in voxels.
-        modalities: number of modalities; it is built for a single one too.
+        modalities: number of modalities.
         options: the network's own.
 
     Yields a line for each check that passed; raises `InputError` at the first that fails.
