@@ -1,6 +1,7 @@
 """`bench predict` and `bench evaluate`: trained networks on new patients and on other data."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -96,7 +97,10 @@ def evaluate(
 ) -> None:
     """Test a finished run again, on other data or in other quality: one more test in its folder."""
     from benchmark.models.evaluate_on import evaluate_run
+    from benchmark.run_folder.folder import grid_options
 
     register(plugin)
     test = evaluate_run(run, dataset, runs, profile, outside, device, ensemble or [])
-    typer.echo(f"evaluated {run} to {test.path}; see: bench report --grid {test.path.parents[2].name}")
+    folder = test.path.absolute().parents[1]
+    out = quote(f"report/{folder.parent.name}")
+    typer.echo(f"evaluated {run} to {test.path}; see: bench report {grid_options(folder)} --out {out}")

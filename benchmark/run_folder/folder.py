@@ -21,6 +21,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from bench_errors import InputError
@@ -216,6 +217,13 @@ class RunFolder:
 def is_of_study(run_folder: Path) -> bool:
     """Whether a run belongs to a study: a trial, or the teacher of one."""
     return (run_folder.parent / STUDY).is_dir()
+
+
+def grid_options(run: Path) -> str:
+    """The options by which commands find the grid of a run folder: `--grid`, and `--runs` if need be."""
+    grid = run.absolute().parent
+    where = "" if grid.parent == Path("runs").absolute() else f" --runs {quote(str(grid.parent))}"
+    return f"--grid {quote(grid.name)}{where}"
 
 
 def run_folders(grid_folder: Path) -> list[RunFolder]:

@@ -29,8 +29,8 @@ def sync_grid(grid_folder: Path) -> int:
     folders = run_folders(grid_folder)
     if not folders:
         raise InputError(
-            f"no runs at {grid_folder}: start them with 'bench run --grid {grid_folder.name}', or say with "
-            "--runs where they are"
+            f"no runs at {grid_folder}: start them with 'bench run', given the grid's name or file, or say "
+            "with --runs where they are"
         )
     console = output()
     wrong = 0

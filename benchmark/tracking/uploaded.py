@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmark.run_folder.files import write_atomically
-from benchmark.run_folder.folder import VALIDATED, WEIGHTS, RunFolder
+from benchmark.run_folder.folder import VALIDATED, WEIGHTS, RunFolder, grid_options
 
 FOLDER = "wandb"
 """Where in a run folder W&B's files lie."""
@@ -84,9 +84,7 @@ def waiting_text(folders: Iterable[RunFolder]) -> str:
 
 def command(run_folder: Path) -> str:
     """Return the command that uploads what waits in the run's grid."""
-    grid = run_folder.parent
-    where = "" if str(grid.parent) == "runs" else f" --runs {grid.parent}"
-    return f"bench sync --grid {grid.name}{where}"
+    return f"bench sync {grid_options(run_folder)}"
 
 
 def _waits(folder: RunFolder) -> Uploaded | None:

@@ -384,4 +384,4 @@ def test_sync_and_status_say_what_wandb_refuses(tmp_path, monkeypatch):
 def test_sync_of_no_runs_is_an_error(tmp_path):
     result = bench("sync", "--grid", "tiny", "--runs", tmp_path)
     assert result.returncode == 2
-    assert f"no runs at {tmp_path / 'tiny'}" in result.stderr
+    assert f"no runs at {tmp_path / 'tiny'}: start them with 'bench run', given the grid's" in result.stderr
