@@ -53,6 +53,7 @@ from datasets.store.store import (
     write_file,
 )
 from datasets.store.voxels import packed
+from datasets.studies.names import study_options
 from datasets.vocabulary import SLICE, Description, Slices
 
 VERSION = 2
@@ -156,7 +157,7 @@ def update_store(
             bad = {error.case: f"{error.file}: {error.message}" for error in reversed(errors)}
             sound = [case for case in done if case.records is not None and case.case not in bad]
             if bad and not (skip_bad and sound):
-                _refuse(errors, root, len(sound), len(bad))
+                _refuse(errors, root, description, len(sound), len(bad))
             records = {name: record for case in sound for name, record in (case.records or {}).items()}
             if description.slices and not records:
                 raise InputError(
@@ -339,14 +340,15 @@ def _fits_int16(volume: np.ndarray) -> bool:
     )
 
 
-def _refuse(errors: list[Problem], root: Path, sound: int, bad: int) -> None:
+def _refuse(errors: list[Problem], root: Path, description: Description, sound: int, bad: int) -> None:
     first = errors[0]
     more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
     kept = f"{sound} sound cases are kept for the next call" if sound else "no case is without errors"
     skip = f", or leave out the {bad} bad with --skip-bad" if sound else ""
     raise InputError(
         f"case '{first.case}', {first.file}: {first.message}{more}; the store is not changed, {kept}: "
-        f"see all with: bench data check '{root}', and mend them{skip}"
+        f"see all with: bench data check '{root}' {study_options(description.name, description.grid)}, and "
+        f"mend them{skip}"
     )
 
 

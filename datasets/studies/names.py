@@ -51,13 +51,20 @@ def prepare_command(
 ) -> str:
     """Return the command that prepares a store, with the options that are not what it does by itself.
 
+    `grid`: that of its description.
+    """
+    released = " --box released" if box == "released" else ""
+    return f"bench data prepare {study} {study_options(dataset, grid)}{released} --out '{store}'"
+
+
+def study_options(dataset: str, grid: str = "") -> str:
+    """Return the options by which a command knows a study: `--dataset`, and `--resample` if need be.
+
     A study of the user's own has no name that the command knows, but a file. `grid`: that of its description.
     """
     own = dataset not in DATASETS
     resample = "" if not grid or (not own and DATASETS.get(dataset).grid == grid) else f" --resample {grid}"
-    released = " --box released" if box == "released" else ""
-    named = f"{dataset}.yaml" if own else dataset
-    return f"bench data prepare {study} --dataset {named}{resample}{released} --out '{store}'"
+    return f"--dataset {dataset}{'.yaml' if own else ''}{resample}"
 
 
 def _is_file(name: str) -> bool:
