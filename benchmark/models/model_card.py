@@ -14,12 +14,17 @@ import yaml
 from benchmark.evaluation.metrics import METRICS
 from benchmark.report.data.names import method_titles, modality_title, network_title
 from benchmark.report.data.scores import metric_title
+from benchmark.run_folder.model_folder import PRINTS
 from benchmark.run_folder.sessions import commits, hardware, precisions
 from datasets.preparation.likeness import Likeness
 from datasets.vocabulary import Description, parse_subset, subset_name, table_subsets
 
 ALL = "All of these modalities, and no others"
 ANY = "Any non-empty subset of the modalities does"
+LEARNT_FROM = (
+    f"`{PRINTS}` holds hashes of the volumes that trained and validated the network, without names, so that "
+    "`bench evaluate` leaves these patients out. Whoever has one of the volumes can tell that it was used."
+)
 RARE = 0.5
 """A modality that this share of the training cases lacks is named among the limits."""
 
@@ -158,7 +163,8 @@ def _hashes(content: Mapping[str, Any]) -> str:
     rows = [("weights (SHA-256)", content["weights"]["sha256"]), ("configuration", content["hash"])]
     if data := content.get("data"):
         rows += [("data", data["hash"]), ("availability table", data["availability"]["hash"])]
-    return _table(("What", "Hash"), rows)
+    table = _table(("What", "Hash"), rows)
+    return f"{table}\n\n{LEARNT_FROM}" if "learnt_from_sha256" in content["weights"] else table
 
 
 def _licence(licence: str) -> str:

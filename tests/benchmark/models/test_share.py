@@ -55,6 +55,18 @@ def test_a_run_whose_test_is_not_done_tells_no_scores(run, tmp_path):
     assert content["config"]["test"] == {"policy": "passion"}  # what it will be tested by all the same
 
 
+def test_the_card_says_what_the_hashes_of_patients_tell(run, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.models.export._check", lambda *_: None)
+    of_patients = tmp_path / "runs" / "small" / run.path.name
+    shutil.copytree(run.path, of_patients)
+    (of_patients / "split.json").write_text('{"train": {"one": ["0123456789abcdef"]}, "val": {}, "test": {}}')
+    export_model(str(of_patients), tmp_path / "model", tmp_path / "runs", "cc-by-4.0")
+    assert json.loads((tmp_path / "model" / "learnt_from.json").read_text()) == ["0123456789abcdef"]
+    said = "`learnt_from.json` holds hashes of the volumes that trained and validated the network"
+    assert said in (tmp_path / "model" / "README.md").read_text()
+    assert "learnt_from.json" not in (model / "README.md").read_text()  # it holds none: no patients are known
+
+
 def test_a_network_predicts_at_the_precision_of_its_run(run, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # as torch has it
     monkeypatch.setattr("benchmark.models.trained_model.class_sums", lambda *_, **__: torch.zeros(1, 4, 1))
