@@ -2,9 +2,12 @@ import os
 
 import pytest
 import torch
+from bench_program import bench
+from docs_page import blocks
 from released import released_state
 
 import backbones
+from backbones import BACKBONES
 from bench_errors import InputError
 from benchmark.models.import_released import import_weights
 from benchmark.run_folder.checkpoint import load_weights
@@ -25,6 +28,13 @@ def test_imported_weights_fit_the_network(tmp_path, checkpoint):
     )
     net.load_state_dict(load_weights(folder))
     assert folder.config()["imported"]["file"] == "rfnet.pth"
+
+
+def test_the_page_imports_what_has_published_weights(tmp_path, checkpoint):
+    result = bench(*blocks("predict.md", "sh")[1].replace("FILE", str(checkpoint)).split()[1:], cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    published = [name for name in BACKBONES if hasattr(BACKBONES.get(name), "released_names")]
+    assert published == ["rfnet", "mmformer", "m2ftrans"]  # as the page says
 
 
 class Evil:
