@@ -182,7 +182,7 @@ def _begin(
                 folder,
                 stores[config.dataset],
                 epochs,
-                len(parts.test) * len(folder.tests()),
+                len(parts.test) * len(folder.own_tests()),
                 tuple(run_folder(grid, run, runs) for run in config.needs),
                 work=voxels,
                 cadence=cadence,

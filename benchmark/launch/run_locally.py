@@ -23,6 +23,7 @@ from benchmark.launch.devices import Slot
 from benchmark.launch.stopping import StopRequests, kill_group, stop
 from benchmark.launch.view import View, make_view
 from benchmark.launch.worker_command import Job, longest_first, worker_command
+from benchmark.run_folder.folder import RunFolder
 from benchmark.run_folder.reasons import exit_reason, memory_kills
 from benchmark.training.exit_codes import HELD, STOPPED, WRONG_INPUT
 
@@ -107,7 +108,7 @@ class _Others:
 
 
 def _next(waiting: list[Job], others: _Others, view: View) -> Job | None:
-    """The first job that may start: what it needs is done, and nobody else has it."""
+    """The first job that may start: what it needs has learnt, and nobody else has it."""
     for job in list(waiting):
         state = job.folder.state()
         if others.have_ended(job, state):
@@ -115,9 +116,14 @@ def _next(waiting: list[Job], others: _Others, view: View) -> Job | None:
             waiting.remove(job)
         elif state == "running":
             others.tell(job, view)
-        elif all(run.state() == "done" for run in job.needs):
+        elif all(_has_learnt(run) for run in job.needs):
             return job
     return None
+
+
+def _has_learnt(run: RunFolder) -> bool:
+    """Whether a run's weights are there, and no session is at work that may yet find them worthless."""
+    return run.state() != "running" and run.trained
 
 
 def _free_slot(slots: list[Slot], workers: list[_Worker]) -> Slot:
@@ -128,12 +134,12 @@ def _free_slot(slots: list[Slot], workers: list[_Worker]) -> Slot:
 
 
 def _fail_untaught(waiting: list[Job], running: list[Job]) -> None:
-    """Give up jobs that need what is not done and will not be: it failed, or its process elsewhere ended."""
+    """Give up jobs that need what has not learnt and will not: it failed, or its process elsewhere ended."""
     coming = {job.folder.path for job in [*waiting, *running]}
     for job in list(waiting):
         states = {run: run.state() for run in job.needs if run.path not in coming}
         for run, state in states.items():
-            if state not in ("done", "running"):
+            if state != "running" and not run.trained:
                 waiting.remove(job)
                 if job.folder.state() != "running":  # else another process has it
                     reason = f" ({run.reason()})" if run.reason() else ""

@@ -59,7 +59,7 @@ def duration(seconds: float) -> str:
 
 def _tested(job: Job) -> int:
     """How many cases of all its tests are scored."""
-    files = [test.cases for test in job.folder.tests() if test.cases.exists()]
+    files = [test.cases for test in job.folder.own_tests() if test.cases.exists()]
     return sum(len({line.split(",", 1)[0] for line in f.read_text().splitlines()[1:]}) for f in files)
 
 

@@ -54,11 +54,13 @@ class RunFolder:
     path: Path
 
     def state(self, test: str | None = None) -> str:
-        """Say where the run stands: the training and its test of that name, or with all of its tests.
+        """Say where the run stands: the training and its test of that name, or with all of its own tests.
 
         `running` means that a living process holds its lease.
         """
-        if self.trained and (self.test(test).done if test else all(t.done for t in self.tests())):
+        if self.trained and (
+            self.test(test).done if test else all(t.done or not t.own for t in self.tests())
+        ):
             return "done"
         if self.holder():
             return "running"
@@ -74,6 +76,10 @@ class RunFolder:
     def tests(self) -> list[TestFolder]:
         """The tests that have begun."""
         return tests_of(self.path)
+
+    def own_tests(self) -> list[TestFolder]:
+        """Those of them that are done with the run; what `bench evaluate` has begun, it does itself."""
+        return [test for test in self.tests() if test.own]
 
     def test(self, name: str) -> TestFolder:
         """The test of that name, begun or not."""
@@ -149,11 +155,13 @@ class RunFolder:
         write_atomically(self.path / "log.jsonl", "".join(lines).encode())
 
     def forget_results(self, tests_alone: bool = False) -> None:
-        """Remove what training and testing, or tests alone, have come to, so that they begin afresh."""
+        """Remove what training and all tests, or own tests alone, have come to, so that they begin afresh."""
         check(self.path / HOLDER)
+        kept = {test.path for test in self.tests() if tests_alone and not test.own}
         for pattern in TESTED if tests_alone else (*TRAINED, *TESTED):
             for path in self.path.glob(pattern):
-                path.unlink()
+                if kept.isdisjoint(path.parents):
+                    path.unlink()
 
     def mark_trained(self) -> None:
         """Say that the weights to test are there."""

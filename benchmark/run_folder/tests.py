@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench_errors import InputError
 from benchmark.run_folder.files import read_yaml, write_atomically, write_yaml
 
 TESTS = "tests"
@@ -42,6 +43,14 @@ class TestFolder:
     def settings(self) -> dict[str, Any]:
         """Return the content of `test.yaml`; raise `InputError` where it is damaged."""
         return read_yaml(self.path / SETTINGS)
+
+    @property
+    def own(self) -> bool:
+        """Whether it is on the run's own data, not one of `bench evaluate`; a damaged one counts as such."""
+        try:
+            return "evaluated" not in self.settings()
+        except InputError:
+            return True
 
     def begin(self, settings: dict[str, Any]) -> None:
         """Write `test.yaml`, unless the test has begun before."""

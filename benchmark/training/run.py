@@ -155,7 +155,7 @@ def _train_and_test(folder: RunFolder, execution: Execution, trial: Trial | None
             trial.note(rows)
             write_rows(folder.path / VALIDATED, rows)
             return
-        for test in folder.tests():
+        for test in folder.own_tests():
             if not test.done:
                 _test(test, inputs, backbone, device, execution)
 

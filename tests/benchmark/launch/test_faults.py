@@ -17,11 +17,13 @@ import bench_lease
 from bench_errors import InputError
 from bench_lease import SILENT_SECONDS, LeaseLost, Owner
 from benchmark.config.grid import load_grid
+from benchmark.config.run_config import read_config
 from benchmark.launch.execute_grid import begin_run
 from benchmark.run_folder.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.run_folder.files import write_atomically
 from benchmark.run_folder.folder import RunFolder, run_folders
 from benchmark.training import run
+from benchmark.training.build import build_backbone
 from benchmark.training.inputs import Inputs
 from datasets.phantom.study import write_study
 from datasets.preparation.prepare import prepare, update_store
@@ -194,6 +196,18 @@ def test_a_run_does_not_go_on_with_other_data(begun, grid, study, store, tmp_pat
     with pytest.raises(InputError, match="was begun with data"):
         execute(begun, store)
     assert begun.state() == "failed"
+
+
+def test_what_bench_evaluate_has_left_undone_is_not_done_on_the_data_of_the_run(begun, store, monkeypatch):
+    begun.mark_trained()
+    begun.test("on-elsewhere").begin({"test": {}, "evaluated": {}})
+    monkeypatch.setattr(run, "load_weights", lambda folder: made.state_dict())
+    monkeypatch.setattr(run, "_test", lambda test, *_: tested.append(test.path.name))
+    made = build_backbone(read_config(begun.config()["config"], ""), store.description)
+    tested = []
+    assert execute(begun, store)
+    assert len(tested) == 1
+    assert "on-elsewhere" not in tested
 
 
 @pytest.mark.parametrize("change", ["voxels", "time", "gone"])

@@ -139,6 +139,37 @@ def test_students_wait_for_a_teacher_that_is_retried(workers):
     assert student.folder.state() == "done"
 
 
+@pytest.mark.parametrize("tested", ["never", "elsewhere"])
+def test_students_need_what_a_teacher_has_learnt_and_none_of_its_tests(workers, tested):
+    teacher, student = workers.job("teacher", DONE), workers.job("student", DONE, "teacher")
+    teacher.folder.mark_trained()
+    settings = {"never": {}, "elsewhere": {"evaluated": {}}}[tested]
+    teacher.folder.test("first").begin(settings)
+    workers.launch(student)
+    assert (workers.started, student.folder.reason()) == (["student"], "")
+
+
+def test_students_wait_until_the_session_that_taught_their_teacher_has_ended(workers, monkeypatch):
+    """At its end it forgets what it has learnt from voxels that have changed meanwhile."""
+    teacher, student = workers.job("teacher", DONE), workers.job("student", DONE, "teacher")
+    free = workers.job("free", DONE)
+    session = Other(teacher.folder)
+    teacher.folder.test("first").begin({})
+    teacher.folder.mark_trained()
+
+    def look(*arguments):
+        if free.folder.trained:
+            (teacher.folder.path / "done").unlink(missing_ok=True)
+            session.end("stopped")
+        return next_job(*arguments)
+
+    next_job = run_locally._next
+    monkeypatch.setattr(run_locally, "_next", look)
+    workers.launch(student, free)
+    assert workers.started == ["free"]
+    assert student.folder.reason() == "it needs teacher, which is partial"
+
+
 @pytest.mark.parametrize("ends", ["done", "failed", "stopped", "dies"])
 def test_a_run_that_another_process_executes_is_left_to_it(workers, monkeypatch, ends):
     run, student = workers.job("run", DONE), workers.job("student", DONE, "run")

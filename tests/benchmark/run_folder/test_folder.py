@@ -38,6 +38,35 @@ def test_states(tmp_path, folder):
     assert folder.state() == "done"
 
 
+def test_an_evaluation_is_no_test_of_the_run(folder):
+    folder.mark_trained()
+    own, elsewhere, begun = (folder.test(name) for name in ("own", "on-elsewhere", "on-third"))
+    own.begin({"test": {}})
+    for test in (elsewhere, begun):
+        test.begin({"test": {}, "evaluated": {}})
+    for test in (own, elsewhere):
+        test.cases.write_text("case\n")
+        test.mark_done()
+    assert folder.own_tests() == [own]
+    assert [folder.state(), folder.state("on-third")] == ["done", "partial"]
+    with folder.lease() as mine:
+        assert mine
+        folder.forget_results(tests_alone=True)
+        assert [own.done, own.cases.exists()] == [False, False]
+        assert [elsewhere.done, elsewhere.cases.exists()] == [True, True]
+        folder.forget_results()  # the weights that were evaluated are gone too
+        assert [elsewhere.done, elsewhere.cases.exists()] == [False, False]
+
+
+def test_a_test_with_damaged_settings_counts(folder):
+    folder.mark_trained()
+    test = folder.test("first")
+    test.begin({"test": {}, "evaluated": {}})
+    (test.path / "test.yaml").write_text("[")
+    assert folder.state() == "partial"
+    assert folder.own_tests() == [test]
+
+
 def test_nothing_is_written_once_the_lease_is_lost(folder):
     folder.append_log({"epoch": 0})
     with folder.lease() as mine:
