@@ -28,6 +28,8 @@ from benchmark.run_folder.reasons import exit_reason, memory_kills
 from benchmark.training.exit_codes import HELD, STOPPED, WRONG_INPUT
 
 POLL_SECONDS = 0.5
+UNTAUGHT = "it needs "
+"""How the reason begins of a run that was not begun for want of what another one was to learn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +97,13 @@ class _Others:
         self._failures[job.folder.path] = job.folder.failed_at()
 
     def have_ended(self, job: Job, state: str) -> bool:
-        """Whether others have done the run, or have failed at it meanwhile and so often as they were to."""
+        """Whether others have done the run, or have failed at it meanwhile and so often as they were to.
+
+        One that they have given up untaught has not failed: what it needs may be tried again here.
+        """
         failed_anew = job.folder.failed_at() != self._failures[job.folder.path]
-        return state == "done" or (state == "failed" and failed_anew)
+        tried = state == "failed" and failed_anew and not job.folder.reason().startswith(UNTAUGHT)
+        return state == "done" or tried
 
     def tell(self, job: Job, view: View) -> None:
         """Say once that the run is executed elsewhere."""
@@ -143,7 +149,7 @@ def _fail_untaught(waiting: list[Job], running: list[Job]) -> None:
                 waiting.remove(job)
                 if job.folder.state() != "running":  # else another process has it
                     reason = f" ({run.reason()})" if run.reason() else ""
-                    job.folder.mark_failed(f"it needs {run.path.name}, which is {state}{reason}")
+                    job.folder.mark_failed(f"{UNTAUGHT}{run.path.name}, which is {state}{reason}")
                 break
 
 

@@ -139,6 +139,16 @@ def test_students_wait_for_a_teacher_that_is_retried(workers):
     assert student.folder.state() == "done"
 
 
+def test_students_that_another_command_has_given_up_wait_for_a_teacher_that_is_retried(workers):
+    """Another `bench run` of the grid cannot know that this one tries the teacher again."""
+    reason = '{"reason": "it needs teacher, which is failed (no memory)"}'
+    teacher = workers.job("teacher", f"[ $1 = 1 ] && echo '{reason}' > ../student/failed && exit 1; {DONE}")
+    student = workers.job("student", DONE, "teacher")
+    workers.launch(student, teacher, retries=1)
+    assert workers.started == ["teacher", "teacher", "student"]
+    assert student.folder.state() == "done"
+
+
 @pytest.mark.parametrize("tested", ["never", "elsewhere"])
 def test_students_need_what_a_teacher_has_learnt_and_none_of_its_tests(workers, tested):
     teacher, student = workers.job("teacher", DONE), workers.job("student", DONE, "teacher")
