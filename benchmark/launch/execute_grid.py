@@ -19,7 +19,7 @@ from benchmark.launch.grid_folder import check_owner, record_owner
 from benchmark.launch.run_locally import launch_here
 from benchmark.launch.slurm import submit, wait
 from benchmark.launch.status import count_states, name_needed, note
-from benchmark.launch.stores import find_stores
+from benchmark.launch.stores import check_recipes, find_stores
 from benchmark.launch.worker_command import Job
 from benchmark.run_folder.checkpoint_schedule import AUTOMATIC, Cadence
 from benchmark.run_folder.folder import RunFolder
@@ -84,8 +84,8 @@ def execute_grid(grid: Grid, runs: Path, stores: dict[str, Path], launch: Launch
     `stores`: store folders by dataset name; others are looked for at `data/NAME`.
 
     Raises `InputError` before anything starts if the grid's folder is of another one, a store is missing or
-    has changed, a network cannot be built or take its windows, CUDA or a GPU is not there, or an option has
-    no effect on the device.
+    holds other data than runs of the grid began with, a network cannot be built or take its windows, CUDA or
+    a GPU is not there, or an option has no effect on the device.
     """
     console = messages()
     check_owner(grid, runs)
@@ -105,6 +105,8 @@ def execute_grid(grid: Grid, runs: Path, stores: dict[str, Path], launch: Launch
             wait(jobs, grid.name, console)
         elif jobs:
             launch_here(jobs, slots, launch.track, console, launch.retries)
+    else:
+        check_recipes(grid, runs, stores)
     states = [folder.state(config.test_name) for config, folder in folders.items()]
     console.print(f"{count_states(states)} of grid {grid.name}")
     for folder, state in zip(folders.values(), states, strict=True):

@@ -5,6 +5,7 @@ A store is named by the user, made here (a phantom study of the grid), or lies a
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from rich.console import Console
 from bench_errors import InputError
 from bench_lease import hold_in_turn
 from benchmark.config.grid import Grid
+from benchmark.config.grid_file import PhantomOptions
+from benchmark.run_folder.folder import RunFolder
 from datasets.preparation.prepare import VERSION, prepare
 from datasets.store.store import FORMAT, Store
 from datasets.studies.names import DATASETS, prepare_command
@@ -32,10 +35,11 @@ def check_store_names(grid: Grid, stores: dict[str, Path]) -> None:
 def find_stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Console) -> dict[str, Path]:
     """Return the grid's stores by dataset name and make its phantom studies.
 
-    Raises `InputError` where a store is missing or not of its dataset, or `stores` names one that the grid
-    does not use.
+    Raises `InputError` where a store is missing or not of its dataset, `stores` names one that the grid does
+    not use, or runs have begun on other data.
     """
     check_store_names(grid, stores)
+    check_recipes(grid, runs, stores)
     located = {}
     for name in grid.datasets:
         if name in stores:
@@ -50,7 +54,62 @@ def find_stores(grid: Grid, runs: Path, stores: dict[str, Path], console: Consol
                 f"with: {prepare_command(name, located[name], grid=grid.datasets[name].grid)}"
             )
         _check_description(located[name], grid.datasets[name])
+        _check_data(grid, runs, located[name], name)
     return located
+
+
+def check_recipes(grid: Grid, runs: Path, stores: dict[str, Path]) -> None:
+    """Raise `InputError` where the grid would make a phantom study otherwise than that of runs it has begun.
+
+    Data that are not there are not asked for.
+    """
+    for name, options in grid.data.items():
+        before = None if name in stores else _made_of(runs / grid.name / "data" / name)
+        now = PhantomOptions.model_validate(options)
+        if before and before != now and (begun := _begun(grid, runs, name)):
+            raise InputError(
+                f"grid {grid.name} now makes {name} of {_written(now)}; {len(begun)} of its runs, such as "
+                f"{begun[0][0].path.name}, were begun on one of {_written(before)}: restore data.{name}, or "
+                "give the grid another name or --runs"
+            )
+
+
+def _made_of(store: Path) -> PhantomOptions | None:
+    """The options that a phantom study was made by; None where its recipe is not there, or not whole."""
+    try:
+        recipe = json.loads(_recipe(store).read_text())
+        return PhantomOptions.model_validate({k: v for k, v in recipe.items() if k != "store"})
+    except (OSError, ValueError):
+        return None
+
+
+def _written(options: PhantomOptions) -> str:
+    return ", ".join(f"{key}: {value}" for key, value in options)
+
+
+def _check_data(grid: Grid, runs: Path, path: Path, name: str) -> None:
+    """A run that is done would count beside those that begin, and one that is not would be refused midway."""
+    now = Store.open(path).hash
+    if other := [(folder, data) for folder, data in _begun(grid, runs, name) if data != now]:
+        folder, data = other[0]
+        raise InputError(
+            f"{len(other)} runs of grid {grid.name}, such as {folder.path.name}, were begun with other data "
+            f"({data}) than the store {path} has now ({now}): restore the data, or give the grid another "
+            "name or --runs"
+        )
+
+
+def _begun(grid: Grid, runs: Path, name: str) -> list[tuple[RunFolder, str]]:
+    """The runs of a dataset that have begun, with the hash of their data.
+
+    Those of before edition 2 did not record it; damaged ones are told of where they are to go on.
+    """
+    folders = {runs / grid.name / config.folder for config in grid.configs if config.dataset == name}
+    begun = []
+    for folder in map(RunFolder, sorted(folders)):
+        with suppress(InputError, KeyError, TypeError):
+            begun.append((folder, folder.config()["identity"]["data"]))
+    return begun
 
 
 def _check_description(path: Path, wanted: Description) -> None:

@@ -1,13 +1,19 @@
 """From a grid to what the launcher is given: jobs with their work, slots, retries."""
 
+import shutil
+
 import pytest
 import yaml
+from rich.console import Console
 
+from bench_errors import InputError
 from benchmark.config.grid import load_grid
 from benchmark.launch import devices
 from benchmark.launch import execute_grid as execute
 from benchmark.launch.devices import Slot
 from benchmark.launch.execute_grid import Launch, execute_grid
+from benchmark.launch.stores import phantom_store
+from benchmark.run_folder.folder import run_folders
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +73,63 @@ def test_a_damaged_folder_is_named_and_the_others_go_on(place, launched, capsys,
     stores = {"phantom": place / "small" / "data" / "phantom"}
     assert execute_grid(grid, tmp_path, stores, launch) == 4
     assert len(launched) == 2  # there was nothing left to launch
+
+
+@pytest.fixture
+def finished(place, tmp_path, monkeypatch):
+    """Executes the grid with other content, its workers replaced by marks that the runs are done."""
+
+    def finish(jobs, *_):
+        for job in jobs:
+            job.folder.mark_trained()
+            for test in job.folder.own_tests():
+                test.mark_done()
+
+    def executed(cases=4, stores=(), **axes):
+        content = yaml.safe_load((place / "small.yaml").read_text())
+        content["axes"] = {"train.crop": [16, 32], **axes}
+        content["data"]["phantom"]["cases"] = cases
+        (tmp_path / "small.yaml").write_text(yaml.safe_dump(content))
+        grid = load_grid(str(tmp_path / "small.yaml"))
+        return execute_grid(grid, tmp_path, dict(stores), Launch("cpu", track=False))
+
+    monkeypatch.setattr(execute, "launch_here", finish)
+    assert executed() == 0
+    return executed
+
+
+def test_a_phantom_study_is_not_made_otherwise_beneath_runs_that_were_begun_on_it(finished, tmp_path):
+    before = contents(tmp_path / "small")
+    for axes in ({}, {"seed": [1037, 1]}):
+        with pytest.raises(
+            InputError, match=r"makes phantom of cases: 5, .* 2 of its runs, .* begun on one of cases: 4, "
+        ):
+            finished(cases=5, **axes)
+        assert contents(tmp_path / "small") == before
+    assert finished(seed=[1037, 1]) == 0
+
+
+def test_a_grid_does_not_go_on_beside_runs_of_other_data(finished, place, tmp_path):
+    other = phantom_store("phantom", {"cases": 5, "size": 32}, tmp_path / "other", Console(quiet=True))
+    before = contents(tmp_path / "small")
+    with pytest.raises(InputError, match=r"2 runs of grid small, such as .*-s1037-.* begun with other data"):
+        finished(stores={"phantom": other}, seed=[1037, 1])
+    assert contents(tmp_path / "small") == before
+    for folder in run_folders(tmp_path / "small"):
+        content = folder.config()
+        del content["identity"]  # as before edition 2
+        folder.write_config(content)
+    assert finished(stores={"phantom": other}, seed=[1037, 1]) == 0
+
+
+def test_runs_that_are_all_done_need_no_data(finished, tmp_path):
+    shutil.rmtree(tmp_path / "small" / "data")
+    assert finished() == 0
+    assert not (tmp_path / "small" / "data").exists()
+
+
+def contents(folder):
+    return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
