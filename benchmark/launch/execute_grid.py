@@ -199,7 +199,7 @@ def check_networks(configs: Iterable[RunConfig], stores: dict[str, Path]) -> Non
     for config in configs:
         train = config.train
         built = config.dataset, train.crop, config.window, train.init, train.compile
-        different[str(config.backbone), config.objective.segments, *built] = config
+        different[str(config.backbone), config.objective.segments, str(config.pretrain), *built] = config
     for config in different.values():
         check_sizes(config, Store.open(stores[config.dataset]).description)
 

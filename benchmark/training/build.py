@@ -84,10 +84,21 @@ def build_objective(
 def check_sizes(config: RunConfig, description: Description) -> None:
     """Build the network with what it starts from, and try it on a test window that is not the training crop.
 
-    Raises `InputError` for options, weights, a crop or a window that do not fit, and for `train.compile` of a
-    network where it has no effect.
+    Raises `InputError` for options, weights, a pre-training, a crop or a window that do not fit, and for
+    `train.compile` of a network where it has no effect.
     """
     net = initial_backbone(config, description)
+    before = config.pretraining
+    if before and before.train.crop != config.train.crop:
+        try:
+            net.load_state_dict(build_backbone(before, description).state_dict())
+        except RuntimeError as error:
+            one = str(error).splitlines()[-1].strip("\t .")
+            raise InputError(
+                f"backbone {config.backbone.name} has other weights for pretrain.train.crop "
+                f"{before.train.crop} than for train.crop {config.train.crop} ({one}): leave "
+                "pretrain.train.crop out"
+            ) from None
     if config.train.compile and not net.compiled:
         raise InputError(
             f"train.compile has no effect: backbone {config.backbone.name} names no part that torch.compile "

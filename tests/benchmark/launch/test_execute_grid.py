@@ -122,6 +122,19 @@ def test_a_grid_does_not_go_on_beside_runs_of_other_data(finished, place, tmp_pa
     assert finished(stores={"phantom": other}, seed=[1037, 1]) == 0
 
 
+def test_each_pretraining_of_a_network_is_checked(place, monkeypatch):
+    content = yaml.safe_load((place / "small.yaml").read_text())
+    content["axes"] = {"pretrain.train.crop": [16, 32]}
+    content["base"] |= {"train": {"crop": 16}, "pretrain": {"objective": "baseline"}}
+    (place / "pretrained.yaml").write_text(yaml.safe_dump(content))
+    checked = []
+    monkeypatch.setattr(execute, "check_sizes", lambda config, _: checked.append(config.pretraining))
+    store = place / "store"
+    prepared_elsewhere = phantom_store("phantom", {"cases": 4, "size": 32}, store, Console(quiet=True))
+    execute.check_networks(load_grid(str(place / "pretrained.yaml")).configs, {"phantom": prepared_elsewhere})
+    assert {16, 32} == {config.train.crop for config in checked if config}
+
+
 def test_runs_that_are_all_done_need_no_data(finished, tmp_path):
     shutil.rmtree(tmp_path / "small" / "data")
     assert finished() == 0
