@@ -23,6 +23,7 @@ To make a volume takes too long to do at every crop, so `DegradedStore` makes ea
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -151,16 +152,17 @@ class DegradedStore(Store):
             clean = Store(**{f.name: getattr(self, f.name) for f in fields(Store)})
             volume = degraded_volume(clean, case, m, degradation)
             temporary = path.with_suffix(f".{os.getpid()}")
+            path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
                 with temporary.open("wb") as file:
                     np.save(file, volume)
+                    file.flush()
+                    os.fsync(file.fileno())
                 temporary.replace(path)
-            except OSError as error:
-                raise InputError(
-                    f"{path} cannot be written ({error.strerror}): degraded volumes need "
-                    f"{volume.nbytes / 1e6:.0f} MB each, make room or choose another place with --runs"
-                ) from None
+            except BaseException:
+                with suppress(OSError):
+                    temporary.unlink()
+                raise
         return np.load(path, mmap_mode="r")
 
 

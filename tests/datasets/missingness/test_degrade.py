@@ -1,3 +1,6 @@
+import errno
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -205,6 +208,37 @@ def test_the_loader_sees_pieces_of_the_one_degraded_volume(stores, layout, tmp_p
                 np.array_equal(windows[place], crop) for place in zip(*np.nonzero(matches), strict=True)
             )
     assert file.stat().st_mtime_ns == written
+
+
+def test_a_degraded_volume_is_on_the_disk_before_it_has_its_name(stores, tmp_path, monkeypatch):
+    """A crash would leave a name with less than the volume behind it, which all later reads would trust."""
+    case = stores["brats"].cases[0]
+    seen = DegradedStore.of(stores["brats"], {(case, "t1"): Degradation("slab", 3)}, tmp_path)
+    synced = []
+
+    def fsync(descriptor):
+        synced.append(os.fstat(descriptor).st_size)
+        assert list(tmp_path.rglob("*.npy")) == []
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    seen.volumes(case)
+    (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    assert synced == [file.stat().st_size]
+
+
+def test_a_full_disk_is_told_as_such_and_keeps_no_piece_of_a_volume(stores, tmp_path, monkeypatch):
+    case = stores["brats"].cases[0]
+    seen = DegradedStore.of(stores["brats"], {(case, "t1"): Degradation("slab", 3)}, tmp_path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "save", full)
+        with pytest.raises(OSError, match="No space left"):
+            seen.volumes(case)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert seen.volumes(case)[2].shape == stores["brats"].volumes(case)[2].shape
 
 
 def test_absent_and_degraded_are_different_things(stores, tmp_path):
