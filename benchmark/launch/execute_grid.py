@@ -148,7 +148,12 @@ def begin_run(grid: str, inputs: Inputs, points: Sequence[RunConfig], runs: Path
     folder.check_writable()
     if folder.state() == "absent":
         folder.write_config(training_conditions(inputs, grid))
-    check_identity(folder.config(), inputs, folder.path)
+    recorded = folder.config()
+    check_identity(recorded, inputs, folder.path)
+    train, init = recorded["config"]["train"], inputs.config.train.init
+    if train.get("init") != init and not folder.holder():  # the same weights, which lie elsewhere now
+        train["init"] = init
+        folder.write_config(recorded)
     training = identity(inputs)["training"]
     for point in points:
         if not point.test_name:

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from bench_program import bench
+from safetensors.torch import save_file
 
 import bench_lease
 from bench_errors import InputError
@@ -23,7 +24,7 @@ from benchmark.run_folder.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.run_folder.files import write_atomically
 from benchmark.run_folder.folder import RunFolder, run_folders
 from benchmark.training import run
-from benchmark.training.build import build_backbone
+from benchmark.training.build import build_backbone, initial_backbone
 from benchmark.training.inputs import Inputs
 from datasets.phantom.study import write_study
 from datasets.preparation.prepare import prepare, update_store
@@ -267,6 +268,37 @@ def test_a_run_copied_to_another_machine_goes_on_there(begun, store, monkeypatch
     assert (copy.state(), begun.state()) == ("done", "running")
     assert load_checkpoint(copy, CPU)["epoch"] == 2
     assert [folder.path for folder in run_folders(tmp_path / "other" / "machine")] == [copy.path]
+
+
+def test_a_run_goes_on_where_the_weights_that_it_starts_from_lie_elsewhere_now(grid, store, tmp_path):
+    def named(folder):
+        content = yaml.safe_load((tmp_path / "one.yaml").read_text())
+        content["base"]["train"]["init"] = str(folder / "mine.safetensors")
+        (tmp_path / "one.yaml").write_text(yaml.safe_dump(content))
+        return load_grid(str(tmp_path / "one.yaml"))
+
+    def start(folder):
+        recorded = run.read_inputs(folder, store.path).config
+        return initial_backbone(recorded, store.description)
+
+    before, now = tmp_path / "before", tmp_path / "now"
+    before.mkdir()
+    weights = build_backbone(grid.configs[0], store.description).state_dict()
+    save_file(weights, before / "mine.safetensors")
+    begun = begin(named(before), tmp_path / "runs", store)
+    recorded = begun.config()
+    before.rename(now)
+    with begun.lease() as mine:
+        assert mine
+        assert begin(named(now), tmp_path / "runs", store) == begun
+        assert begun.config() == recorded
+    with pytest.raises(InputError, match="does not exist"):
+        start(begun)
+    assert begin(named(now), tmp_path / "runs", store) == begun
+    assert all(value.equal(weights[name]) for name, value in start(begun).state_dict().items())
+    init = recorded["config"]["train"]["init"]
+    recorded["config"]["train"]["init"] = init.replace(str(before), str(now))
+    assert begun.config() == recorded
 
 
 def test_a_process_that_was_away_for_too_long_does_no_harm(begun, store, monkeypatch, capsys):
