@@ -10,14 +10,17 @@ byte shuffle) in chunks of 48^3 voxels of one modality.
 Why so, measured beside other ways: results/speed/README.md.
 """
 
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import blosc2
 import numpy as np
 
 from bench_errors import InputError
+
+T = TypeVar("T")
 
 blosc2.set_releasegil(True)  # or cases prepared in parallel threads would compress one after the other
 
@@ -72,15 +75,11 @@ class Voxels:
         self.shape = shape
         self._path = path
         self._scaling = scaling
-        stored = self._open().dtype
+        stored = self._read(lambda file: file.dtype)
         self.dtype = stored if scaling is None else np.dtype(np.float32)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        file = self._open()
-        try:
-            stored = np.asarray(file[index])
-        except RuntimeError as error:
-            raise InputError(f"{self._path} cannot be read ({error}): see bench data verify") from None
+        stored = self._read(lambda file: np.asarray(file[index]))
         if self._scaling is None:
             return stored
         first = index[0] if isinstance(index, tuple) else index
@@ -91,12 +90,24 @@ class Voxels:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype=dtype)
 
-    def _open(self) -> Any:
+    def _read(self, read: Callable[[Any], T]) -> T:
+        """Return what `read` finds in the opened file; `InputError` where that is damaged or not there.
+
+        blosc2 says the same of a damaged file and of one that a file server fails to give. So where it fails,
+        all bytes are asked for, which raises the server's own OSError, and then it is tried once more.
+        """
         try:
-            file = blosc2.open(str(self._path), mode="r", dparams=blosc2.DParams(nthreads=1))
-            found = file.shape
-        except (OSError, RuntimeError, ValueError, AttributeError) as error:
-            raise InputError(f"{self._path} cannot be read ({error}): see bench data verify") from None
+            found, result = self._tried(read)
+        except (OSError, RuntimeError, ValueError, AttributeError):
+            try:
+                self._path.read_bytes()
+                found, result = self._tried(read)
+            except (FileNotFoundError, RuntimeError, ValueError, AttributeError) as error:
+                raise InputError(f"{self._path} cannot be read ({error}): see bench data verify") from None
         if found != self.shape:
             raise InputError(f"{self._path} holds {found}, expected {self.shape}: see bench data verify")
-        return file
+        return result
+
+    def _tried(self, read: Callable[[Any], T]) -> tuple[tuple[int, ...], T]:
+        file = blosc2.open(str(self._path), mode="r", dparams=blosc2.DParams(nthreads=1))
+        return file.shape, read(file)

@@ -1,5 +1,6 @@
 """An array comes back as it was, and an index reads only the chunks it touches."""
 
+import errno
 from concurrent.futures import ThreadPoolExecutor
 
 import blosc2
@@ -75,6 +76,58 @@ def test_a_crop_reads_its_chunks_only(path):
     assert np.array_equal(voxels[1, 3:14, :8, 9:17], written[1, 3:14, :8, 9:17])
     with pytest.raises(InputError, match="cannot be read"):
         voxels[1, 3:14, :9, 9:17]
+
+
+@pytest.mark.parametrize(
+    "failure", [RuntimeError("returned NULL"), OSError(errno.ESTALE, "Stale file handle")]
+)
+def test_a_file_server_that_stumbles_is_asked_again(path, monkeypatch, failure):
+    written = array(np.int16)
+    path.write_bytes(packed(written, CHUNK))
+    voxels = Voxels(path, SHAPE)
+    opened = blosc2.open
+    failures = [failure]
+
+    def stumbling(*arguments, **options):
+        if failures:
+            raise failures.pop()
+        return opened(*arguments, **options)
+
+    monkeypatch.setattr(blosc2, "open", stumbling)
+    assert np.array_equal(voxels, written)
+    assert failures == []
+
+
+def test_a_file_that_the_server_does_not_give_is_not_called_damaged(path, monkeypatch):
+    """Wrong input would not be tried again."""
+
+    def fails(*_, **__):
+        raise RuntimeError("returned NULL")
+
+    def stale(_):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    path.write_bytes(packed(array(np.int16), CHUNK))
+    voxels = Voxels(path, SHAPE)
+    monkeypatch.setattr(blosc2, "open", fails)
+    with pytest.raises(InputError, match=r"cannot be read \(returned NULL\): see bench data verify"):
+        voxels[0]
+    monkeypatch.setattr(type(path), "read_bytes", stale)
+    with pytest.raises(OSError, match="Stale file handle"):
+        voxels[0]
+
+
+def test_a_file_that_is_cut_missing_or_of_another_array_is_wrong_input(path):
+    with pytest.raises(InputError, match=r"cannot be read .* see bench data verify"):
+        Voxels(path, SHAPE)
+    content = packed(array(np.int16), CHUNK)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"holds \(3, 20, 13, 17\), expected \(3, 20, 13, 18\)"):
+        Voxels(path, (3, 20, 13, 18))
+    for size in (0, 10, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:size])
+        with pytest.raises(InputError, match=r"cannot be read .* see bench data verify"):
+            Voxels(path, SHAPE)[:]
 
 
 def test_threads_may_share_it(path):
