@@ -145,11 +145,12 @@ def _train_and_test(folder: RunFolder, execution: Execution, trial: Trial | None
     with tracking.start(folder.path, folder.config()) if execution.track else tracking.Tracker() as tracker:
         for line in folder.log():
             tracker.log_epoch(line)
-        if folder.trained:
-            backbone = build_backbone(config, inputs.store.description).to(device)
-            backbone.load_state_dict(load_weights(folder))
-        else:
-            backbone = _train(folder, inputs, execution, device, trial, tracker.log_epoch)
+        if not folder.trained:
+            _train(folder, inputs, execution, device, trial, tracker.log_epoch)
+        # A plain network: with `train.compile`, one that this session has trained would round otherwise than
+        # that of a session which only tests.
+        backbone = build_backbone(config, inputs.store.description).to(device)
+        backbone.load_state_dict(load_weights(folder))
         if trial:
             rows = validate(config, inputs.store, backbone, device, inputs.split.val)
             trial.note(rows)
@@ -182,8 +183,8 @@ def _train(
     device: torch.device,
     trial: Trial | None,
     on_epoch: Callable[[dict[str, Any]], None],
-) -> Backbone:
-    """Train the run, record what belongs to the training, and return the network to test."""
+) -> None:
+    """Train the run and record what belongs to the training, last its weights."""
     write_learnt_from(folder.path, inputs.store, inputs.split, inputs.config.train.init)
     write_atomically(folder.path / "availability.csv", inputs.table.to_csv().encode())
     training = set_up(inputs, folder, device, (0, execution.devices), execution.resident)
@@ -202,7 +203,6 @@ def _train(
     save_weights(folder, backbone.state_dict())
     folder.mark_trained()
     shutil.rmtree(_degraded(folder), ignore_errors=True)
-    return backbone
 
 
 def set_up(

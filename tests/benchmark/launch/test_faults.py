@@ -211,6 +211,24 @@ def test_what_bench_evaluate_has_left_undone_is_not_done_on_the_data_of_the_run(
     assert "on-elsewhere" not in tested
 
 
+def test_the_kernels_of_a_test_do_not_depend_on_whether_the_session_has_trained(
+    grid, store, tmp_path, monkeypatch
+):
+    config = grid.configs[0]
+    compiled = config.model_copy(update={"train": config.train.model_copy(update={"compile": True})})
+    begun = begin(replace(grid, configs=(compiled,)), tmp_path / "runs", store)
+    tested = []
+    monkeypatch.setattr(run, "model_size", lambda *_: {})
+    monkeypatch.setattr(run, "train", lambda training, *_: tested.append(training.backbone))
+    monkeypatch.setattr(run, "_test", lambda test, inputs, backbone, *_: tested.append(backbone))
+    for _ in range(2):  # trains and tests, then tests alone
+        execute(begun, store)
+    is_compiled = [any(m._compiled_call_impl for m in backbone.modules()) for backbone in tested]
+    assert is_compiled == [True, False, False]
+    first, second = (backbone.state_dict() for backbone in tested[:2])
+    assert all(value.equal(second[name]) for name, value in first.items())
+
+
 @pytest.mark.parametrize("change", ["voxels", "time", "gone"])
 def test_data_that_change_while_a_run_reads_them(begun, store, monkeypatch, change):
     case = store.cases[2]
