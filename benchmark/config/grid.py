@@ -32,7 +32,7 @@ from bench_schema import Location, problems_of
 from bench_yaml import Document, read_named
 from benchmark.config.grid_file import GridContent, Point, command_line_point, configuration, grid_points
 from benchmark.config.initial_weights import pinned_weights
-from benchmark.config.run_config import RunConfig, TestConfig
+from benchmark.config.run_config import RunConfig, TestConfig, TrainConfig
 from datasets.missingness.availability import pinned
 from datasets.studies.names import DATASETS
 from datasets.vocabulary import Description, subset_name, subsets
@@ -81,9 +81,23 @@ def load_grid(name_or_path: str, settings: Sequence[str] = ()) -> Grid:
 
     `settings` are ``key=value`` for all of its runs; points that become equal by them are one run.
     """
-    grid = make_grid(Path(name_or_path).stem, read_named("grid", name_or_path, GRIDS), settings)
+    document = read_named("grid", name_or_path, GRIDS)
+    grid = make_grid(Path(name_or_path).stem, document, settings)
+    if not settings:  # which may cut the epochs to try a grid
+        _check_looks(document, [config.train for config in grid.configs])
     file = GRIDS / f"{name_or_path}.yaml" if name_or_path in grid_names() else Path(name_or_path)
     return replace(grid, file=file)
+
+
+def _check_looks(file: Document, trainings: Sequence[TrainConfig]) -> None:
+    """Raise `InputError` for a `validate_every` that is beyond the epochs of all runs that have one."""
+    few = [train.epochs < train.validate_every for train in trainings if train.validate_every]
+    if few and all(few):
+        written = (keys for keys in file.marks if keys and str(keys[-1]).endswith("validate_every"))
+        raise file.error(
+            next(written, ()),
+            "validate_every has no effect: no run of the grid has so many epochs; lower it, or leave it out",
+        )
 
 
 def make_grid(name: str, file: Document, settings: Sequence[str] = ()) -> Grid:

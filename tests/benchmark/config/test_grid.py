@@ -440,6 +440,30 @@ def test_wrong_settings_are_refused_with_the_reason(text, says):
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "base",
+    [
+        "train: {epochs: 4, validate_every: 5}",
+        "train: {epochs: 4, validate_every: 5, select: best}",
+        "train.epochs: 4\n  train.validate_every: 5",
+        "pretrain: {objective: baseline, train: {epochs: 1, validate_every: 2}}",
+    ],
+)
+def test_looks_that_no_run_lives_to_see_are_refused(tmp_path, base):
+    path = tmp_path / "looks.yaml"
+    path.write_text(f"axes: {{seed: [1]}}\nbase:\n  {base}\n")
+    says = r"looks\.yaml, line [34]: validate_every has no effect: no run of the grid has so many epochs"
+    with pytest.raises(InputError, match=says):
+        load_grid(str(path))
+
+
+def test_runs_of_few_epochs_may_share_the_looks_of_others(tmp_path):
+    path = tmp_path / "looks.yaml"
+    path.write_text("axes: {train.epochs: [1, 4]}\nbase: {train: {validate_every: 4}}\n")
+    assert len(load_grid(str(path)).configs) == 2
+    assert len(load_grid(str(path), ["train.epochs=1"]).configs) == 1  # to try the grid
+
+
 def test_what_is_needed_goes_before_what_needs_it(tmp_path):
     path = tmp_path / "chain.yaml"
     path.write_text(
