@@ -112,7 +112,7 @@ def _pruning(trial: optuna.Trial, folder: RunFolder) -> Callable[[int, float], b
                 trial.report(value, step)
                 reported.add(step)
                 # Asked after each: a rung of ASHA that is passed unasked is given the last value instead.
-                answer = trial.should_prune()
+                answer = trial.should_prune() or answer
         return answer
 
     return hopeless

@@ -84,6 +84,20 @@ def test_a_trial_begun_again_is_judged_by_what_it_had_at_each_look(tmp_path):
     assert rungs[0] == rungs[1] == {"completed_rung_0": 0.1}
 
 
+def test_a_trial_begun_again_ends_by_a_look_that_was_logged_before_it_was_judged(tmp_path):
+    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=10, reduction_factor=3)
+    study = optuna.create_study(pruner=pruner, direction="maximize")
+    for i in range(8):
+        better = study.ask()
+        better.report(0.8 + i / 100, 10)
+        better.should_prune()
+        study.tell(better, 0.8)
+    trial, folder = study.ask(), record(tmp_path, "passion")
+    (folder.path / "log.jsonl").unlink()
+    folder.append_log({"epoch": 9, "validation": 0.1})
+    assert worker._pruning(trial, folder)(15, 0.1)
+
+
 @pytest.mark.parametrize("pruner", ["median", "asha", "hyperband", "none"])
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_every_pruner_and_sampler_works(tmp_path, pruner, sampler):
