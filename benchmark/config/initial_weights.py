@@ -69,7 +69,7 @@ def check_order(init: str, description: Description) -> None:
             return
         raise
     for what in ("modalities", "classes"):
-        theirs, ours = list(learnt.get(what, ())), list(getattr(description, what))
+        theirs, ours = learnt.get(what, []), list(getattr(description, what))
         if theirs != ours and sorted(theirs) == sorted(ours):
             raise InputError(
                 f"train.init {path} has learnt the {what} {', '.join(theirs)}, {description.name} has "
@@ -77,15 +77,16 @@ def check_order(init: str, description: Description) -> None:
             )
 
 
-def _learnt(folder: Path) -> dict[str, Any]:
-    """The study that a run folder or model folder is of; empty where it says none."""
+def _learnt(folder: Path) -> dict[str, list[str]]:
+    """The lists of names in a run or model folder's study; what another program says may be anything."""
     content: Any = {}
     if (folder / "config.yaml").is_file():
         content = read_yaml(folder / "config.yaml")
     elif (folder / MODEL_CONFIG).is_file():
         content = json.loads((folder / MODEL_CONFIG).read_text(encoding="utf-8"))
     dataset = content.get("dataset") if isinstance(content, dict) else None
-    return dataset if isinstance(dataset, dict) else {}
+    found = dataset.items() if isinstance(dataset, dict) else ()
+    return {k: v for k, v in found if isinstance(v, list) and all(isinstance(name, str) for name in v)}
 
 
 def split_digest(init: str) -> tuple[str, str]:

@@ -123,6 +123,13 @@ def test_modalities_in_another_order_are_refused(weights, tmp_path, name):
     initial_backbone(config(tmp_path), PHANTOM)
 
 
+@pytest.mark.parametrize("study", ["{classes: 4}", "{modalities: null}", "{classes: [0, a, null]}", "BraTS"])
+def test_what_another_program_says_beside_weights_is_no_order(weights, tmp_path, study):
+    save_file(weights, tmp_path / "weights.safetensors")
+    (tmp_path / "config.yaml").write_text(f"dataset: {study}")
+    initial_backbone(config(tmp_path / "weights.safetensors"), PHANTOM)
+
+
 def test_a_grid_follows_weights_by_what_they_are(weights, tmp_path):
     for name in ("a", "b"):
         save_file(weights, tmp_path / f"{name}.safetensors")
