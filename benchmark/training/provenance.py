@@ -35,15 +35,15 @@ def identity(inputs: Inputs) -> dict[str, str]:
 
     `options`: the configuration with the study's description and the teacher's options. `data`: what the
     store holds. `split`: who trains, validates and tests. `table`: who lacks what in training. `plugins`: the
-    source of code of other packages.
+    source of code of other packages; that of a pre-training is part of the identity of that run.
     """
-    parts = inputs.split
+    parts, own = inputs.split, inputs.config.model_copy(update={"pretrain": None})
     hashes = {
         "options": inputs.config.hash,
         "data": inputs.store.hash,
         "split": digest([parts.train, parts.val, parts.test]),
         "table": inputs.table.hash,
-        "plugins": digest(plugins(inputs.config)),
+        "plugins": digest(plugins(own)),
     }
     return {"training": digest(hashes), **hashes}
 
@@ -60,11 +60,12 @@ def check_identity(recorded: dict[str, Any], inputs: Inputs, folder: Path) -> No
             f"{folder}/config.yaml is not the configuration of its hash {recorded['hash']}: it was edited; "
             "restore it, or remove the run folder to start afresh"
         )
-    for name, now in identity(inputs).items():
-        if name != "training" and recorded["identity"][name] != now:
+    begun = {**recorded["identity"], **_pretraining(recorded)}
+    for name, now in {**identity(inputs), **_pretraining(plugins(inputs.config))}.items():
+        if name != "training" and begun.get(name, now) != now:
             sources = {"data": f"the store {inputs.store.path}", "table": f"profile {inputs.config.profile}"}
             raise InputError(
-                f"{folder} was begun with {name} {recorded['identity'][name]}, now "
+                f"{folder} was begun with {name} {begun[name]}, now "
                 f"{sources.get(name, 'it')} has {now}: restore what it was, or remove the run folder to "
                 "start afresh"
             )
@@ -144,6 +145,12 @@ def plugins(config: RunConfig) -> dict[str, Any]:
             source = sha256(Path(file).read_bytes()).hexdigest() if file else ""
             sources[kind] = {"origin": registry.origin(section.name), "sha256": source}
     return {"plugins": sources} if sources else {}
+
+
+def _pretraining(conditions: dict[str, Any]) -> dict[str, str]:
+    """The source of a pre-training's code by itself; nothing where the conditions do not say it."""
+    said = conditions.get("plugins", {}).get("pretraining")
+    return {"source of the pretraining": said["sha256"]} if said else {}
 
 
 def environment(device: str, threads: int, precision: str, devices: int = 1) -> dict[str, Any]:

@@ -45,6 +45,7 @@ SAME: dict[str, tuple[str, Callable[[Run], str]]] = {
     "description": ("description of the study", lambda run: str(run.config.get("description", ""))),
     "backbone": ("source of the backbone", lambda run: _source(run, "backbone")),
     "objective": ("source of the objective", lambda run: _source(run, "objective")),
+    "pretraining": ("source of the pretraining", lambda run: _source(run, "pretraining")),
 }
 """The same, and what they may not differ in at all; runs that do not say differ from none."""
 
@@ -312,6 +313,7 @@ def _check_comparable(study: Study) -> None:
         "split": lambda run: run.fold,
         "backbone": lambda run: run.config["backbone"]["name"],
         "objective": lambda run: run.config["objective"]["name"],
+        "pretraining": lambda run: (run.config.get("pretrain") or {}).get("objective", {}).get("name"),
     }
     for name, (what, value) in SAME.items():
         groups: dict[Any, dict[str, list[str]]] = {}

@@ -360,17 +360,18 @@ def test_runs_on_other_descriptions_of_a_study_are_refused(tmp_path):
         collect([tmp_path / "g"])
 
 
-@pytest.mark.parametrize("kind", ["backbone", "objective"])
+@pytest.mark.parametrize("kind", ["backbone", "objective", "pretraining"])
 def test_runs_of_a_plugin_whose_file_has_changed_are_refused(tmp_path, kind):
-    names = {"backbone": {"backbone": "mine:Net"}, "objective": {"objective": "mine:Goal"}}[kind]
+    name = {"backbone": "mine:Net"}.get(kind, "mine:Goal")
+    given = {"objective": "passion", **({kind: name} if kind != "pretraining" else {})}
     for seed, digest in ((1037, "0ne"), (1038, "0ther")):
-        given = {"objective": "passion", **names}
-        plugin = {kind: {"origin": names[kind], "sha256": digest}}
-        folder = record(tmp_path / "g", given.pop("objective"), seed, name=f"run-{seed}", **given)
-        change(folder, plugins=plugin)
+        plugin = {kind: {"origin": name, "sha256": digest}}
+        folder = record(tmp_path / "g", seed=seed, name=f"run-{seed}", plugins=plugin, **given)
+        if kind == "pretraining":
+            change(folder, config={"pretrain": {"objective": {"name": name}}})
     with pytest.raises(InputError, match=f"differ in their source of the {kind}"):
         collect([tmp_path / "g"])
-    change(folder, plugins={kind: {"origin": names[kind], "sha256": "0ne"}})
+    change(folder, plugins={kind: {"origin": name, "sha256": "0ne"}})
     collect([tmp_path / "g"])
 
 
