@@ -100,15 +100,16 @@ def _wanted(grids: list[str], settings: list[str], runs: Path) -> dict[str, set[
 
     wanted = {}
     for name in grids:
-        if settings or is_grid(name):
-            grid = load_grid(name, settings)
-        elif owner := owner_of(runs / Path(name).stem):
-            try:
-                grid = load_grid(str(owner))
-            except InputError as error:
-                typer.echo(f"warning: all runs in {runs / Path(name).stem} are taken: {error}", err=True)
-                continue
-        else:
+        folder = runs / Path(name).stem
+        owner = None if is_grid(name) else owner_of(folder)
+        if not (owner or settings or is_grid(name)):
+            continue
+        try:
+            grid = load_grid(str(owner or name), settings)
+        except InputError as error:
+            if settings or not owner:
+                raise
+            typer.echo(f"warning: all runs in {folder} are taken: {error}", err=True)
             continue
         wanted[grid.name] = {(config.folder, config.test_name) for config in grid.configs}
     return wanted

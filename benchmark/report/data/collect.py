@@ -102,10 +102,13 @@ def collect(
     if not done:
         states = [run.state for run in runs]
         counts = ", ".join(f"{states.count(s)} {s}" for s in STATES if s in states)
-        more = f", {len(every) - len(ours)} that the grid does not have" if len(every) > len(ours) else ""
+        others = f", {len(every) - len(ours)} that the grid does not have" if len(every) > len(ours) else ""
+        advice = "; the --set of 'bench run', or --all, takes those that the grid does not have"
         raise InputError(
-            f"no finished run at {', '.join(map(str, grid_folders))} ({counts or 'none'}{more}): "
+            f"no finished run at {', '.join(map(str, grid_folders))} ({counts or 'none'}{others}): "
             "go on with 'bench run', given the grid's name or file; 'bench status' says why"
+            + advice
+            * bool(others)
         )
     titled = _titled(_split(done, split_by))
     for study in _studies(titled):

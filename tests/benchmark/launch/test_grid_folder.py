@@ -55,3 +55,14 @@ def test_a_report_by_the_name_of_a_folder_takes_the_runs_of_its_grid_file(tmp_pa
     assert "warning: all runs in " in capsys.readouterr().err
     (tmp_path / "a/same.yaml").unlink()
     assert _wanted(["same"], [], runs) == {}
+
+
+def test_a_report_by_the_name_of_a_folder_takes_settings(tmp_path):
+    runs, settings = tmp_path / "runs", ["train.epochs=3"]
+    record_owner(grid_in(tmp_path / "a"), runs)
+    (config,) = load_grid(str(tmp_path / "a/same.yaml"), settings).configs
+    assert _wanted(["same"], settings, runs) == {"same": {(config.folder, config.test_name)}}
+    with pytest.raises(InputError, match="did you mean epochs"):
+        _wanted(["same"], ["train.epoch=3"], runs)
+    with pytest.raises(InputError, match="unknown grid 'other'"):
+        _wanted(["other"], settings, runs)

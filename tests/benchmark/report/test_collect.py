@@ -383,6 +383,8 @@ def test_only_runs_of_the_grid_are_taken_and_others_named(tmp_path):
     assert [run.test.name for run in collected.runs] == ["on-other-data", TEST]
     assert [run.folder for run in collected.others] == [left.path.name]
     assert collect([tmp_path / "g"]).others == ()
+    with pytest.raises(InputError, match=r"\(none, 3 that the grid does not have\): .*--set of 'bench run'"):
+        collect([tmp_path / "g"], wanted={"g": set()})
 
 
 def test_folders_of_before_edition_2_are_read_and_named(tmp_path, monkeypatch):
