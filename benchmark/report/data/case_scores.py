@@ -66,6 +66,9 @@ def read_cases(run: Run) -> pd.DataFrame:
     regions = {region.name for region in description.regions}
     if set(rows["region"].cat.categories) != regions:
         raise InputError(f"{path} has not the regions {', '.join(sorted(regions))}: {ADVICE}")
+    declared = run.config["test"].get("metrics", ())  # of before edition 2 none are
+    if lacking := [metric for metric in declared if metric not in rows["metric"].cat.categories]:
+        raise InputError(f"{path} lacks the metric {', '.join(lacking)} of its test.yaml: {ADVICE}")
     _check_whole(rows, path, is_dedicated(run.config))
     return rows
 

@@ -315,10 +315,12 @@ def test_wrong_input_is_refused(tmp_path):
         (lambda row: row.region != "ET" or row.metric != "hd95", "lacks regions of case case 1, .* hd95"),
         (lambda row: row.case != "case 1" or row.subset != "flair+t2", "lacks subsets of case case 1"),
         (lambda row: row.case != "case 1" or row.subset != "flair", "lacks subsets of case case 1"),
+        (lambda row: row.metric != "hd95", r"cases.csv lacks the metric hd95 of its test\.yaml: remove"),
     ],
 )
 def test_scores_that_are_not_whole_are_refused(tmp_path, kept, says):
-    cases = record(tmp_path / "g", "baseline").test(TEST).cases
+    test = {"policy": "passion", "metrics": ["dice", "hd95"]}
+    cases = record(tmp_path / "g", "baseline", test=test).test(TEST).cases
     write_rows(cases, [row for row in read_rows(cases) if kept(row)])
     with pytest.raises(InputError, match=says):
         collect([tmp_path / "g"])
