@@ -305,7 +305,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _stopped(folder: RunFolder, content: dict[str, Any]) -> str:
-    trained, epochs = len(folder.log()), content["config"]["train"]["epochs"]
+    trained, epochs = len(folder.log()), content["config"]["train"].get("epochs", 0)  # of weights of others
     return f"stopped after {trained} of {epochs} epochs" if trained < epochs else "stopped in testing"
 
 

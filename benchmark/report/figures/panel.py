@@ -86,10 +86,11 @@ def panel(rows: Sequence[PanelRow], study: Study) -> Figure:
 def growing_subsets(study: Study) -> list[Subset]:
     """Return one modality, then two, up to all; the one most often lacking in training comes first.
 
-    Each ends with the modality that it has more than the one before.
+    Each ends with the modality that it has more than the one before. Where nobody knows what training lacked,
+    they come as in the study.
     """
     realised = study.runs[0].content["data"]["availability"]["realised"]
-    order = sorted(study.description.modalities, key=lambda m: -realised[m])
+    order = sorted(study.description.modalities, key=lambda m: -realised.get(m, 0))
     return [tuple(order[: i + 1]) for i in range(len(order))]
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from benchmark.report.data.effects import Effect, mean
 from benchmark.report.data.names import modality_title
+from benchmark.report.data.runs import Run
 from benchmark.report.data.scores import Scores, finite_mean
 from benchmark.report.figures.style import (
     STYLE,
@@ -56,12 +57,13 @@ def over_missing(every: Sequence[Scores]) -> Figure | None:
         every: of one study: a panel per region holds all modalities; of several of a dataset: a row per
             modality, and the profiles lie along the x-axis.
 
-    None where all rates are the same.
+    None where all rates are the same, or none is known.
     """
     description = every[0].study.description
-    points = pd.DataFrame([point for scores in every for point in _points(scores)])
-    if points["rate"].nunique() < 2:
+    found = [point for scores in every for point in _points(scores)]
+    if len({point["rate"] for point in found}) < 2:
         return None
+    points = pd.DataFrame(found)
     rows = [(m,) for m in description.modalities] if len(every) > 1 else [description.modalities]
     look_of = looks(list(dict.fromkeys(m for scores in every for m in scores.study.methods)))
     regions = [region.name for region in description.regions]
@@ -91,11 +93,10 @@ def over_missing(every: Sequence[Scores]) -> Figure | None:
 
 
 def _points(scores: Scores) -> list[dict[str, object]]:
-    realised = scores.study.runs[0].content["data"]["availability"]["realised"]
     return [
         {
             "modality": modality,
-            "rate": round(100 * realised[modality], 1),
+            "rate": rate,
             "method": method,
             "region": region,
             "value": means[i, scores.subsets.index(modality)],
@@ -103,14 +104,21 @@ def _points(scores: Scores) -> list[dict[str, object]]:
         for method in scores.study.methods
         for means in [finite_mean(scores.of_cases(method), axis=0)]
         for i, region in enumerate(scores.regions)
-        for modality in scores.study.description.modalities
+        for modality, rate in _rates(scores.study.of_methods([method]).runs).items()
     ]
 
 
+def _rates(runs: Sequence[Run]) -> dict[str, float]:
+    """How often training lacked each modality (%), on average over the runs; nothing where none says it."""
+    realised = pd.DataFrame([run.content["data"]["availability"]["realised"] for run in runs])
+    return {str(modality): round(100 * float(rate), 1) for modality, rate in realised.mean().items()}
+
+
 def _name_modalities(axis: Axes, points: pd.DataFrame) -> None:
-    """Write above a panel which modality lies at which rate."""
-    for rate, names in points.groupby("rate")["modality"]:
-        text = "\n".join(modality_title(name) for name in dict.fromkeys(names))
+    """Write above a panel which modality lies at which rate, on average over the methods."""
+    rates = points.groupby("modality", sort=False)["rate"].mean().round(1)
+    for rate, names in rates.groupby(rates):
+        text = "\n".join(modality_title(str(name)) for name in names.index)
         axis.annotate(
             text,
             (float(str(rate)), 1),

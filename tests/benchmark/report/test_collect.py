@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from lone_test_folder import single_test
-from recorded_runs import ENVIRONMENT, POLICY, TEST, change, record
+from recorded_runs import ENVIRONMENT, POLICY, TEST, change, record, record_examples
 
 from bench_errors import InputError
 from benchmark.report.data.collect import collect
@@ -15,6 +15,7 @@ from benchmark.report.tables.captions import conditions
 from benchmark.report.tables.contents import contents
 from benchmark.report.write import write_report
 from benchmark.run_folder.case_rows import read_rows, write_rows
+from benchmark.run_folder.files import write_yaml
 from benchmark.run_folder.folder import RunFolder
 from datasets.studies.brats import PHANTOM
 from datasets.vocabulary import subset_name, table_subsets
@@ -235,6 +236,40 @@ def test_weights_of_others_are_methods_of_their_own(tmp_path):
     assert study.methods == ["RFNet baseline (weights=0ne)", "RFNet baseline (weights=0ther)"]
     said = conditions([score(collected.cases, study, "dice")])
     assert "Published weights of 0ne.pth, 0ther.pth: how they were trained is not known." in said
+
+
+def test_weights_of_others_that_were_evaluated_have_a_report(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.report.figures.style.DPI", 40)
+    run = record(tmp_path / "g", "baseline")
+    record_examples(run)
+    (run.path / "log.jsonl").unlink()
+    content = run.config()
+    trained, data = content["config"], content.pop("data")
+    known = {key: trained[key] for key in ("dataset", "backbone")} | {"train": {"crop": 32}}
+    del content["identity"]
+    run.write_config({**content, "config": known, "imported": {"file": "rfnet.pth", "sha256": "0ne"}})
+    unknown = {"profile": "unknown", "objective": {"name": "published weights"}, "seed": 0}
+    table = {"profile": "unknown", "hash": "unknown", "nominal": None, "realised": {}}
+    test = {
+        **run.test(TEST).settings(),
+        "config": unknown,
+        "data": {**data, "availability": table},
+        "evaluated": {"run": "rfnet", "trained": {"dataset": "brats2020", "data": "unknown"}, "left_out": 0},
+        "test": {"policy": "passion", "evaluated": "phantom"},
+    }
+    write_yaml(run.test(TEST).path / "test.yaml", test)
+    written = write_report([tmp_path / "g"], tmp_path / "out", formats=["png"])
+    names = {path.name for path in written.files}
+    assert "phantom-unknown-dice.png" in names
+    assert "phantom-unknown-missing-dice.png" not in names
+    text = written.files[0].read_text()
+    assert "Published weights of rfnet.pth: how they were trained is not known." in text
+    (run.test(TEST).path / "done").unlink()
+    record(tmp_path / "g", "passion")
+    assert {run.state: run.reason for run in collect([tmp_path / "g"]).runs} == {
+        "done": "",
+        "partial": "stopped in testing",
+    }
 
 
 def test_the_networks_of_all_subsets_are_one_row(tmp_path, monkeypatch):

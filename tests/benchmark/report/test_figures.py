@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib import colors
 from matplotlib.image import imread
-from recorded_runs import record, record_examples
+from recorded_runs import RATES, change, record, record_examples
 
 from benchmark.report.data.collect import collect
 from benchmark.report.data.scores import score
@@ -143,6 +143,16 @@ def test_missing_rates_of_one_profile_and_of_several(collected, study):
     several = over_missing([score(collected.cases, s, "dice") for s in collected.studies()])
     assert len(several.axes) == 4 * 4
     assert several.axes[0].lines[0].get_xdata().tolist() == [20.0, 57.1]
+
+
+def test_the_missing_rate_of_several_tables_is_their_mean(tmp_path):
+    for table_seed, rate in ((1037, 0.2), (7, 0.4)):
+        run = record(tmp_path / "g", "baseline", name=f"t{table_seed}")
+        table = {"hash": f"tab1e{table_seed}", "realised": {**RATES, "flair": rate}}
+        change(run, config={"table_seed": table_seed}, data={"availability": table})
+    several = collect([tmp_path / "g"])
+    figure = over_missing([score(several.cases, several.studies()[0], "dice")])
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [19.1, 30.0, 42.9, 76.2]
 
 
 def test_of_many_methods_each_network_has_its_baseline_and_its_best(tmp_path):
