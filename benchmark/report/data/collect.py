@@ -85,7 +85,8 @@ def collect(
         grid_folders: one folder per grid.
         split_by: names out of `SPLITS`: runs that differ in it are told apart instead of refused.
         wanted: the runs of some grids, by the name of their folder; the others of such a grid are left out
-            and named. Tests of other data belong to their training; folders of before edition 2 are taken.
+            and named. Tests of other data belong to their training; folders of before edition 2 and
+            imported weights are taken.
 
     Raises `InputError` for an unknown name in `split_by`, a folder without runs, if no run is finished, if
     one is damaged or lacks rows, and if runs that would stand in one table differ in metric policy, data or
@@ -173,15 +174,9 @@ def _titled(done: Sequence[Run]) -> list[Run]:
     titled = []
     for dataset in dict.fromkeys(run.config["dataset"] for run in done):
         runs = [run for run in done if run.config["dataset"] == dataset]
-        titles = method_titles([_with_origin(run) for run in runs])
+        titles = method_titles([run.method_config for run in runs])
         titled += [replace(run, method=title) for run, title in zip(runs, titles, strict=True)]
     return titled
-
-
-def _with_origin(run: Run) -> dict[str, Any]:
-    """The configuration of a run; that of imported weights says which they are."""
-    imported = run.content.get("imported")
-    return {**run.config, "weights": imported["sha256"][:8]} if imported else run.config
 
 
 def once(done: Sequence[Run]) -> tuple[list[Run], list[Run]]:
@@ -242,7 +237,7 @@ def _studies(done: Sequence[Run]) -> list[Study]:
 
 
 def _is_wanted(run: Run, points: Collection[Point] | None) -> bool:
-    if points is None or run.is_old:
+    if points is None or run.is_old or "imported" in run.content:
         return True
     if run.test is None or "evaluated" in run.content:
         return any(run.path.name == folder for folder, _ in points)

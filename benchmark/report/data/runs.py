@@ -63,7 +63,7 @@ class Run:
     @property
     def is_old(self) -> bool:
         """Whether it is of before edition 2, which did not record all that decides the numbers."""
-        return "identity" not in self.content
+        return not {"identity", "imported"} & set(self.content)
 
     @property
     def computed(self) -> str:
@@ -79,6 +79,12 @@ class Run:
     def config(self) -> dict[str, Any]:
         """The run's configuration."""
         return dict(self.content["config"])
+
+    @property
+    def method_config(self) -> dict[str, Any]:
+        """Its configuration; that of imported weights says which they are, as their method is not known."""
+        imported = self.content.get("imported")
+        return {**self.config, "weights": imported["sha256"][:8]} if imported else self.config
 
     @property
     def log(self) -> list[dict[str, Any]]:

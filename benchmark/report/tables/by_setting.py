@@ -118,8 +118,8 @@ def _numeric(runs: Sequence[Run]) -> list[tuple[str, ...]]:
 def _alike(runs: Sequence[Run], keys: Sequence[str]) -> list[_Group]:
     """Group runs of one objective that are alike but for `keys` and the seed; groups of one are left out."""
     rest = [
-        {**run.config, "objective": {k: v for k, v in run.config["objective"].items() if k not in keys}}
-        for run in runs
+        {**config, "objective": {k: v for k, v in config["objective"].items() if k not in keys}}
+        for config in (run.method_config for run in runs)
     ]
     groups: dict[str, list[int]] = {}
     for i, config in enumerate(rest):
