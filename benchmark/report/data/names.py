@@ -140,8 +140,10 @@ def _usual(alike: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _in_brackets(own: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+    last = {key: key.rpartition(".")[2] for key in usual}
+    alike = Counter(last.values())
     parts = [
-        f"{key.rpartition('.')[2]}={_short(own.get(key))}"
+        f"{key if alike[last[key]] > 1 else last[key]}={_short(own.get(key))}"
         for key, value in usual.items()
         if json.dumps(own.get(key)) != value
     ]
@@ -151,4 +153,6 @@ def _in_brackets(own: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float) and float(short := f"{value:g}") == value:
+        return short
+    return str(value)

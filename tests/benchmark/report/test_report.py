@@ -349,6 +349,19 @@ def test_names():
     dropped = {**base, "objective": {"name": "baseline", "policy": "idt_drop"}}
     pdt = {**base, "objective": {"name": "baseline", "policy": "pdt"}}
     assert method_titles([dropped, pdt]) == ["unet baseline (random drop)", "unet baseline (PDT)"]
+    trained = [
+        {**base, "pretrain": {"train": {"epochs": before}}, "train": {"epochs": after}}
+        for before, after in ((100, 100), (200, 100), (100, 200))
+    ]
+    assert method_titles(trained) == [
+        "unet + mine",
+        "unet + mine (pretrain.train.epochs=200)",
+        "unet + mine (train.epochs=200)",
+    ]
+    close = [{**base, "train": {"lr": lr}} for lr in (0.0002, 0.00012345678, 0.00012345679)]
+    assert method_titles(close) == [
+        f"unet + mine (lr={lr})" for lr in ("0.0002", "0.00012345678", "0.00012345679")
+    ]
 
 
 def test_special_characters_are_harmless():
