@@ -140,9 +140,17 @@ def _as_tested(folder: RunFolder) -> dict[str, Any]:
 
 
 def own_test(folder: RunFolder) -> TestFolder | None:
-    """Return the first test of a run on its own data, a done one if there is; None without any."""
+    """Return the test of a run on its own data that says what it is; None without any.
+
+    A done one goes before others, one as published before those with poor images or flips.
+    """
+
+    def order(test: TestFolder) -> tuple[bool, ...]:
+        settings = test.settings()["test"]
+        return test.done, not settings.get("outside"), not settings.get("flips")
+
     tests = [test for test in folder.tests() if "evaluated" not in test.settings()]
-    return max(tests, key=lambda test: test.done, default=None)
+    return max(tests, key=order, default=None)
 
 
 def check_alike(models: Sequence[Trained]) -> None:

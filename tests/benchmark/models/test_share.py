@@ -10,14 +10,15 @@ import torch
 from bench_program import bench
 from hub_server import TOKEN, HubServer
 from lone_test_folder import single_test
-from recorded_runs import record
+from recorded_runs import merged, record
 
 from bench_errors import InputError
 from benchmark.config.run_config import read_config
 from benchmark.models import share
 from benchmark.models.export import export_model
-from benchmark.models.trained_model import load_trained
+from benchmark.models.trained_model import load_trained, own_test
 from benchmark.run_folder.checkpoint import save_weights
+from benchmark.run_folder.files import write_yaml
 from benchmark.run_folder.folder import RunFolder
 from benchmark.run_folder.stored_weights import FORMS
 from benchmark.training.build import build_backbone
@@ -65,6 +66,19 @@ def test_the_card_says_what_the_hashes_of_patients_tell(run, model, tmp_path, mo
     said = "`learnt_from.json` holds hashes of the volumes that trained and validated the network"
     assert said in (tmp_path / "model" / "README.md").read_text()
     assert "learnt_from.json" not in (model / "README.md").read_text()  # it holds none: no patients are known
+
+
+@pytest.mark.parametrize("poor", [{"outside": "noise-2"}, {"flips": True}])
+def test_the_test_as_published_is_a_run_s_own_whatever_others_are_called(run, tmp_path, poor):
+    folder = RunFolder(tmp_path / run.path.name)
+    shutil.copytree(run.path, folder.path)
+    (one,) = folder.tests()
+    first = folder.test("a")
+    shutil.copytree(one.path, first.path)
+    write_yaml(first.path / "test.yaml", merged(one.settings(), {"test": poor}))
+    assert own_test(folder).path == one.path
+    (one.path / "done").unlink()
+    assert own_test(folder).path == first.path
 
 
 def test_a_network_predicts_at_the_precision_of_its_run(run, monkeypatch):
