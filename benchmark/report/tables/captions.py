@@ -91,6 +91,8 @@ def rates(content: dict[str, Any]) -> str:
 
 
 def _missing(realised: dict[str, float]) -> str:
+    if not realised:
+        return "missing rates unknown"
     parts = ", ".join(f"{modality_title(m)} {100 * rate:.1f} %" for m, rate in realised.items())
     return f"realised missing rates {parts}" if any(realised.values()) else "no modality missing"
 

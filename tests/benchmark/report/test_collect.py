@@ -11,7 +11,7 @@ from recorded_runs import ENVIRONMENT, POLICY, TEST, change, record, record_exam
 from bench_errors import InputError
 from benchmark.report.data.collect import collect
 from benchmark.report.data.scores import score
-from benchmark.report.tables.captions import conditions
+from benchmark.report.tables.captions import conditions, rates
 from benchmark.report.tables.contents import contents
 from benchmark.report.write import write_report
 from benchmark.run_folder.case_rows import read_rows, write_rows
@@ -272,6 +272,7 @@ def test_weights_of_others_that_were_evaluated_have_a_report(tmp_path, monkeypat
     text = written.files[0].read_text()
     assert "Published weights of 0ne.pth, 0ther.pth: how they were trained is not known." in text
     assert "earlier edition" not in text
+    assert rates(collect([tmp_path / "g"]).runs[0].content) == "missing rates unknown"
     (run.test(TEST).path / "done").unlink()
     collected = collect([tmp_path / "g"], wanted={"g": set()})  # no grid has them
     reasons = {run.reason for run in collected.runs if run.state == "partial"}
