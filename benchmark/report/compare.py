@@ -68,18 +68,23 @@ def print_comparison(a: str, b: str, runs: Path, out: Path | None) -> None:
 
 def _frames(pair: Pair) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The scores of each side; `InputError` where they cannot be compared."""
-    for name, (what, value) in SPLITS.items():
-        values = [{value(run) for run in side} for side in (pair.a, pair.b)]
-        if name != "availability" and values[0] != values[1]:
-            parts = " and ".join(", ".join(sorted(found)) for found in values)
-            raise InputError(
-                f"{pair.a[0].folder} and {pair.b[0].folder} differ in their {what} ({parts}): their cases "
-                "cannot be compared"
-            )
+    _check_conditions(pair.a, pair.b)
     a, b = case_frame(pair.a), case_frame(pair.b)
     if not set(a["case"]) & set(b["case"]):
         raise InputError(f"{pair.a[0].folder} and {pair.b[0].folder} have no test case in common")
     return a, b
+
+
+def _check_conditions(ours: Sequence[Run], theirs: Sequence[Run]) -> None:
+    """Raise `InputError` where the sides differ in metric policy or data."""
+    for name, (what, value) in SPLITS.items():
+        values = [{value(run) for run in side} for side in (ours, theirs)]
+        if name != "availability" and values[0] != values[1]:
+            parts = " and ".join(", ".join(sorted(found)) for found in values)
+            raise InputError(
+                f"{ours[0].folder} and {theirs[0].folder} differ in their {what} ({parts}): their cases "
+                "cannot be compared"
+            )
 
 
 def _side_by_side(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
@@ -96,13 +101,17 @@ def _pairs(a: str, b: str, left: Sequence[Run], right: Sequence[Run]) -> list[Pa
                 reason = f" ({run.reason})" if run.reason else ""
                 raise InputError(f"{run.folder} is {run.state}{reason}: only finished runs can be compared")
         return [Pair(method_titles([right[0].config])[0], tuple(left), tuple(right))]
-    grouped: list[dict[str, list[Run]]] = [{}, {}]
+    grouped: list[dict[tuple[str, str], list[Run]]] = [{}, {}]
     for side, runs in zip(grouped, (left, right), strict=True):
         for run in runs:
             if run.state == "done":
                 side.setdefault(_identity(run), []).append(run)
     common = [key for key in grouped[0] if key in grouped[1]]
     if not common:
+        others = {method: runs for (method, _), runs in grouped[1].items()}
+        for (method, _), own in grouped[0].items():
+            if method in others:
+                _check_conditions(own, others[method])
         raise InputError(
             f"{a} and {b} have no finished run with the same configuration: name two runs to compare them"
         )
@@ -121,9 +130,9 @@ def _common(a: tuple[Run, ...], b: tuple[Run, ...]) -> tuple[tuple[Run, ...], tu
     return ours, theirs
 
 
-def _identity(run: Run) -> str:
-    about = _settings(run, ("dataset", "profile")), run.fold, run.metric_policy
-    return json.dumps(about, sort_keys=True)
+def _identity(run: Run) -> tuple[str, str]:
+    """What runs of two grids have to share: the method with what it is tried on, and the metric policy."""
+    return json.dumps((_settings(run, ("dataset", "profile")), run.fold), sort_keys=True), run.metric_policy
 
 
 def _settings(run: Run, conditions: Sequence[str]) -> dict[str, Any]:

@@ -99,6 +99,17 @@ def test_each_metric_policy_is_compared_by_itself(tmp_path, capsys):
     assert sorted(cells[3:6] for cells in found) == [["79.00", "89.00", "10.00"], ["89.00", "99.00", "10.00"]]
 
 
+def test_grids_of_other_metric_policies_are_told_so(tmp_path):
+    brats = {"metrics": {"policy": "brats-2022"}, "test": {"policy": "brats-2022"}}
+    for seed in (1, 2):
+        record(tmp_path / "first", "baseline", seed=seed)
+        record(tmp_path / "second", "baseline", seed=seed, **brats)
+    with pytest.raises(
+        InputError, match=r"differ in their metric policy \(passion and brats-2022\): their cas"
+    ):
+        print_comparison("first", "second", tmp_path, None)
+
+
 def test_the_networks_of_all_subsets_are_compared_as_one(tmp_path, capsys):
     for grid, strength in (("first", 0.0), ("second", 0.1)):
         for subset in table_subsets(PHANTOM):
