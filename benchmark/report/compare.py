@@ -18,7 +18,7 @@ from bench_console import output
 from bench_errors import InputError
 from benchmark.evaluation.metrics import METRICS
 from benchmark.report.data.case_scores import case_frame
-from benchmark.report.data.collect import SPLITS, joined, once
+from benchmark.report.data.collect import SPLITS, check_comparable, joined, once
 from benchmark.report.data.effects import LEAST, Array, Effect, Trainings, difference, mean
 from benchmark.report.data.find import find_runs
 from benchmark.report.data.names import method_titles, options
@@ -115,9 +115,12 @@ def _pairs(a: str, b: str, left: Sequence[Run], right: Sequence[Run]) -> list[Pa
         raise InputError(
             f"{a} and {b} have no finished run with the same configuration: name two runs to compare them"
         )
-    titles = method_titles([grouped[0][key][0].config for key in common])
+    titles = method_titles([grouped[0][key][0].method_config for key in common])
     pairs = []
     for title, key in zip(titles, common, strict=True):
+        for side in grouped:
+            config = side[key][0].config
+            check_comparable(Study(config["dataset"], config["profile"], "", "", tuple(side[key])))
         ours, theirs = _common(*(tuple(joined(once(side[key])[0])) for side in grouped))
         pairs.append(Pair(f"{title}, {ours[0].config['dataset']}, {ours[0].config['profile']}", ours, theirs))
     return pairs
@@ -136,7 +139,7 @@ def _identity(run: Run) -> tuple[str, str]:
 
 
 def _settings(run: Run, conditions: Sequence[str]) -> dict[str, Any]:
-    return {**{key: run.config[key] for key in conditions}, **options(run.config)}
+    return {**{key: run.config[key] for key in conditions}, **options(run.method_config)}
 
 
 def _print_heads(pair: Pair, console: Console) -> None:

@@ -46,6 +46,9 @@ SAME: dict[str, tuple[str, Callable[[Run], str]]] = {
     "backbone": ("source of the backbone", lambda run: _source(run, "backbone")),
     "objective": ("source of the objective", lambda run: _source(run, "objective")),
     "pretraining": ("source of the pretraining", lambda run: _source(run, "pretraining")),
+    "trained": ("training data", lambda run: str(_evaluated(run).get("trained", {}).get("data", ""))),
+    "tested": ("availability table of the test", lambda run: str(_evaluated(run).get("availability", ""))),
+    "training": ("hash of the training", lambda run: _training_hash(run)),
 }
 """The same, and what they may not differ in at all; runs that do not say differ from none."""
 
@@ -113,7 +116,7 @@ def collect(
         )
     titled = _titled(_split(done, split_by))
     for study in _studies(titled):
-        _check_comparable(study)
+        check_comparable(study)
     done, again = once(titled)
     known = {run.folder: run for run in done}
     left_out = {run.folder for run in again}
@@ -139,13 +142,19 @@ def _read_grid(folder: Path) -> list[Run]:
 
 def _without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     """Tell the runs that an earlier grid has too from the others; a finished one goes before the rest."""
-    kept: dict[Point, Run] = {}
+    kept: dict[tuple[Point, str], Run] = {}
     for run in sorted(runs, key=lambda run: run.state != "done"):
-        kept.setdefault(_point(run), run)
-    first = [run for run in runs if kept[_point(run)] is run]
-    called = Counter(run.folder for run in first)  # two grids may have other tests of a run, one each
-    named = [replace(run, folder="/".join(_point(run))) if called[run.folder] > 1 else run for run in first]
-    return named, [run for run in runs if kept[_point(run)] is not run]
+        kept.setdefault((_point(run), _training_hash(run)), run)
+    first = [run for run in runs if kept[_point(run), _training_hash(run)] is run]
+    called, points = Counter(run.folder for run in first), Counter(map(_point, first))
+
+    def name(run: Run) -> str:
+        """Two grids may have other tests of a run, one each, or another training by that name."""
+        grid = (run.grid,) if points[_point(run)] > 1 else ()
+        return "/".join((*grid, *_point(run))) if called[run.folder] > 1 else run.folder
+
+    named = [replace(run, folder=name(run)) for run in first]
+    return named, [run for run in runs if kept[_point(run), _training_hash(run)] is not run]
 
 
 def _point(run: Run) -> Point:
@@ -182,8 +191,9 @@ def _titled(done: Sequence[Run]) -> list[Run]:
 def once(done: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     """Keep one test of each training of a method, and return the others too: each would count as a training.
 
-    The test of most metrics is kept, and of a run done again since edition 2 the new one. Raises `InputError`
-    where another test has a metric that it lacks.
+    The test of most metrics is kept, and of a run done again since edition 2 the new one; `check_comparable`
+    has seen that others are the same training, tested on the same. Raises `InputError` where another test has
+    a metric that it lacks.
     """
     kept: dict[object, Run] = {}
     for run in sorted(done, key=lambda run: (run.is_old, -len(_metrics(run)))):
@@ -304,14 +314,20 @@ def _stopped(folder: RunFolder, content: dict[str, Any]) -> str:
     return f"stopped after {trained} of {epochs} epochs" if trained < epochs else "stopped in testing"
 
 
-def _check_comparable(study: Study) -> None:
-    """Raise `InputError` where runs of one table, fold or table seed differ in what they may not."""
+def check_comparable(study: Study) -> None:
+    """Raise `InputError` where runs of one table differ in what they may not.
+
+    Some of it may differ between folds, table seeds, plugins, tests of other data, or trainings.
+    """
     within: dict[str, Callable[[Run], Any]] = {
         "availability": lambda run: (run.fold, run.config["table_seed"]),
         "split": lambda run: run.fold,
         "backbone": lambda run: run.config["backbone"]["name"],
         "objective": lambda run: run.config["objective"]["name"],
         "pretraining": lambda run: (run.config.get("pretrain") or {}).get("objective", {}).get("name"),
+        "trained": lambda run: run.config["test"].get("evaluated"),
+        "tested": lambda run: (run.config["test"].get("evaluated"), run.fold),
+        "training": lambda run: (run.method, run.config["train"].get("subset"), training(run)),
     }
     for name, (what, value) in SAME.items():
         groups: dict[Any, dict[str, list[str]]] = {}
@@ -322,9 +338,9 @@ def _check_comparable(study: Study) -> None:
         for values in groups.values():
             if len(values) > 1:
                 parts = "; ".join(f"{said} in {_named(folders)}" for said, folders in values.items())
-                advice = (
-                    f"tell them apart with --split-by {name}" if name in SPLITS else "report one kind alone"
-                )
+                advice = "report one kind alone"
+                if name in SPLITS:
+                    advice = f"let bench report tell them apart with --split-by {name}"
                 raise InputError(
                     f"runs on {study.dataset} under {study.profile} differ in their {what} ({parts}): they "
                     f"cannot be averaged, {advice} or move one kind elsewhere"
@@ -334,6 +350,17 @@ def _check_comparable(study: Study) -> None:
 def _source(run: Run, kind: str) -> str:
     """The hash of the file that a plugin's class stands in; empty for what is ours."""
     return str(run.content.get("plugins", {}).get(kind, {}).get("sha256", ""))
+
+
+def _training_hash(run: Run) -> str:
+    """The hash of its training, or of weights that were imported; empty where it is of before edition 2."""
+    imported = run.content.get("imported", {}).get("sha256", "")
+    return str(run.content.get("identity", {}).get("training", imported))
+
+
+def _evaluated(run: Run) -> dict[str, Any]:
+    """What the test says of its own data, if it is one of `bench evaluate`."""
+    return dict(run.content.get("evaluated", {}))
 
 
 def _named(folders: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,6 +91,65 @@ def test_tests_of_other_metrics_are_no_further_trainings(tmp_path):
         InputError, match=r"are tests of one training, and the second alone has nsd: give one"
     ):
         collect([tmp_path / "g"])
+
+
+def evaluated(run, name="on-other-data", data="a", table="none"):
+    """A test of a run on data of elsewhere, as `bench evaluate` makes it; `data` trained it."""
+    own, test = run.test(TEST), run.test(name)
+    about = {"trained": {"dataset": "phantom", "data": data}, "left_out": 0, "availability": table}
+    test.begin(
+        {
+            **own.settings(),
+            "test": {"policy": "passion", "evaluated": "elsewhere under csv:who.csv"},
+            "dataset": replace(PHANTOM, name="elsewhere").to_dict(),
+            "data": {**run.config()["data"], "hash": "e15e"},
+            "evaluated": about,
+        }
+    )
+    shutil.copy(own.cases, test.cases)
+    test.mark_done()
+
+
+@pytest.mark.parametrize("seeds", [(1, 1), (1, 2)])
+def test_trainings_on_other_data_are_told_even_where_they_are_tested_on_the_same(tmp_path, seeds):
+    for site, seed in zip("ab", seeds, strict=True):
+        run = record(tmp_path / site, "baseline", seed=seed, name=f"run-{site}")
+        evaluated(run, data=f"51te{site}")
+        run.test(TEST).path.rename(tmp_path / f"own-{site}")
+    says = r"differ in their training data \(51tea in run-a; 51teb in run-b\): they .*report one kind alone"
+    with pytest.raises(InputError, match=says):
+        collect([tmp_path / "a", tmp_path / "b"])
+    assert len(collect([tmp_path / "b"]).runs) == 1
+
+
+def test_tests_under_two_contents_of_one_profile_file_are_told(tmp_path):
+    run = record(tmp_path / "g", "baseline")
+    evaluated(run, "on-elsewhere-1", table="tab1e1")
+    evaluated(run, "on-elsewhere-2", table="tab1e2")
+    says = r"differ in their availability table of the test \(tab1e1 in \S+/on-elsewhere-1; tab1e2 in "
+    with pytest.raises(InputError, match=says):
+        collect([tmp_path / "g"])
+
+
+@pytest.mark.parametrize("name", ["run", None])
+def test_another_training_of_one_seed_is_told(tmp_path, name):
+    for grid in "ab":
+        record(tmp_path / grid, "baseline", name=name or grid, identity={"training": f"7ra1n-{grid}"})
+    says = "differ in their hash of the training .7ra1n-a in (a/run/.*|a); 7ra1n-b in (b/run/.*|b).:"
+    with pytest.raises(InputError, match=says):
+        collect([tmp_path / "a", tmp_path / "b"])
+
+
+def test_runs_of_one_name_on_other_data_are_split(tmp_path):
+    for grid, data in (("a", "d474"), ("b", "0ther")):
+        run = record(tmp_path / grid, "baseline", identity={"training": data})
+        change(run, data={"hash": data})
+    with pytest.raises(InputError, match="differ in their data hash"):
+        collect([tmp_path / "a", tmp_path / "b"])
+    collected = collect([tmp_path / "a", tmp_path / "b"], ["data"])
+    assert [study.variant for study in collected.studies()] == ["data 0ther", "data d474"]
+    assert collected.repeated == ()
+    assert len(collected.cases) == 2 * 2 * 15 * 4 * 2
 
 
 def test_a_run_of_before_edition_2_that_was_done_again_is_no_further_training(tmp_path):

@@ -110,6 +110,31 @@ def test_grids_of_other_metric_policies_are_told_so(tmp_path):
         print_comparison("first", "second", tmp_path, None)
 
 
+def test_weights_of_others_are_compared_each_with_itself(tmp_path, capsys):
+    for grid, gained in (("first", 0.0), ("second", 0.1)):
+        for digest, strength in (("0ne", 0.0), ("0ther", 0.3)):
+            run = record(tmp_path / grid, "baseline", name=digest, strength=strength + gained, cases=CASES)
+            change(run, imported={"file": f"{digest}.pth", "sha256": digest})
+    print_comparison("first", "second", tmp_path, tmp_path / "both.csv")
+    found = lines_of(capsys.readouterr().out, "Dice (%)", "WT")
+    assert [cells[3:6] for cells in found] == [["79.00", "89.00", "10.00"], ["109.00", "119.00", "10.00"]]
+    assert list(pd.read_csv(tmp_path / "both.csv")["method"].unique()) == [
+        "RFNet baseline (weights=0ne), phantom, mr2468",
+        "RFNet baseline (weights=0ther), phantom, mr2468",
+    ]
+    print_comparison("first/0ne", "first/0ther", tmp_path, None)
+    assert "differ in weights (0ne | 0ther)\n" in capsys.readouterr().out
+
+
+def test_two_trainings_of_one_seed_on_a_side_are_told(tmp_path):
+    for grid in ("first", "second"):
+        for number in (1, 2):
+            identity = {"training": f"7ra1n-{number}"}
+            record(tmp_path / grid, "baseline", name=f"run-{number}", cases=CASES, identity=identity)
+    with pytest.raises(InputError, match=r"differ in their hash of the training \(7ra1n-1 in run-1; 7ra1n-2"):
+        print_comparison("first", "second", tmp_path, None)
+
+
 def test_the_networks_of_all_subsets_are_compared_as_one(tmp_path, capsys):
     for grid, strength in (("first", 0.0), ("second", 0.1)):
         for subset in table_subsets(PHANTOM):
