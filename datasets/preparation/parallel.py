@@ -26,9 +26,9 @@ def in_parallel(
     """Return ``[function(item) for item in items]``, in the order of `items`.
 
     The first exception (an interrupt too) cancels what has not begun and is raised. `workers`: how many at
-    a time, one a core by default; fewer than one raises `InputError`.
+    a time, by default one a core that this process may use; fewer than one raises `InputError`.
     """
-    workers = workers if workers is not None else os.cpu_count() or 1
+    workers = workers if workers is not None else _cores()
     if workers < 1:
         raise InputError(f"found {workers} workers: give at least 1")
     with ThreadPoolExecutor(workers) as pool:
@@ -42,3 +42,8 @@ def in_parallel(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return [future.result() for future in futures]
+
+
+def _cores() -> int:
+    """How many this process may use: in a job of a cluster fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
