@@ -40,7 +40,7 @@ MASK = 0.5
 
 FAR = 10.0
 """Voxels this many standard deviations from the mean decide a z-score alone where they make half of the
-variance. Real images have some as far away, too few to matter."""
+variance. Real heads have some as far away, too few to matter; in PET of a body, a full bladder is enough."""
 
 FLOAT_LIMITS = (1e-30, 1e30)
 """No scanner's intensities have their maximum outside of these, floats in the wrong byte order have."""
@@ -395,7 +395,7 @@ def _note_negatives(examined: Examined) -> None:
 def _check_intensities(examined: Examined, head: Head, modality: str, description: Description) -> None:
     """Look whether the head shows something that can be normalised."""
     inside, rule = examined.volumes[modality][head.tissue], description.normalisation(modality)
-    numbers = scaling(inside, rule)
+    numbers, whole = scaling(inside, rule), description.whole
     values = numbers.clipped(inside)
     low, high = float(values.min()), float(values.max())
     if low == high:
@@ -407,5 +407,6 @@ def _check_intensities(examined: Examined, head: Head, modality: str, descriptio
         far = away[away > FAR * numbers.std]
         if (far**2).sum() > values.size * numbers.std**2 / 2:
             found = f"found {far.size} voxels, up to {values[away.argmax()]:g}, that decide the z-score alone"
-            advice = f"mend the file, or clip them (normalise: {{{modality}: {{percentiles: [0.5, 99.5]}}}})"
-            examined.add("error", examined.file(modality), f"{found}: {advice}")
+            first = "see whether they are meant, as a full bladder in PET is" if whole else "mend the file"
+            advice = f"{first}, or clip them (normalise: {{{modality}: {{percentiles: [0.5, 99.5]}}}})"
+            examined.add("warning" if whole else "error", examined.file(modality), f"{found}: {advice}")

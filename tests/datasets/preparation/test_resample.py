@@ -126,6 +126,16 @@ def test_bodies_are_taken_whole(tmp_path):
     np.testing.assert_allclose((pet.mean(), pet.std()), (0, 1), atol=1e-5)
     broken = write_image(tmp_path / "study" / "imagesTr" / "one__PT.nii.gz", np.zeros(SHAPE, np.float32))
     assert messages(tmp_path / "study", HECKTOR)[f"imagesTr/{broken.name}"][0] == "error"
+    hot = rng.random(SHAPE).astype(np.float32)
+    hot[:2, :2, :2] = 40  # as the tracer in a bladder
+    write_image(broken, hot)
+    severity, message = messages(tmp_path / "study", HECKTOR)[f"imagesTr/{broken.name}"]
+    assert severity == "warning"
+    assert message == (
+        "found 8 voxels, up to 40, that decide the z-score alone: see whether they are meant, as a full "
+        "bladder in PET is, or clip them (normalise: {pet: {percentiles: [0.5, 99.5]}})"
+    )
+    assert prepare(tmp_path / "study", HECKTOR, tmp_path / "store").cases == ["one", "two"]
 
 
 def test_refining_loses_no_outer_plane(tmp_path):
