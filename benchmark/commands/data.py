@@ -170,6 +170,16 @@ def prepare_folder(
     for problem in unused(folder, description, find_cases(folder, description)):
         if problem.severity == "warning":
             print(f"warning: {problem.file}: {problem.message}", file=sys.stderr)
+    if update.warnings:
+        first, *others = update.warnings
+        more = f" (and {len(others)} more warnings)" if others else ""
+        check = f"bench data check '{folder}' --dataset {dataset}" + f" --resample {resample}" * bool(
+            resample
+        )
+        print(
+            f"warning: case '{first.case}', {first.file}: {first.message}{more}; see all with: {check}",
+            file=sys.stderr,
+        )
     for name, error in store.left_out.items():
         print(f"left out {name}: {error}")
     for name in update.gone:

@@ -35,7 +35,7 @@ from benchmark.models.segmentation_files import (
 )
 from benchmark.models.trained_model import Trained, check_alike, load_trained
 from benchmark.training.device import chosen_device
-from datasets.preparation.crop import crop
+from datasets.preparation.crop import CENTRAL, crop
 from datasets.preparation.examine import Examined, examine_images
 from datasets.preparation.find import Case, find_cases
 from datasets.preparation.likeness import Appearance
@@ -234,6 +234,9 @@ def segment_patient(
     del examined, volumes  # two thirds of what a case takes, while the network computes
     normalised = torch.from_numpy(cut.normalised(study.modalities))
     window = tuple(slice(start, end) for start, end in cut.box)
+    seen = np.count_nonzero(head.tissue[window]) / np.count_nonzero(head.tissue)
+    if first.box == CENTRAL and seen < 1:
+        notes.append(f"{1 - seen:.1%} of the head is not segmented: it lies outside the middle of the slices")
     members: list[NDArray[np.uint8]] = []
 
     def each() -> Iterator[Tensor]:

@@ -25,7 +25,7 @@ from benchmark.run_folder.model_folder import MODEL_CONFIG, read_model
 from benchmark.run_folder.tests import TestFolder
 from benchmark.training.build import build_backbone
 from benchmark.training.precision import autocast, check_precision, use_precision
-from datasets.preparation.crop import CENTRAL
+from datasets.preparation.crop import box_rule
 from datasets.preparation.likeness import Likeness
 from datasets.vocabulary import Description, Subset
 
@@ -56,8 +56,7 @@ class Trained:
     @property
     def box(self) -> str:
         """The rule by which training cropped its cases; see `datasets.preparation.crop.crop`."""
-        usual = CENTRAL if self.description.spatial_dims == 2 else "full"
-        return str(self.content.get("preparation", {}).get("box", usual))
+        return str(self.content.get("preparation", {}).get("box", box_rule(self.description)))
 
     @property
     def likeness(self) -> Likeness | None:

@@ -66,13 +66,18 @@ class Crop(NamedTuple):
         return volumes
 
 
+def box_rule(description: Description, box: BoxRule = "full") -> str:
+    """Return the rule of a study's box: what is asked for, but `central` for slices not taken whole."""
+    return CENTRAL if description.spatial_dims == 2 and not description.whole else box
+
+
 def crop(volumes: Mapping[str, np.ndarray], head: Head, rule: str, description: Description) -> Crop:
     """Cut the volumes [X, Y, Z] of a case to their box, and say what normalises them.
 
     Args:
         volumes: modality -> volume.
         head: of the same volumes.
-        rule: of the box, as a store's `preparation` says it: `full`, `released` or `central` (2-D studies).
+        rule: of the box, as a store's `preparation` says it: `full`, `released` or `central`; see `box_rule`.
         description: how each modality is normalised.
     """
     central = rule == CENTRAL

@@ -14,14 +14,14 @@ from typing import Literal
 import numpy as np
 
 from bench_errors import InputError
-from datasets.preparation.crop import scaling
+from datasets.preparation.crop import CENTRAL, box_rule, scaling, slice_box
 from datasets.preparation.find import Case
 from datasets.preparation.head import NEGATIVE, Head, find_head, masked
 from datasets.preparation.nifti import STORED, Image, read_nifti, turned
 from datasets.preparation.regrid import regrid
 from datasets.preparation.voxel_grids import APART, disagreement, odd_grids
 from datasets.store.store import check_name
-from datasets.vocabulary import Description, is_spacing
+from datasets.vocabulary import Description, Slices, is_spacing
 
 ROUNDING = 1e-3
 """Labels this close to expected ones are refused with the advice to round them.
@@ -118,6 +118,7 @@ def examine(case: Case, description: Description, labelled: bool = True) -> Exam
     _resample(examined, description.grid, description)
     _checked(examined, description, description.grid)
     _note_negatives(examined)
+    _check_slices(examined, description)
     return examined
 
 
@@ -390,6 +391,27 @@ def _note_negatives(examined: Examined) -> None:
                 found = f"found {int((volume < 0).sum())} negative voxels, down to {low:g}, expected none"
                 message = f"{found} (resampling leaves some): nothing to do if they are few and small"
                 examined.add("warning", examined.file(modality), message)
+
+
+def _check_slices(examined: Examined, description: Description) -> None:
+    """Say what the middle of slices leaves out, unless the description says what is kept of them."""
+    head, label = examined.head, examined.label
+    if head is None or box_rule(description) != CENTRAL or description.slices:
+        return
+    window = tuple(slice(start, end) for start, end in slice_box(head.tissue.shape))
+
+    def outside(array: np.ndarray) -> int:
+        return int(np.count_nonzero(array) - np.count_nonzero(array[window]))
+
+    labelled = outside(label) if label is not None else 0
+    share = outside(head.tissue) / np.count_nonzero(head.tissue)
+    if labelled or share:
+        labels = f"{labelled} labelled voxels and " if label is not None else ""
+        middle = f"the middle {Slices.edge}x{Slices.edge} voxels of slices, which alone are kept"
+        found = f"found {labels}{share:.1%} of the head outside {middle}"
+        advice = "take larger voxels (--resample 2, say), spatial_dims: 3 or whole: true in a YAML file"
+        severity: Severity = "warning" if labelled or label is None else "note"
+        examined.add(severity, examined.case.name, f"{found}: {advice}")
 
 
 def _check_intensities(examined: Examined, head: Head, modality: str, description: Description) -> None:

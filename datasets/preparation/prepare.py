@@ -32,7 +32,7 @@ from nibabel.affines import voxel_sizes
 from bench_errors import InputError
 from bench_lease import LeaseLost, check, hold
 from datasets.preparation.check import duplicates, sort_problems
-from datasets.preparation.crop import CENTRAL, BoxRule, crop
+from datasets.preparation.crop import CENTRAL, BoxRule, box_rule, crop
 from datasets.preparation.examine import Examined, Problem, examine
 from datasets.preparation.find import Case, find_cases
 from datasets.preparation.nifti import STORED, Image, orientation, turned, turned_affine
@@ -80,12 +80,14 @@ class Update(NamedTuple):
         written: cases that were prepared.
         kept: cases that were there already, from files and a preparation that are the same.
         gone: cases that left the store because their files are gone.
+        warnings: of the cases that were written.
     """
 
     store: Store
     written: list[str]
     kept: list[str]
     gone: list[str]
+    warnings: list[Problem]
 
 
 class _Prepared(NamedTuple):
@@ -126,7 +128,7 @@ def update_store(
         description: of the study.
         out: folder of the store, which belongs to the store alone.
         box: `full`, or `released`, which loses the last slice of each axis where the head has more than
-            128; a 2-D study keeps the central part of its slices instead.
+            128; a 2-D study that is not taken whole keeps the central part of its slices instead.
         skip_bad: leave out cases with errors, instead of refusing to make the store.
         workers: cases at a time, one a core by default; each takes about 0.6 GB at 240x240x155.
         progress: called with (cases done, cases).
@@ -143,7 +145,7 @@ def update_store(
             "whole: leave it out"
         )
     cases = find_cases(root, description)
-    rule = box if description.spatial_dims == 3 else CENTRAL
+    rule = box_rule(description, box)
     try:
         with _alone(out) as folder:
             before = _before(folder)
@@ -181,7 +183,8 @@ def update_store(
     kept = [name for case in sound if not case.written for name in case.records or ()]
     had = {record.slice_of or name for name, record in before.records.items()} if before else set()
     gone = sorted(had - {case.name for case in cases})
-    return Update(store, written, kept, gone)
+    warnings = [p for case in sound for p in sort_problems(case.problems) if p.severity == "warning"]
+    return Update(store, written, kept, gone, warnings)
 
 
 def _prepare_case(case: Case, description: Description, folder: Path, rule: str) -> _Prepared:
@@ -396,9 +399,10 @@ def _check_rule(before: Store, out: Path, rule: str, description: Description) -
         ("--resample", before.description.grid or "none", description.grid or "none"),
     ):
         if was != now:
+            as_then = "" if CENTRAL in (was, now) else f"say {option} as then, or "
             raise InputError(
-                f"the store {out} was prepared with {option} {was}, now it is {now}: say {option} as then, "
-                "or give another --out; runs begun on the store need it as it was"
+                f"the store {out} was prepared with {option} {was}, now it is {now}: {as_then}give another "
+                "--out; runs begun on the store need it as it was"
             )
 
 

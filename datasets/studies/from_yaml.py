@@ -13,7 +13,7 @@ dataset is then called as the file, here `stroke`.
       core: {classes: [core], min_voxels: 50}    # emptied where fewer voxels are predicted
     patient: "([^-]+)-.*"            # optional: the part of a case's name that is the patient
     profile_order: [dwi, adc]        # optional: modalities in the order of a profile's digits
-    spatial_dims: 3                  # optional: 2 treats slices one by one
+    spatial_dims: 3                  # optional: 2 treats slices one by one, of larger ones the middle 256x256
     case: "{site}_{case}"            # optional: the case's name, where sites repeat {case}
     ignore: ["imagesTs/*"]           # optional: files that are no part of the study
     mask: "{site}/{case}/{case}_brain.nii.gz"    # optional: positive within the head
@@ -181,6 +181,8 @@ class DescriptionFile(Frozen):
             problems["grid",] = unknown("modality", self.grid, list(self.modalities))
         if self.whole and (self.mask or self.background is not None):
             problems["whole",] = "a mask or a background says where a head is: leave one of them out"
+        if self.whole and self.slices and self.slices.model_fields_set & {"box", "edge"}:
+            problems["whole",] = "slices.box and slices.edge cut slices: leave them out, or whole"
         if self.slices and self.spatial_dims == 3:
             problems["slices",] = "slices of volumes that are taken as such are no cases: say spatial_dims: 2"
         elif self.slices and self.slices.box not in ("", *self.modalities):

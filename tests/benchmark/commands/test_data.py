@@ -4,11 +4,13 @@ import shutil
 import sys
 
 import pytest
+from nifti_study import write_case
 
 from bench_errors import InputError
 from benchmark.commands.app import main
 from benchmark.commands.data import check_folder, prepare_folder, verify_store
 from datasets.phantom.study import write_study
+from datasets.studies.myops import MYOPS2020
 
 
 def test_prepare_says_what_it_leaves_out_and_verify_what_is_damaged(tmp_path, capsys):
@@ -77,6 +79,21 @@ def test_files_that_no_pattern_takes_are_named_by_check_and_prepare(tmp_path, ca
     assert "prepared 1 cases" in out
     (warning,) = warnings.splitlines()
     assert warning.startswith("warning: Amsterdam: found 5 image files that no pattern takes")
+
+
+def test_prepare_says_that_there_are_warnings(tmp_path, capsys):
+    for name in ("one", "two"):
+        write_case(tmp_path / "study", MYOPS2020, name, (300, 12, 8))
+    for found in (2, 0):
+        prepare_folder(tmp_path / "study", "phantom-heart", tmp_path / "store", "full", False, None)
+        out, errors = capsys.readouterr()
+        assert "2 in all" in out
+        assert len(errors.splitlines()) == min(found, 1)
+        if found:
+            assert errors.startswith("warning: case 'one', one: found ")
+            assert "labelled voxels and 14.1% of the head outside the middle 256x256 voxels" in errors
+            check = f"bench data check '{tmp_path / 'study'}' --dataset phantom-heart"
+            assert errors.endswith(f" (and 1 more warnings); see all with: {check}\n")
 
 
 def test_patients_to_predict_are_checked_without_labels(tmp_path, capsys, monkeypatch):

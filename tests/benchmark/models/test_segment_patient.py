@@ -154,6 +154,21 @@ def test_a_segmentation_outside_the_head_gets_a_warning(tmp_path):
     assert not segment(path, model(sums=moved_by_a_voxel)).warnings
 
 
+def test_what_is_cut_off_slices_is_said(tmp_path):
+    sliced = model()
+    sliced.description, sliced.box = replace(BRATS2020, spatial_dims=2), "central"
+    sliced.backbone = SimpleNamespace(spatial_dims=2)
+    array = np.zeros((320, 10, 8), np.int16)
+    array[10:-10, 1:-1] = 100
+    array[160:-10, 1:-1] = 200
+    path = write_image(tmp_path / "f.nii.gz", array, AFFINE)
+    made = predict.segment_patient([sliced], case(path), sliced.description, torch.device("cpu"))
+    assert made.notes == ("14.7% of the head is not segmented: it lies outside the middle of the slices",)
+    array[:40] = array[-40:] = 0
+    write_image(path, array, AFFINE)
+    assert not predict.segment_patient([sliced], case(path), sliced.description, torch.device("cpu")).notes
+
+
 def test_what_the_header_says_of_values_and_time_is_left_out(tmp_path):
     image = nib.Nifti1Image(volume(), AFFINE)
     image.header.set_intent("t test", (7.0,), name="p")

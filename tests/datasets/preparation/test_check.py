@@ -14,6 +14,7 @@ from datasets.preparation.check import check_case, check_cases, check_study
 from datasets.preparation.find import find_cases
 from datasets.studies.brats import BRATS2020
 from datasets.studies.myops import MYOPS2020
+from datasets.vocabulary import Slices
 
 REAL = Path(__file__).parents[4] / "shared" / "data"
 
@@ -241,6 +242,30 @@ def test_slices_that_lie_otherwise_are_a_warning(tmp_path):
     (warning,) = check_study(tmp_path)
     assert (warning.case, warning.severity) == ("two", "warning")
     assert "slices lie RAS, where most cases lie LPS, and stay as they are: turn them" in warning.message
+
+
+def test_what_is_cut_off_slices_is_told(tmp_path):
+    label = write_case(tmp_path, MYOPS2020, "one", (300, 262, 8))["label"]
+    values = np.asanyarray(nib.load(label).dataobj).copy()
+    lost = np.count_nonzero(values) - np.count_nonzero(values[22:278, 3:259])
+    (problem,) = problems(tmp_path, MYOPS2020)
+    assert (problem.file, problem.severity) == ("one", "warning")
+    share = f"{1 - 256 * 256 / (298 * 260):.1%} of the head outside the middle 256x256 voxels of slices, "
+    share += "which alone are kept"
+    assert problem.message == (
+        f"found {lost} labelled voxels and {share}: take larger voxels (--resample 2, say), "
+        "spatial_dims: 3 or whole: true in a YAML file"
+    )
+    values[:22] = values[278:] = values[:, :3] = values[:, 259:] = 0
+    write_image(label, values)
+    (problem,) = problems(tmp_path, MYOPS2020)
+    assert problem.severity == "note"
+    assert problem.message.startswith(f"found 0 labelled voxels and {share}")
+    (problem,) = check_cases(tmp_path, find_cases(tmp_path, MYOPS2020), MYOPS2020, labelled=False)
+    assert problem.severity == "warning"
+    assert problem.message.startswith(f"found {share}")
+    for kept in (replace(MYOPS2020, whole=True), replace(MYOPS2020, slices=Slices(1))):
+        assert problems(tmp_path, kept) == []
 
 
 def test_a_turned_duplicate_is_found(tmp_path):

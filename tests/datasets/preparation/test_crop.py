@@ -15,7 +15,7 @@ from datasets.preparation.head import find_head
 from datasets.preparation.prepare import prepare
 from datasets.studies.brats import BRATS2020
 from datasets.studies.myops import MYOPS2020
-from datasets.vocabulary import Normalisation
+from datasets.vocabulary import Normalisation, Slices
 
 MASKED = replace(BRATS2020, layouts=(replace(BRATS2020.layouts[0], mask="{case}/{case}_mask"),))
 INSIDE = np.arange(-200, 801, dtype=np.float32)
@@ -196,6 +196,25 @@ def test_slices_are_clipped_to_percentiles_of_the_whole_volume(tmp_path):
     clipped = np.clip(raw, low, high)
     expected = (clipped - clipped[raw > 0].mean()) / clipped[raw > 0].std()
     np.testing.assert_allclose(store.volumes("myops_training_101")[1], expected[7:263, 3:259], atol=1e-5)
+
+
+def test_nothing_is_cut_off_slices_that_are_taken_whole(tmp_path):
+    whole, shape = replace(MYOPS2020, whole=True), (270, 262, 8)
+    write_case(tmp_path / "study", whole, "myops_training_101", shape)
+    store = prepare(tmp_path / "study", whole, tmp_path / "store")
+    record = store.record("myops_training_101")
+    volumes, label = head("myops_training_101", MYOPS2020.modalities, shape, tuple(MYOPS2020.file_labels))
+    assert record.box == tuple((0, edge) for edge in shape)
+    assert sum(record.labelled) == np.count_nonzero(label)
+    raw = np.stack([volumes[m].astype(float) for m in MYOPS2020.modalities])
+    expected = (raw - raw.mean(axis=(1, 2, 3), keepdims=True)) / raw.std(axis=(1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(store.volumes("myops_training_101"), expected, atol=1e-5)
+    slices = prepare(tmp_path / "study", replace(whole, slices=Slices(1)), tmp_path / "slices")
+    assert {slices.record(case).shape for case in slices.cases} == {(270, 262, 1)}
+    cut = prepare(tmp_path / "study", MYOPS2020, tmp_path / "cut")
+    assert (store.preparation["box"], cut.preparation["box"]) == ("full", "central")
+    with pytest.raises(InputError, match="with --box central, now it is full: give another --out; runs"):
+        prepare(tmp_path / "study", whole, tmp_path / "cut")
 
 
 def test_of_larger_voxels_as_many_are_kept_as_are_as_long():

@@ -173,6 +173,7 @@ def test_no_slice_with_so_much(study, tmp_path):
         (("box: flair", "box: fair"), "slices.box: unknown modality 'fair': did you mean flair"),
         (("edge: 224", "edge: 0"), "slices.edge: expected more than 0, found 0"),
         (("labelled: 150", "labelled: -1"), "slices.labelled: expected 0 or more, found -1"),
+        (("slices:", "whole: true\nslices:"), "whole: slices.box and slices.edge cut slices: leave them out"),
         (("labelled: 150", "labeled: 150"), "slices.labeled: no such option here, did you mean labelled"),
     ],
 )
