@@ -220,11 +220,12 @@ def segment_patient(
     unlike = _warnings(first, look, held)
     warnings += unlike
     silent = [image for image in examined.images.values() if not image.orientation]
-    if silent and not orientation:
+    if silent and (like.orientation or not orientation):
+        usual = f"{', as in training' * bool(trained_on)}; say it with --orientation"
+        as_what = f", as {case.relative(like.path)} lies" if like.orientation else usual
         warnings.append(
             f"the header of {case.relative(silent[0].path)} does not say where its axes point (qform and "
-            f"sform have code 0): taken as {held}{', as in training' * bool(trained_on)}; say it with "
-            "--orientation"
+            f"sform have code 0): taken as {held}{as_what}"
         )
     notes = [f"{p.file} {p.message}" for p in examined.problems if p.severity == "note"]
     if wanted != held:

@@ -17,7 +17,7 @@ from bench_errors import InputError
 from datasets.preparation.crop import CENTRAL, box_rule, scaling, slice_box
 from datasets.preparation.find import Case
 from datasets.preparation.head import NEGATIVE, Head, find_head, masked
-from datasets.preparation.nifti import STORED, Image, read_nifti, turned
+from datasets.preparation.nifti import SILENT, STORED, Image, read_nifti, turned
 from datasets.preparation.regrid import regrid
 from datasets.preparation.voxel_grids import APART, disagreement, odd_grids
 from datasets.store.store import check_name
@@ -148,10 +148,13 @@ def _checked(examined: Examined, description: Description, resampled_to: str) ->
     `resampled_to`: the grid that they were brought to; what still lies on another has told why.
     """
     for name, other, differs in () if resampled_to else odd_grids(examined.images):
-        message = (
-            f"{differs} as in {examined.file(other)}: resample it to the same grid, or let --resample do it"
+        silent = [one for one in (name, other) if not examined.images[one].orientation]
+        advice = (
+            f"the header of {examined.file(silent[0])} {SILENT}: write the codes"
+            if len(silent) == 1
+            else "resample it to the same grid, or let --resample do it"
         )
-        examined.add("error", examined.file(name), message)
+        examined.add("error", examined.file(name), f"{differs} as in {examined.file(other)}: {advice}")
     for name, image in examined.images.items():
         if name in description.modalities:
             _check_volume(examined, name, image, description)
@@ -238,7 +241,9 @@ def _resample(examined: Examined, grid: str, description: Description) -> None:
 def _check_orientations(examined: Examined, description: Description) -> None:
     """Warn of headers that do not say how the head lies."""
     if silent := [name for name, image in examined.images.items() if not image.orientation]:
-        taken = f"{STORED}, as BraTS lies" if description.spatial_dims == 3 else "it lies"
+        name, first = next(iter(examined.images.items()))
+        told = f"{first.orientation}, as {examined.file(name)} lies" if first.orientation else ""
+        taken = told or f"{STORED}, as BraTS lies" if description.spatial_dims == 3 else "it lies"
         found = "the header does not say how the head lies (the codes of qform and sform are 0)"
         advice = f"it is taken as {taken}: look at it, and write the codes"
         examined.add("warning", examined.files(silent), f"{found}: {advice}")

@@ -31,6 +31,9 @@ from bench_errors import InputError
 STORED = "LPS"
 """Where the axes of all prepared volumes point (of 3-D studies): to left, posterior and up, as BraTS's do."""
 
+SILENT = "does not say where it lies (the codes of qform and sform are 0)"
+"""What messages say of a header, of which nibabel makes a place around the origin all the same."""
+
 GZIP_MAGIC = b"\x1f\x8b"
 
 

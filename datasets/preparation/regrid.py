@@ -8,7 +8,7 @@ from nibabel.affines import voxel_sizes
 
 from bench_errors import InputError
 from datasets.preparation.head import face_value
-from datasets.preparation.nifti import Image, orientation
+from datasets.preparation.nifti import SILENT, Image, orientation
 from datasets.preparation.voxel_grids import resampled, same_grid, spaced, uncovered
 from datasets.vocabulary import Description, is_spacing
 
@@ -46,6 +46,14 @@ def regrid(
     for name, image in list(images.items()):
         if same_grid(image, like):
             images[name] = resampled(image, like)
+        elif bool(image.orientation) != bool(like.orientation):
+            # The place that nibabel makes up for such a file is mirrored to most others.
+            silent, so = name, f"it cannot be brought to the grid of {first}"
+            if not like.orientation:
+                silent, so = first, "nothing can be brought to its grid"
+            yield silent, "error", f"the header {SILENT}, so {so}: write the codes"
+            if silent == first:
+                return
         elif sound(name, image.data):
             if problem := _elsewhere(name, image, like, first):
                 yield name, "error", problem

@@ -117,6 +117,31 @@ def test_where_training_does_not_say_either_a_silent_image_is_taken_as_it_lies(t
     assert any("taken as LAS; say it" in warning for warning in made.warnings)
 
 
+def test_another_image_that_does_not_say_where_axes_point(tmp_path):
+    """`--orientation` would be refused, as the first image says it: it is not advised."""
+    by_name = nib.load(silent(tmp_path / "t1.nii.gz", volume() + (volume() > 0))).affine
+    files = {"flair": write_image(tmp_path / "flair.nii.gz", volume(), by_name), "t1": tmp_path / "t1.nii.gz"}
+    both = Case("patient", tmp_path, files, None, (), {}, {})
+
+    def made(**options):
+        return predict.segment_patient([model()], both, BRATS2020, torch.device("cpu"), **options)
+
+    for options in ({}, {"orientation": "RAS"}):
+        found = made(**options)
+        assert found.warnings == (
+            "the header of t1.nii.gz does not say where its axes point (qform and sform have code 0): taken "
+            "as LAS, as flair.nii.gz lies",
+        )
+        assert found.notes == ("turned from LAS to LPS, as in training, and the segmentation back",)
+    write_image(files["flair"], volume(), AFFINE)
+    for resample in (False, True):
+        with pytest.raises(
+            predict.InputError, match=r"t1.nii.gz: .*header.* does not say where it lies"
+        ) as caught:
+            made(resample=resample)
+        assert "--" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("text", "fits"), [
     ("", True), ("LPS", True), ("SAR", True), ("LPI", True),
     ("lps", False), ("LP", False), ("LPSS", False), ("LRS", False), ("LPX", False),

@@ -3,7 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from nifti_study import AFFINE, head, write_case, write_image
+from nifti_study import AFFINE, head, rewrite, write_case, write_image
 
 from datasets.preparation.check import check_study
 from datasets.preparation.nifti import turned
@@ -63,6 +63,18 @@ def test_files_that_do_not_say_how_they_lie_are_taken_as_they_should(tmp_path):
     assert np.array_equal(silent.volumes("one"), said.volumes("one"))
     assert silent.record("one").orientation == silent.record("one").stored_orientation == "LPS"
     assert silent.hash == said.hash
+
+
+def test_a_file_that_does_not_say_how_it_lies_lies_as_the_first_on_its_grid(tmp_path):
+    """That of a file which says it may be nibabel's own for those which do not."""
+    paths = write_case(tmp_path / "study", BRATS2020, "one")
+    rewrite(paths["t1"], lambda array, _: (array, None))
+    by_nibabel = nib.load(paths["t1"]).affine
+    for name in paths.keys() - {"t1"}:
+        rewrite(paths[name], lambda array, _: (array, by_nibabel))
+    (warning,) = check_study(tmp_path / "study", BRATS2020)
+    assert warning.file == "one_t1.nii.gz"
+    assert "it is taken as LAS, as one_flair.nii.gz lies: look at it" in warning.message
 
 
 def test_slices_stay_as_they_are(tmp_path):

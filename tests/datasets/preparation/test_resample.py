@@ -172,6 +172,50 @@ def test_a_file_that_lies_elsewhere_is_an_error(tmp_path, name):
     assert [e for e in errors if "100% " in e and "outside the grid of dwi" in e] == errors
 
 
+def errors(root, description):
+    return [problem for problem in check_study(root, description) if problem.severity == "error"]
+
+
+NOWHERE = "does not say where it lies (the codes of qform and sform are 0)"
+
+
+@pytest.mark.parametrize("grid", ["flair", "2"])
+@pytest.mark.parametrize("name", ["label", "t1"])
+def test_a_file_that_does_not_say_where_it_lies_is_brought_nowhere(tmp_path, name, grid):
+    """nibabel takes it for LAS around the origin, which is where no file of these lies."""
+    centred = np.diag([1.0, 1, 1, 1])
+    centred[:3, 3] = -(np.array(SHAPE) - 1) / 2
+    paths = write_case(tmp_path / "study", BRATS2020, "one")
+    for path in paths.values():
+        rewrite(path, lambda array, _: (array, centred))
+    rewrite(paths[name], lambda array, _: (array, None))
+    file = paths[name].name
+    (error,) = errors(tmp_path / "study", regridded(BRATS2020, grid))
+    assert error.file == file
+    assert (
+        error.message
+        == f"the header {NOWHERE}, so it cannot be brought to the grid of flair: write the codes"
+    )
+    found = errors(tmp_path / "study", BRATS2020)
+    assert {problem.file for problem in found} == {file}
+    for problem in found:
+        assert "--resample" not in problem.message
+        assert problem.message.endswith(f": the header of {file} {NOWHERE}: write the codes")
+
+
+def test_nothing_is_brought_to_the_grid_of_a_file_that_does_not_say_where_it_lies(tmp_path):
+    paths = write_case(tmp_path / "study", BRATS2020, "one")
+    rewrite(paths["flair"], lambda array, _: (array, None))
+    (error,) = errors(tmp_path / "study", regridded(BRATS2020, "flair"))
+    assert error.file == paths["flair"].name
+    assert error.message == f"the header {NOWHERE}, so nothing can be brought to its grid: write the codes"
+    # What no header says anything of lies alike.
+    for path in paths.values():
+        rewrite(path, lambda array, _: (array, None))
+    found = check_study(tmp_path / "study", regridded(BRATS2020, "2"))
+    assert [p.severity for p in found] == ["warning"] + ["note"] * 5
+
+
 def test_headers_are_judged_as_they_stand(tmp_path):
     """Files of nibabel have an sform and no qform; that is no reason for a warning after resampling."""
     write_case(tmp_path / "study", BRATS2020, "one")
