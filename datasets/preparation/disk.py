@@ -4,8 +4,9 @@ Hidden files, such as the `._` files of some archives, are passed over, and noth
 """
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from datasets.studies.patterns import Columns, fits
@@ -40,6 +41,10 @@ class Disk:
             self._seen[path] = _listed(path)
         return self._seen[path]
 
+    def without(self, ignore: Sequence[str], root: Path) -> "Disk":
+        """Return the same folders without the images whose paths from `root` fit one of the patterns."""
+        return _Without(self, ignore, root) if ignore else self
+
     def expand(self, root: Path, pattern: str) -> list[tuple[Columns, Path]]:
         """Return the folders below `root` that fit a pattern, each with what its words stand for."""
         reached: list[tuple[Columns, Path]] = [({}, root)]
@@ -67,6 +72,21 @@ class Disk:
                 visited.add(real)
                 yield from (folder / name for name in self[folder].images)
                 waiting += [folder / name for name in reversed(self[folder].folders)]
+
+
+class _Without(Disk):
+    """The folders of another, without some of their images."""
+
+    def __init__(self, disk: Disk, ignore: Sequence[str], root: Path):
+        self._disk, self._ignore, self._root = disk, ignore, root
+
+    def __getitem__(self, path: Path) -> Folder:
+        folder = self._disk[path]
+        return replace(folder, images=tuple(name for name in folder.images if not self._ignored(path / name)))
+
+    def _ignored(self, image: Path) -> bool:
+        relative = nfc(image.relative_to(self._root).as_posix())
+        return any(fnmatchcase(relative, pattern) for pattern in self._ignore)
 
 
 def stem(name: str) -> str:

@@ -115,7 +115,8 @@ def fitting(root: Path) -> list[Description]:
 
 
 def _cases(root: Path, description: Description, disk: Disk) -> list[Case]:
-    """The cases of all layouts, those of one name marked."""
+    """The cases of all layouts, those of one name marked; what is ignored is as if it were not there."""
+    disk = disk.without(description.ignore, root)
     by_layout = [_in_layout(root, description, layout, disk) for layout in description.layouts]
     cases = _united(root, [cases for cases in by_layout if _count(cases)])
     times = Counter(case.name for case in cases)

@@ -6,7 +6,6 @@ A layout that a description forgets is a part of the study that nobody sees; her
 import re
 from collections import Counter
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from datasets.preparation.disk import FOREIGN, Disk, stem
@@ -28,10 +27,10 @@ def unused(root: Path, description: Description, cases: Sequence[Case]) -> list[
     owners = {case.folder: case for case in cases if case.folder != root}
     beside: Counter[str] = Counter()
     outside: dict[tuple[str, bool], list[str]] = {}
-    for path in Disk().images(root):
-        relative = path.relative_to(root)
-        if path in used or any(fnmatchcase(nfc(relative.as_posix()), glob) for glob in description.ignore):
+    for path in Disk().without(description.ignore, root).images(root):
+        if path in used:
             continue
+        relative = path.relative_to(root)
         owner = next((owners[folder] for folder in path.parents if folder in owners), None)
         if owner:
             beside[_general(owner, path)] += 1

@@ -1,6 +1,7 @@
 """Finding the cases of a study in the layout of every dataset, and recognising which one it is."""
 
 import shutil
+from dataclasses import replace
 from unicodedata import normalize
 
 import nibabel as nib
@@ -10,10 +11,11 @@ from nifti_study import write_case, write_image, write_study
 from yaml_studies import MSSEG, described, wmh_2017
 
 from bench_errors import InputError
-from datasets.preparation.check import check_case
+from datasets.preparation.check import check_case, check_study
 from datasets.preparation.find import find_cases, recognise
 from datasets.preparation.prepare import prepare
 from datasets.studies.brats import BRATS2020
+from datasets.studies.msd import MSD01
 from datasets.studies.myops import MYOPS2020
 from datasets.vocabulary import Description
 
@@ -179,3 +181,30 @@ def test_the_same_name_with_two_endings_is_an_error(tmp_path):
     (error,) = check_case(case, BRATS2020)
     assert error.severity == "error"
     assert "expected one: remove the other" in error.message
+
+
+def test_what_is_ignored_is_no_part_of_the_study(tmp_path):
+    parts = MSSEG.replace("{center}", "{part}") + 'ignore: ["hidden*", "*_T1.nii.gz", "train/atlas/*"]\n'
+    description, study = described(tmp_path, parts), tmp_path / "study"
+    for part, case in (("train", "one"), ("train", "two"), ("hidden_test", "three")):
+        paths = write_case(study, description, case, part=part)
+        write_image(paths["t1"].with_name("one_T1.nii.gz"), np.ones((2, 2, 2)))
+    write_image(study / "train" / "atlas" / "mean.nii.gz", np.ones((2, 2, 2)))
+    cases = find_cases(study, description)
+    assert [(case.name, case.spare) for case in cases] == [("one", ()), ("two", ())]
+    assert check_study(study, description) == []
+    (study / "train").rename(study / "hidden_train")
+    with pytest.raises(InputError, match="is no study"):
+        find_cases(study, description)
+
+
+def test_files_of_many_cases_may_be_ignored(tmp_path):
+    description = replace(MSD01, ignore=("imagesTr/BRATS_0[5-9]*",))
+    for case in ("BRATS_001", "BRATS_073"):
+        write_case(tmp_path, MSD01, case)
+    assert [(case.name, case.paths) for case in find_cases(tmp_path, description)] == [
+        ("BRATS_001", find_cases(tmp_path, MSD01)[0].paths),
+        ("BRATS_073", {"label": tmp_path / "labelsTr" / "BRATS_073.nii.gz"}),
+    ]
+    whole = replace(MSD01, ignore=("*BRATS_073*",))
+    assert [case.name for case in find_cases(tmp_path, whole)] == ["BRATS_001"]
