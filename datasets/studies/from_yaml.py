@@ -45,6 +45,7 @@ from datasets.studies.brats import MODALITIES as BRATS_MODALITIES
 from datasets.studies.brats import TABLE_ORDER as BRATS_TABLE_ORDER
 from datasets.studies.layouts import CASE, LABEL, MASK, check_layouts, check_name, check_pattern, layouts
 from datasets.studies.names import DATASETS
+from datasets.studies.patterns import words
 from datasets.vocabulary import Description, Normalisation, Region, Slices, is_spacing, nfc
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -174,6 +175,11 @@ class DescriptionFile(Frozen):
     @model_validator(mode="after")
     def _check(self) -> Self:
         problems = check_layouts(self.patterns, [image.channel for image in self.modalities.values()])
+        if not self.patient and any("patient" in words(pattern) for pattern in self.label):
+            problems["patient",] = (
+                "expected a pattern, as {patient} in the paths keeps no patient on one side of a split: "
+                """write case: "{patient}--{case}" and patient: "(.+?)--.+", or another word in the paths"""
+            )
         for name in self.normalise or ():
             if name not in self.modalities:
                 problems["normalise", name] = unknown("modality", name, list(self.modalities))

@@ -14,7 +14,8 @@ from datasets.studies.brats import TABLE_ORDER
 from datasets.studies.from_yaml import read_description
 from datasets.studies.msd import MSD01
 from datasets.studies.names import DATASETS
-from datasets.vocabulary import Description, Layout, Normalisation, Region, table_subsets
+from datasets.studies.patterns import filled
+from datasets.vocabulary import Description, Layout, Normalisation, Region, patient, table_subsets
 
 STROKE = """\
 modalities:
@@ -363,6 +364,21 @@ def test_what_is_wrong_is_named_by_line_and_field(tmp_path, kind):
     assert str(caught.value).startswith(f"dataset {path}")
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_patient_in_the_paths_needs_a_pattern_of_names(tmp_path):
+    """The division goes by names alone: cases of one patient would be on both sides."""
+    text = STROKE.replace("{site}", "{patient}")
+    assert read_description(written(tmp_path, text)).patient == "([^-]+)-.*"
+    without = text.replace('patient: "([^-]+)-.*"\n', "")
+    with pytest.raises(InputError) as caught:
+        read_description(written(tmp_path, without))
+    advice = """case: "{patient}--{case}" and patient: "(.+?)--.+\""""
+    assert "patient: expected a pattern, as {patient} in the paths keeps no patient" in str(caught.value)
+    assert advice in str(caught.value)
+    described = read_description(written(tmp_path, without + advice.replace(" and ", "\n")))
+    names = [filled(described.layouts[0].name, {"patient": p, "case": c}) for p in "ab" for c in ("1-1", "2")]
+    assert [patient(name, described) for name in names] == ["a", "a", "b", "b"]
 
 
 def test_everything_that_is_wrong_is_said_at_once(tmp_path):
