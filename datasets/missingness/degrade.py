@@ -5,8 +5,9 @@
 
 A degradation acts on the whole volume of a case, so it is the same for every crop and epoch, and what it
 draws (axis, direction, phase) is the same at its three severities. It works on magnitudes, where the
-background is 0, and leaves the background as it is (a brain is stripped after its acquisition); then the
-tissue gets back the mean and standard deviation it had, as if the poor file had been prepared like others.
+background is 0 (tissue on both sides of its background, of images that were normalised before, is moved above
+it), and leaves the background as it is (a brain is stripped after its acquisition); then the tissue gets back
+the mean and standard deviation it had, as if the poor file had been prepared like others.
 
 | kind | what | severities 1, 2, 3 |
 |---|---|---|
@@ -50,6 +51,10 @@ STRENGTHS: dict[str, tuple[float, float, float]] = {
 KINDS = tuple(STRENGTHS)
 TOLERANCE = 1e-3
 """Voxels this close to the background, in standard deviations, are background."""
+
+SIGNED = 0.1
+"""Share of the tissue below the background that tells an image which was normalised before; resampling leaves
+far less."""
 
 Volume = NDArray[np.float32]
 
@@ -96,6 +101,9 @@ def degrade(
     tissue = np.abs(signal) > TOLERANCE
     if degradation.kind == "slab":
         return np.where(_covered(tissue, strength, random, spatial_dims), volume, np.float32(background))
+    if np.count_nonzero(signal[tissue] < 0) > SIGNED * np.count_nonzero(tissue):
+        # No magnitudes yet: the darkest voxels, like those of magnitudes, lie at the background.
+        signal[tissue] -= np.percentile(signal[tissue], 1)
     before = volume[tissue]
     signal /= before.std() or 1  # strengths are in deviations of the tissue, whatever the study's intensities
     after = _ACTIONS[degradation.kind](signal, strength, random, spatial_dims)[tissue]

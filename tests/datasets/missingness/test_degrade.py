@@ -74,6 +74,21 @@ def test_background_shape_and_statistics_stay_and_harm_grows_with_severity(kind)
     assert np.array_equal(clean, head())
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "slab"])
+def test_images_around_their_background_are_degraded_as_magnitudes(kind):
+    """Images that were z-scored before, with a background of 0, have no magnitudes to add noise to."""
+    clean = head()
+    tissue = clean != BACKGROUND
+    signed = np.where(tissue, clean, 0).astype(np.float32)
+    made = degrade(signed, 0.0, Degradation(kind, 1), generator(1, "degrade"))
+    assert (made[~tissue] == 0).all()
+    assert made[tissue].mean() == pytest.approx(signed[tissue].mean(), abs=1e-3)
+    assert made[tissue].std() == pytest.approx(signed[tissue].std(), rel=1e-3)
+    alike, of_magnitudes = (np.corrcoef(v[tissue], clean[tissue])[0, 1] for v in (made, poor(kind, 1)))
+    assert alike == pytest.approx(of_magnitudes, abs=0.03)
+    assert 0.8 < alike < 0.99
+
+
 def test_noise_is_rician():
     signal = np.repeat(np.float32([0, 3]), 64**2 * 8).reshape(2, 64, 512)
     for sigma in STRENGTHS["noise"]:
