@@ -66,7 +66,7 @@ def print_answers(answers: Sequence[Answer]) -> None:
             if gain := gains.get(method):
                 value, low, high = map(number, gain.value())
                 about = [value, f"[{low}, {high}]", p_value(gain.p)]
-            table.add_row(method, number(float(own.mean[0])), *about, str(own.trainings))
+            table.add_row(method, number(float(own.mean[0])), *about, str(own.tables[0]))
         console.print(table)
         for sentence in answer.sentences:
             console.print(sentence, soft_wrap=True)

@@ -6,9 +6,9 @@
     holm(effect.p)
 
 What repeats is a training: a seed and a split. Those of one seed under several tables of who lacks what begin
-with the same weights and draws, and came out alike (results/phantom2: of the variance between trainings, 0.8
-was between seeds): they are averaged first, and are one. Its patients are those of every other training, so
-the score of training t and patient p is modelled as crossed random effects:
+with the same weights and draws, and come out alike (in results/phantom2, 0.6 of the variance of gains between
+trainings is between seeds): they are averaged first, and are one. Its patients are those of every other
+training, so the score of training t and patient p is modelled as crossed random effects:
 
     y[t, p] = mean + training[t] + patient[p] + rest[t, p]
 

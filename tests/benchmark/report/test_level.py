@@ -74,7 +74,7 @@ def test_a_method_does_not_differ_from_itself(ours, theirs, paired, folds, sprea
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_tables_of_a_seed_are_no_repeats(seeds):
-    """Trainings of a seed come out alike under two tables, as 0.8 of their variance did in phantom2."""
+    """Trainings of a seed come out alike under two tables: 0.8 of their variance is between seeds."""
     random = np.random.default_rng(seeds)
     sides = [
         np.sqrt(4.4 * 0.8) * random.standard_normal((seeds, 1, 1, STUDIES))
