@@ -47,8 +47,9 @@ def plan(
     """Show what is missing of a grid, its disk, how long it takes and how sure that is; run nothing."""
     if power is not None:
         from benchmark.report.show_power import print_power
+        from benchmark.run_folder.folder import grid_folder
 
-        print_power(runs / Path(grid).stem, power)
+        print_power(grid_folder(grid, runs), power)
         return
     end = probe_end(probe_seconds)
     from benchmark.config.grid import load_grid

@@ -50,9 +50,10 @@ def report(
     """Turn the run folders of one or several grids into the tables and figures of a paper."""
     from benchmark.report.show import print_answers
     from benchmark.report.write import write_report
+    from benchmark.run_folder.folder import grid_folder
 
     register(plugin)
-    folders = [runs / Path(name).stem for name in grid]
+    folders = [grid_folder(name, runs) for name in grid]
     kinds = formats.split(",") if formats is not None else None
     wanted = None if everything else _wanted(grid, settings or [], runs)
     with output_folder("report", out, overwrite):
@@ -97,10 +98,11 @@ def _wanted(grids: list[str], settings: list[str], runs: Path) -> dict[str, set[
     """
     from benchmark.config.grid import is_grid, load_grid
     from benchmark.launch.grid_folder import owner_of
+    from benchmark.run_folder.folder import grid_folder
 
     wanted = {}
     for name in grids:
-        folder = runs / Path(name).stem
+        folder = grid_folder(name, runs)
         owner = None if is_grid(name) else owner_of(folder)
         if not (owner or settings or is_grid(name)):
             continue

@@ -192,13 +192,14 @@ def sync(
     ] = False,
 ) -> None:
     """Upload to Weights & Biases what it lacks of a grid's runs. Exit code 1: not all went well."""
+    from benchmark.run_folder.folder import grid_folder
     from benchmark.tracking.sync import sync_grid
 
     if log_weights:
         ask_for_weights()
-    wrong = sync_grid(runs / Path(grid).stem)
+    wrong = sync_grid(grid_folder(grid, runs))
     if workspace:
         from benchmark.tracking.workspace import save_workspace
 
-        typer.echo(f"view: {save_workspace(runs / Path(grid).stem)}")
+        typer.echo(f"view: {save_workspace(grid_folder(grid, runs))}")
     raise typer.Exit(1 if wrong else 0)

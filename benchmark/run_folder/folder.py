@@ -227,6 +227,12 @@ def is_of_study(run_folder: Path) -> bool:
     return (run_folder.parent / STUDY).is_dir()
 
 
+def grid_folder(name_or_path: str, runs: Path) -> Path:
+    """Return where a grid's runs are: of ``mine``, ``grids/mine.yaml`` and ``runs/mine`` alike."""
+    path = Path(name_or_path)
+    return runs / (path.stem if path.suffix in (".yaml", ".yml") else path.name)
+
+
 def grid_options(run: Path) -> str:
     """The options by which commands find the grid of a run folder: `--grid`, and `--runs` if need be."""
     grid = run.absolute().parent

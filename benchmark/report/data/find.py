@@ -6,7 +6,7 @@ from pathlib import Path
 from bench_errors import InputError
 from benchmark.report.data.collect import read_runs
 from benchmark.report.data.runs import Run
-from benchmark.run_folder.folder import RunFolder, run_folders
+from benchmark.run_folder.folder import RunFolder, grid_folder, run_folders
 
 
 def find_folder(text: str, runs: Path) -> RunFolder:
@@ -29,7 +29,7 @@ def find_folders(text: str, runs: Path) -> list[RunFolder]:
 
     Raises `InputError` where there is none, with the nearest names, and where a name is in several grids.
     """
-    for path in (Path(text), runs / text, runs / Path(text).stem):
+    for path in (Path(text), runs / text, grid_folder(text, runs)):
         if (path / "config.yaml").exists():
             return [RunFolder(path)]
         if folders := run_folders(path):

@@ -11,6 +11,7 @@ from benchmark.commands.report import _wanted
 from benchmark.config.grid import load_grid
 from benchmark.launch.execute_grid import execute_grid
 from benchmark.launch.grid_folder import check_owner, record_owner
+from benchmark.run_folder.folder import grid_folder
 
 TEXT = "axes: {seed: [1]}\nbase: {dataset: phantom}\n"
 
@@ -66,3 +67,8 @@ def test_a_report_by_the_name_of_a_folder_takes_settings(tmp_path):
         _wanted(["same"], ["train.epoch=3"], runs)
     with pytest.raises(InputError, match="unknown grid 'other'"):
         _wanted(["other"], settings, runs)
+
+
+@pytest.mark.parametrize("name", ["v1.2", "grids/v1.2.yaml", "runs/v1.2", "v1.2.yml"])
+def test_a_grid_s_folder_is_found_by_name_and_by_file_whatever_dots_it_has(name):
+    assert grid_folder(name, Path("runs")) == Path("runs/v1.2")
