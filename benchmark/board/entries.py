@@ -64,7 +64,7 @@ class Entry:
     @property
     def seeds(self) -> int:
         """The number of trainings that repeat: those of one seed and split are one, under whatever tables."""
-        return len({(key.seed, key.split) for key in map(training, self.runs)})
+        return len({training(run).repeat for run in self.runs})
 
     @cached_property
     def accepted(self) -> list[tuple[Run, Accepted]]:

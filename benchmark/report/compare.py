@@ -19,7 +19,7 @@ from bench_errors import InputError
 from benchmark.evaluation.metrics import METRICS
 from benchmark.report.data.case_scores import case_frame
 from benchmark.report.data.collect import SPLITS, check_comparable, joined, once
-from benchmark.report.data.effects import LEAST, Array, Effect, Trainings, difference, mean
+from benchmark.report.data.effects import LEAST, Array, Effect, Trainings, common, difference, mean
 from benchmark.report.data.find import find_runs
 from benchmark.report.data.names import method_titles, options
 from benchmark.report.data.runs import Run, Study
@@ -37,11 +37,15 @@ KEYS = ["metric", "region", "subset", "case"]
 
 @dataclass(frozen=True)
 class Pair:
-    """What is compared: the finished runs of one method on either side, told apart by their seeds alone."""
+    """What is compared: the finished runs of one method on either side, told apart by their seeds alone.
+
+    `alone`: number of runs that are left out, as the other side has none of their seed and table.
+    """
 
     title: str
     a: tuple[Run, ...]
     b: tuple[Run, ...]
+    alone: int = 0
 
 
 def print_comparison(a: str, b: str, runs: Path, out: Path | None) -> None:
@@ -106,8 +110,8 @@ def _pairs(a: str, b: str, left: Sequence[Run], right: Sequence[Run]) -> list[Pa
         for run in runs:
             if run.state == "done":
                 side.setdefault(_identity(run), []).append(run)
-    common = [key for key in grouped[0] if key in grouped[1]]
-    if not common:
+    matching = [key for key in grouped[0] if key in grouped[1]]
+    if not matching:
         others = {method: runs for (method, _), runs in grouped[1].items()}
         for (method, _), own in grouped[0].items():
             if method in others:
@@ -115,22 +119,23 @@ def _pairs(a: str, b: str, left: Sequence[Run], right: Sequence[Run]) -> list[Pa
         raise InputError(
             f"{a} and {b} have no finished run with the same configuration: name two runs to compare them"
         )
-    titles = method_titles([grouped[0][key][0].method_config for key in common])
+    titles = method_titles([grouped[0][key][0].method_config for key in matching])
     pairs = []
-    for title, key in zip(titles, common, strict=True):
+    for title, key in zip(titles, matching, strict=True):
         for side in grouped:
             config = side[key][0].config
             check_comparable(Study(config["dataset"], config["profile"], "", "", tuple(side[key])))
-        ours, theirs = _common(*(tuple(joined(once(side[key])[0])) for side in grouped))
-        pairs.append(Pair(f"{title}, {ours[0].config['dataset']}, {ours[0].config['profile']}", ours, theirs))
+        ours, theirs, alone = _common(*(tuple(joined(once(side[key])[0])) for side in grouped))
+        about = f"{title}, {ours[0].config['dataset']}, {ours[0].config['profile']}"
+        pairs.append(Pair(about, ours, theirs, alone))
     return pairs
 
 
-def _common(a: tuple[Run, ...], b: tuple[Run, ...]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
-    """The trainings that both sides have, as `difference` takes them; where there are none, all."""
-    common = {training(run) for run in a} & {training(run) for run in b}
-    ours, theirs = (tuple(run for run in side if not common or training(run) in common) for side in (a, b))
-    return ours, theirs
+def _common(a: tuple[Run, ...], b: tuple[Run, ...]) -> tuple[tuple[Run, ...], tuple[Run, ...], int]:
+    """The trainings that both sides have, as `difference` takes them, and how many are left out."""
+    both = common([training(run) for run in a], [training(run) for run in b])
+    ours, theirs = (tuple(run for run in side if not both or training(run) in both) for side in (a, b))
+    return ours, theirs, len(a) + len(b) - len(ours) - len(theirs)
 
 
 def _identity(run: Run) -> tuple[str, str]:
@@ -149,6 +154,8 @@ def _print_heads(pair: Pair, console: Console) -> None:
         title = method_titles([first.config])[0]
         text = f"{name}: {title}, {first.config['profile']}  {first.grid}/{first.folder}{seeds}"
         console.print(text, style="bold", soft_wrap=True)
+    if pair.alone:
+        console.print(f"left out: {counted(pair.alone, 'run')} of seeds and tables that one side has alone")
     if differing := _differences(pair.a[0], pair.b[0]):
         console.print(f"differ in {', '.join(differing)}", soft_wrap=True)
 

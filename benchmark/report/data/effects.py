@@ -6,15 +6,15 @@
     holm(effect.p)
 
 What repeats is a training: a seed and a split. Those of one seed under several tables of who lacks what begin
-with the same weights and draws, and come out alike (in results/phantom2, 0.6 of the variance of gains between
-trainings is between seeds): they are averaged first, and are one. Its patients are those of every other
-training, so the score of training t and patient p is modelled as crossed random effects:
+with the same weights and draws and are no repeats of each other (in results/phantom2, 0.6 of the variance of
+gains between trainings is between seeds): they are averaged first, and are one. Its patients are those of
+every other training, so the score of training t and patient p is modelled as crossed random effects:
 
     y[t, p] = mean + training[t] + patient[p] + rest[t, p]
 
 The variance of the mean is estimated by the analysis of variance, its degrees of freedom are F. E.
 Satterthwaite's (Biometrics Bulletin 2, 1946), the interval and p are Student's. Where both methods have the
-same trainings, differences are formed within each; where they have some in common, within these alone. A two-
+same trainings, differences are formed within each; where they have most in common, within these alone. A two-
 level bootstrap is too narrow for few trainings, and swapping the labels within five pairs cannot give p <
 0.05; the tests hold this model to its level. It knows no variance between tables: what it says is of those
 that were drawn.
@@ -50,6 +50,11 @@ class Training(NamedTuple):
     table_seed: int
     table: str
     split: str
+
+    @property
+    def repeat(self) -> tuple[int, str]:
+        """What it shares with no training that repeats it: its seed and split."""
+        return self.seed, self.split
 
 
 @dataclass(frozen=True)
@@ -141,27 +146,38 @@ def mean(method: Trainings) -> Effect:
 def difference(method: Trainings, reference: Trainings) -> Effect:
     """Return method minus reference, both with the same patients and columns.
 
-    Paired within the trainings that both have; where there are none, all are taken as independent.
+    Paired within the trainings that both have, see `common`; without such, all are taken as independent.
     """
-    if not set(method.keys) & set(reference.keys):
-        return _effect([method, replace(reference, values=-reference.values)], (1.0, -1.0))
     paired = paired_differences(method, reference)
+    if paired is None:
+        return _effect([method, replace(reference, values=-reference.values)], (1.0, -1.0))
     alone = len(method.keys) + len(reference.keys) - 2 * len(paired.keys)
     return replace(_effect([paired]), unpaired=alone)
 
 
-def paired_differences(method: Trainings, reference: Trainings) -> Trainings:
-    """Return method minus reference within each training that both have."""
-    common = [key for key in method.keys if key in reference.keys]
-    ours, theirs = ([side.keys.index(key) for key in common] for side in (method, reference))
-    return Trainings(tuple(common), method.values[ours] - reference.values[theirs])
+def common(first: Sequence[Training], second: Sequence[Training]) -> tuple[Training, ...]:
+    """Return the trainings that both methods have and are paired in; none where these are few.
+
+    They have to be of more than half of the seeds (and splits) of the method with fewer: of two methods with
+    five seeds each and one in common, a pair would say less than all ten.
+    """
+    both = tuple(key for key in first if key in second)
+    repeat, *sides = (len({key.repeat for key in keys}) for keys in (both, first, second))
+    return both if 2 * repeat > min(sides) else ()
+
+
+def paired_differences(method: Trainings, reference: Trainings) -> Trainings | None:
+    """Return method minus reference within each of their `common` trainings; None where there are none."""
+    both = common(method.keys, reference.keys)
+    ours, theirs = ([side.keys.index(key) for key in both] for side in (method, reference))
+    return Trainings(both, method.values[ours] - reference.values[theirs]) if both else None
 
 
 def repeats(method: Trainings) -> Trainings:
     """Return the means of the trainings of each seed and split, over their tables."""
     places: dict[tuple[int, str], list[int]] = {}
     for i, key in enumerate(method.keys):
-        places.setdefault((key.seed, key.split), []).append(i)
+        places.setdefault(key.repeat, []).append(i)
     keys = tuple(method.keys[first] for first, *_ in places.values())
     return Trainings(keys, np.array([method.values[own].mean(axis=0) for own in places.values()]))
 

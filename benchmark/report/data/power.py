@@ -38,13 +38,13 @@ class Variances:
 def variances(method: Trainings, reference: Trainings) -> Variances | None:
     """Return the variances of the first column's differences, by the analysis of variance.
 
-    None where the trainings that both have are not of one split, or there are fewer than two that repeat, or
-    of patients with a value in each.
+    None where they are not paired, or in trainings of several splits, or where there are fewer than two that
+    repeat, or of patients with a value in each.
     """
-    paired = repeats(paired_differences(method, reference))
-    if len({key.split for key in paired.keys}) != 1:
+    paired = paired_differences(method, reference)
+    if paired is None or len({key.split for key in paired.keys}) > 1:
         return None
-    values = paired.values[..., 0]
+    values = repeats(paired).values[..., 0]
     values = values[:, np.isfinite(values).all(axis=0)]
     trainings, patients = values.shape
     if trainings < 2 or patients < 2:

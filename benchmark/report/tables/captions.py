@@ -11,7 +11,7 @@ from typing import Any
 from benchmark.report.data.effects import LEAST
 from benchmark.report.data.names import is_dedicated, modality_title
 from benchmark.report.data.runs import Run, Study
-from benchmark.report.data.scores import Scores
+from benchmark.report.data.scores import Scores, training
 
 NETWORKS_ONLY = "the patients of these trained networks"
 """What intervals are over where a method, or what it is compared with, was trained once."""
@@ -58,7 +58,7 @@ def conditions(every: Sequence[Scores], others: Sequence[Study] = ()) -> str:
 
 def intervals(runs: Sequence[Run]) -> str:
     """Return what the 95 % intervals of the methods of `runs` are over."""
-    repeats = {(run.method, run.config["seed"], run.fold) for run in runs}
+    repeats = {(run.method, training(run).repeat) for run in runs}
     trainings = Counter(method for method, *_ in repeats).values()
     if max(trainings) == 1:
         return NETWORKS_ONLY
@@ -162,8 +162,10 @@ def _repeated(runs: Sequence[Run]) -> list[str]:
     }
     differ = [name for name, values in varied.items() if len(values) > 1] or ["seed"]
     text = f"Mean and standard deviation over {_range(numbers)} trainings of different {' or '.join(differ)}"
-    if "availability table" in differ:
-        text += "; in gains, intervals and tests the tables of a seed are averaged and count as one training"
+    if len({(run.config["profile"], run.variant, run.method, training(run).repeat) for run in runs}) < len(
+        runs
+    ):
+        text += "; in all that compares methods the tables of a seed are averaged and count as one training"
     return [f"{text}."]
 
 

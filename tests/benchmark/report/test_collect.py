@@ -260,7 +260,7 @@ def test_trainings_of_several_table_seeds_are_trainings_of_one_method(tmp_path):
     assert (gain.effect.trainings, gain.effect.tables) == (1, (2,))
     said = contents(collected)[0].tables[0].conditions
     assert "availability tables tab1e7 (with these rates), tab1e1037, data" in said
-    assert "over 2 trainings of different availability table; in gains, intervals and tests" in said
+    assert "over 2 trainings of different availability table; in all that compares methods the tables" in said
     change(run, data={"availability": {"hash": "0ther"}})
     with pytest.raises(InputError, match="differ in their availability table"):
         collect([tmp_path / "g"])

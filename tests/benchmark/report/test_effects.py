@@ -79,6 +79,9 @@ def test_methods_are_compared_within_the_trainings_that_both_have():
     assert (early.trainings, early.unpaired) == (2, 3)
     assert difference(method(base), method(base[:2] - 1)).unpaired == 3
     assert difference(method(base), method(base)).unpaired == 0
+    # One of five in common is too few to leave the other eight out.
+    few = difference(method(base), method(base, first_seed=4))
+    assert (few.trainings, len(few.sides), few.unpaired) == (5, 2, 0)
     # Folds that are not done yet are other patients: nothing of the others' levels enters the gain.
     folds = np.full((5, 10), np.nan)
     for fold in range(5):

@@ -72,6 +72,14 @@ def test_a_method_does_not_differ_from_itself(ours, theirs, paired, folds, sprea
         assert np.isnan(found.p).all()
 
 
+@pytest.mark.parametrize("shared", [1, 2, 3, 4])
+def test_some_seeds_in_common_do_no_harm(shared):
+    random = np.random.default_rng(shared)
+    a, b = (simulated(random, 5, 20, SPREADS["of a training"]) for _ in "ab")
+    found = difference(Trainings(keys(5), a), Trainings(keys(5, 5 - shared), b))
+    assert np.mean((found.low <= 0) & (found.high >= 0)) >= COVERED
+
+
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_tables_of_a_seed_are_no_repeats(seeds):
     """Trainings of a seed come out alike under two tables: 0.8 of their variance is between seeds."""
