@@ -17,7 +17,8 @@ from bench_lease import hold_in_turn
 from benchmark.config.grid import Grid
 from benchmark.config.grid_file import PhantomOptions
 from benchmark.run_folder.folder import RunFolder
-from datasets.preparation.prepare import VERSION, prepare
+from datasets.preparation.prepare import prepare
+from datasets.preparation.prepare_case import VERSION
 from datasets.store.store import FORMAT, Store
 from datasets.studies.names import DATASETS, prepare_command
 from datasets.vocabulary import Description

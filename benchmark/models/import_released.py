@@ -13,7 +13,7 @@ from benchmark.evaluation.metrics import Scoring
 from benchmark.run_folder.checkpoint import save_weights, tensors_of
 from benchmark.run_folder.folder import RunFolder
 from datasets.preparation.likeness import Likeness
-from datasets.preparation.prepare import VERSION
+from datasets.preparation.prepare_case import VERSION
 from datasets.studies.brats import BRATS2020
 
 BRATS = Likeness("LPS", ((1.0, 1.0),) * 3, (900.0, 2000.0))

@@ -13,6 +13,7 @@ from nifti_study import head, rewrite, write_case, write_image, write_study
 
 from bench_errors import InputError
 from datasets.preparation import prepare as prepare_module
+from datasets.preparation import prepare_case as case_module
 from datasets.preparation.prepare import prepare, update_store
 from datasets.store.store import Store
 from datasets.store.voxels import Voxels
@@ -69,9 +70,15 @@ def test_only_what_changed_is_done(tmp_path, study):
     )
 
 
+def set_version(patch, version):
+    """Let this be another edition of the preparation."""
+    for module in (prepare_module, case_module):
+        patch.setattr(module, "VERSION", version)
+
+
 def test_a_newer_preparation_does_all(tmp_path, study, monkeypatch):
     update(tmp_path)
-    monkeypatch.setattr(prepare_module, "VERSION", 99)
+    set_version(monkeypatch, 99)
     newer = update(tmp_path)
     assert newer.written == sorted(NAMES)
     assert newer.store.preparation == {"version": 99, "box": "full"}
@@ -218,7 +225,7 @@ SYNC, MOVE, INDEX = (os, "fsync"), (Path, "rename"), (Path, "replace")
 def test_killed_at_any_moment_and_gone_on(tmp_path, study, moment, number, whole, before, monkeypatch):
     if before:
         with monkeypatch.context() as edition:
-            edition.setattr(prepare_module, "VERSION", 1)
+            set_version(edition, 1)
             old = update(tmp_path).store
     process = fork(killed, tmp_path, moment, number)
     process.join()
