@@ -58,9 +58,9 @@ def write_predictions(folder: RunFolder, store: Path, device: str) -> None:
     with folder.lease() as mine:
         if not mine:
             raise InputError(f"{folder.path} is being worked on by another process: wait for it")
-        for test in folder.tests():
+        for test in folder.own_tests():
             settings = test.settings()
-            if not test.done or "evaluated" in settings:
+            if not test.done:
                 continue
             segment = segmenter(inputs, settings["test"], backbone, target)
             recorded = read_rows(test.cases)

@@ -148,8 +148,7 @@ def own_test(folder: RunFolder) -> TestFolder | None:
         settings = test.settings()["test"]
         return test.done, not settings.get("outside"), not settings.get("flips")
 
-    tests = [test for test in folder.tests() if "evaluated" not in test.settings()]
-    return max(tests, key=order, default=None)
+    return max(folder.own_tests(), key=order, default=None)
 
 
 def check_alike(models: Sequence[Trained]) -> None:
