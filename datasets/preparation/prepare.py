@@ -5,8 +5,9 @@
     print(update.written, update.kept, update.gone, update.store.left_out)
 
 `prepare_case` makes the folder of a case. A call prepares the cases that have none yet, or a damaged one;
-then the index is replaced, and what it no longer names is removed. So a call that was killed or met a bad case has
-lost nothing: until the index is replaced the old store stays as it was, and the next call goes on.
+then the index is replaced, and what it no longer names is removed. So a call that was killed or met a bad
+case has lost nothing: until the index is replaced the old store stays as it was, and the next call goes
+on.
 """
 
 import os
